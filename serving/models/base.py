@@ -1,0 +1,140 @@
+"""What a model gives the engine. The engine knows no model; a model knows no queue, clock or HTTP.
+
+A model is one package `serving.models.<name>` (or any importable dotted name) with two functions:
+
+    create_frontend(profile: Profile) -> Frontend          # no torch: the HTTP process calls it
+    create_model(profile: Profile, device, dtype) -> Model # the engine process calls it
+
+Text becomes segments in the frontend, a segment becomes a SegmentState in the model, and the engine carries the
+state through the model's stages, batching the states that want the same stage, until its audio is out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import msgspec
+
+from serving.protocol import Segment, SpeechParams
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+
+class Voice(msgspec.Struct, frozen=True, kw_only=True):
+    """A named speaker."""
+
+    name: str
+    language: str
+    description: str = ""
+
+
+class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What callers may know of a model without loading it."""
+
+    name: str
+    sample_rate_hz: int
+    voices: tuple[Voice, ...]
+    default_voice: str
+    languages: tuple[str, ...]
+    max_text_chars: int
+    used_fields: frozenset[str]
+    """Request fields that change this model's audio; the answer names the other fields a client sent."""
+    seconds_per_char: float
+    """Speech seconds that a character of text makes at speed 1, for admission only."""
+
+
+class Frontend(Protocol):
+    """Text to segments, on the CPU, outside the engine process."""
+
+    spec: ModelSpec
+
+    def segments(self, text: str, params: SpeechParams) -> Iterator[Segment]:
+        """Yield the segments in order, each as soon as it is known.
+
+        Raises InputError (field "text" or "voice") before the first segment if nothing can be spoken.
+        """
+        ...
+
+
+class Bucket(NamedTuple):
+    """A static shape: rows of a batch and units (frames, tokens) of each row."""
+
+    rows: int
+    length: int
+
+    @property
+    def units(self) -> int:
+        return self.rows * self.length
+
+
+@dataclass(slots=True)
+class SegmentState:
+    """A segment in flight. Models subclass it with their tensors; the engine reads these three fields alone."""
+
+    slot: int
+    """The row of batched state that this segment owns until it is closed."""
+    stage: str | None
+    """The stage it wants next; None when all its audio is out."""
+    length: int
+    """Units it wants of that stage."""
+
+
+class Stage(Protocol):
+    """A batchable computation.
+
+    One step is collate, forward, scatter. The runner owns forward: it may compile it, capture it in a graph per
+    bucket and replay it, so forward is pure tensor code without host syncs or data-dependent shapes, whose only
+    side effects are in-place writes to buffers of fixed address.
+    """
+
+    name: str
+    max_rows: int
+    """Most rows of one step."""
+    max_units: int
+    """Most padded units (rows times longest length) of one step; a single row may always run alone."""
+    buckets: tuple[Bucket, ...]
+    """Shapes to capture under a graph profile, ascending; the largest holds any step the limits above allow."""
+    to_host: tuple[int, ...]
+    """Which of forward's outputs scatter needs on the host. The others stay on the device and are overwritten
+    by the next run of the same bucket: clone what is kept."""
+    lookahead: bool
+    """collate leaves the states ready for the next collate, so a step may be launched before the one before
+    it was scattered."""
+
+    def collate(self, states: Sequence[Any], bucket: Bucket) -> tuple[torch.Tensor, ...]:
+        """Pad the states' inputs to the bucket. Rows beyond len(states) are inert: they change no other row."""
+        ...
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]: ...
+
+    def scatter(
+        self, states: Sequence[Any], outputs: tuple[torch.Tensor, ...]
+    ) -> list[NDArray[np.float32] | None]:
+        """Give each state its share of the outputs: advance stage and length, and return its new samples.
+
+        Returns one entry per state: mono float32 samples in [-1, 1] that follow the ones before, or None.
+        """
+        ...
+
+
+class Model(Protocol):
+    """The tensors of a model and its stages."""
+
+    spec: ModelSpec
+    stages: Mapping[str, Stage]
+
+    def open(self, params: SpeechParams, segment: Segment, slot: int, *, urgent: bool) -> SegmentState:
+        """Begin a segment. `urgent`: a listener waits for its first sound, so the first window is small.
+
+        Raises InputError if this segment cannot be spoken with these params.
+        """
+        ...
+
+    def close(self, state: Any) -> None:
+        """The segment has ended or was aborted; its slot may be given to another at once."""
+        ...

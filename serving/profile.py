@@ -1,0 +1,175 @@
+"""How to serve: profiles/*.toml, then the environment, then --set, make one frozen Profile.
+
+    profile = load_profile("default", overrides=["engine.max_slots=8"])
+
+A profile file may name another in `extends`. TTS_ENGINE__MAX_SLOTS=8 in the environment sets engine.max_slots.
+Unknown keys and bad values are errors that name the key.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+ENV_PREFIX = "TTS_"
+
+PositiveInt = Annotated[int, Meta(ge=1)]
+PositiveFloat = Annotated[float, Meta(gt=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+
+
+class ProfileError(ValueError):
+    """A profile does not exist or does not hold what a profile holds; the message names the file and the key."""
+
+
+class ModelProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which model."""
+
+    name: str = "hibari"
+    """A package in serving.models, or any importable dotted name that follows serving/models/base.py."""
+    options: dict[str, Any] = {}
+    """The model's own settings; the model checks them."""
+
+
+class EngineProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the engine runs the model."""
+
+    device: str = "auto"
+    """auto (cuda when there is one, else cpu), cpu, cuda or cuda:N."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    process: bool = True
+    """Run the engine in a process of its own; false runs it in a thread (tests, embedding)."""
+    threads: Annotated[int, Meta(ge=0)] = 0
+    """torch threads of the engine; 0 takes every core of the machine."""
+    max_slots: PositiveInt = 16
+    """Segments in flight at once."""
+    max_step_units: PositiveInt = 1024
+    """Most padded units (frames) of one step: bounds how long a newcomer waits for the step before it."""
+    compile: bool = False
+    """torch.compile the forward of each stage."""
+    cuda_graphs: bool = False
+    """Capture each stage's buckets at start and replay them; cuda only."""
+    request_timeout_s: PositiveFloat = 120.0
+    """A request expires this long after its arrival."""
+    restart_limit: Annotated[int, Meta(ge=0)] = 3
+    """Starts again after a death, at most this often within ten minutes; then the server gives up and says so."""
+
+
+class AdmissionProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What may wait. Past either bound a request is refused at once with 503."""
+
+    max_requests: PositiveInt = 64
+    max_audio_s: PositiveFloat = 1200.0
+    """Seconds of audio promised and not yet made, estimated from the text."""
+
+
+class StreamingProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Size of the windows inside a segment."""
+
+    first_chunk_s: PositiveFloat = 0.25
+    growth: Annotated[float, Meta(ge=1)] = 2.0
+    """Each window is this many times the one before."""
+    max_chunk_s: PositiveFloat = 2.0
+
+
+class HttpProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The front door."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8009
+    max_body_bytes: PositiveInt = 1_000_000
+    drain_s: PositiveInt = 30
+    """After SIGTERM, requests in flight have this long to finish."""
+    access_log: bool = False
+
+
+class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that decides how a server speaks and how fast."""
+
+    name: str
+    description: str = ""
+    model: ModelProfile = ModelProfile()
+    engine: EngineProfile = EngineProfile()
+    admission: AdmissionProfile = AdmissionProfile()
+    streaming: StreamingProfile = StreamingProfile()
+    http: HttpProfile = HttpProfile()
+
+
+def profiles_folder() -> Path:
+    """The folder of the profiles that come with the package: inside the wheel, or beside it in a checkout."""
+    packaged = Path(__file__).parent / "profiles"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "profiles"
+
+
+def profile_names() -> list[str]:
+    """Names that load_profile takes, sorted."""
+    return sorted(path.stem for path in profiles_folder().glob("*.toml"))
+
+
+def load_profile(
+    name: str, overrides: Sequence[str] = (), environ: Mapping[str, str] | None = None
+) -> Profile:
+    """Read profile `name` (a name from profile_names() or a path to a .toml file) with its overrides applied.
+
+    `overrides` are "table.key=value" strings, values written as TOML (a bare word is a string). They win over
+    the environment (os.environ unless given), which wins over the file. Raises ProfileError.
+    """
+    environment = os.environ if environ is None else environ
+    tree = _read(name, seen=())
+    tree["name"] = Path(name).stem
+    for key, value in environment.items():
+        if key.startswith(ENV_PREFIX) and "__" in key:
+            _put(tree, key.removeprefix(ENV_PREFIX).lower().split("__"), value, origin=f"${key}")
+    for override in overrides:
+        path, separator, value = override.partition("=")
+        if not separator:
+            raise ProfileError(f"--set {override}: write it as table.key=value")
+        _put(tree, path.strip().split("."), value.strip(), origin=f"--set {override}")
+    try:
+        return msgspec.convert(tree, Profile, strict=True)
+    except msgspec.ValidationError as error:
+        raise ProfileError(f"profile {name}: {error}") from None
+
+
+def _read(name: str, seen: tuple[str, ...]) -> dict[str, Any]:
+    path = Path(name) if name.endswith(".toml") else profiles_folder() / f"{name}.toml"
+    if name in seen:
+        raise ProfileError(f"profile {name}: extends itself ({' -> '.join((*seen, name))})")
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProfileError(f"no profile {name!r}; there are {', '.join(profile_names())}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ProfileError(f"profile {name}: {error}") from None
+    parent = tree.pop("extends", None)
+    if parent is None:
+        return tree
+    if not isinstance(parent, str):
+        raise ProfileError(f"profile {name}: Expected `str` - at `$.extends`")
+    return _merge(_read(parent, (*seen, name)), tree)
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _put(tree: dict[str, Any], path: list[str], text: str, origin: str) -> None:
+    node = tree
+    for part in path[:-1]:
+        node = node.setdefault(part, {})
+        if not isinstance(node, dict):
+            raise ProfileError(f"{origin}: {part} is a value, not a table")
+    try:
+        node[path[-1]] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        node[path[-1]] = text

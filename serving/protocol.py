@@ -1,0 +1,198 @@
+"""The words that the HTTP side and the engine share. No torch, no litestar.
+
+Two processes speak these structs as msgpack over a ZeroMQ pair of sockets; audio travels beside them as a raw
+frame of little-endian float32 samples, so that it is never re-encoded. In one process the same bytes go over
+an inproc socket.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+FailureCode = Literal["aborted", "expired", "engine_died", "internal"]
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A piece of a request's text that the model takes at once."""
+
+    index: int
+    """Position within the request, from 0 and without gaps."""
+    tokens: list[int]
+    """The model's own ids (phonemes, BPE pieces)."""
+    text: str = ""
+    """What the tokens say, for logs."""
+
+
+class SpeechParams(msgspec.Struct, frozen=True, kw_only=True):
+    """How to speak: the request's fields once checked. A model reads those it names in ModelSpec.used_fields."""
+
+    voice: str
+    seed: int
+    """Fixes everything random; the same seed, text and voice give the same samples."""
+    speed: float = 1.0
+    temperature: float = 0.8
+    top_p: float = 0.8
+    top_k: int = 30
+    max_text_tokens_per_segment: int = 120
+
+
+class RequestStats(msgspec.Struct, frozen=True, kw_only=True):
+    """What one request cost the engine. Times are on the engine's monotonic clock, from the arrival of Submit."""
+
+    queue_s: float
+    """Arrival to the first step."""
+    first_chunk_s: float
+    """Arrival to the first samples."""
+    total_s: float
+    audio_s: float
+    chunks: int
+    steps: dict[str, int]
+    """Stage name to the number of steps that this request took part in."""
+
+
+# ---- HTTP to engine ------------------------------------------------------------------------------------------
+
+
+class Submit(msgspec.Struct, tag=True, frozen=True, kw_only=True):
+    """A new request, with as many of its segments as are known yet."""
+
+    request_id: str
+    params: SpeechParams
+    streaming: bool
+    """A listener plays the audio as it comes: the first chunk is due at once, the rest before he runs dry."""
+    timeout_s: float
+    """The request expires this long after its arrival, whatever state it is in."""
+    segments: list[Segment]
+    last: bool
+    """No Extend follows."""
+
+
+class Extend(msgspec.Struct, tag=True, frozen=True, kw_only=True):
+    """More segments of a request. Unknown request ids are ignored: the request has ended meanwhile."""
+
+    request_id: str
+    segments: list[Segment]
+    last: bool
+
+
+class Abort(msgspec.Struct, tag=True, frozen=True, kw_only=True):
+    """The client is gone: free the request's slots at the next step. Idempotent."""
+
+    request_id: str
+
+
+class GetStats(msgspec.Struct, tag=True, frozen=True):
+    """Ask for one Stats."""
+
+
+class Shutdown(msgspec.Struct, tag=True, frozen=True):
+    """Stop the engine now; the HTTP side has drained first."""
+
+
+ToEngine = Submit | Extend | Abort | GetStats | Shutdown
+
+# ---- engine to HTTP ------------------------------------------------------------------------------------------
+
+
+class Warming(msgspec.Struct, tag=True, frozen=True, kw_only=True):
+    """Progress of load, compile and capture."""
+
+    what: str
+    done: int
+    total: int
+    elapsed_s: float
+
+
+class Ready(msgspec.Struct, tag=True, frozen=True, kw_only=True):
+    """The engine is warm and takes requests."""
+
+    model: str
+    device: str
+    dtype: str
+    warmup_s: float
+    pid: int
+
+
+class Chunk(msgspec.Struct, tag=True, frozen=True, kw_only=True):
+    """Samples of one request, in order. The samples are the message's second frame: float32, little endian."""
+
+    request_id: str
+    samples: int
+
+
+class Finished(msgspec.Struct, tag=True, frozen=True, kw_only=True):
+    """The last word on a request that was spoken to its end."""
+
+    request_id: str
+    stats: RequestStats
+
+
+class Failed(msgspec.Struct, tag=True, frozen=True, kw_only=True):
+    """The last word on a request that was not."""
+
+    request_id: str
+    code: FailureCode
+    message: str
+
+
+class Stats(msgspec.Struct, tag=True, frozen=True, kw_only=True):
+    """Counters since start; none of them depends on a clock except busy_s."""
+
+    requests: dict[str, int]
+    """Outcome (finished, aborted, failed, expired) to requests."""
+    steps: dict[str, int]
+    """Stage to steps."""
+    rows: dict[str, int]
+    """Stage to rows run, padding left out."""
+    padded_units: dict[str, int]
+    """Stage to units (rows times length) computed only as padding."""
+    bucket_misses: dict[str, int]
+    """Stage to steps that found no captured shape. Zero under a graph profile."""
+    chunks: int
+    copies_to_host: int
+    busy_s: float
+    """Time inside steps."""
+    slots_used: int
+    slots: int
+    waiting_segments: int
+
+
+class Broken(msgspec.Struct, tag=True, frozen=True, kw_only=True):
+    """The engine cannot start or go on (no such device, bad model options); it exits after this."""
+
+    message: str
+
+
+FromEngine = Warming | Ready | Chunk | Finished | Failed | Stats | Broken
+
+# ---- errors that the caller of the engine sees -----------------------------------------------------------------
+
+
+class InputError(ValueError):
+    """A request field is wrong. `field` names it as the client wrote it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Overloaded(RuntimeError):
+    """Admission is full. Nothing was queued; try again after retry_after_s seconds."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class NotReady(Overloaded):
+    """The engine is starting, warming or being restarted."""
+
+
+class SpeechFailed(RuntimeError):
+    """An admitted request did not reach its end."""
+
+    def __init__(self, code: FailureCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
