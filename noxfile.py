@@ -1,0 +1,94 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["nox[uv]"]
+# ///
+"""Every command of the project. `nox -l` lists them; arguments after `--` go to the program behind a session."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "types", "tests"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the project, editable, with dependency groups, at the tested versions."""
+    wanted = nox.project.dependency_groups(PYPROJECT, *groups) if groups else ()
+    session.install("-c", "constraints.txt", "-e", ".", *wanted)
+
+
+@nox.session
+def serve(session: nox.Session) -> None:
+    """Speak: start the server on 127.0.0.1:8009 with the embedded voice."""
+    install(session)
+    session.run("tts-serving", "serve", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run every test."""
+    install(session, "tests")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    session.install("-c", "constraints.txt", "ruff")
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    install(session, "tests", "lint")
+    session.install("-c", "constraints.txt", "nox")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session(tags=["bench"])
+def bench(session: nox.Session) -> None:
+    """The headline: this server against the plain reference server, with a report. --quick: under 3 minutes."""
+    install(session, "bench")
+    session.run("python", "-m", "bench", "run", *session.posargs)
+
+
+@nox.session(tags=["bench"])
+def bench_micro(session: nox.Session) -> None:
+    """Time the parts alone (pytest-benchmark)."""
+    install(session, "bench")
+    session.run("python", "-m", "bench", "micro", *session.posargs)
+
+
+@nox.session(tags=["bench"])
+def bench_load(session: nox.Session) -> None:
+    """Load the server with Locust users, headless or with Locust's own page."""
+    install(session, "bench")
+    session.run("python", "-m", "bench", "load", *session.posargs)
+
+
+@nox.session(tags=["bench"])
+def bench_sweep(session: nox.Session) -> None:
+    """Turn the profile's switches on one at a time: what each brought."""
+    install(session, "bench")
+    session.run("python", "-m", "bench", "sweep", *session.posargs)
+
+
+@nox.session(tags=["bench"])
+def bench_compare(session: nox.Session) -> None:
+    """The regression gate: base commit against head, interleaved on this machine."""
+    install(session, "bench")
+    session.run("python", "-m", "bench", "compare", *session.posargs)
+
+
+@nox.session(tags=["bench"])
+def bench_proof(session: nox.Session) -> None:
+    """Prove the gate: head against itself, then with planted slow-downs."""
+    install(session, "bench")
+    session.run("python", "-m", "bench", "gate-proof", *session.posargs)

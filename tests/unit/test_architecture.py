@@ -1,0 +1,99 @@
+"""The import rules of docs/architecture.md, checked on the source."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "serving").rglob("*.py"))
+
+# Layers from the leaves up; a module may import its own layer's package and any layer to its left.
+LEAVES = ("serving.protocol", "serving.profile", "serving.audio")
+LAYERS = (LEAVES, ("serving.models",), ("serving.engine",), ("serving.http",), ("serving.cli", "serving.__main__"))
+
+TORCH_FREE = (
+    "serving/protocol.py",
+    "serving/profile.py",
+    "serving/models/base.py",
+    "serving/engine/scheduler.py",
+    "serving/engine/admission.py",
+    "serving/engine/client.py",
+    "serving/audio",
+    "serving/http",
+)
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path, *, typing_too: bool) -> Iterator[str]:
+    """Names of the modules that a file imports, those under `if TYPE_CHECKING` only when asked for."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    hidden = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in hidden and not typing_too:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer_of(module: str) -> int | None:
+    for depth, names in enumerate(LAYERS):
+        if any(module == name or module.startswith(f"{name}.") for name in names):
+            return depth
+    return None
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_imports_go_one_way(path: Path) -> None:
+    own = layer_of(module_name(path))
+    if own is None:
+        return
+    for name in imports(path, typing_too=True):
+        other = layer_of(name)
+        assert other is None or other <= own, f"{module_name(path)} imports {name}, which is above it"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_torch_and_litestar_stay_in_their_rooms(path: Path) -> None:
+    relative = path.relative_to(ROOT).as_posix()
+    names = {name.split(".")[0] for name in imports(path, typing_too=False)}
+    if relative.startswith(TORCH_FREE) or relative.endswith("/frontend.py"):
+        assert "torch" not in names, f"{relative} imports torch"
+    if not relative.startswith("serving/http/"):
+        assert "litestar" not in names, f"{relative} imports litestar"
+
+
+def test_models_do_not_know_each_other() -> None:
+    for path in (ROOT / "serving" / "models").rglob("*.py"):
+        family = path.relative_to(ROOT / "serving" / "models").parts[0]
+        for name in imports(path, typing_too=True):
+            if name.startswith("serving.models.") and not family.endswith(".py"):
+                part = name.split(".")[2]
+                assert part in {family, "base"} or not (ROOT / "serving" / "models" / part).is_dir(), (
+                    f"{path.name} of {family} imports {name}"
+                )
+
+
+def test_files_stay_readable() -> None:
+    """Files near 250 lines; 350 is where a reader gives up."""
+    long = {
+        path.relative_to(ROOT).as_posix(): lines
+        for folder in ("serving", "bench", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 350
+    }
+    assert not long
