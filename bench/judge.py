@@ -1,0 +1,38 @@
+"""Is a cell to be believed? The verdict on a load point and its reasons."""
+
+from __future__ import annotations
+
+from bench.records import Cell, errors_by_kind, good
+
+MAX_LATENESS_P99_S = 0.02
+"""A generator that sends (or wakes) later than this at its 99th percentile did not offer the stated load."""
+MAX_GENERATOR_CPU = 0.7
+"""Of one core. Above it the generator's own queue would be in the figures."""
+
+
+def faults(cell: Cell) -> list[str]:
+    """Why a cell may not be counted, however fast; empty if it may. Refusals are a result, not a fault.
+
+    The quality gate adds its own reason (bench.quality.gate).
+    """
+    found = []
+    generator = cell.generator
+    if not good(cell.samples):
+        found.append("no request succeeded")
+    for kind, count in sorted(errors_by_kind(cell.samples).items()):
+        if kind != "refused":
+            detail = next(sample.detail for sample in cell.samples if sample.error == kind)
+            found.append(f"{kind}: {count} of {len(cell.samples)} requests ({detail})")
+    if generator.lateness_p99_s > MAX_LATENESS_P99_S:
+        found.append(f"late generator: sent {generator.lateness_p99_s * 1e3:.1f} ms after due at p99")
+    if generator.loop_lag_p99_s > MAX_LATENESS_P99_S:
+        found.append(f"starved generator: timers fired {generator.loop_lag_p99_s * 1e3:.1f} ms late at p99")
+    if generator.cpu_share > MAX_GENERATOR_CPU:
+        found.append(f"starved generator: it used {generator.cpu_share:.2f} of a core")
+    return found
+
+
+def judge(cell: Cell) -> None:
+    """Set the cell's verdict and reasons from its faults."""
+    cell.reasons = faults(cell)
+    cell.verdict = "INVALID" if cell.reasons else "VALID"
