@@ -2,8 +2,8 @@
 
     profile = load_profile("default", overrides=["engine.max_slots=8"])
 
-A profile file may name another in `extends`. TTS_ENGINE__MAX_SLOTS=8 in the environment sets engine.max_slots.
-Unknown keys and bad values are errors that name the key.
+A profile file may name another in `extends`: a name, or a .toml file beside it. TTS_ENGINE__MAX_SLOTS=8 in the
+environment sets engine.max_slots. Unknown keys and bad values are errors that name the key.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from msgspec import Meta
 ENV_PREFIX = "TTS_"
 
 PositiveInt = Annotated[int, Meta(ge=1)]
-PositiveFloat = Annotated[float, Meta(gt=0)]
-Fraction = Annotated[float, Meta(ge=0, le=1)]
+PositiveFloat = Annotated[float, Meta(gt=0, le=1e9)]
 
 
 class ProfileError(ValueError):
@@ -73,7 +72,7 @@ class StreamingProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Size of the windows inside a segment."""
 
     first_chunk_s: PositiveFloat = 0.25
-    growth: Annotated[float, Meta(ge=1)] = 2.0
+    growth: Annotated[float, Meta(ge=1, le=100)] = 2.0
     """Each window is this many times the one before."""
     max_chunk_s: PositiveFloat = 2.0
 
@@ -145,13 +144,17 @@ def _read(name: str, seen: tuple[str, ...]) -> dict[str, Any]:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ProfileError(f"no profile {name!r}; there are {', '.join(profile_names())}") from None
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise ProfileError(f"profile {name}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProfileError(f"profile {name}: {error}") from None
     parent = tree.pop("extends", None)
     if parent is None:
         return tree
     if not isinstance(parent, str):
         raise ProfileError(f"profile {name}: Expected `str` - at `$.extends`")
+    if parent.endswith(".toml"):
+        parent = str(path.parent / parent)
     return _merge(_read(parent, (*seen, name)), tree)
 
 
