@@ -1,0 +1,220 @@
+"""The engine's loop: messages in, plan a step, run it, messages out; in a process or in a thread."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+import zmq
+
+from serving.engine.runner import DeviceError, Launched, Runner, pick_device
+from serving.engine.scheduler import Part, Plan, Scheduler, Speech, StageLimits
+from serving.engine.transport import EnginePair
+from serving.models import load_model
+from serving.models.base import Model
+from serving.profile import Profile, ProfileError
+from serving.protocol import (
+    Abort,
+    Broken,
+    Extend,
+    GetStats,
+    InputError,
+    Ready,
+    Shutdown,
+    Stats,
+    Submit,
+    ToEngine,
+    Warming,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+CPU_JOIN_S = 0.25
+"""Scheduler.join_s on the CPU, where the time of a step grows with its units."""
+
+
+class Stopped(Exception):
+    """Shutdown came while the engine was loading or warming."""
+
+
+def run_engine(profile: Profile, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
+    """Load, warm up, then serve until Shutdown. What cannot be mended is told by Broken before it returns."""
+    pair = EnginePair(context, endpoint)
+    try:
+        loop = _start(profile, pair)
+        loop.run()
+    except (Stopped, zmq.ContextTerminated):
+        log.info("engine stopped before its time")
+    except (DeviceError, ProfileError) as error:
+        pair.send_last(Broken(message=str(error)))
+    except Exception as error:
+        log.exception("engine broke")
+        pair.send_last(Broken(message=f"{type(error).__name__}: {error}"))
+    finally:
+        pair.close()
+
+
+def _start(profile: Profile, pair: EnginePair) -> EngineLoop:
+    """Load the model and warm it, telling the client how far it is."""
+    started_s = time.monotonic()
+
+    def report(what: str, done: int, total: int) -> None:
+        if any(isinstance(message, Shutdown) for message in pair.receive()):
+            raise Stopped
+        elapsed_s = time.monotonic() - started_s
+        pair.send(Warming(what=what, done=done, total=total, elapsed_s=elapsed_s))
+
+    report(f"load {profile.model.name}", 0, 1)
+    engine = profile.engine
+    if engine.threads:
+        torch.set_num_threads(engine.threads)
+    device = pick_device(engine)
+    model = load_model(profile, device, getattr(torch, engine.dtype))
+    runner = Runner(model, engine, device)
+    runner.warm(report)
+    warmup_s = time.monotonic() - started_s
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    pair.send(
+        Ready(model=model.spec.name, device=name, dtype=engine.dtype, warmup_s=warmup_s, pid=os.getpid())
+    )
+    return EngineLoop(profile, pair, model, runner)
+
+
+class EngineLoop:
+    """One model on one device, and the requests that it speaks."""
+
+    def __init__(self, profile: Profile, pair: EnginePair, model: Model, runner: Runner) -> None:
+        self._pair = pair
+        self._model = model
+        self._runner = runner
+        engine = profile.engine
+        self._scheduler = Scheduler(
+            {
+                name: StageLimits(
+                    stage.max_rows, min(stage.max_units, engine.max_step_units), stage.lookahead
+                )
+                for name, stage in model.stages.items()
+            },
+            max_slots=engine.max_slots,
+            sample_rate_hz=model.spec.sample_rate_hz,
+            join_s=float("inf") if runner.overlaps else CPU_JOIN_S,
+        )
+        self._chunks = 0
+
+    def run(self) -> None:
+        """Serve until Shutdown. Raises what breaks the device for good."""
+        scheduler = self._scheduler
+        running: tuple[Plan, Launched] | None = None
+        while True:
+            for message in self._pair.receive():
+                if isinstance(message, Shutdown):
+                    return
+                self._take(message)
+            scheduler.expire(time.monotonic())
+            self._open_segments()
+            plan = scheduler.plan(time.monotonic(), after=None if running is None else running[0])
+            if plan is None and running is None:
+                self._deliver()
+                self._sleep()
+                continue
+            launched = None if plan is None else self._launch(plan)
+            if running is not None:
+                self._finish(*running)
+            running = None if plan is None or launched is None else (plan, launched)
+            if running is not None and not self._runner.overlaps:
+                self._finish(*running)
+                running = None
+            self._deliver()
+
+    def _take(self, message: ToEngine) -> None:
+        now = time.monotonic()
+        match message:
+            case Submit():
+                self._scheduler.submit(message, now)
+            case Extend():
+                self._scheduler.extend(message, now)
+            case Abort(request_id=request_id):
+                self._scheduler.abort(request_id, now)
+            case GetStats():
+                self._pair.send(self._stats())
+
+    def _open_segments(self) -> None:
+        """Close what has ended, then give the free slots to waiting segments."""
+        while True:
+            while self._scheduler.closing:
+                self._model.close(self._scheduler.closing.popleft())
+            part = self._scheduler.open_next(time.monotonic())
+            if part is None:
+                return
+            try:
+                part.state = self._model.open(
+                    part.request.params, part.segment, part.slot, urgent=part.urgent
+                )
+            except InputError as error:
+                self._scheduler.fail(part, f"{error.field}: {error}", time.monotonic())
+            except Exception as error:
+                self._fail_parts("open", [part], error)
+
+    def _launch(self, plan: Plan) -> Launched | None:
+        """Start a step; None if it failed, and its requests with it."""
+        try:
+            return self._runner.launch(plan.stage, [part.state for part in plan.parts])
+        except Exception as error:
+            self._fail_parts(plan.stage, plan.parts, error)
+            self._scheduler.scattered(plan, [], time.monotonic())
+            return None
+
+    def _finish(self, plan: Plan, launched: Launched) -> None:
+        samples: list[NDArray[np.float32] | None] = []
+        try:
+            samples = self._runner.finish(launched)
+        except Exception as error:
+            self._fail_parts(plan.stage, plan.parts, error)
+        self._scheduler.scattered(plan, samples, time.monotonic())
+
+    def _fail_parts(self, what: str, parts: Sequence[Part], error: Exception) -> None:
+        """A step harms the requests in it and no other, unless the device itself is lost."""
+        if isinstance(error, torch.AcceleratorError):
+            raise error
+        ids = ", ".join(sorted({part.request.request_id for part in parts}))
+        log.error("%s failed for %s", what, ids, exc_info=error)
+        for part in parts:
+            self._scheduler.fail(part, f"{what}: {type(error).__name__}: {error}", time.monotonic())
+
+    def _deliver(self) -> None:
+        outbox = self._scheduler.outbox
+        while outbox:
+            message = outbox.popleft()
+            if isinstance(message, Speech):
+                self._chunks += 1
+                self._pair.send_chunk(message.request_id, message.samples)
+            else:
+                self._pair.send(message)
+
+    def _sleep(self) -> None:
+        expiry_s = self._scheduler.next_expiry_s()
+        self._pair.wait(None if expiry_s is None else expiry_s - time.monotonic())
+
+    def _stats(self) -> Stats:
+        runner, scheduler = self._runner, self._scheduler
+        return Stats(
+            requests=dict(scheduler.outcomes),
+            steps=dict(runner.steps),
+            rows=dict(runner.rows),
+            padded_units=dict(runner.padded_units),
+            bucket_misses=dict(runner.bucket_misses),
+            chunks=self._chunks,
+            copies_to_host=runner.copies_to_host,
+            busy_s=runner.busy_s,
+            slots_used=scheduler.slots_used,
+            slots=scheduler.max_slots,
+            waiting_segments=scheduler.waiting_segments,
+        )

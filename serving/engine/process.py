@@ -1,0 +1,138 @@
+"""Where an engine runs: a process of its own, or a thread of this one. Both end by telling `on_exit`.
+
+The child is a fresh interpreter, never a fork of one that holds torch. It gets the profile on its standard
+input and keeps that pipe open: its end is how it learns that its parent died, whatever killed it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from serving.profile import Profile
+
+log = logging.getLogger(__name__)
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """What the parent writes to the child's standard input, as one line of JSON."""
+
+    profile: Profile
+    endpoint: str
+
+
+class EngineProcess:
+    """An engine in a process of its own, over a socket in a private folder."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="tts-engine-"))
+        self.endpoint = f"ipc://{self._folder}/engine.sock"
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self, profile: Profile, on_exit: Callable[[str], None]) -> None:
+        """Start it. on_exit is called in this event loop once it has ended, with how it ended."""
+        loop = asyncio.get_running_loop()
+        child = subprocess.Popen(
+            [sys.executable, "-m", "serving.engine.process"],
+            stdin=subprocess.PIPE,
+            # A session of its own: Ctrl-C in the terminal is the parent's to answer.
+            start_new_session=True,
+            # The same modules as here, a model outside this package too.
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
+        self._child = child
+        assert child.stdin is not None
+        # A broken pipe means that the child is dead already; the watch below tells it.
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.write(msgspec.json.encode(Launch(profile, self.endpoint)) + b"\n")
+            child.stdin.flush()
+
+        def watch() -> None:
+            code = child.wait()
+            how = f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(on_exit, how)
+
+        threading.Thread(target=watch, name="engine-watch", daemon=True).start()
+
+    def connected(self) -> None:
+        """The child has spoken: nobody else will connect, so the socket's path is not needed any more."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def kill(self) -> None:
+        """End it at once; on_exit follows."""
+        if self._child is not None:
+            self._child.kill()
+
+    def close(self) -> None:
+        """Give back what it held. Call it after on_exit, or if it was never started."""
+        self.connected()
+        if self._child is not None and self._child.stdin is not None:
+            self._child.stdin.close()
+
+
+class EngineThread:
+    """An engine in a thread of this process, over an inproc socket."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        self._context = context
+        self.endpoint = f"inproc://engine-{id(self)}"
+
+    def start(self, profile: Profile, on_exit: Callable[[str], None]) -> None:
+        """Start it. on_exit is called in this event loop once it has ended, with how it ended."""
+        loop = asyncio.get_running_loop()
+
+        def run() -> None:
+            try:
+                from serving.engine.loop import run_engine  # torch, which the HTTP process does without
+
+                run_engine(profile, self._context, self.endpoint)
+            finally:
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(on_exit, "its thread ended")
+
+        threading.Thread(target=run, name="engine", daemon=True).start()
+
+    def connected(self) -> None:
+        """Nothing to do: an inproc socket has no path."""
+
+    def kill(self) -> None:
+        """A thread cannot be killed: it ends at its next look at the socket."""
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def main() -> None:
+    """The child's entry: `python -m serving.engine.process`, with a Launch on standard input."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    # Unbuffered: a thread that waits inside sys.stdin's lock would break the interpreter's shutdown.
+    parent = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
+    launch = msgspec.json.decode(parent.readline(), type=Launch)
+
+    def watch_parent() -> None:
+        parent.read(1)
+        shutil.rmtree(Path(launch.endpoint.removeprefix("ipc://")).parent, ignore_errors=True)
+        os._exit(1)
+
+    threading.Thread(target=watch_parent, name="parent-watch", daemon=True).start()
+    from serving.engine.loop import run_engine  # after the watch: loading torch takes seconds
+
+    with zmq.Context() as context:
+        run_engine(launch.profile, context, launch.endpoint)
+
+
+if __name__ == "__main__":
+    main()

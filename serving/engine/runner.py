@@ -1,0 +1,183 @@
+"""Batches to tensors and back: the only place that touches a device, compiles or captures."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from serving.engine.graphs import BucketMiss, Forward, StageGraphs, pick_bucket
+from serving.models.base import Bucket, Model, Stage
+from serving.profile import EngineProfile
+
+log = logging.getLogger(__name__)
+
+SLOWDOWN_VARIABLE = "TTS_PLANT_SLOWDOWN"
+"""Environment variable for the regression gate's own test: 0.10 makes each step take 10 % longer."""
+
+Report = Callable[[str, int, int], None]
+"""Called with what is being warmed, how much of it is done, and how much there is."""
+
+
+class DeviceError(ValueError):
+    """The profile asks for what this machine cannot do; the message names the key."""
+
+
+def pick_device(engine: EngineProfile) -> torch.device:
+    """The device of a profile. Raises DeviceError, for engine.device or engine.cuda_graphs."""
+    name = engine.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(f"engine.device: {name!r} is none of auto, cpu, cuda, cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise DeviceError(f"engine.device: {name!r} is none of auto, cpu, cuda, cuda:N")
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise DeviceError(f"engine.device: {name!r} is asked for, but torch finds no CUDA device here")
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise DeviceError(
+                f"engine.device: there is no {name!r}; {torch.cuda.device_count()} devices here"
+            )
+    elif engine.cuda_graphs:
+        raise DeviceError("engine.cuda_graphs: needs a CUDA device, and engine.device is the CPU here")
+    return device
+
+
+@dataclass(slots=True)
+class Launched:
+    """A step that runs, or has run, on the device."""
+
+    stage: Stage
+    states: Sequence[Any]
+    outputs: tuple[torch.Tensor, ...]
+    copied: torch.cuda.Event | None
+    """Set when the host copies have arrived; None on the CPU."""
+    started_s: float
+
+
+class Runner:
+    """Runs steps of one model on one device, and counts what they cost."""
+
+    def __init__(self, model: Model, engine: EngineProfile, device: torch.device) -> None:
+        self._engine = engine
+        self._device = device
+        self._stages = model.stages
+        self._forward: dict[str, Forward] = {name: stage.forward for name, stage in model.stages.items()}
+        if engine.compile:
+            # One dynamic kernel per stage on the CPU; on CUDA each bucket gets its own, tuned to its shape.
+            dynamic = device.type == "cpu"
+            self._forward = {name: torch.compile(f, dynamic=dynamic) for name, f in self._forward.items()}
+        self._graphs: dict[str, StageGraphs] = {}
+        self._slowdown = float(os.environ.get(SLOWDOWN_VARIABLE, "0"))
+        if self._slowdown:
+            log.warning("%s=%g: every step is slowed down on purpose", SLOWDOWN_VARIABLE, self._slowdown)
+        self.steps: Counter[str] = Counter(dict.fromkeys(model.stages, 0))
+        self.rows: Counter[str] = Counter(dict.fromkeys(model.stages, 0))
+        self.padded_units: Counter[str] = Counter(dict.fromkeys(model.stages, 0))
+        self.bucket_misses: Counter[str] = Counter(dict.fromkeys(model.stages, 0))
+        self.copies_to_host = 0
+        self.busy_s = 0.0
+
+    @property
+    def overlaps(self) -> bool:
+        """A step may be launched while the one before it runs."""
+        return self._device.type == "cuda"
+
+    @torch.inference_mode()
+    def warm(self, report: Report) -> None:
+        """Run, compile and capture every shape that serving needs, with inert rows only."""
+        todo: list[tuple[str, Stage, Bucket]] = []
+        for name, stage in self._stages.items():
+            descending = sorted(stage.buckets, key=lambda bucket: bucket.units, reverse=True)
+            if not (self._engine.compile or self._engine.cuda_graphs):
+                descending = descending[-1:]
+            todo += [(name, stage, bucket) for bucket in descending]
+        pool = torch.cuda.graph_pool_handle() if self._engine.cuda_graphs else None
+        for done, (name, stage, bucket) in enumerate(todo):
+            report(f"{name} {bucket.rows}x{bucket.length}", done, len(todo))
+            inputs = self._to_device(stage.collate([], bucket))
+            self._forward[name](*inputs)
+            if pool is not None:
+                graphs = self._graphs.setdefault(name, StageGraphs(name, self._forward[name], self._device))
+                graphs.capture(bucket, inputs, pool)
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        report("warm", len(todo), len(todo))
+
+    @torch.inference_mode()
+    def launch(self, name: str, states: Sequence[Any]) -> Launched:
+        """Start a step. On the CPU it is done when this returns; elsewhere finish() waits for it.
+
+        Raises BucketMiss under engine.cuda_graphs for a step that no captured shape holds, and whatever the
+        model raises.
+        """
+        started_s = time.perf_counter()
+        stage = self._stages[name]
+        lengths = [state.length for state in states]
+        bucket = self._bucket(name, stage, len(states), max(lengths))
+        inputs = self._to_device(stage.collate(states, bucket))
+        graphs = self._graphs.get(name)
+        outputs = self._forward[name](*inputs) if graphs is None else graphs.run(bucket, inputs)
+        copied = None
+        if self._device.type == "cuda":
+            outputs = self._to_host(stage, outputs)
+            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            copied.record()
+        self.copies_to_host += len(stage.to_host)
+        self.steps[name] += 1
+        self.rows[name] += len(states)
+        self.padded_units[name] += bucket.units - sum(lengths)
+        return Launched(stage, states, outputs, copied, started_s)
+
+    @torch.inference_mode()
+    def finish(self, launched: Launched) -> list[NDArray[np.float32] | None]:
+        """Wait for a step and let its states move on; the samples of each state, in order."""
+        if launched.copied is not None:
+            launched.copied.synchronize()
+        samples = launched.stage.scatter(launched.states, launched.outputs)
+        took_s = time.perf_counter() - launched.started_s
+        if self._slowdown:
+            until_s = time.perf_counter() + took_s * self._slowdown
+            while time.perf_counter() < until_s:
+                pass
+            took_s *= 1 + self._slowdown
+        self.busy_s += took_s
+        return samples
+
+    def _bucket(self, name: str, stage: Stage, rows: int, length: int) -> Bucket:
+        if not (self._engine.compile or self._engine.cuda_graphs):
+            return Bucket(rows, length)
+        bucket = pick_bucket(stage.buckets, rows, length)
+        if bucket is not None:
+            return bucket
+        self.bucket_misses[name] += 1
+        if self._engine.cuda_graphs:
+            raise BucketMiss(f"stage {name}: no bucket holds {rows} rows of {length} units")
+        return Bucket(rows, length)
+
+    def _to_device(self, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        if self._device.type == "cpu":
+            return inputs
+        return tuple(
+            value.pin_memory().to(self._device, non_blocking=True) if value.device.type == "cpu" else value
+            for value in inputs
+        )
+
+    def _to_host(self, stage: Stage, outputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        """Start the copies that scatter needs. Fresh pinned memory each time: samples may be views of it."""
+        moved = list(outputs)
+        for index in stage.to_host:
+            host = torch.empty(outputs[index].shape, dtype=outputs[index].dtype, pin_memory=True)
+            moved[index] = host.copy_(outputs[index], non_blocking=True)
+        return tuple(moved)

@@ -1,0 +1,356 @@
+"""Which segments run next, in plain Python: no torch, no sockets, and the clock is passed in.
+
+A request holds segments in order. A segment takes a slot, is stepped through its model's stages and gives the
+slot back; samples leave the request in order, whatever order the segments were computed in.
+
+Every segment in a slot has a due time. With a listener it is when he runs dry; without, it is the arrival
+plus a slack, so that such a request fills batches while it is young and is served first when it is old. The
+most urgent segment picks the stage of the next step; others that want the same stage join it in due order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from serving.protocol import (
+    Extend,
+    Failed,
+    FailureCode,
+    Finished,
+    RequestStats,
+    Segment,
+    SpeechParams,
+    Submit,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from serving.models.base import SegmentState
+
+OFFLINE_SLACK_S = 5.0
+"""A request without a listener is as urgent as one whose listener runs dry this long after its arrival."""
+FOLLOWER_SLACK_S = 2.0
+"""A segment is less urgent than the one before it in its request by this much."""
+URGENT_S = 1.0
+"""A listener who runs dry sooner than this gets small windows."""
+SPREAD = 2.0
+"""Rows of a step are at most this many times longer or shorter than the row that the step is for."""
+
+
+class StageLimits(NamedTuple):
+    """What the scheduler knows of a stage; see serving.models.base.Stage."""
+
+    max_rows: int
+    max_units: int
+    lookahead: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """A segment from the time it takes a slot until its samples have left."""
+
+    request: Request
+    segment: Segment
+    slot: int
+    urgent: bool
+    state: SegmentState | None = None
+    in_steps: int = 0
+    """Steps that hold it and are not scattered yet: at most 2, and 2 only by lookahead."""
+    ended: bool = False
+    """All its samples are made, or it is not wanted any more."""
+    held: list[NDArray[np.float32]] = field(default_factory=list)
+    """Samples that wait for the segments before it."""
+    held_samples: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A request in flight."""
+
+    request_id: str
+    params: SpeechParams
+    streaming: bool
+    arrived_s: float
+    expires_s: float
+    waiting: deque[Segment] = field(default_factory=deque)
+    last: bool = False
+    next_index: int = 0
+    parts: deque[Part] = field(default_factory=deque)
+    """In order; the first is the one whose samples leave now."""
+    slots: int = 0
+    over: bool = False
+    first_step_s: float | None = None
+    first_chunk_s: float | None = None
+    samples: int = 0
+    """Delivered."""
+    chunks: int = 0
+    steps: Counter[str] = field(default_factory=Counter)
+
+
+class Plan(NamedTuple):
+    """One step: these segments, in this stage."""
+
+    stage: str
+    parts: list[Part]
+
+
+class Speech(NamedTuple):
+    """Samples of a request that may leave now."""
+
+    request_id: str
+    samples: NDArray[np.float32]
+
+
+class Scheduler:
+    """Requests, slots and the choice of steps. The caller runs the steps and takes `outbox` and `closing`."""
+
+    def __init__(
+        self,
+        stages: Mapping[str, StageLimits],
+        *,
+        max_slots: int,
+        sample_rate_hz: int,
+        join_s: float = float("inf"),
+    ) -> None:
+        """`join_s`: a step for a listener about to run dry takes in only rows due within join_s of his.
+
+        Infinite where a wider batch costs no time (CUDA), short where a step's time grows with its units.
+        """
+        self._stages = stages
+        self._rate_hz = sample_rate_hz
+        self._join_s = join_s
+        self._free = list(range(max_slots))[::-1]
+        self._reserve = max_slots // 4
+        self._requests: dict[str, Request] = {}
+        self.max_slots = max_slots
+        self.outcomes: Counter[str] = Counter(finished=0, aborted=0, failed=0, expired=0)
+        self.outbox: deque[Speech | Finished | Failed] = deque()
+        """What to tell the client, in order."""
+        self.closing: deque[SegmentState] = deque()
+        """States to close before a slot is given out again: their slots are free."""
+
+    # ---- requests ------------------------------------------------------------------------------------------
+
+    def submit(self, message: Submit, now: float) -> None:
+        """Take in a request. Raises ValueError if its id is in flight already."""
+        if message.request_id in self._requests:
+            raise ValueError(f"request {message.request_id} is in flight already")
+        request = Request(
+            message.request_id, message.params, message.streaming, now, expires_s=now + message.timeout_s
+        )
+        self._requests[message.request_id] = request
+        self._append(request, message.segments, message.last, now)
+
+    def extend(self, message: Extend, now: float) -> None:
+        """Take in more segments; a request that has ended is ignored."""
+        request = self._requests.get(message.request_id)
+        if request is not None:
+            self._append(request, message.segments, message.last, now)
+
+    def abort(self, request_id: str, now: float) -> None:
+        """End a request whose client is gone; one that has ended is ignored."""
+        request = self._requests.get(request_id)
+        if request is not None:
+            self._fail(request, "aborted", "the client went away", now)
+
+    def fail(self, part: Part, message: str, now: float) -> None:
+        """End the request of a segment that cannot be spoken."""
+        if not part.request.over:
+            self._fail(part.request, "internal", message, now)
+
+    def expire(self, now: float) -> None:
+        """End every request that is past its time, whether it waits or runs."""
+        for request in [r for r in self._requests.values() if r.expires_s <= now]:
+            limit_s = request.expires_s - request.arrived_s
+            self._fail(request, "expired", f"not finished within {limit_s:g} s", now)
+
+    def next_expiry_s(self) -> float | None:
+        """When the next request expires; None without requests."""
+        return min((request.expires_s for request in self._requests.values()), default=None)
+
+    @property
+    def slots_used(self) -> int:
+        return self.max_slots - len(self._free)
+
+    @property
+    def waiting_segments(self) -> int:
+        return sum(len(request.waiting) for request in self._requests.values())
+
+    # ---- slots ---------------------------------------------------------------------------------------------
+
+    def open_next(self, now: float) -> Part | None:
+        """Give a free slot to the waiting segment that should have it; the caller opens its state.
+
+        A request without a slot comes before one that has some, so that a hundred segments of one do not keep
+        out the others; a quarter of the slots is kept for such requests. A listener's request has one segment
+        in flight until he hears something, then the current and the next.
+        """
+        best: tuple[int, float] | None = None
+        chosen: Request | None = None
+        for request in self._requests.values():
+            if not request.waiting or len(self._free) <= (self._reserve if request.slots else 0):
+                continue
+            if request.streaming and len(request.parts) >= (1 if request.first_chunk_s is None else 2):
+                continue
+            rank = (request.slots, self._dry_s(request) + FOLLOWER_SLACK_S * len(request.parts))
+            if best is None or rank < best:
+                best, chosen = rank, request
+        if chosen is None:
+            return None
+        urgent = chosen.streaming and self._dry_s(chosen) - now < URGENT_S
+        part = Part(chosen, chosen.waiting.popleft(), self._free.pop(), urgent)
+        chosen.parts.append(part)
+        chosen.slots += 1
+        return part
+
+    # ---- steps ---------------------------------------------------------------------------------------------
+
+    def plan(self, now: float, after: Plan | None = None) -> Plan | None:
+        """Choose the next step, or None if there is nothing to run.
+
+        `after` is a step that was launched and is not scattered yet. The answer is then a step of the same
+        stage, and None if that stage allows no lookahead or the most urgent segment wants another.
+        """
+        if after is not None and not self._stages[after.stage].lookahead:
+            return None
+        depth = 0 if after is None else 1
+        ready: list[tuple[float, Part]] = []
+        for request in self._requests.values():
+            dry_s = self._dry_s(request)
+            for behind, part in enumerate(request.parts):
+                state = part.state
+                if state is None or state.stage is None or part.ended or part.in_steps > depth:
+                    continue
+                due_s = dry_s + FOLLOWER_SLACK_S * behind + part.held_samples / self._rate_hz
+                ready.append((due_s, part))
+        if not ready:
+            return None
+        ready.sort(key=lambda item: item[0])
+        plan = self._batch(ready, now)
+        if after is not None and plan.stage != after.stage:
+            return None
+        for part in plan.parts:
+            part.in_steps += 1
+            part.request.steps[plan.stage] += 1
+            if part.request.first_step_s is None:
+                part.request.first_step_s = now
+        return plan
+
+    def _batch(self, ready: Sequence[tuple[float, Part]], now: float) -> Plan:
+        lead_due_s, lead = ready[0]
+        assert lead.state is not None
+        assert lead.state.stage is not None
+        stage, length = lead.state.stage, max(lead.state.length, 1)
+        limits = self._stages[stage]
+        latest_s = float("inf")
+        if lead.request.streaming and lead_due_s < now + self._join_s:
+            latest_s = max(lead_due_s, now) + self._join_s
+        parts, longest = [lead], length
+        for due_s, part in ready[1:]:
+            state = part.state
+            assert state is not None
+            if len(parts) == limits.max_rows or due_s > latest_s:
+                break
+            if state.stage != stage or not length <= SPREAD * max(state.length, 1) <= SPREAD**2 * length:
+                continue
+            stretched = max(longest, state.length)
+            if stretched * (len(parts) + 1) <= limits.max_units:
+                parts.append(part)
+                longest = stretched
+        return Plan(stage, parts)
+
+    def scattered(self, plan: Plan, samples: Sequence[NDArray[np.float32] | None], now: float) -> None:
+        """A step is done and its states moved on. `samples` are what each made; [] if the step failed."""
+        for row, part in enumerate(plan.parts):
+            part.in_steps -= 1
+            state = part.state
+            assert state is not None
+            if not part.ended:
+                made = samples[row] if samples else None
+                if made is not None and len(made):
+                    part.held.append(made)
+                    part.held_samples += len(made)
+                part.ended = state.stage is None
+            if part.ended and not part.in_steps:
+                self._release(part)
+        for request in {id(part.request): part.request for part in plan.parts}.values():
+            self._deliver(request, now)
+
+    # ---- inside --------------------------------------------------------------------------------------------
+
+    def _dry_s(self, request: Request) -> float:
+        """When the request's listener runs dry, or would be deemed to."""
+        if not request.streaming:
+            return request.arrived_s + OFFLINE_SLACK_S
+        if request.first_chunk_s is None:
+            return request.arrived_s
+        return request.first_chunk_s + request.samples / self._rate_hz
+
+    def _append(self, request: Request, segments: Sequence[Segment], last: bool, now: float) -> None:
+        for segment in segments:
+            if segment.index != request.next_index or request.last:
+                self._fail(request, "internal", f"segment {segment.index} is out of order", now)
+                return
+            request.waiting.append(segment)
+            request.next_index += 1
+        request.last = request.last or last
+        self._deliver(request, now)
+
+    def _deliver(self, request: Request, now: float) -> None:
+        """Let the samples out that are in order, and end the request after its last."""
+        while request.parts and not request.over:
+            head = request.parts[0]
+            for samples in head.held:
+                if request.first_chunk_s is None:
+                    request.first_chunk_s = now
+                request.samples += len(samples)
+                request.chunks += 1
+                self.outbox.append(Speech(request.request_id, samples))
+            head.held.clear()
+            head.held_samples = 0
+            if not head.ended:
+                return
+            request.parts.popleft()
+        if request.last and not request.waiting and not request.over:
+            self.outcomes["finished"] += 1
+            self._forget(request)
+            self.outbox.append(Finished(request_id=request.request_id, stats=self._stats(request, now)))
+
+    def _fail(self, request: Request, code: FailureCode, message: str, now: float) -> None:
+        self.outcomes["failed" if code == "internal" else code] += 1
+        self._forget(request)
+        for part in request.parts:
+            # Idle parts free their slots now, running ones when their step is scattered.
+            if not part.ended:
+                part.ended = True
+                if not part.in_steps:
+                    self._release(part)
+        self.outbox.append(Failed(request_id=request.request_id, code=code, message=message))
+
+    def _forget(self, request: Request) -> None:
+        request.over = True
+        del self._requests[request.request_id]
+
+    def _release(self, part: Part) -> None:
+        part.request.slots -= 1
+        self._free.append(part.slot)
+        if part.state is not None:
+            self.closing.append(part.state)
+
+    def _stats(self, request: Request, now: float) -> RequestStats:
+        def since_arrival(moment_s: float | None) -> float:
+            return (now if moment_s is None else moment_s) - request.arrived_s
+
+        return RequestStats(
+            queue_s=since_arrival(request.first_step_s),
+            first_chunk_s=since_arrival(request.first_chunk_s),
+            total_s=now - request.arrived_s,
+            audio_s=request.samples / self._rate_hz,
+            chunks=request.chunks,
+            steps=dict(request.steps),
+        )

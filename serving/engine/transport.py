@@ -1,0 +1,124 @@
+"""Messages over a pair of ZeroMQ sockets: msgpack structs, and raw float32 samples behind each Chunk."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from serving.protocol import Chunk, FromEngine, Shutdown, ToEngine
+
+MESSAGES_PER_TURN = 64
+"""Messages that the asyncio side takes before it lets the rest of its event loop run."""
+
+_encoder = msgspec.msgpack.Encoder()
+_from_engine: msgspec.msgpack.Decoder[FromEngine] = msgspec.msgpack.Decoder(FromEngine)
+_to_engine: msgspec.msgpack.Decoder[ToEngine] = msgspec.msgpack.Decoder(ToEngine)
+
+
+def _open(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
+    socket = context.socket(zmq.PAIR)
+    socket.set(zmq.LINGER, 0)
+    # Admission bounds what is in flight; a high-water mark would block the engine's loop instead.
+    socket.set(zmq.SNDHWM, 0)
+    socket.set(zmq.RCVHWM, 0)
+    return socket
+
+
+class EnginePair:
+    """The engine's end. Use it from the thread that made it."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
+        self._socket = _open(context)
+        self._socket.connect(endpoint)
+
+    def send(self, message: FromEngine) -> None:
+        self._socket.send(_encoder.encode(message))
+
+    def send_chunk(self, request_id: str, samples: NDArray[np.float32]) -> None:
+        """Send samples of one request: any float array [n]."""
+        header = _encoder.encode(Chunk(request_id=request_id, samples=len(samples)))
+        self._socket.send(header, zmq.SNDMORE)
+        self._socket.send(samples.astype("<f4").tobytes())
+
+    def wait(self, timeout_s: float | None) -> None:
+        """Sleep until a message is there; at most timeout_s seconds."""
+        self._socket.poll(None if timeout_s is None else max(0, int(timeout_s * 1000) + 1))
+
+    def receive(self) -> list[ToEngine]:
+        """Every message that is there, in order; never blocks."""
+        messages = []
+        while True:
+            try:
+                messages.append(_to_engine.decode(self._socket.recv(zmq.NOBLOCK)))
+            except zmq.Again:
+                return messages
+
+    def send_last(self, message: FromEngine, timeout_s: float = 2.0) -> None:
+        """Send and wait until the client answered by Shutdown: it has then read everything."""
+        self.send(message)
+        until_s = time.monotonic() + timeout_s
+        while time.monotonic() < until_s:
+            self.wait(until_s - time.monotonic())
+            if any(isinstance(answer, Shutdown) for answer in self.receive()):
+                return
+
+    def close(self) -> None:
+        """Close at once; what the client has not read is dropped."""
+        self._socket.close(0)
+
+
+class ClientPair:
+    """The asyncio end: calls `receiver` with each message and its samples (only a Chunk has some).
+
+    It reads the socket's descriptor itself rather than through zmq.asyncio, whose futures cost more than the
+    messages.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        receiver: Callable[[FromEngine, NDArray[np.float32] | None], None],
+    ) -> None:
+        self._receiver = receiver
+        self._loop = asyncio.get_running_loop()
+        self._socket = _open(context)
+        self._socket.bind(endpoint)
+        self._loop.add_reader(self._socket.fileno(), self._drain)
+        self._loop.call_soon(self._drain)
+
+    def send(self, message: ToEngine) -> bool:
+        """Send without blocking; False if no engine is at the other end."""
+        if self._socket.closed:
+            return False
+        try:
+            self._socket.send(_encoder.encode(message), zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        # The descriptor is edge-triggered and a send may take the edge of a message that just came.
+        self._loop.call_soon(self._drain)
+        return True
+
+    def _drain(self) -> None:
+        for _ in range(MESSAGES_PER_TURN):
+            if self._socket.closed:
+                return
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            samples = np.frombuffer(frames[1], "<f4") if len(frames) > 1 else None
+            self._receiver(_from_engine.decode(frames[0]), samples)
+        self._loop.call_soon(self._drain)
+
+    def close(self) -> None:
+        """Close at once; what was not read is dropped."""
+        if not self._socket.closed:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close(0)
