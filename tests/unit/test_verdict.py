@@ -11,7 +11,7 @@ from bench.verdict import Pair, Slowdown, estimate_slowdown, judge, judge_count
 def measured(
     slowdown: float, *, seed: int, rounds: int = 6, pairs: int = 16, noise: float = 0.03, bias: float = 0.01
 ) -> list[list[Pair]]:
-    """Pairs as a noisy machine gives them: noise per measurement, a bias per process, bursts on either side."""
+    """Pairs as a noisy machine gives them: noise, a bias per process, bursts on either side."""
     rng = np.random.default_rng(seed)
     result = []
     for _ in range(rounds):
