@@ -89,7 +89,11 @@ class ClientPair:
         self._receiver = receiver
         self._loop = asyncio.get_running_loop()
         self._socket = _open(context)
-        self._socket.bind(endpoint)
+        try:
+            self._socket.bind(endpoint)
+        except zmq.ZMQError:
+            self._socket.close(0)
+            raise
         self._loop.add_reader(self._socket.fileno(), self._drain)
         self._loop.call_soon(self._drain)
 

@@ -1,0 +1,209 @@
+"""Keeps one engine running: starts it, hears how far it is, starts it again when it dies, ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import zmq
+
+from serving.engine.process import EngineProcess, EngineThread
+from serving.engine.transport import ClientPair
+from serving.profile import Profile
+from serving.protocol import Broken, FailureCode, FromEngine, NotReady, Ready, Shutdown, ToEngine, Warming
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+RESTART_WINDOW_S = 600.0
+BACKOFF_S = (0.1, 1.0, 5.0)
+"""Pause before the first, second and any later restart within the window."""
+STOP_S = 5.0
+"""The engine has this long to end by itself."""
+WARMING_RETRY_S = 2.0
+FAILED_RETRY_S = 60.0
+
+
+class EngineState(enum.Enum):
+    """What the engine can be asked for now."""
+
+    STARTING = "starting"
+    READY = "ready"
+    RESTARTING = "restarting"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class EngineUnavailable(RuntimeError):
+    """The engine did not become ready; the message says why, in the engine's own words where it had some."""
+
+
+class Supervisor:
+    """The life of one engine after the other, in one event loop."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        on_message: Callable[[FromEngine, NDArray[np.float32] | None], None],
+        on_down: Callable[[FailureCode, str], None],
+    ) -> None:
+        """`on_message` gets what is about requests, `on_down` the reason when none of them can go on."""
+        self.state = EngineState.STOPPED
+        self.warming: Warming | None = None
+        self.info: Ready | None = None
+        self.problem: str | None = None
+        self._profile = profile
+        self._on_message = on_message
+        self._on_down = on_down
+        self._engine: EngineProcess | EngineThread | None = None
+        self._pair: ClientPair | None = None
+        self._broken: str | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
+        self._changed = asyncio.Event()
+
+    def start(self) -> None:
+        """Start the engine and return at once. Raises RuntimeError the second time."""
+        if self._task is not None:
+            raise RuntimeError("this engine was started before")
+        self._set_state(EngineState.STARTING)
+        self._task = asyncio.create_task(self._run())
+
+    async def wait_ready(self, timeout_s: float) -> Ready:
+        """Wait until the engine takes requests. Raises EngineUnavailable if it fails or takes longer."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.state in (EngineState.STARTING, EngineState.RESTARTING):
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            seen = f", last seen at: {self.warming.what}" if self.warming else ""
+            raise EngineUnavailable(f"the engine was not ready within {timeout_s:g} s{seen}") from None
+        if self.info is None:
+            raise EngineUnavailable(self.problem or f"the engine is {self.state.value}")
+        return self.info
+
+    async def stop(self) -> None:
+        """End the engine. Idempotent; if the caller is cancelled meanwhile, the stop goes on."""
+        self._stop.set()
+        self._set_state(EngineState.STOPPED)
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+    def send(self, message: ToEngine) -> None:
+        """Send if there is an engine; without one, its requests are failed anyway."""
+        if self._pair is not None:
+            self._pair.send(message)
+
+    def check_ready(self) -> None:
+        """Raises NotReady, with the reason, unless the engine takes requests."""
+        if self.state is not EngineState.READY:
+            why = f": {self.problem}" if self.problem else ""
+            retry_after_s = FAILED_RETRY_S if self.state is EngineState.FAILED else WARMING_RETRY_S
+            raise NotReady(f"the engine is {self.state.value}{why}", retry_after_s)
+
+    def _set_state(self, state: EngineState) -> None:
+        self.state = state
+        self._changed.set()
+
+    def _receive(self, message: FromEngine, samples: NDArray[np.float32] | None) -> None:
+        match message:
+            case Warming():
+                if self.warming is None and self._engine is not None:
+                    self._engine.connected()
+                self.warming = message
+                log.info("%s: %d of %d, %.1f s", message.what, message.done, message.total, message.elapsed_s)
+            case Ready():
+                self.info, self.warming, self.problem = message, None, None
+                self._set_state(EngineState.READY)
+                log.info("ready: %s on %s, %.1f s", message.model, message.device, message.warmup_s)
+            case Broken(message=text):
+                self._broken = text
+                self.send(Shutdown())
+            case _:
+                self._on_message(message, samples)
+
+    async def _run(self) -> None:
+        """Run engines until stop() or until they die too often."""
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        deaths: deque[float] = deque()
+        try:
+            while not self._stop.is_set():
+                try:
+                    was_ready, how = await self._run_one(context)
+                except (OSError, zmq.ZMQError) as error:
+                    was_ready, how = False, "it could not be started"
+                    self._broken = f"the engine cannot be started: {error}"
+                if self._stop.is_set():
+                    break
+                now = time.monotonic()
+                deaths.append(now)
+                while deaths[0] < now - RESTART_WINDOW_S:
+                    deaths.popleft()
+                self.problem = self._broken or f"the engine died: {how}"
+                log.error("%s", self.problem)
+                if (self._broken and not was_ready) or len(deaths) > self._profile.engine.restart_limit:
+                    self._set_state(EngineState.FAILED)
+                    await self._stop.wait()
+                    break
+                self._set_state(EngineState.RESTARTING)
+                pause_s = BACKOFF_S[min(len(deaths), len(BACKOFF_S)) - 1]
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), pause_s)
+        finally:
+            self._set_state(EngineState.STOPPED)
+            # An engine thread that is still there gets ContextTerminated at its next look at the socket.
+            context.term()
+
+    async def _run_one(self, context: zmq.Context[zmq.Socket[bytes]]) -> tuple[bool, str]:
+        """Run one engine to its end. Returns whether it had been ready, and how it ended."""
+        exited: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def on_exit(how: str) -> None:
+            if not exited.done():
+                exited.set_result(how)
+
+        stopping = asyncio.ensure_future(self._stop.wait())
+        self._broken = self.warming = None
+        engine = EngineProcess() if self._profile.engine.process else EngineThread(context)
+        self._engine = engine
+        try:
+            self._pair = pair = ClientPair(context, engine.endpoint, self._receive)
+            engine.start(self._profile, on_exit)
+            await asyncio.wait((exited, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not exited.done():
+                await self._shut_down(engine, pair, exited)
+            return self.info is not None, exited.result()
+        finally:
+            stopping.cancel()
+            if not exited.done():
+                engine.kill()
+            if self._pair is not None:
+                self._pair.close()
+            engine.close()
+            self._pair = self._engine = self.info = None
+            self._set_state(EngineState.STOPPED if self._stop.is_set() else EngineState.RESTARTING)
+            self._on_down("engine_died", "the engine died while it spoke")
+
+    async def _shut_down(
+        self, engine: EngineProcess | EngineThread, pair: ClientPair, exited: asyncio.Future[str]
+    ) -> None:
+        """End an engine: by a word if it is ready, at once if it is still loading or does not listen."""
+        kill_at_s = time.monotonic() + (STOP_S if self.info is not None else 0.0)
+        self._set_state(EngineState.STOPPED)
+        self._on_down("aborted", "the engine was stopped")
+        while not exited.done():
+            if time.monotonic() >= kill_at_s:
+                engine.kill()
+            # Said again until it is heard: an engine in a thread may not have connected yet.
+            pair.send(Shutdown())
+            await asyncio.wait((exited,), timeout=0.1)
