@@ -1,0 +1,29 @@
+"""The embedded English voice: the 6.15 M parameter network of the package hibari-tts as torch modules.
+
+Text to phonemes is the package's own (frontend). The network is filled from the package's ONNX graph (weights) and
+split into three stages: encode, prosody, decode (stages). Torch is imported only when the model is created.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from serving.models.hibari.frontend import HibariFrontend
+
+if TYPE_CHECKING:
+    import torch
+
+    from serving.models.hibari.model import HibariModel
+    from serving.profile import Profile
+
+
+def create_frontend(profile: Profile) -> HibariFrontend:
+    """Text to phoneme ids. Raises ProfileError if the profile's model.options hold what this voice does not know."""
+    return HibariFrontend(profile)
+
+
+def create_model(profile: Profile, device: torch.device, dtype: torch.dtype) -> HibariModel:
+    """The network on `device`; `dtype` is that of the decoder's matrix products, the rest is float32."""
+    from serving.models.hibari.model import HibariModel
+
+    return HibariModel(profile, device, dtype)

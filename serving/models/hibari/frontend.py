@@ -1,0 +1,118 @@
+"""English text to phoneme ids, with the phonemizer of the package hibari-tts."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+from serving.models.base import ModelSpec, Voice
+from serving.profile import Profile, ProfileError
+from serving.protocol import InputError, Segment, SpeechParams
+
+SAMPLE_RATE_HZ = 24000
+MIN_SPEED, MAX_SPEED = 0.5, 2.0
+MAX_PHONEMES = 400
+"""Phonemes of one segment; a longer sentence is cut at clauses, then at words, then anywhere."""
+MAX_WORD_CHARS = 40
+"""The phonemizer's time grows with the cube of a word's length, so longer words are cut into pieces."""
+WORD_PIECE_CHARS = 20
+PAD_ID = 0
+
+SPEC = ModelSpec(
+    name="hibari",
+    sample_rate_hz=SAMPLE_RATE_HZ,
+    voices=(Voice(name="heart", language="en-US", description="American English, female"),),
+    default_voice="heart",
+    languages=("en",),
+    max_text_chars=5000,
+    used_fields=frozenset({"text", "voice", "seed", "speed", "format"}),
+    seconds_per_char=0.065,
+)
+
+_LONG_WORD = re.compile(rf"\S{{{MAX_WORD_CHARS + 1},}}")
+_CLAUSE_END = re.compile(r"(?<=[,;:—])\s+")
+_STRESS_AND_LENGTH = "ˈˌː"
+
+
+class HibariFrontend:
+    """Sentences of a text as segments of phoneme ids. Safe to use from several threads."""
+
+    def __init__(self, profile: Profile) -> None:
+        if profile.model.options:
+            raise ProfileError(f"model.options: the embedded voice has none, got {sorted(profile.model.options)}")
+        # Imported here, for seconds of lexicons and scipy are no part of importing this module.
+        from hibari.g2p import G2P
+        from hibari.tts import Hibari
+
+        self.spec = SPEC
+        self._split_sentences: Any = Hibari.split_sentences
+        self._phonemize: Any = G2P()
+        self._phonemize("Warm up the unknown word zyxwvia.")  # loads the network for unknown words
+        self._lock = threading.Lock()
+        vocabulary = files("hibari").joinpath("assets/vocab.json").read_text(encoding="utf-8")
+        self._ids: dict[str, int] = json.loads(vocabulary)
+
+    def segments(self, text: str, params: SpeechParams) -> Iterator[Segment]:
+        """Yield one segment per sentence, each before the next one is phonemized.
+
+        Raises InputError: "voice" unknown, "speed" outside 0.5 to 2.0, "text" too long or without a word.
+        """
+        if params.voice not in {voice.name for voice in self.spec.voices}:
+            raise InputError("voice", f"unknown voice {params.voice!r}; there is {self.spec.default_voice!r}")
+        if not MIN_SPEED <= params.speed <= MAX_SPEED:
+            raise InputError("speed", f"speed must lie between {MIN_SPEED} and {MAX_SPEED}, got {params.speed}")
+        if len(text) > self.spec.max_text_chars:
+            raise InputError("text", f"text has {len(text)} characters, the limit is {self.spec.max_text_chars}")
+        index = 0
+        for sentence in self._split_sentences(_cut_long_words(text)):
+            with self._lock:  # the phonemizer keeps per-call state in its lexicon
+                phonemes = self._phonemize(sentence)
+            for piece in split_phonemes(phonemes):
+                if is_speakable(piece):
+                    ids = [self._ids[symbol] for symbol in piece if symbol in self._ids]
+                    yield Segment(index=index, tokens=[PAD_ID, *ids, PAD_ID], text=piece)
+                    index += 1
+        if index == 0:
+            raise InputError("text", "text has nothing that can be spoken")
+
+
+def is_speakable(phonemes: str) -> bool:
+    """Whether there is a sound among the phonemes, and not only punctuation and stress marks."""
+    return any(symbol.isalpha() and symbol not in _STRESS_AND_LENGTH for symbol in phonemes)
+
+
+def split_phonemes(phonemes: str, limit: int = MAX_PHONEMES) -> Iterator[str]:
+    """Cut a phoneme string into pieces of at most `limit` symbols: at clauses, else at words, else anywhere."""
+    piece = ""
+    for part in _parts_within(phonemes, limit):
+        if piece and len(piece) + 1 + len(part) > limit:
+            yield piece
+            piece = part
+        else:
+            piece = f"{piece} {part}" if piece else part
+    if piece:
+        yield piece
+
+
+def _parts_within(phonemes: str, limit: int) -> Iterator[str]:
+    if len(phonemes) <= limit:
+        yield phonemes
+        return
+    for clause in _CLAUSE_END.split(phonemes):
+        words = [clause] if len(clause) <= limit else clause.split(" ")
+        for word in words:
+            yield from (word[start : start + limit] for start in range(0, len(word), limit))
+
+
+def _cut_long_words(text: str) -> str:
+    def cut(match: re.Match[str]) -> str:
+        word = match.group()
+        return " ".join(
+            word[start : start + WORD_PIECE_CHARS] for start in range(0, len(word), WORD_PIECE_CHARS)
+        )
+
+    return _LONG_WORD.sub(cut, text)

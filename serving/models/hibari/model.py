@@ -1,0 +1,46 @@
+"""The embedded voice as the engine sees it: spec, stages, and segments opened and closed."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from serving.models.base import ModelSpec
+from serving.models.hibari.frontend import SPEC
+from serving.models.hibari.network import Decoder, Encoder, ProsodyNet
+from serving.models.hibari.stages import MAX_TOKENS, Decode, Encode, HibariState, Prosody
+from serving.models.hibari.weights import load_weights
+from serving.profile import Profile
+from serving.protocol import InputError, Segment, SpeechParams
+
+
+class HibariModel:
+    """The network on one device, in three stages: encode, prosody, decode."""
+
+    spec: ModelSpec = SPEC
+
+    def __init__(self, profile: Profile, device: torch.device, dtype: torch.dtype) -> None:
+        weights = load_weights()
+        self.stages = {
+            "encode": Encode(profile, Encoder(weights), device).to(device),
+            "prosody": Prosody(profile, ProsodyNet(weights), device).to(device),
+            "decode": Decode(profile, Decoder(weights, dtype), device).to(device),
+        }
+
+    def open(self, params: SpeechParams, segment: Segment, slot: int, *, urgent: bool) -> HibariState:
+        """Begin a segment. Raises InputError (field "text") if it has no tokens or more than 402."""
+        if not 1 <= len(segment.tokens) <= MAX_TOKENS:
+            raise InputError("text", f"a segment has 1 to {MAX_TOKENS} tokens, got {len(segment.tokens)}")
+        return HibariState(
+            slot=slot,
+            stage="encode",
+            length=len(segment.tokens),
+            tokens=np.asarray(segment.tokens, np.int64),
+            speed=params.speed,
+            noise_seed=(params.seed, segment.index),
+            urgent=urgent,
+        )
+
+    def close(self, state: HibariState) -> None:
+        """Nothing to free: a segment's first window reads no history from its slot."""
+        state.stage = None

@@ -1,0 +1,268 @@
+"""The three stages of the embedded voice, as the engine runs them. Shapes and limits come from the profile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from serving.models.base import Bucket, SegmentState
+from serving.models.hibari.frontend import MAX_PHONEMES, SAMPLE_RATE_HZ
+from serving.models.hibari.network import CHANNELS, INPUT_CHANNELS, Decoder, Encoder, ProsodyNet
+from serving.models.hibari.synthesis import HOP, N_FFT, NOISE_ROWS, OVERLAP, PulseSource, Synthesis
+from serving.models.hibari.windows import HISTORY, LAYERS, LOOKAHEAD, REACH, Plan, Window, plan, window_length
+from serving.profile import Profile
+
+BLOCKS_PER_S = SAMPLE_RATE_HZ // HOP
+MAX_TOKENS = MAX_PHONEMES + 2
+MAX_PROSODY_FRAMES = 4096
+"""Of 25 ms. A segment that would be longer has its longest phonemes cut: 400 phonemes at 10 frames and more."""
+
+
+@dataclass(slots=True)
+class HibariState(SegmentState):
+    """A segment from tokens to its last window."""
+
+    tokens: NDArray[np.int64]
+    speed: float
+    noise_seed: tuple[int, int]
+    urgent: bool
+    speech_text: Tensor = field(init=False)  # [prosody frames, 128]
+    prosody_text: Tensor = field(init=False)  # [prosody frames, 192]
+    inputs: Tensor = field(init=False)  # [frames + 6, 130]
+    source: Tensor = field(init=False)  # [frames + 3, 300]
+    noise_rows: NDArray[np.int64] = field(init=False)  # [frames]
+    window: Window = field(init=False)
+    window_blocks: int = 0
+
+
+def buckets(max_rows: int, max_units: int, lengths: Sequence[int]) -> tuple[Bucket, ...]:
+    """Powers of two rows by `lengths`: those that a step within the limits may need, and one row of any length."""
+    rows = [1]
+    while rows[-1] < max_rows:
+        rows.append(min(2 * rows[-1], max_rows))
+    shapes = [
+        Bucket(row, length)
+        for fewer, row in zip([0, *rows], rows, strict=False)
+        for shorter, length in zip([0, *lengths], lengths, strict=False)
+        if row == 1 or (fewer + 1) * (shorter + 1) <= max_units
+    ]
+    return tuple(sorted(shapes, key=lambda bucket: (bucket.units, bucket.rows)))
+
+
+class Encode(nn.Module):
+    """Rows of tokens to text features and durations."""
+
+    name = "encode"
+    to_host = (2,)
+    lookahead = False
+
+    def __init__(self, profile: Profile, encoder: Encoder, device: torch.device) -> None:
+        super().__init__()
+        self.max_rows, self.max_units = profile.engine.max_slots, profile.engine.max_step_units
+        self.buckets = buckets(self.max_rows, self.max_units, (32, 64, 128, 256, MAX_TOKENS))
+        self.encoder = encoder
+        self.device = device
+
+    def collate(self, states: Sequence[HibariState], bucket: Bucket) -> tuple[Tensor, Tensor, Tensor]:
+        """ids [rows, tokens] int64, lengths [rows] int64, speeds [rows] float32."""
+        ids = np.zeros((bucket.rows, bucket.length), np.int64)
+        lengths = np.ones(bucket.rows, np.int64)
+        speeds = np.ones(bucket.rows, np.float32)
+        for row, state in enumerate(states):
+            lengths[row] = state.tokens.size
+            ids[row, : lengths[row]] = state.tokens
+            speeds[row] = state.speed
+        return self._put(ids), self._put(lengths), self._put(speeds)
+
+    def forward(self, ids: Tensor, lengths: Tensor, speeds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.encoder(ids, lengths, speeds)  # type: ignore[no-any-return]
+
+    def scatter(self, states: Sequence[HibariState], outputs: tuple[Tensor, ...]) -> list[None]:
+        speech, prosody, durations = outputs
+        for row, state in enumerate(states):
+            frames = durations[row, : state.tokens.size].numpy()
+            if frames.sum() > MAX_PROSODY_FRAMES:
+                frames = np.minimum(frames, MAX_PROSODY_FRAMES // frames.size)
+            of_frame = self._put(np.repeat(np.arange(frames.size), frames))
+            state.speech_text = speech[row].index_select(0, of_frame)
+            state.prosody_text = prosody[row].index_select(0, of_frame)
+            state.stage, state.length = Prosody.name, int(frames.sum())
+        return [None] * len(states)
+
+    def _put(self, array: NDArray[np.int64] | NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+
+class Prosody(nn.Module):
+    """Rows of 25 ms frames to the decoder's inputs and the pulse source of the whole segment."""
+
+    name = "prosody"
+    to_host = ()
+    lookahead = False
+
+    def __init__(self, profile: Profile, net: ProsodyNet, device: torch.device) -> None:
+        super().__init__()
+        self.max_rows, self.max_units = profile.engine.max_slots, profile.engine.max_step_units
+        lengths = [2**power for power in range(5, MAX_PROSODY_FRAMES.bit_length())]
+        self.buckets = buckets(self.max_rows, self.max_units, lengths)
+        self.net = net
+        self.pulses = PulseSource()
+        self.profile = profile
+        self.device = device
+
+    def collate(self, states: Sequence[HibariState], bucket: Bucket) -> tuple[Tensor, Tensor, Tensor]:
+        """Text features [rows, frames, 128] and [rows, frames, 192], lengths [rows] int64."""
+        lengths = np.full(bucket.rows, 2, np.int64)
+        lengths[: len(states)] = [state.length for state in states]
+        speech = [state.speech_text for state in states]
+        prosody = [state.prosody_text for state in states]
+        return _pad(speech, bucket), _pad(prosody, bucket), torch.from_numpy(lengths).to(self.device)
+
+    def forward(self, speech: Tensor, prosody: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Decoder inputs [rows, 2 * frames + 6, 130], source [rows, 2 * frames + 3, 300], f0 [rows, 2 * frames]."""
+        inside = (torch.arange(speech.shape[1], device=speech.device) < lengths[:, None]).unsqueeze(2)
+        f0, energy = self.net(prosody, inside)
+        pitch = torch.log1p(f0.relu()) / 5
+        text = speech.repeat_interleave(2, dim=1)
+        inputs = torch.cat((text, pitch.unsqueeze(2), energy.unsqueeze(2)), dim=2)
+        inputs = functional.pad(inputs * inside.repeat_interleave(2, dim=1), (0, 0, REACH, REACH))
+        return inputs, self.pulses(f0, 2 * lengths), f0
+
+    def scatter(self, states: Sequence[HibariState], outputs: tuple[Tensor, ...]) -> list[None]:
+        inputs, source, _ = outputs
+        for row, state in enumerate(states):
+            frames = 2 * state.length
+            state.inputs = inputs[row, : frames + 2 * REACH].clone()
+            state.source = source[row, : frames + OVERLAP - 1].clone()
+            state.noise_rows = np.random.default_rng(state.noise_seed).integers(NOISE_ROWS, size=frames)
+            del state.speech_text, state.prosody_text
+            state.stage = Decode.name
+            next_window(state, 0, frames, self.profile)
+        return [None] * len(states)
+
+
+class Decode(nn.Module):
+    """Rows of 12.5 ms frames, a window each, to samples. Keeps what the next window needs in buffers by slot."""
+
+    name = "decode"
+    to_host = (0,)
+    lookahead = False
+
+    histories: Tensor
+    tails: Tensor
+
+    def __init__(self, profile: Profile, decoder: Decoder, device: torch.device) -> None:
+        super().__init__()
+        self.max_rows, self.max_units = profile.engine.max_slots, profile.engine.max_step_units
+        lengths = [32, 64, 128, 192, 256]
+        while lengths[-1] < self.max_units:
+            lengths.append(2 * lengths[-1])
+        self.buckets = buckets(self.max_rows, self.max_units, lengths)
+        self.decoder = decoder
+        self.synthesis = Synthesis()
+        self.profile = profile
+        self.device = device
+        self.static = profile.engine.compile or profile.engine.cuda_graphs
+        self.spare_slot = profile.engine.max_slots  # rows beyond the states write here
+        slots = profile.engine.max_slots + 1
+        self.register_buffer("histories", torch.zeros(LAYERS - 1, slots, HISTORY, CHANNELS))
+        self.register_buffer("tails", torch.zeros(slots, OVERLAP - 1, N_FFT))
+
+    def collate(self, states: Sequence[HibariState], bucket: Bucket) -> tuple[Tensor, ...]:
+        """Inputs, source, noise rows and slots of the rows' windows, then the parts of their Plan.
+
+        Under compile or CUDA graphs their sizes depend on the bucket alone; else rows are packed without padding.
+        """
+        windows = [state.window for state in states]
+        length = bucket.length if self.static else None
+        inputs, source, noise = [], [], []
+        for state in states:
+            first = state.window.new(0)
+            inputs.append(state.inputs[first.start : first.stop + 2 * REACH])
+            frames = state.source.as_strided((len(state.noise_rows), N_FFT), (HOP, 1))
+            source.append(frames[state.window.start : state.window.stop])
+            noise.append(state.noise_rows[state.window.start : state.window.stop])
+        slots = np.full(bucket.rows, self.spare_slot, np.int64)
+        slots[: len(states)] = [state.slot for state in states]
+        size = None if length is None else bucket.rows * length
+        indices = [
+            _grown(np.concatenate(noise), size),
+            slots,
+            *plan(windows, bucket.rows, length).parts(),
+        ]
+        # One copy to the device for all of them.
+        joined = torch.from_numpy(np.concatenate([part.ravel() for part in indices])).to(self.device)
+        parts = joined.split([part.size for part in indices])
+        return (
+            _join(inputs, None if length is None else bucket.rows * (length + 2 * REACH), INPUT_CHANNELS),
+            _join(source, size, N_FFT),
+            *(part.view(like.shape) for part, like in zip(parts, indices, strict=True)),
+        )
+
+    def forward(self, inputs: Tensor, source: Tensor, noise_rows: Tensor, slots: Tensor, *indices: Tensor) -> tuple[Tensor]:
+        """Returns the blocks that these windows complete, [blocks, 300], row after row."""
+        *takes, ends, heads, overlaps, kinds, last = indices
+        histories = self.histories.index_select(1, slots)
+        parameters, kept = self.decoder(inputs, histories.unbind(0), takes, ends, heads)
+        self.histories.index_copy_(1, slots, torch.stack(kept))
+        frames = self.synthesis(parameters, source, noise_rows)
+        tails = self.tails.index_select(0, slots).flatten(0, 1)
+        frames = torch.cat((tails, frames.new_zeros(1, N_FFT), frames))
+        self.tails.index_copy_(0, slots, frames.index_select(0, last.flatten()).view(-1, OVERLAP - 1, N_FFT))
+        blocks = functional.embedding_bag(overlaps, frames.view(-1, HOP), mode="sum")
+        return (blocks * self.synthesis.tapers.index_select(0, kinds),)
+
+    def scatter(self, states: Sequence[HibariState], outputs: tuple[Tensor, ...]) -> list[NDArray[np.float32]]:
+        blocks = outputs[0].numpy()
+        samples: list[NDArray[np.float32]] = []
+        at = 0
+        for state in states:
+            window = state.window
+            count = len(window.blocks)
+            samples.append(blocks[at : at + count].reshape(-1).clip(-1, 1))
+            at += count
+            if window.stop == window.frames:
+                state.stage, state.length = None, 0
+            else:
+                next_window(state, window.stop, window.frames, self.profile)
+        return samples
+
+
+def next_window(state: HibariState, start: int, frames: int, profile: Profile) -> None:
+    """Choose the window from `start`: small and growing where a listener waits, else as large as a step may be."""
+    streaming, limit = profile.streaming, max(profile.engine.max_step_units, LOOKAHEAD + 8)
+    if not state.urgent:
+        state.window_blocks = limit
+    elif start == 0:
+        state.window_blocks = math.ceil(streaming.first_chunk_s * BLOCKS_PER_S)
+    else:
+        largest = math.ceil(streaming.max_chunk_s * BLOCKS_PER_S)
+        state.window_blocks = min(math.ceil(state.window_blocks * streaming.growth), largest)
+    state.window, state.length = window_length(start, state.window_blocks, frames, limit)
+
+
+def _pad(rows: list[Tensor], bucket: Bucket) -> Tensor:
+    if len(rows) == bucket.rows == 1 and len(rows[0]) == bucket.length:
+        return rows[0].unsqueeze(0)
+    out = rows[0].new_zeros(bucket.rows, bucket.length, rows[0].shape[1])
+    for row, values in enumerate(rows):
+        out[row, : len(values)] = values
+    return out
+
+
+def _join(rows: list[Tensor], size: int | None, channels: int) -> Tensor:
+    if size is None:
+        return torch.cat(rows)
+    missing = size - sum(len(row) for row in rows)
+    return torch.cat((*rows, rows[0].new_zeros(missing, channels)))
+
+
+def _grown(array: NDArray[np.int64], size: int | None) -> NDArray[np.int64]:
+    return array if size is None else np.pad(array, (0, size - array.size))
