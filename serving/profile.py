@@ -2,8 +2,8 @@
 
     profile = load_profile("default", overrides=["engine.max_slots=8"])
 
-A profile file may name another in `extends`: a name, or a .toml file beside it. TTS_ENGINE__MAX_SLOTS=8 in the
-environment sets engine.max_slots. Unknown keys and bad values are errors that name the key.
+A profile file may name another in `extends`: a name, or a .toml file beside it. TTS_ENGINE__MAX_SLOTS=8 in
+the environment sets engine.max_slots. Unknown keys and bad values are errors that name the key.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PositiveFloat = Annotated[float, Meta(gt=0, le=1e9)]
 
 
 class ProfileError(ValueError):
-    """A profile does not exist or does not hold what a profile holds; the message names the file and the key."""
+    """There is no such profile, or it holds what a profile does not; the message names the key."""
 
 
 class ModelProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -57,7 +57,7 @@ class EngineProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     request_timeout_s: PositiveFloat = 120.0
     """A request expires this long after its arrival."""
     restart_limit: Annotated[int, Meta(ge=0)] = 3
-    """Starts again after a death, at most this often within ten minutes; then the server gives up and says so."""
+    """Starts again after a death, at most this often within ten minutes; then the server gives up."""
 
 
 class AdmissionProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,8 +1,8 @@
 """float32 samples to bytes: WAV and raw PCM, whole or as they are made.
 
 The samples are mono floats in [-1, 1]. On the wire they are signed 16-bit little-endian integers: a value is
-clipped to [-1, 1], multiplied by 32767 and rounded to the nearest integer, halves to the even one. So 0.0 is 0,
-1.0 is 32767, -1.0 is -32767, and -32768 never occurs.
+clipped to [-1, 1], multiplied by 32767 and rounded to the nearest integer, halves to the even one. So 0.0 is
+0, 1.0 is 32767, -1.0 is -32767, and -32768 never occurs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _MONO = 1
 
 def pcm16(samples: NDArray[np.float32]) -> bytes:
     """Encode finite float32 samples, shape (n,), as n signed 16-bit little-endian integers."""
-    return np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2").tobytes()
+    scaled: NDArray[np.float32] = np.clip(samples, -1.0, 1.0) * 32767.0
+    return np.rint(scaled).astype("<i2").tobytes()
 
 
 def wav_header(sample_rate_hz: int, samples: int | None = None) -> bytes:

@@ -30,9 +30,11 @@ def test_a_sample_is_clipped_scaled_and_rounded(sample: float, integer: int) -> 
 
 
 def test_a_half_rounds_to_the_even_integer() -> None:
-    # Halves that survive the scaling exactly exist only in float64.
-    halves = np.array([0.5, 1.5, 2.5, -0.5, -1.5], np.float64) / 32767
-    assert np.frombuffer(pcm16(halves), "<i2").tolist() == [0, 2, 2, 0, -2]
+    # Of these quotients the float32 product with 32767 is the half itself.
+    halves = np.array([0.5, 1.5, 2.5, -0.5, -1.5], np.float32)
+    samples = halves / np.float32(32767)
+    assert (samples * np.float32(32767) == halves).all()
+    assert np.frombuffer(pcm16(samples), "<i2").tolist() == [0, 2, 2, 0, -2]
 
 
 def test_pieces_joined_equal_the_whole() -> None:

@@ -1,0 +1,170 @@
+"""The command line: serve, say, voices, profiles."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from serving import __version__
+from serving.audio.encode import AUDIO_FORMATS
+from serving.profile import Profile, ProfileError, load_profile, profile_names
+from serving.protocol import InputError
+from serving.request import parse
+
+OK, FAILED, USAGE = 0, 1, 2
+
+
+class UsageError(ValueError):
+    """The command line asks for something that cannot be done; the message is one clear line."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Returns its exit code: 0 done, 1 failed, 2 wrong command line, profile or port."""
+    arguments = _parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except (UsageError, ProfileError) as error:
+        return _complain(str(error), USAGE)
+    except InputError as error:
+        return _complain(f"{error.field}: {error}", USAGE)
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"tts-serving: {message}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tts-serving", description="A server for neural speech.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    profiled = argparse.ArgumentParser(add_help=False)
+    profiled.add_argument(
+        "--profile", default="default", metavar="NAME|FILE", help="how to serve; see `profiles`"
+    )
+    profiled.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="override one setting, e.g. engine.max_slots=8",
+    )
+
+    serve = commands.add_parser("serve", parents=[profiled], help="start the server")
+    serve.add_argument("--host", help="address to listen on")
+    serve.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
+    serve.set_defaults(run=_serve)
+
+    say = commands.add_parser("say", parents=[profiled], help="speak a text without a server")
+    say.add_argument("text", help="the text; - reads it from standard input")
+    say.add_argument(
+        "-o", "--output", default="speech.wav", metavar="FILE", help="- writes to standard output"
+    )
+    say.add_argument("--voice", help="see `voices`")
+    say.add_argument("--speed", type=float, default=1.0)
+    say.add_argument("--seed", type=int, help="the same seed gives the same samples")
+    say.add_argument("--format", choices=AUDIO_FORMATS, default="wav")
+    say.set_defaults(run=_say)
+
+    voices = commands.add_parser("voices", parents=[profiled], help="list the model's voices")
+    voices.set_defaults(run=_voices)
+
+    profiles = commands.add_parser("profiles", help="list the profiles, or print one as it resolves")
+    profiles.add_argument("name", nargs="?", metavar="NAME|FILE")
+    profiles.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    profiles.set_defaults(run=_profiles)
+    return parser
+
+
+def _profile(arguments: argparse.Namespace) -> Profile:
+    return load_profile(arguments.profile, arguments.overrides)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    overrides = list(arguments.overrides)
+    for key in ("host", "port"):
+        if (value := getattr(arguments, key)) is not None:
+            overrides.append(f"http.{key}={value}")
+    profile = load_profile(arguments.profile, overrides)
+
+    from serving.http.server import AddressError, serve
+
+    try:
+        serve(profile)
+    except AddressError as error:
+        return _complain(str(error), USAGE)
+    return OK
+
+
+def _say(arguments: argparse.Namespace) -> int:
+    from serving.say import say
+
+    text = sys.stdin.read() if arguments.text == "-" else arguments.text
+    if arguments.output == "-" and sys.stdout.isatty():
+        raise UsageError("standard output is a terminal; name a file with -o, or pipe it to a player")
+    fields = {
+        "text": text,
+        "voice": arguments.voice,
+        "speed": arguments.speed,
+        "seed": arguments.seed,
+        "format": arguments.format,
+    }
+    request, _ = parse(msgspec.json.encode(fields))
+    try:
+        return say(_profile(arguments), request, arguments.output)
+    except BrokenPipeError:
+        # The player was closed. Point standard output elsewhere, or Python complains once more as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        raise UsageError(f"cannot write {arguments.output}: {error.strerror}") from None
+
+
+def _voices(arguments: argparse.Namespace) -> int:
+    from serving.models import load_frontend
+
+    spec = load_frontend(_profile(arguments)).spec
+    table = Table(title=f"{spec.name}, {spec.sample_rate_hz} Hz")
+    for column in ("voice", "language", "description"):
+        table.add_column(column)
+    for voice in spec.voices:
+        name = f"{voice.name} (default)" if voice.name == spec.default_voice else voice.name
+        table.add_row(name, voice.language, voice.description)
+    Console().print(table)
+    return OK
+
+
+def _profiles(arguments: argparse.Namespace) -> int:
+    if arguments.name is not None:
+        for line in _settings(msgspec.to_builtins(load_profile(arguments.name, arguments.overrides))):
+            print(line)
+        return OK
+    table = Table()
+    for column in ("profile", "model", "device", "description"):
+        table.add_column(column)
+    for name in profile_names():
+        profile = load_profile(name, environ={})
+        table.add_row(name, profile.model.name, profile.engine.device, profile.description)
+    Console().print(table)
+    return OK
+
+
+def _settings(tree: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Every setting as key=value, the way --set takes it."""
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _settings(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}={msgspec.json.encode(value).decode()}"

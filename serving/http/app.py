@@ -1,0 +1,121 @@
+"""The Litestar application. The only file that wires: it builds the parts and hands them to each other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, ScalarRenderPlugin
+
+from serving import __version__
+from serving.engine.client import EngineClient, EngineState
+from serving.http.guards import AbortOnExit
+from serving.http.ops import healthz, readyz, stats, voices
+from serving.http.problems import EXCEPTION_HANDLERS
+from serving.http.speech import tts, tts_stream
+from serving.models import load_frontend
+from serving.profile import Profile
+
+logger = logging.getLogger(__name__)
+
+_WATCH_INTERVAL_S = 0.1
+_PROGRESS_INTERVAL_S = 10.0
+"""A step of the warm-up that takes longer than this, such as a compilation, is mentioned again."""
+
+
+def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) -> Litestar:
+    """Build the application; its lifespan starts and stops the engine.
+
+    `on_failed` is called once if the engine cannot start or died more often than engine.restart_limit.
+    Raises what load_frontend raises (ProfileError, for one) if the model cannot be had.
+    """
+    frontend = load_frontend(profile)
+    engine = EngineClient(profile, frontend.spec)
+
+    @contextlib.asynccontextmanager
+    async def run_engine(_: Litestar) -> AsyncIterator[None]:
+        await engine.start()
+        watcher = asyncio.create_task(_watch(engine, profile, on_failed))
+        try:
+            yield
+        finally:
+            watcher.cancel()
+            await engine.stop()
+
+    return Litestar(
+        [tts, tts_stream, healthz, readyz, voices, stats],
+        lifespan=[run_engine],
+        dependencies={
+            "engine": _provide(engine),
+            "frontend": _provide(frontend),
+            "spec": _provide(frontend.spec),
+            "profile": _provide(profile),
+        },
+        middleware=[AbortOnExit()],
+        exception_handlers=EXCEPTION_HANDLERS,
+        request_max_body_size=profile.http.max_body_bytes,
+        openapi_config=OpenAPIConfig(
+            title="tts-serving",
+            version=__version__,
+            path="/schema",
+            use_handler_docstrings=True,
+            render_plugins=[
+                JsonRenderPlugin(path=["/", "/openapi.json"]),
+                ScalarRenderPlugin(path="/docs"),
+            ],
+        ),
+        logging_config=None,
+    )
+
+
+def _provide(value: Any) -> Provide:
+    def provide() -> Any:
+        return value
+
+    return Provide(provide, sync_to_thread=False)
+
+
+async def _watch(engine: EngineClient, profile: Profile, on_failed: Callable[[], None] | None) -> None:
+    """Announce the server whenever its engine becomes ready; call on_failed when it never will again."""
+    was_ready = False
+    said_at = time.monotonic()
+    while engine.state is not EngineState.FAILED:
+        is_ready = engine.state is EngineState.READY
+        if is_ready and not was_ready:
+            _announce(engine, profile)
+        elif not is_ready and time.monotonic() - said_at > _PROGRESS_INTERVAL_S:
+            said_at = time.monotonic()
+            if (progress := engine.warming) is not None:
+                logger.info("still at: %s (%d of %d)", progress.what, progress.done, progress.total)
+        was_ready = is_ready
+        await asyncio.sleep(_WATCH_INTERVAL_S)
+    logger.critical("stopping: %s", engine.problem)
+    if on_failed is not None:
+        on_failed()
+
+
+def _announce(engine: EngineClient, profile: Profile) -> None:
+    info = engine.info
+    assert info is not None, "a ready engine has said what it is"
+    host = f"[{profile.http.host}]" if ":" in profile.http.host else profile.http.host
+    address = f"http://{host}:{profile.http.port}"
+    logger.info(
+        "ready at %s: %s on %s %s, profile %s, warm after %.1f s",
+        address,
+        info.model,
+        info.device,
+        info.dtype,
+        profile.name,
+        info.warmup_s,
+    )
+    logger.info(
+        "try: curl %s/tts -H 'Content-Type: application/json' -d '{\"text\": \"Hello world.\"}' -o hello.wav",
+        address,
+    )

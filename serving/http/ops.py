@@ -1,0 +1,108 @@
+"""What operators and load balancers ask: alive, ready, voices, counters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Response, get
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+
+from serving.engine.client import EngineClient, EngineState
+from serving.models.base import ModelSpec, Voice
+from serving.profile import Profile
+from serving.protocol import Stats, Warming
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The HTTP process answers."""
+
+    status: str = "ok"
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether speech can be asked for, and of whom."""
+
+    ready: bool
+    state: str
+    """starting, ready, restarting, failed or stopped."""
+    profile: str
+    model: str
+    voices: list[str]
+    run_id: str
+    """Changes with every start of the server: who answers here is who was started."""
+    device: str | None = None
+    dtype: str | None = None
+    warmup_s: float | None = None
+    engine_pid: int | None = None
+    progress: Warming | None = None
+    """What the engine is doing until it is ready."""
+    problem: str | None = None
+    """Why the engine died or could not start."""
+
+
+class Voices(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be asked for in a request."""
+
+    model: str
+    sample_rate_hz: int
+    default_voice: str
+    voices: tuple[Voice, ...]
+    languages: tuple[str, ...]
+    max_text_chars: int
+    used_fields: list[str]
+    """Request fields that change the audio of this model."""
+
+
+@get("/healthz")
+async def healthz() -> Health:
+    """200 as long as the HTTP process lives, whatever the engine does."""
+    return Health()
+
+
+@get("/readyz")
+async def readyz(
+    engine: NamedDependency[SkipValidation[EngineClient]],
+    spec: NamedDependency[SkipValidation[ModelSpec]],
+    profile: NamedDependency[SkipValidation[Profile]],
+) -> Response[Readiness]:
+    """200 once the engine is warm; 503 with its progress until then and while it is started again."""
+    ready = engine.state is EngineState.READY
+    info = engine.info if ready else None
+    readiness = Readiness(
+        ready=ready,
+        state=engine.state.name.lower(),
+        profile=profile.name,
+        model=spec.name,
+        voices=[voice.name for voice in spec.voices],
+        run_id=engine.run_id,
+        device=info.device if info else None,
+        dtype=info.dtype if info else None,
+        warmup_s=info.warmup_s if info else None,
+        engine_pid=info.pid if info else None,
+        progress=None if ready else engine.warming,
+        problem=engine.problem,
+    )
+    headers: dict[str, Any] = {} if ready else {"Retry-After": "1"}
+    return Response(readiness, status_code=200 if ready else 503, headers=headers)
+
+
+@get("/voices")
+async def voices(spec: NamedDependency[SkipValidation[ModelSpec]]) -> Voices:
+    """The model, its voices and its limits."""
+    return Voices(
+        model=spec.name,
+        sample_rate_hz=spec.sample_rate_hz,
+        default_voice=spec.default_voice,
+        voices=spec.voices,
+        languages=spec.languages,
+        max_text_chars=spec.max_text_chars,
+        used_fields=sorted(spec.used_fields),
+    )
+
+
+@get("/stats")
+async def stats(engine: NamedDependency[SkipValidation[EngineClient]]) -> Stats:
+    """Counters of the engine since its start; 503 while there is none."""
+    return await engine.stats()

@@ -1,0 +1,147 @@
+"""Errors as RFC 9457 problem details, application/problem+json.
+
+Every refusal has the same shape: `code` is the word to branch on, `field` the request field that is wrong.
+"""
+
+from __future__ import annotations
+
+import http
+import logging
+import math
+import re
+import uuid
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, NotFoundException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from litestar.types import ExceptionHandlersMap
+
+from serving.protocol import FailureCode, InputError, NotReady, Overloaded, SpeechFailed
+from serving.request import BodyError
+
+logger = logging.getLogger(__name__)
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+RETRY_AFTER_DEATH_S = 5
+"""An engine that died is being started again; most are back by then."""
+
+_STATUS_OF_FAILURE: dict[FailureCode, int] = {
+    "expired": 504,
+    "engine_died": 503,
+    "aborted": 499,
+    "internal": 500,
+}
+_CODE_OF_STATUS = {405: "method_not_allowed", 415: "unsupported_media_type"}
+_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a request was refused or not finished (RFC 9457)."""
+
+    title: str
+    """The phrase of the status."""
+    status: int
+    code: str
+    """One word for programs, such as invalid_field, overloaded, expired."""
+    detail: str
+    """One sentence for people."""
+    field: str | None = None
+    """The request field that is wrong, as the client wrote it."""
+
+
+class ClientGone(Exception):
+    """The client closed the line; whatever is answered, nobody reads it."""
+
+
+AnyRequest = Request[Any, Any, Any]
+
+
+def request_id(request: AnyRequest) -> str:
+    """The client's X-Request-Id if it is short and plain, else a new one; the same for the whole request."""
+    known = request.scope["state"].get("request_id")
+    if isinstance(known, str):
+        return known
+    given = request.headers.get("x-request-id", "")
+    chosen = given if _SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    request.scope["state"]["request_id"] = chosen
+    return chosen
+
+
+def _problem(
+    request: AnyRequest,
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    field: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response[bytes]:
+    title = http.HTTPStatus(status).phrase if status != 499 else "Client Closed Request"
+    problem = Problem(title=title, status=status, code=code, detail=detail, field=field)
+    return Response(
+        msgspec.json.encode(problem),
+        status_code=status,
+        media_type=PROBLEM_MEDIA_TYPE,
+        headers={"X-Request-Id": request_id(request), **(headers or {})},
+    )
+
+
+def _input_error(request: AnyRequest, error: InputError) -> Response[bytes]:
+    # A field name may be anything the client wrote, so the text repeats it shortened.
+    return _problem(request, 400, "invalid_field", f"{error.field[:60]}: {error}", field=error.field[:200])
+
+
+def _body_error(request: AnyRequest, error: BodyError) -> Response[bytes]:
+    return _problem(request, 400, "malformed_body", str(error))
+
+
+def _overloaded(request: AnyRequest, error: Overloaded) -> Response[bytes]:
+    code = "not_ready" if isinstance(error, NotReady) else "overloaded"
+    headers = {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
+    return _problem(request, 503, code, str(error), headers=headers)
+
+
+def _speech_failed(request: AnyRequest, error: SpeechFailed) -> Response[bytes]:
+    logger.warning("request %s failed (%s): %s", request_id(request), error.code, error)
+    headers = {"Retry-After": str(RETRY_AFTER_DEATH_S)} if error.code == "engine_died" else None
+    return _problem(request, _STATUS_OF_FAILURE[error.code], error.code, str(error), headers=headers)
+
+
+def _client_gone(request: AnyRequest, error: ClientGone) -> Response[bytes]:
+    return _problem(request, 499, "aborted", "the client closed the line")
+
+
+def _http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
+    code = _CODE_OF_STATUS.get(error.status_code, "http_error")
+    headers = dict(error.headers or {})
+    return _problem(request, error.status_code, code, error.detail, headers=headers)
+
+
+def _too_large(request: AnyRequest, _: RequestEntityTooLarge) -> Response[bytes]:
+    limit = request.route_handler.resolve_request_max_body_size()
+    return _problem(request, 413, "body_too_large", f"the limit of a body is {limit} bytes")
+
+
+def _not_found(request: AnyRequest, _: NotFoundException) -> Response[bytes]:
+    return _problem(request, 404, "not_found", "there is no such path; GET /schema lists them")
+
+
+def _unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
+    logger.error("request %s: unexpected error", request_id(request), exc_info=error)
+    return _problem(request, 500, "internal", "the server failed on this request; its log says why")
+
+
+EXCEPTION_HANDLERS: ExceptionHandlersMap = {
+    InputError: _input_error,
+    BodyError: _body_error,
+    Overloaded: _overloaded,
+    SpeechFailed: _speech_failed,
+    ClientGone: _client_gone,
+    RequestEntityTooLarge: _too_large,
+    NotFoundException: _not_found,
+    HTTPException: _http_error,
+    Exception: _unexpected,
+}

@@ -1,0 +1,104 @@
+"""Granian around the application: one HTTP process, started from Python with one set of settings."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import logging.config
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+import msgspec
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.log import LogLevels
+
+from serving.profile import Profile
+
+LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
+
+_CONNECTIONS_PER_REQUEST = 4
+"""Open connections for each request that is admitted: a refusal must be answered, not queued."""
+_MIN_CONNECTIONS = 1024
+
+LOG_CONFIG: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": LOG_FORMAT}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {"granian.access": {"level": "INFO"}},
+}
+
+
+class AddressError(OSError):
+    """The server cannot listen where the profile says."""
+
+
+def resolve(host: str, port: int) -> tuple[str, int]:
+    """An IP literal and a port that are free to listen on; port 0 becomes a free one.
+
+    Granian takes only literals, and shares a port in silence with whatever listens there with SO_REUSEPORT: a
+    plain bind finds out. Raises AddressError.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise AddressError(f"http.host: {host!r} is no address of this machine: {error.strerror}") from None
+    family, kind, protocol, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    with socket.socket(family, kind, protocol) as probe:
+        # Lets connections of a server that has just stopped linger; it does not share a port that listens.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise AddressError(f"http.port: {port} on {address[0]} is taken by another server") from None
+            raise AddressError(f"cannot listen on {address[0]} port {port}: {error.strerror}") from None
+        return str(address[0]), int(probe.getsockname()[1])
+
+
+def serve(profile: Profile) -> None:
+    """Serve until SIGTERM or Ctrl-C, then let requests in flight finish within http.drain_s.
+
+    Raises AddressError before anything is started, SystemExit(1) if the HTTP process or the engine failed.
+    """
+    host, port = resolve(profile.http.host, profile.http.port)
+    profile = msgspec.structs.replace(
+        profile, http=msgspec.structs.replace(profile.http, host=host, port=port)
+    )
+    connections = max(_MIN_CONNECTIONS, profile.admission.max_requests * _CONNECTIONS_PER_REQUEST)
+    logging.config.dictConfig(LOG_CONFIG)
+    Granian(
+        "serving.http.app:create_app",
+        address=host,
+        port=port,
+        interface=Interfaces.ASGI,
+        workers=1,
+        loop=Loops.asyncio if sys.platform == "win32" else Loops.uvloop,
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=connections,
+        backpressure=connections,
+        log_level=LogLevels.warning,
+        log_dictconfig=LOG_CONFIG,
+        log_access=profile.http.access_log,
+        respawn_failed_workers=False,
+        workers_kill_timeout=profile.http.drain_s,
+    ).serve(target_loader=functools.partial(_load, profile), wrap_loader=False)
+
+
+def _load(profile: Profile) -> Any:
+    """Build the application; Granian calls this in the HTTP process."""
+    from serving.http.app import create_app
+
+    return create_app(profile, on_failed=_stop_this_process)
+
+
+def _stop_this_process() -> None:
+    # The HTTP process ends in order, and Granian's main process, which did not ask for it, exits with 1.
+    os.kill(os.getpid(), signal.SIGTERM)
