@@ -8,6 +8,8 @@ MAX_LATENESS_P99_S = 0.02
 """A generator that sends (or wakes) later than this at its 99th percentile did not offer the stated load."""
 MAX_GENERATOR_CPU = 0.7
 """Of one core. Above it the generator's own queue would be in the figures."""
+MAX_OTHERS_CPU = 0.4
+"""Of one core. Above it the figures are those of a machine that did something else as well."""
 
 
 def faults(cell: Cell) -> list[str]:
@@ -29,6 +31,8 @@ def faults(cell: Cell) -> list[str]:
         found.append(f"starved generator: timers fired {generator.loop_lag_p99_s * 1e3:.1f} ms late at p99")
     if generator.cpu_share > MAX_GENERATOR_CPU:
         found.append(f"starved generator: it used {generator.cpu_share:.2f} of a core")
+    if (cell.others_cpu_share or 0.0) > MAX_OTHERS_CPU:
+        found.append(f"disturbed machine: others used {cell.others_cpu_share:.2f} of a core")
     return found
 
 

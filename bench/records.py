@@ -108,6 +108,10 @@ class Cell(msgspec.Struct, kw_only=True):
     server_before: dict[str, Any] | None = None
     server_after: dict[str, Any] | None = None
     """GET /stats around the cell, if the server offers it."""
+    server_cpu_share: float | None = None
+    """CPU seconds of the server's processes per second of the cell, in cores."""
+    others_cpu_share: float | None = None
+    """The same of all that is neither server nor generator: other programs, the kernel, the hypervisor."""
     word_error_rate: float | None = None
     """Over the waves of this cell that the quality gate heard."""
     waves_heard: int = 0

@@ -1,4 +1,4 @@
-"""The plain server: FastAPI, uvicorn and the hibari-tts package, as competent people write it in an afternoon.
+"""The plain server: FastAPI, uvicorn and the hibari-tts package, as one writes it in an afternoon.
 
     python -m bench.reference_server --port 8009
 

@@ -1,0 +1,148 @@
+"""From an HTTP answer to a Sample: the container comes off, the audio is counted, faults are named."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from bench.http1 import Response
+from bench.records import Sample
+
+_UNKNOWN_SIZE = 0x7FFFFF00
+"""Writers that do not know the length yet state 0 or a size about this large or larger."""
+
+
+class WaveError(Exception):
+    """The body is not a WAV file of integer or float samples."""
+
+
+@dataclass(slots=True)
+class WaveReader:
+    """Takes the container off a WAV stream, piece by piece.
+
+    A length of 0 or of about 2 GiB and more means: until the end. After a stated length another whole WAV may
+    follow in the same body (servers that put a header before every sentence); other bytes count as samples.
+    """
+
+    sample_rate_hz: int = 0
+    frame_bytes: int = 2
+    stated_frames: int | None = None
+    """Frames that the headers promise together; None if one of them promises none."""
+    _head: bytes = b""
+    _left: int = -1
+    """Bytes of samples to come; -1 before the first header, 0 after the last stated sample."""
+
+    def feed(self, data: bytes) -> bytes:
+        """The samples' bytes in `data`. Raises WaveError."""
+        payload = b""
+        while data:
+            if self._left > 0:
+                payload += data[: self._left]
+                self._left, data = max(self._left - len(data), 0), data[self._left :]
+                continue
+            if self._left == 0 and not b"RIFF".startswith((self._head + data)[:4]):
+                payload, data, self._head = payload + self._head + data, b"", b""
+                continue
+            self._head += data
+            data = self._read_header()
+        return payload
+
+    def _read_header(self) -> bytes:
+        """Parse the header in _head if it is whole; the bytes after it."""
+        head = self._head
+        if not b"RIFF".startswith(head[:4]) or (len(head) >= 12 and head[8:12] != b"WAVE"):
+            raise WaveError(f"no WAV header: {head[:12]!r}")
+        at = 12
+        while len(head) >= at + 8:
+            name, size = struct.unpack_from("<4sI", head, at)
+            at += 8
+            if name == b"data":
+                self._begin(size)
+                self._head = b""
+                return head[at:]
+            if name == b"fmt " and len(head) >= at + 16:
+                kind, channels, rate, _, frame, _ = struct.unpack_from("<HHIIHH", head, at)
+                if kind not in (1, 3, 0xFFFE) or not (channels and rate and frame):
+                    raise WaveError(f"WAV format {kind} with {channels} channels at {rate} Hz")
+                self.sample_rate_hz, self.frame_bytes = rate, frame
+            at += size + size % 2
+        return b""
+
+    def _begin(self, size: int) -> None:
+        if not self.sample_rate_hz:
+            raise WaveError("a WAV without fmt before its data")
+        first = self._left == -1
+        if size == 0 or size >= _UNKNOWN_SIZE:
+            self.stated_frames = None
+            self._left = 1 << 62
+        else:
+            if first:
+                self.stated_frames = 0
+            if self.stated_frames is not None:
+                self.stated_frames += size // self.frame_bytes
+            self._left = size
+
+
+def read_answer(sample: Sample, response: Response, started: float) -> bytes:
+    """Fill a sample from an answer, name its fault if it has one, and return its audio."""
+    sample.status = response.status or None
+    if response.header_at:
+        sample.header_s = response.header_at - started
+    headers = response.headers
+    sample.ignored = [name.strip() for name in headers.get("x-ignored-fields", "").split(",") if name.strip()]
+    if response.status != 200:
+        _blame(sample, response)
+        return b""
+    reader = WaveReader()
+    if sample.format == "pcm":
+        sample.sample_rate_hz = int(headers.get("x-sample-rate", 0))
+    audio = bytearray()
+    fresh = True
+    for moment, data, begins in response.pieces:
+        try:
+            payload = data if sample.format == "pcm" else reader.feed(data)
+        except WaveError as error:
+            sample.error, sample.detail = "bad_audio", str(error)
+            return b""
+        fresh = fresh or begins
+        if not payload:
+            continue
+        audio += payload
+        if fresh:
+            sample.events.append((moment - started, len(payload)))
+        else:
+            sample.events[-1] = (sample.events[-1][0], sample.events[-1][1] + len(payload))
+        fresh = False
+    if sample.format == "wav":
+        sample.sample_rate_hz, sample.frame_bytes = reader.sample_rate_hz, reader.frame_bytes
+        sample.stated_samples = reader.stated_frames
+    _check(sample, response, len(audio))
+    return bytes(audio)
+
+
+def _blame(sample: Sample, response: Response) -> None:
+    if not response.status:
+        sample.error, sample.detail = "truncated", "the connection closed before an answer"
+    elif response.status in (429, 503):
+        sample.error, sample.detail = "refused", f"status {response.status}"
+    else:
+        words = b"".join(data for _, data, _ in response.pieces)[:200].decode(errors="replace")
+        sample.error, sample.detail = "http_error", f"status {response.status}: {words}"
+
+
+def _check(sample: Sample, response: Response, size: int) -> None:
+    """Is the audio whole, and as long as the answer says?"""
+    frames, rest = divmod(size, sample.frame_bytes)
+    stated_s = response.headers.get("x-audio-seconds")
+    if not response.complete:
+        sample.error, sample.detail = "truncated", f"the stream broke off after {size} bytes of audio"
+    elif not size:
+        sample.error, sample.detail = "empty", "status 200 without a sample"
+    elif not sample.sample_rate_hz:
+        sample.error, sample.detail = "bad_audio", "pcm without X-Sample-Rate"
+    elif rest or (sample.stated_samples is not None and frames != sample.stated_samples):
+        sample.error = "wrong_sample_count"
+        sample.detail = f"{frames} samples and {rest} bytes, the header states {sample.stated_samples}"
+    elif stated_s is not None and abs(frames / sample.sample_rate_hz - float(stated_s)) > 0.001:
+        sample.error = "wrong_sample_count"
+        sample.detail = f"{frames / sample.sample_rate_hz:.3f} s of audio, X-Audio-Seconds states {stated_s}"

@@ -1,0 +1,257 @@
+"""The load generator: closed and open loop, in a process of its own, one process per load point.
+
+    python -m bench.client < plan.json > outcome.json
+
+The load of a closed loop follows the server: a client asks again when its answer is whole. That measures
+capacity and hides waiting. An open loop sends on a schedule fixed beforehand, whatever the server does; every
+latency counts from when the request was due. Connections are kept and used again. The generator watches
+itself, and bench.judge calls it late or starved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import subprocess
+import sys
+import time
+import wave
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+import psutil
+
+from bench.answers import read_answer
+from bench.http1 import Connection, HttpError, speech_request
+from bench.records import ErrorKind, Generator, Sample, percentile
+
+TICK_S = 0.02
+"""Period of the timer with which the generator's event loop watches its own lag."""
+REFUSED_PAUSE_S = 0.1
+"""A closed-loop client that was refused waits so long before it asks again."""
+
+
+class Plan(msgspec.Struct, kw_only=True):
+    """One load point, as the generator process gets it."""
+
+    url: str
+    endpoint: Literal["/tts", "/tts/stream"]
+    texts: list[str]
+    warmup_texts: list[str]
+    clients: int | None = None
+    """Closed loop with this many clients..."""
+    due_s: list[float] | None = None
+    """...or an open loop with these due times, one text each."""
+    duration_s: float
+    """A closed loop sends new requests for so long..."""
+    min_requests: int = 1
+    """...and until so many were sent, if there are texts left."""
+    timeout_s: float = 120.0
+    fields: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Further fields of each request."""
+    keep: int = 0
+    """Audio of so many good requests, drawn by chance, is written as WAV files..."""
+    waves: str = ""
+    """...into this folder..."""
+    name: str = ""
+    """...under names that begin so."""
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """What the generator saw."""
+
+    samples: list[Sample]
+    generator: Generator
+    duration_s: float
+
+
+def generate(plan: Plan) -> Outcome:
+    """Run a plan in a generator process. Raises RuntimeError with its last words if that process fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.client"],
+        input=msgspec.json.encode(plan),
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"the load generator failed: {done.stderr.decode(errors='replace')[-2000:]}")
+    return msgspec.json.decode(done.stdout, type=Outcome)
+
+
+class LoadGenerator:
+    """Runs one plan in this process."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        target = urlsplit(plan.url)
+        self._host, self._port = target.hostname or "127.0.0.1", target.port or 80
+        self._idle: list[Connection] = []
+        self._started = 0.0
+        self._audio: dict[int, bytes] = {}
+        self._offered = 0
+        self._random = random.Random(0)
+        self._lags: list[float] = []
+
+    async def run(self) -> Outcome:
+        """Warm up, then measure."""
+        plan = self._plan
+        await self._closed_loop(plan.warmup_texts, plan.clients or 2, 0.0, len(plan.warmup_texts))
+        self._audio.clear()
+        self._offered = 0
+        gc.collect()
+        gc.disable()
+        self._started = time.monotonic()
+        cpu, machine = time.process_time(), _machine_cpu()
+        watch = asyncio.create_task(self._watch_lag())
+        if plan.due_s is None:
+            clients = plan.clients or 1
+            samples = await self._closed_loop(plan.texts, clients, plan.duration_s, plan.min_requests)
+        else:
+            samples = await self._open_loop(plan.texts, plan.due_s)
+        watch.cancel()
+        elapsed = self._now()
+        busy, total = (after - before for before, after in zip(machine, _machine_cpu(), strict=True))
+        lateness = [sample.sent_s - sample.due_s for sample in samples] or [0.0]
+        generator = Generator(
+            lateness_p50_s=percentile(lateness, 50),
+            lateness_p99_s=percentile(lateness, 99),
+            loop_lag_p99_s=percentile(self._lags or [0.0], 99),
+            cpu_share=(time.process_time() - cpu) / elapsed,
+            machine_cpu_share=busy / total if total else 0.0,
+        )
+        gc.enable()
+        for connection in self._idle:
+            connection.close()
+        samples.sort(key=lambda sample: sample.index)
+        self._write_waves(samples)
+        return Outcome(samples=samples, generator=generator, duration_s=plan.duration_s)
+
+    def _now(self) -> float:
+        return time.monotonic() - self._started
+
+    async def _watch_lag(self) -> None:
+        while True:
+            due = time.monotonic() + TICK_S
+            await asyncio.sleep(TICK_S)
+            self._lags.append(max(0.0, time.monotonic() - due))
+
+    async def _closed_loop(
+        self, texts: list[str], clients: int, duration_s: float, at_least: int
+    ) -> list[Sample]:
+        samples: list[Sample] = []
+        started = 0
+        begin = time.monotonic()
+
+        async def client() -> None:
+            nonlocal started
+            while started < len(texts):
+                if started >= at_least and time.monotonic() - begin >= duration_s:
+                    return
+                index = started
+                started += 1
+                sample = await self.ask(index, texts[index], self._now())
+                samples.append(sample)
+                if sample.error in ("refused", "connect"):
+                    await asyncio.sleep(REFUSED_PAUSE_S)
+
+        await asyncio.gather(*(client() for _ in range(clients)))
+        return samples
+
+    async def _open_loop(self, texts: list[str], due_s: list[float]) -> list[Sample]:
+        tasks = []
+        for index, due in enumerate(due_s):
+            await asyncio.sleep(due - self._now())
+            tasks.append(asyncio.create_task(self.ask(index, texts[index], due)))
+        return list(await asyncio.gather(*tasks))
+
+    async def ask(self, index: int, text: str, due_s: float) -> Sample:
+        """One request, whatever becomes of it."""
+        plan = self._plan
+        sample = Sample(
+            index=index,
+            text=text,
+            characters=len(text),
+            due_s=due_s,
+            sent_s=due_s,
+            end_s=due_s,
+            streaming=plan.endpoint == "/tts/stream",
+            format=plan.fields.get("format", "wav"),
+        )
+        message = speech_request(f"{self._host}:{self._port}", plan.endpoint, {"text": text, **plan.fields})
+        kept = True
+        while kept:
+            kept = bool(self._idle)
+            try:
+                connection = self._idle.pop() if kept else await self._connect()
+            except OSError as error:
+                return self._failed(sample, "connect", str(error))
+            if kept and not connection.open:
+                continue
+            sample.sent_s = self._now()
+            try:
+                response = await connection.request(message, plan.timeout_s)
+            except (TimeoutError, HttpError) as error:
+                read_answer(sample, connection.response, self._started)
+                if isinstance(error, TimeoutError):
+                    return self._failed(sample, "timeout", f"no end within {plan.timeout_s:g} s")
+                return self._failed(sample, "http_error", str(error))
+            # A kept connection that the server closed just then has not carried the request: ask again.
+            if response.status:
+                break
+        sample.end_s = self._now()
+        if connection.open:
+            self._idle.append(connection)
+        audio = read_answer(sample, response, self._started)
+        if sample.error is None:
+            self._offer(index, audio)
+        return sample
+
+    async def _connect(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(Connection, self._host, self._port)
+        return connection
+
+    def _failed(self, sample: Sample, kind: ErrorKind, detail: str) -> Sample:
+        sample.end_s = self._now()
+        sample.error, sample.detail = kind, detail
+        return sample
+
+    def _offer(self, index: int, audio: bytes) -> None:
+        """Keep the audio of `plan.keep` good requests, each with the same chance (reservoir sampling)."""
+        self._offered += 1
+        if len(self._audio) < self._plan.keep:
+            self._audio[index] = audio
+        elif self._random.random() * self._offered < self._plan.keep:
+            del self._audio[self._random.choice(list(self._audio))]
+            self._audio[index] = audio
+
+    def _write_waves(self, samples: list[Sample]) -> None:
+        for sample in samples:
+            if sample.index in self._audio:
+                sample.wave = f"{self._plan.name}-{sample.index}.wav"
+                with wave.open(str(Path(self._plan.waves) / sample.wave), "wb") as file:
+                    file.setnchannels(sample.frame_bytes // 2)
+                    file.setsampwidth(2)
+                    file.setframerate(sample.sample_rate_hz)
+                    file.writeframes(self._audio[sample.index])
+
+
+def _machine_cpu() -> tuple[float, float]:
+    """Busy and total CPU seconds of all cores since boot."""
+    times = psutil.cpu_times()
+    total = sum(times)
+    return total - times.idle - getattr(times, "iowait", 0.0), total
+
+
+def main() -> None:
+    """Read a plan from standard input, run it, write the outcome to standard output."""
+    plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
+    outcome = asyncio.run(LoadGenerator(plan).run())
+    sys.stdout.buffer.write(msgspec.json.encode(outcome))
+
+
+if __name__ == "__main__":
+    main()
