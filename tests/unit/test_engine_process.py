@@ -1,0 +1,147 @@
+"""The engine in a process of its own: deaths in any order, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from serving.engine.client import EngineState, EngineUnavailable
+from serving.protocol import NotReady, SpeechFailed
+from tests.unit.engine_support import (
+    SLOW,
+    eventually,
+    listen,
+    make_client,
+    make_profile,
+    state_of,
+    submit,
+)
+
+ROOT = Path(__file__).parents[2]
+ORPHAN_MAKER = """
+import asyncio
+from serving.engine.client import EngineClient
+from serving.models import load_frontend
+from serving.profile import EngineProfile, ModelProfile, Profile
+
+async def main():
+    profile = Profile(name="t", model=ModelProfile(name="tone"), engine=EngineProfile(device="cpu", threads=1))
+    client = EngineClient(profile, load_frontend(profile).spec)
+    await client.start()
+    print((await client.wait_ready(60)).pid, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+async def until_gone(pid: int) -> None:
+    async def gone() -> bool:
+        return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+    await eventually(gone)
+
+
+def open_files() -> int:
+    """Descriptors of this process; 0 where there is no /proc to count them."""
+    return len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test has a temporary folder of its own and must leave no file, descriptor or child."""
+    folder = Path(tempfile.mkdtemp(prefix="e-"))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    files = open_files()
+    yield
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+    assert not [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    assert open_files() <= files
+
+
+async def test_a_dead_engine_fails_its_requests_and_comes_back_as_often_as_allowed() -> None:
+    client = make_client(make_profile(SLOW | {"crash_token": ord("!")}, restart_limit=1))
+    await client.start()
+    first = await client.wait_ready(60)
+    assert first.pid != os.getpid()
+    handle = await submit(client, "x" * 200)
+    chunks = handle.chunks()  # kept: a reader that is dropped gives its request up
+    await anext(chunks)
+    asked = asyncio.create_task(client.stats())
+    os.kill(first.pid, signal.SIGKILL)
+    with pytest.raises(SpeechFailed) as failure:
+        await listen(handle)
+    assert failure.value.code == "engine_died"
+    assert state_of(client) is EngineState.RESTARTING
+    with pytest.raises(NotReady, match="restarting"):
+        await submit(client, "too early")
+    await asyncio.gather(asked, return_exceptions=True)
+    second = await client.wait_ready(60)
+    assert second.pid != first.pid
+    assert client.problem is None
+    assert len(await listen(await submit(client, "works again"))) == 11 * 24
+    # One restart was allowed, so the next death, here a crash inside a step, is the last.
+    with pytest.raises(SpeechFailed) as failure:
+        await listen(await submit(client, "boom!"))
+    assert failure.value.code == "engine_died"
+    with pytest.raises(EngineUnavailable, match="the engine died: exit status 70"):
+        await client.wait_ready(60)
+    assert state_of(client) is EngineState.FAILED
+    await client.stop()
+    assert state_of(client) is EngineState.STOPPED
+
+
+async def test_stop_ends_the_process_in_any_state() -> None:
+    loading = make_client(make_profile(SLOW | {"load_s": 30.0}))
+    speaking = make_client(make_profile(SLOW))
+    await asyncio.gather(loading.start(), speaking.start())
+    pid = (await speaking.wait_ready(60)).pid
+    handle = await submit(speaking, "x" * 200)
+    chunks = handle.chunks()  # kept: a reader that is dropped gives its request up
+    await anext(chunks)
+    stop = asyncio.create_task(speaking.stop())
+    await asyncio.sleep(0)
+    stop.cancel()
+    await asyncio.gather(speaking.stop(), loading.stop())
+    assert not psutil.pid_exists(pid)
+    with pytest.raises(SpeechFailed, match="stopped"):
+        await listen(handle)
+
+
+async def test_a_dead_parent_takes_the_engine_along() -> None:
+    parent = subprocess.Popen(  # noqa: ASYNC220
+        [sys.executable, "-c", ORPHAN_MAKER],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert parent.stdout is not None
+    with parent.stdout:
+        pid = int(await asyncio.to_thread(parent.stdout.readline))
+        assert psutil.pid_exists(pid)
+        parent.kill()
+        parent.wait()
+    await until_gone(pid)
+
+
+async def test_a_socket_path_that_is_too_long_is_a_clear_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = Path(tempfile.gettempdir()) / ("d" * 120)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    client = make_client(make_profile(SLOW))
+    await client.start()
+    with pytest.raises(EngineUnavailable, match="cannot be started"):
+        await client.wait_ready(10)
+    await client.stop()
+    deep.rmdir()
