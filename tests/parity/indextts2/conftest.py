@@ -1,0 +1,18 @@
+"""Collects the parity suite only where the official package is installed: `nox -s parity`."""
+
+import importlib.util
+
+import pytest
+
+if importlib.util.find_spec("indextts") is None:
+    collect_ignore_glob = ["test_*.py"]
+else:
+    import torch
+
+    torch.set_num_threads(2)
+
+    @pytest.fixture(params=[0, 1, 2], ids=lambda seed: f"seed{seed}")
+    def seed(request: pytest.FixtureRequest) -> int:
+        """Seeds of the small official checkpoints that a stage is compared on."""
+        value: int = request.param
+        return value
