@@ -22,10 +22,10 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
-import psutil
 
 from bench.answers import read_answer
 from bench.http1 import Connection, HttpError, speech_request
+from bench.machine import cpu_s
 from bench.records import ErrorKind, Generator, Sample, percentile
 
 TICK_S = 0.02
@@ -104,7 +104,7 @@ class LoadGenerator:
         gc.collect()
         gc.disable()
         self._started = time.monotonic()
-        cpu, machine = time.process_time(), _machine_cpu()
+        cpu, machine = time.process_time(), cpu_s()
         watch = asyncio.create_task(self._watch_lag())
         if plan.due_s is None:
             clients = plan.clients or 1
@@ -113,7 +113,7 @@ class LoadGenerator:
             samples = await self._open_loop(plan.texts, plan.due_s)
         watch.cancel()
         elapsed = self._now()
-        busy, total = (after - before for before, after in zip(machine, _machine_cpu(), strict=True))
+        busy, total = (after - before for before, after in zip(machine, cpu_s(), strict=True))
         lateness = [sample.sent_s - sample.due_s for sample in samples] or [0.0]
         generator = Generator(
             lateness_p50_s=percentile(lateness, 50),
@@ -237,13 +237,6 @@ class LoadGenerator:
                     file.setsampwidth(2)
                     file.setframerate(sample.sample_rate_hz)
                     file.writeframes(self._audio[sample.index])
-
-
-def _machine_cpu() -> tuple[float, float]:
-    """Busy and total CPU seconds of all cores since boot."""
-    times = psutil.cpu_times()
-    total = sum(times)
-    return total - times.idle - getattr(times, "iowait", 0.0), total
 
 
 def main() -> None:

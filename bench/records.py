@@ -60,7 +60,7 @@ class Sample(msgspec.Struct, kw_only=True):
     frame_bytes: int = 2
     """Bytes of one sample of all channels."""
     stated_samples: int | None = None
-    """Samples that the answer's own header promises; None if it promises none."""
+    """What the answer's own header promises; None if it promises none."""
     ignored: list[str] = msgspec.field(default_factory=list)
     """Request fields that the server said it did not use."""
     wave: str | None = None
@@ -109,7 +109,7 @@ class Cell(msgspec.Struct, kw_only=True):
     server_after: dict[str, Any] | None = None
     """GET /stats around the cell, if the server offers it."""
     server_cpu_share: float | None = None
-    """CPU seconds of the server's processes per second of the cell, in cores."""
+    """CPU seconds of the server's processes per second of the cell and its warm-up, in cores."""
     others_cpu_share: float | None = None
     """The same of all that is neither server nor generator: other programs, the kernel, the hypervisor."""
     word_error_rate: float | None = None
@@ -117,7 +117,6 @@ class Cell(msgspec.Struct, kw_only=True):
     waves_heard: int = 0
     verdict: Verdict = "VALID"
     reasons: list[str] = msgspec.field(default_factory=list)
-    """Why it is INVALID."""
 
     @property
     def load(self) -> str:

@@ -1,0 +1,45 @@
+"""The command line of the bench: python -m bench COMMAND."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+INTERRUPTED = 130
+
+COMMANDS = {
+    "run": ("bench.run", "the headline: this server against the reference, with a report"),
+    "load": ("bench.load", "Locust users: ramp, hold, spike and soak"),
+}
+"""Command to its module, with add_arguments(parser) and main(arguments) -> exit code, and to its help."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Returns its exit code; 130 if interrupted, and nothing that it started lives on."""
+    parser = argparse.ArgumentParser(prog="bench", description="Measure the server.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    chosen = (sys.argv[1:] if argv is None else argv)[:1]
+    for name, (module, help_text) in COMMANDS.items():
+        command = commands.add_parser(name, help=help_text, description=help_text)
+        if [name] == list(chosen):
+            importlib.import_module(module).add_arguments(command)
+    arguments = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code: int = importlib.import_module(COMMANDS[arguments.command][0]).main(arguments)
+    except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return code
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,122 @@
+"""Measure one server at one load point: one cell of a run.
+
+Each cell has its own generator process, its own warm-up and its own texts, which are the same for every arm.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from pathlib import Path
+from typing import Literal
+
+from bench.client import Plan, generate
+from bench.judge import judge
+from bench.machine import cpu_s
+from bench.records import Cell
+from bench.servers import Server
+from bench.workload import arrivals, texts, warmup_texts
+
+Endpoint = Literal["/tts", "/tts/stream"]
+
+TEXTS_PER_SECOND = 400
+"""Texts prepared per second of a closed loop; a server that needs more ends its cell early."""
+LEAST_REQUESTS = 4
+"""A closed loop sends at least so many, or one per client if that is more."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Point:
+    """A load point, the same for all arms: `clients` make a closed loop, `rate_rps` an open one (Poisson)."""
+
+    endpoint: Endpoint
+    texts: str
+    clients: int | None = None
+    rate_rps: float | None = None
+
+
+def measure_cell(
+    server: Server,
+    point: Point,
+    *,
+    duration_s: float,
+    seed: int,
+    warmup_most: int,
+    waves: Path,
+    repeat: int = 0,
+    order: int = 0,
+) -> Cell:
+    """One server at one load point, judged. The audio of one request is kept in `waves` for the quality gate.
+
+    Samples name their wave relative to the parent of `waves`.
+    """
+    due = None
+    wanted = round(TEXTS_PER_SECOND * duration_s) + (point.clients or 1)
+    if point.rate_rps is not None:
+        due = arrivals("poisson", point.rate_rps, duration_s, seed)
+        wanted = len(due)
+    warmup = warmup_texts(point.texts, min(max(2, point.clients or 2), warmup_most), seed)
+    plan = Plan(
+        url=server.url,
+        endpoint=point.endpoint,
+        texts=texts(point.texts, wanted, seed),
+        warmup_texts=warmup,
+        clients=point.clients,
+        due_s=due,
+        duration_s=duration_s,
+        min_requests=max(point.clients or 1, LEAST_REQUESTS),
+        keep=1,
+        waves=str(waves),
+        name=f"{order:03d}-{server.arm}",
+    )
+    before = server.stats()
+    meter = _CpuMeter(server)
+    outcome = generate(plan)
+    server_cpu, others_cpu = meter.shares()
+    for sample in outcome.samples:
+        if sample.wave is not None:
+            sample.wave = f"{waves.name}/{sample.wave}"
+    cell = Cell(
+        arm=server.arm,
+        mode="closed" if due is None else "open",
+        endpoint=point.endpoint,
+        texts=point.texts,
+        clients=point.clients,
+        rate_rps=point.rate_rps,
+        arrivals=None if due is None else "poisson",
+        repeat=repeat,
+        order=order,
+        seed=seed,
+        duration_s=duration_s,
+        warmup_requests=len(warmup),
+        samples=outcome.samples,
+        generator=outcome.generator,
+        server_before=before,
+        server_after=server.stats(),
+        server_cpu_share=server_cpu,
+        others_cpu_share=others_cpu,
+    )
+    judge(cell)
+    return cell
+
+
+class _CpuMeter:
+    """Who used the cores from now on: the server, the generator (a child that ends meanwhile), or others."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._began = self._now()
+
+    def _now(self) -> tuple[float, float | None, float, float]:
+        own = os.times()
+        generator = own.children_user + own.children_system
+        return time.monotonic(), self._server.cpu_s(), generator, cpu_s()[0]
+
+    def shares(self) -> tuple[float | None, float | None]:
+        """Cores used by the server and by others; None for a server of someone else."""
+        (began, server, generator, busy), (now, *ended) = self._began, self._now()
+        if server is None or ended[0] is None:
+            return None, None
+        used, generated, total = ended[0] - server, (ended[1] or 0.0) - generator, (ended[2] or 0.0) - busy
+        return used / (now - began), max(0.0, total - used - generated) / (now - began)

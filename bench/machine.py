@@ -1,0 +1,73 @@
+"""What a figure depends on besides the program: machine, versions, commit. No host name and no path."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+_PACKAGES = (
+    "torch", "numpy", "litestar", "granian", "uvicorn", "uvloop", "httptools", "fastapi", "hibari-tts",
+    "onnxruntime", "scipy", "msgspec", "pyzmq", "faster-whisper", "ctranslate2", "locust",
+)  # fmt: skip
+
+
+def machine() -> dict[str, Any]:
+    """CPU model, usable cores, memory, kernel, Python, GPUs and the versions of what matters."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "cpu": _cpu_model(),
+        "cores": usable,
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "gpus": _gpus(),
+        "versions": {name: version for name in _PACKAGES if (version := _version(name))},
+    }
+
+
+def commit() -> tuple[str | None, bool]:
+    """The checked-out commit and whether tracked files differ from it; (None, False) outside a checkout."""
+    head = _output("git", "rev-parse", "HEAD")
+    return head, bool(head and _output("git", "status", "--porcelain", "--untracked-files=no"))
+
+
+def cpu_s() -> tuple[float, float]:
+    """Busy and total CPU seconds of all cores since boot. Time that the hypervisor took counts as busy."""
+    times = psutil.cpu_times()
+    total = sum(times)
+    return total - times.idle - getattr(times, "iowait", 0.0), total
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str:
+    path = Path("/proc/cpuinfo")
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _gpus() -> list[str]:
+    names = _output("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+    return names.splitlines() if names else []
+
+
+def _output(*command: str) -> str | None:
+    """Standard output of a program; None if it is missing or fails, or says nothing."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -1,0 +1,285 @@
+"""`python -m bench run`: arms side by side, closed and open loop, cold start, quality gate, report.
+
+All arms are started and stay up; at every load point they take turns, and the order turns round from point to
+point and from repeat to repeat, so that a machine which drifts favours none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import datetime
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench.cell import Endpoint, Point, measure_cell
+from bench.client import Plan, generate
+from bench.machine import commit, machine
+from bench.quality import gate, kept
+from bench.records import (
+    Arm,
+    Cell,
+    ColdStart,
+    Run,
+    audio_seconds_per_second,
+    errors_by_kind,
+    good,
+    percentile,
+    save_run,
+    total_s,
+    ttfa_s,
+)
+from bench.report import write_report
+from bench.servers import ARMS, Server, StartFailed, foreign, running
+from bench.workload import MIXES, texts
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to measure."""
+
+    arms: tuple[str, ...] = ("granian", "uvicorn", "reference")
+    target: str | None = None
+    clients: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    texts: tuple[str, ...] = ("short", "long")
+    endpoints: tuple[Endpoint, ...] = ("/tts/stream", "/tts")
+    rates: tuple[float, ...] = (2.0, 4.0, 6.0, 8.0)
+    open_texts: str = "mixed"
+    duration_s: float = 8.0
+    open_duration_s: float = 20.0
+    repeats: int = 2
+    warmup_most: int = 32
+    """Warm-up requests per cell: as many as clients, at least 2, at most this."""
+    cold_starts: int = 3
+    profile: str = "default"
+    seed: int = 1
+    output: Path = Path("reports/latest")
+
+
+QUICK = Options(
+    arms=("granian", "reference"),
+    clients=(1, 4, 16),
+    endpoints=("/tts/stream",),
+    rates=(4.0,),
+    duration_s=3.0,
+    open_duration_s=8.0,
+    repeats=1,
+    warmup_most=4,
+    cold_starts=1,
+)
+"""Under three minutes on 2 cores."""
+
+
+def points(options: Options) -> list[Point]:
+    """The load points in the order they are measured."""
+    closed = [
+        Point(endpoint=endpoint, texts=mix, clients=clients)
+        for endpoint in options.endpoints
+        for mix in options.texts
+        for clients in options.clients
+    ]
+    opened = [
+        Point(endpoint=options.endpoints[0], texts=options.open_texts, rate_rps=rate)
+        for rate in options.rates
+    ]
+    return closed + opened
+
+
+def run(options: Options, console: Console | None = None) -> Run:
+    """Measure everything and write run.json (and the waves that were heard) into options.output.
+
+    A server that does not start, or dies, ends the run: its arm holds the failure, and what was measured is
+    saved.
+    """
+    console = console or Console()
+    began = time.monotonic()
+    now = datetime.datetime.now(datetime.UTC)
+    head, dirty = commit()
+    measured = Run(
+        id=f"{now:%Y%m%d-%H%M%S}-{(head or 'no-commit')[:8]}",
+        started_at=now.isoformat(timespec="seconds"),
+        machine=machine(),
+        commit=head,
+        dirty=dirty,
+        profile=options.profile,
+        workload_seed=options.seed,
+        warmup_rule=(
+            f"per cell: one request per client, at least 2, at most {options.warmup_most}, on other texts"
+        ),
+        exclusions=["warm-up requests", "process start and first request: reported apart as cold start"],
+    )
+    waves = options.output / "waves"
+    waves.mkdir(parents=True, exist_ok=True)
+    for old in waves.glob("*.wav"):
+        old.unlink()
+    try:
+        with contextlib.ExitStack() as stack:
+            servers = _start(options, measured, stack, console)
+            _measure(options, measured, servers, waves, console)
+        _hear(measured, options.output, console)
+    except StartFailed as error:
+        console.print(f"[red]failed:[/red] {error}", highlight=False)
+    measured.duration_s = time.monotonic() - began
+    save_run(measured, options.output / "run.json")
+    return measured
+
+
+def _start(options: Options, measured: Run, stack: contextlib.ExitStack, console: Console) -> list[Server]:
+    servers = []
+    for name in options.arms:
+        arm = Arm(name=name, description=ARMS[name].description)
+        measured.arms.append(arm)
+        with _blamed(arm):
+            for _ in range(options.cold_starts - 1):
+                with running(name, options.profile) as server:
+                    arm.cold_starts.append(_cold_start(server, options))
+            server = stack.enter_context(running(name, options.profile))
+            arm.cold_starts.append(_cold_start(server, options))
+        arm.info = server.info
+        servers.append(server)
+        cold = arm.cold_starts[-1]
+        first_ms = cold.first_ttfa_s * 1e3
+        console.print(f"{name}: ready after {cold.ready_s:.1f} s, first audio {first_ms:.0f} ms later")
+    if options.target:
+        arm = Arm(name="target", description="a server that someone else started")
+        measured.arms.append(arm)
+        with _blamed(arm):
+            servers.append(stack.enter_context(foreign(options.target)))
+        arm.info = servers[-1].info
+    return servers
+
+
+@contextlib.contextmanager
+def _blamed(arm: Arm) -> Iterator[None]:
+    try:
+        yield
+    except StartFailed as error:
+        arm.failure = str(error)
+        raise
+
+
+def _cold_start(server: Server, options: Options) -> ColdStart:
+    plan = Plan(
+        url=server.url,
+        endpoint="/tts/stream",
+        texts=texts("short", 1, options.seed),
+        warmup_texts=[],
+        clients=1,
+        duration_s=0.0,
+    )
+    sample = generate(plan).samples[0]
+    first = ttfa_s(sample)
+    if sample.error is not None or first is None or server.ready_s is None:
+        raise StartFailed(f"{server.arm}: the first request failed: {sample.error} {sample.detail}")
+    return ColdStart(ready_s=server.ready_s, first_request_s=total_s(sample), first_ttfa_s=first)
+
+
+def _measure(
+    options: Options, measured: Run, servers: Sequence[Server], waves: Path, console: Console
+) -> None:
+    todo = [(point, repeat) for repeat in range(options.repeats) for point in points(options)]
+    with _progress(console) as progress:
+        task = progress.add_task("load points", total=len(todo) * len(servers))
+        for number, (point, repeat) in enumerate(todo):
+            for server in servers if (number + repeat) % 2 == 0 else reversed(servers):
+                cell = measure_cell(
+                    server,
+                    point,
+                    duration_s=options.duration_s if point.rate_rps is None else options.open_duration_s,
+                    seed=options.seed + 1000 * repeat,
+                    warmup_most=options.warmup_most,
+                    waves=waves,
+                    repeat=repeat,
+                    order=len(measured.cells),
+                )
+                measured.cells.append(cell)
+                progress.console.print(_line(cell), highlight=False)
+                progress.advance(task)
+                if not server.alive():
+                    arm = next(arm for arm in measured.arms if arm.name == server.arm)
+                    arm.failure = f"died at {cell.load} with {cell.texts} texts"
+                    raise StartFailed(f"{server.arm} {arm.failure}")
+
+
+def _hear(measured: Run, folder: Path, console: Console) -> None:
+    with _progress(console) as progress:
+        task = progress.add_task("quality gate", total=sum(len(kept(cell)) for cell in measured.cells))
+        gate(measured, folder, on_wave=lambda: progress.advance(task))
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def _line(cell: Cell) -> str:
+    served = good(cell.samples)
+    line = f"{cell.endpoint:11} {cell.texts:6} {cell.load:14} {cell.arm:10}"
+    if served:
+        first = percentile([ttfa_s(sample) or 0.0 for sample in served], 50)
+        line += f" TTFA p50 {first * 1e3:7.1f} ms  {audio_seconds_per_second(cell.samples):6.1f} audio s/s"
+    if errors := errors_by_kind(cell.samples):
+        line += "  " + ", ".join(f"{count} {kind}" for kind, count in errors.items())
+    return line + ("" if cell.verdict == "VALID" else f"  [red]INVALID[/red]: {'; '.join(cell.reasons)}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `bench run`. Every one overrides --quick."""
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter load points: under 3 minutes")
+    parser.add_argument("--arms", type=_list(str), metavar="NAMES", help=f"of {','.join(ARMS)}; default: all")
+    parser.add_argument("--target", metavar="URL", help="also measure a server that someone else started")
+    parser.add_argument("--clients", type=_list(int), metavar="1,2,4", help="closed loop")
+    parser.add_argument("--rates", type=_list(float), metavar="2,4", help="open loop, requests per second")
+    parser.add_argument("--texts", type=_list(str), metavar="NAMES", help=f"of {','.join(MIXES)}")
+    parser.add_argument("--endpoints", type=_list(str), metavar="PATHS", help="of /tts/stream,/tts")
+    parser.add_argument("--duration-s", type=float, metavar="S", help="of a closed-loop load point")
+    parser.add_argument("--open-duration-s", type=float, metavar="S", help="of an open-loop load point")
+    parser.add_argument("--repeats", type=int, metavar="N")
+    parser.add_argument("--cold-starts", type=int, metavar="N")
+    parser.add_argument("--profile", help="of our server")
+    parser.add_argument("--seed", type=int, help="of texts and arrivals")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: reports/latest")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Measure and report. Returns 0, or 1 if a server failed or nothing that was measured is valid."""
+    given = {
+        field.name: value
+        for field in dataclasses.fields(Options)
+        if (value := getattr(arguments, field.name, None)) is not None
+    }
+    options = dataclasses.replace(QUICK if arguments.quick else Options(), **given)
+    if unknown := set(options.arms) - set(ARMS):
+        raise SystemExit(f"--arms: no arm {sorted(unknown)[0]!r}; there are {', '.join(ARMS)}")
+    if unknown := {*options.texts, options.open_texts} - set(MIXES):
+        raise SystemExit(f"--texts: no mix {sorted(unknown)[0]!r}; there are {', '.join(MIXES)}")
+    console = Console()
+    measured = run(options, console)
+    path = options.output / "run.json"
+    console.print(f"{path}: {len(measured.cells)} cells in {measured.duration_s:.0f} s", highlight=False)
+    if any(arm.failure for arm in measured.arms):
+        return 1
+    names = [arm.name for arm in measured.arms]
+    reference = "reference" if "reference" in names else names[-1]
+    for report in write_report(path, server=names[0], reference=reference):
+        console.print(str(report), highlight=False)
+    return 0 if any(cell.verdict == "VALID" for cell in measured.cells) else 1
+
+
+def _list(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    def parse(text: str) -> tuple[Any, ...]:
+        return tuple(kind(word) for word in text.split(",") if word)
+
+    return parse
