@@ -124,7 +124,7 @@ def run(options: Options, console: Console | None = None) -> Run:
             _measure(options, measured, servers, waves, console)
         _hear(measured, options.output, console)
     except StartFailed as error:
-        console.print(f"[red]failed:[/red] {error}", highlight=False)
+        console.print(f"[red]failed:[/red] {error}", highlight=False, soft_wrap=True)
     measured.duration_s = time.monotonic() - began
     save_run(measured, options.output / "run.json")
     return measured
@@ -199,7 +199,7 @@ def _measure(
                     order=len(measured.cells),
                 )
                 measured.cells.append(cell)
-                progress.console.print(_line(cell), highlight=False)
+                progress.console.print(_line(cell), highlight=False, soft_wrap=True)
                 progress.advance(task)
                 if not server.alive():
                     arm = next(arm for arm in measured.arms if arm.name == server.arm)

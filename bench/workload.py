@@ -69,12 +69,15 @@ _WARMUP_SENTENCES = (
 
 
 def texts(mix: str, count: int, seed: int) -> list[str]:
-    """`count` different texts of a mix, its kinds in a seeded order. Raises KeyError on an unknown mix."""
-    rng = random.Random(f"{mix} {seed}")
+    """`count` different texts of a mix, its kinds in a seeded order. Raises KeyError on an unknown mix.
+
+    Fewer texts are the first of more texts.
+    """
+    rng, shuffle = random.Random(f"{mix} {seed}"), random.Random(f"kinds of {mix} {seed}")
     kinds = MIXES[mix]
     order: list[TextKind] = []
     while len(order) < count:
-        order += rng.sample(kinds, len(kinds))
+        order += shuffle.sample(kinds, len(kinds))
     seen: set[str] = set()
     return [_unseen(kind, _SENTENCES, rng, seen) for kind in order[:count]]
 

@@ -1,0 +1,207 @@
+"""The metrics by hand-made samples, exact percentiles, and the JSON there and back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.judge import MAX_GENERATOR_CPU, MAX_LATENESS_P99_S, MAX_OTHERS_CPU, faults, judge
+from bench.records import (
+    Cell,
+    Generator,
+    Run,
+    Sample,
+    Slo,
+    audio_seconds_per_second,
+    continuity,
+    distribution,
+    errors_by_kind,
+    goodput_rps,
+    load_run,
+    meets,
+    percentile,
+    real_time_factor,
+    requests_per_second,
+    save_run,
+    stall_s,
+    supported,
+    total_s,
+    ttfa_s,
+    window_s,
+)
+
+SECOND = 48_000
+"""Bytes of a second of 16-bit mono at 24 kHz."""
+
+
+def _sample(events: list[tuple[float, int]], **more: Any) -> Sample:
+    settings: dict[str, Any] = {"due_s": 0.0, "sent_s": 0.0, "end_s": events[-1][0] if events else 1.0}
+    return Sample(
+        index=0, text="a", characters=1, events=events, sample_rate_hz=24_000, **(settings | more)
+    )  # fmt: skip
+
+
+def _cell(samples: list[Sample], **health: float) -> Cell:
+    calm = {"lateness_p50_s": 0.0, "lateness_p99_s": 0.0, "loop_lag_p99_s": 0.0, "cpu_share": 0.0}
+    generator = Generator(machine_cpu_share=0.5, **(calm | health))
+    return Cell(
+        arm="granian", mode="closed", endpoint="/tts/stream", texts="short", clients=2, seed=1,
+        duration_s=1.0, warmup_requests=2, samples=samples, generator=generator,
+    )  # fmt: skip
+
+
+def test_latencies_count_from_when_the_request_was_due() -> None:
+    sample = _sample([(1.5, SECOND), (2.0, SECOND)], due_s=1.0, sent_s=1.4)
+    assert ttfa_s(sample) == pytest.approx(0.5)
+    assert total_s(sample) == pytest.approx(1.0)
+    assert real_time_factor(sample) == pytest.approx(0.5)
+
+
+def test_the_stall_is_the_largest_deficit_not_the_last() -> None:
+    # Half a second of audio, then 0.8 s of silence on the line: 0.3 s dry. The second chunk pays it back.
+    sample = _sample([(1.0, SECOND // 2), (1.8, 2 * SECOND), (2.0, SECOND)])
+    assert stall_s(sample) == pytest.approx(0.3)
+
+
+def test_a_stream_in_time_never_stalls() -> None:
+    assert stall_s(_sample([(1.0, SECOND), (1.9, SECOND), (2.9, SECOND)])) == 0.0
+
+
+def test_no_audio_has_no_latency() -> None:
+    sample = _sample([], error="empty")
+    assert (ttfa_s(sample), stall_s(sample), real_time_factor(sample)) == (None, None, None)
+
+
+def test_continuity_leaves_single_chunks_and_failures_out() -> None:
+    smooth = _sample([(0.0, SECOND), (0.5, SECOND)])
+    brief = _sample([(0.0, SECOND), (1.08, SECOND)])
+    broken = _sample([(0.0, SECOND), (9.0, SECOND)], error="truncated")
+    assert continuity([smooth, brief, broken, _sample([(0.0, SECOND)])]) == {
+        0.0: 0.5,
+        0.05: 0.5,
+        0.1: 1.0,
+        0.2: 1.0,
+    }
+    assert continuity([_sample([(0.0, SECOND)])]) is None
+
+
+def test_rates_divide_by_first_due_to_last_end_and_count_good_answers_only() -> None:
+    samples = [
+        _sample([(1.0, SECOND)], due_s=0.5),
+        _sample([(2.5, 3 * SECOND)], due_s=1.0),
+        _sample([(1.0, SECOND)], due_s=1.0, end_s=1.0, error="truncated"),
+    ]
+    assert window_s(samples) == pytest.approx(2.0)
+    assert audio_seconds_per_second(samples) == pytest.approx(2.0)
+    assert requests_per_second(samples) == pytest.approx(1.0)
+    assert errors_by_kind(samples) == {"truncated": 1}
+    assert (window_s([]), requests_per_second([])) == (0.0, 0.0)
+
+
+def test_goodput_wants_an_early_start_no_stall_and_no_error() -> None:
+    slo = Slo(ttfa_s=0.25, stall_s=0.1)
+    good = _sample([(0.2, SECOND)])
+    late = _sample([(0.3, SECOND)])
+    dry = _sample([(0.1, SECOND // 10), (0.9, SECOND)])
+    failed = _sample([(0.1, SECOND)], error="timeout")
+    whole = _sample([(0.2, SECOND), (0.3, SECOND)], streaming=False)
+    assert [meets(sample, slo) for sample in (good, late, dry, failed, whole)] == [
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
+    assert goodput_rps([good, late, dry], slo) == pytest.approx(1 / 0.9)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), st.floats(0.1, 100))
+def test_a_percentile_is_the_smallest_value_with_enough_below(values: list[float], percent: float) -> None:
+    found = percentile(values, percent)
+    need = percent / 100 * len(values) - 1e-6
+    assert found in values
+    assert sum(value <= found for value in values) >= need
+    smaller = [value for value in values if value < found]
+    assert not smaller or sum(value <= max(smaller) for value in values) < need + 2e-6
+
+
+def test_percentiles_by_hand() -> None:
+    values = [float(number) for number in range(1, 101)]
+    assert [percentile(values, p) for p in (1, 50, 95, 99, 100)] == [1, 50, 95, 99, 100]
+    assert percentile([3.0, 1.0], 50) == 1.0
+    with pytest.raises(ValueError, match="no values"):
+        percentile([], 50)
+
+
+def test_a_percentile_that_is_only_the_maximum_is_not_told() -> None:
+    assert (supported(19, 95), supported(20, 95), supported(99, 99), supported(100, 99)) == (
+        False,
+        True,
+        False,
+        True,
+    )
+    few = distribution([1.0, 2.0])
+    assert (few.p50, few.p95, few.max) == (1.0, None, 2.0)
+    assert distribution([]).mean is None
+
+
+@pytest.mark.parametrize(
+    ("health", "words"),
+    [
+        ({"lateness_p99_s": MAX_LATENESS_P99_S * 1.1}, "late generator"),
+        ({"loop_lag_p99_s": MAX_LATENESS_P99_S * 1.1}, "starved generator: timers"),
+        ({"cpu_share": MAX_GENERATOR_CPU + 0.1}, "starved generator: it used"),
+    ],
+)
+def test_an_unhealthy_generator_makes_the_cell_invalid(health: dict[str, float], words: str) -> None:
+    cell = _cell([_sample([(0.1, SECOND)])], **health)
+    judge(cell)
+    assert cell.verdict == "INVALID"
+    assert [reason for reason in cell.reasons if reason.startswith(words)]
+
+
+def test_a_disturbed_machine_makes_the_cell_invalid() -> None:
+    cell = _cell([_sample([(0.1, SECOND)])])
+    assert faults(cell) == []
+    cell.others_cpu_share = MAX_OTHERS_CPU + 0.1
+    assert "disturbed machine" in faults(cell)[0]
+
+
+def test_refusals_are_a_result_unless_nothing_else_came() -> None:
+    refused = _sample([], error="refused", detail="status 429")
+    assert faults(_cell([refused, _sample([(0.1, SECOND)])])) == []
+    assert faults(_cell([refused])) == ["no request succeeded"]
+
+
+def test_a_run_comes_back_from_its_json(tmp_path: Path) -> None:
+    run = Run(
+        id="r", started_at="2026-01-01T00:00:00+00:00", machine={"cores": 2}, commit=None, dirty=True,
+        profile="default", workload_seed=1, warmup_rule="two", cells=[_cell([_sample([(0.1, SECOND)])])],
+    )  # fmt: skip
+    path = tmp_path / "deep" / "run.json"
+    save_run(run, path)
+    assert load_run(path) == run
+    assert [file.name for file in path.parent.iterdir()] == ["run.json"]
+
+
+def test_another_schema_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps({"schema_version": 99}))
+    with pytest.raises(ValueError, match="schema_version 99"):
+        load_run(path)
+    path.write_text(json.dumps({"schema_version": 1}))
+    with pytest.raises(msgspec.ValidationError):
+        load_run(path)
+
+
+def test_a_load_point_has_a_name() -> None:
+    cell = _cell([])
+    assert cell.load == "2 clients"
+    assert msgspec.structs.replace(cell, clients=1).load == "1 client"
+    assert msgspec.structs.replace(cell, mode="open", rate_rps=2.5).load == "2.5 requests/s"
