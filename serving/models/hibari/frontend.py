@@ -43,7 +43,9 @@ class HibariFrontend:
 
     def __init__(self, profile: Profile) -> None:
         if profile.model.options:
-            raise ProfileError(f"model.options: the embedded voice has none, got {sorted(profile.model.options)}")
+            raise ProfileError(
+                f"model.options: the embedded voice has none, got {sorted(profile.model.options)}"
+            )
         # Imported here, for seconds of lexicons and scipy are no part of importing this module.
         from hibari.g2p import G2P
         from hibari.tts import Hibari
@@ -64,9 +66,13 @@ class HibariFrontend:
         if params.voice not in {voice.name for voice in self.spec.voices}:
             raise InputError("voice", f"unknown voice {params.voice!r}; there is {self.spec.default_voice!r}")
         if not MIN_SPEED <= params.speed <= MAX_SPEED:
-            raise InputError("speed", f"speed must lie between {MIN_SPEED} and {MAX_SPEED}, got {params.speed}")
+            raise InputError(
+                "speed", f"speed must lie between {MIN_SPEED} and {MAX_SPEED}, got {params.speed}"
+            )
         if len(text) > self.spec.max_text_chars:
-            raise InputError("text", f"text has {len(text)} characters, the limit is {self.spec.max_text_chars}")
+            raise InputError(
+                "text", f"text has {len(text)} characters, the limit is {self.spec.max_text_chars}"
+            )
         index = 0
         for sentence in self._split_sentences(_cut_long_words(text)):
             with self._lock:  # the phonemizer keeps per-call state in its lexicon

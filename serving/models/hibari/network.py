@@ -21,7 +21,10 @@ REACH = 3
 DECODER_LAYERS = 9
 """The decoder's input convolution and its 8 blocks."""
 HISTORY = 2 * REACH
-INPUT_CHANNELS = 130
+SPEECH_CHANNELS = 128
+"""Of the text features that the decoder hears."""
+PROSODY_CHANNELS = 192
+INPUT_CHANNELS = SPEECH_CHANNELS + 2
 CHANNELS = 256
 PROSODY_DILATIONS = (1, 2, 4, 8, 1, 2)
 NORM_EPS = 1e-5
@@ -40,10 +43,14 @@ class ConvNeXt(nn.Module):
         self.taps = nn.Parameter(taps, requires_grad=False)
         self.taps_bias = _parameter(weights[f"{prefix}.dw.bias"])
         self.pw1 = _linear(
-            *_fold_norm(weights, f"{prefix}.norm", weights[f"{prefix}.pw1.weight"], weights[f"{prefix}.pw1.bias"])
+            *_fold_norm(
+                weights, f"{prefix}.norm", weights[f"{prefix}.pw1.weight"], weights[f"{prefix}.pw1.bias"]
+            )
         )
         gamma = weights[f"{prefix}.gamma"]
-        self.pw2 = _linear(gamma[:, None] * weights[f"{prefix}.pw2.weight"], gamma * weights[f"{prefix}.pw2.bias"])
+        self.pw2 = _linear(
+            gamma[:, None] * weights[f"{prefix}.pw2.weight"], gamma * weights[f"{prefix}.pw2.bias"]
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """[rows, frames, channels] to the same shape; frames beyond either end count as zero."""
@@ -98,7 +105,10 @@ class TextEncoder(nn.Module):
         self.out = _linear(weights[f"{attention}.out_proj.weight"], weights[f"{attention}.out_proj.bias"])
         self.linear1 = _linear(
             *_fold_norm(
-                weights, f"{layer}.norm2", weights[f"{layer}.linear1.weight"], weights[f"{layer}.linear1.bias"]
+                weights,
+                f"{layer}.norm2",
+                weights[f"{layer}.linear1.weight"],
+                weights[f"{layer}.linear1.bias"],
             )
         )
         self.linear2 = _linear(weights[f"{layer}.linear2.weight"], weights[f"{layer}.linear2.bias"])
@@ -195,7 +205,12 @@ class Decoder(nn.Module):
             block.pw2.to(dtype)
 
     def forward(
-        self, inputs: Tensor, histories: Sequence[Tensor], takes: Sequence[Tensor], ends: Tensor, heads: Tensor
+        self,
+        inputs: Tensor,
+        histories: Sequence[Tensor],
+        takes: Sequence[Tensor],
+        ends: Tensor,
+        heads: Tensor,
     ) -> tuple[Tensor, list[Tensor]]:
         """Run the frames of a window.
 

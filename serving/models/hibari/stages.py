@@ -14,9 +14,17 @@ from torch.nn import functional
 
 from serving.models.base import Bucket, SegmentState
 from serving.models.hibari.frontend import MAX_PHONEMES, SAMPLE_RATE_HZ
-from serving.models.hibari.network import CHANNELS, INPUT_CHANNELS, Decoder, Encoder, ProsodyNet
+from serving.models.hibari.network import (
+    CHANNELS,
+    INPUT_CHANNELS,
+    PROSODY_CHANNELS,
+    SPEECH_CHANNELS,
+    Decoder,
+    Encoder,
+    ProsodyNet,
+)
 from serving.models.hibari.synthesis import HOP, N_FFT, NOISE_ROWS, OVERLAP, PulseSource, Synthesis
-from serving.models.hibari.windows import HISTORY, LAYERS, LOOKAHEAD, REACH, Plan, Window, plan, window_length
+from serving.models.hibari.windows import HISTORY, LAYERS, LOOKAHEAD, REACH, Window, plan, window_length
 from serving.profile import Profile
 
 BLOCKS_PER_S = SAMPLE_RATE_HZ // HOP
@@ -121,9 +129,11 @@ class Prosody(nn.Module):
         """Text features [rows, frames, 128] and [rows, frames, 192], lengths [rows] int64."""
         lengths = np.full(bucket.rows, 2, np.int64)
         lengths[: len(states)] = [state.length for state in states]
-        speech = [state.speech_text for state in states]
-        prosody = [state.prosody_text for state in states]
-        return _pad(speech, bucket), _pad(prosody, bucket), torch.from_numpy(lengths).to(self.device)
+        return (
+            self._pad([state.speech_text for state in states], bucket, SPEECH_CHANNELS),
+            self._pad([state.prosody_text for state in states], bucket, PROSODY_CHANNELS),
+            torch.from_numpy(lengths).to(self.device),
+        )
 
     def forward(self, speech: Tensor, prosody: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Decoder inputs [rows, 2 * frames + 6, 130], source [rows, 2 * frames + 3, 300], f0 [rows, 2 * frames]."""
@@ -146,6 +156,14 @@ class Prosody(nn.Module):
             state.stage = Decode.name
             next_window(state, 0, frames, self.profile)
         return [None] * len(states)
+
+    def _pad(self, rows: list[Tensor], bucket: Bucket, channels: int) -> Tensor:
+        if len(rows) == bucket.rows == 1 and len(rows[0]) == bucket.length:
+            return rows[0].unsqueeze(0)
+        out = torch.zeros(bucket.rows, bucket.length, channels, device=self.device)
+        for row, values in enumerate(rows):
+            out[row, : len(values)] = values
+        return out
 
 
 class Decode(nn.Module):
@@ -180,46 +198,58 @@ class Decode(nn.Module):
 
         Under compile or CUDA graphs their sizes depend on the bucket alone; else rows are packed without padding.
         """
-        windows = [state.window for state in states]
-        length = bucket.length if self.static else None
-        inputs, source, noise = [], [], []
+        # No states: the engine warms up, and an empty batch has no shape of its own.
+        size = bucket.units if self.static or not states else None
+        inputs, source, noise = [], [], [np.empty(0, np.int64)]
         for state in states:
-            first = state.window.new(0)
+            window = state.window
+            first = window.new(0)
             inputs.append(state.inputs[first.start : first.stop + 2 * REACH])
-            frames = state.source.as_strided((len(state.noise_rows), N_FFT), (HOP, 1))
-            source.append(frames[state.window.start : state.window.stop])
-            noise.append(state.noise_rows[state.window.start : state.window.stop])
+            frames = state.source.as_strided((window.frames, N_FFT), (HOP, 1))
+            source.append(frames[window.start : window.stop])
+            noise.append(state.noise_rows[window.start : window.stop])
         slots = np.full(bucket.rows, self.spare_slot, np.int64)
         slots[: len(states)] = [state.slot for state in states]
-        size = None if length is None else bucket.rows * length
+        windows = [state.window for state in states]
         indices = [
-            _grown(np.concatenate(noise), size),
+            _fill(np.concatenate(noise), size),
             slots,
-            *plan(windows, bucket.rows, length).parts(),
+            *plan(windows, bucket.rows, None if size is None else bucket.length).parts(),
         ]
         # One copy to the device for all of them.
         joined = torch.from_numpy(np.concatenate([part.ravel() for part in indices])).to(self.device)
         parts = joined.split([part.size for part in indices])
         return (
-            _join(inputs, None if length is None else bucket.rows * (length + 2 * REACH), INPUT_CHANNELS),
-            _join(source, size, N_FFT),
+            self._join(inputs, None if size is None else size + bucket.rows * 2 * REACH, INPUT_CHANNELS),
+            self._join(source, size, N_FFT),
             *(part.view(like.shape) for part, like in zip(parts, indices, strict=True)),
         )
 
-    def forward(self, inputs: Tensor, source: Tensor, noise_rows: Tensor, slots: Tensor, *indices: Tensor) -> tuple[Tensor]:
+    def forward(
+        self, inputs: Tensor, source: Tensor, noise_rows: Tensor, slots: Tensor, *indices: Tensor
+    ) -> tuple[Tensor]:
         """Returns the blocks that these windows complete, [blocks, 300], row after row."""
         *takes, ends, heads, overlaps, kinds, last = indices
         histories = self.histories.index_select(1, slots)
         parameters, kept = self.decoder(inputs, histories.unbind(0), takes, ends, heads)
         self.histories.index_copy_(1, slots, torch.stack(kept))
         frames = self.synthesis(parameters, source, noise_rows)
+        return (self.overlap_add(frames, slots, overlaps, kinds, last),)
+
+    def overlap_add(
+        self, frames: Tensor, slots: Tensor, overlaps: Tensor, kinds: Tensor, last: Tensor
+    ) -> Tensor:
+        """Windowed frames [frames, 1200] to blocks [blocks, 300]; keeps each row's last three frames."""
         tails = self.tails.index_select(0, slots).flatten(0, 1)
         frames = torch.cat((tails, frames.new_zeros(1, N_FFT), frames))
-        self.tails.index_copy_(0, slots, frames.index_select(0, last.flatten()).view(-1, OVERLAP - 1, N_FFT))
+        kept = frames.index_select(0, last.flatten()).view(-1, OVERLAP - 1, N_FFT)
+        self.tails.index_copy_(0, slots, kept)
         blocks = functional.embedding_bag(overlaps, frames.view(-1, HOP), mode="sum")
-        return (blocks * self.synthesis.tapers.index_select(0, kinds),)
+        return blocks * self.synthesis.tapers.index_select(0, kinds)
 
-    def scatter(self, states: Sequence[HibariState], outputs: tuple[Tensor, ...]) -> list[NDArray[np.float32]]:
+    def scatter(
+        self, states: Sequence[HibariState], outputs: tuple[Tensor, ...]
+    ) -> list[NDArray[np.float32]]:
         blocks = outputs[0].numpy()
         samples: list[NDArray[np.float32]] = []
         at = 0
@@ -233,6 +263,12 @@ class Decode(nn.Module):
             else:
                 next_window(state, window.stop, window.frames, self.profile)
         return samples
+
+    def _join(self, rows: list[Tensor], size: int | None, channels: int) -> Tensor:
+        if size is not None:
+            missing = size - sum(len(row) for row in rows)
+            rows = [*rows, torch.zeros(missing, channels, device=self.device)]
+        return torch.cat(rows)
 
 
 def next_window(state: HibariState, start: int, frames: int, profile: Profile) -> None:
@@ -248,21 +284,5 @@ def next_window(state: HibariState, start: int, frames: int, profile: Profile) -
     state.window, state.length = window_length(start, state.window_blocks, frames, limit)
 
 
-def _pad(rows: list[Tensor], bucket: Bucket) -> Tensor:
-    if len(rows) == bucket.rows == 1 and len(rows[0]) == bucket.length:
-        return rows[0].unsqueeze(0)
-    out = rows[0].new_zeros(bucket.rows, bucket.length, rows[0].shape[1])
-    for row, values in enumerate(rows):
-        out[row, : len(values)] = values
-    return out
-
-
-def _join(rows: list[Tensor], size: int | None, channels: int) -> Tensor:
-    if size is None:
-        return torch.cat(rows)
-    missing = size - sum(len(row) for row in rows)
-    return torch.cat((*rows, rows[0].new_zeros(missing, channels)))
-
-
-def _grown(array: NDArray[np.int64], size: int | None) -> NDArray[np.int64]:
+def _fill(array: NDArray[np.int64], size: int | None) -> NDArray[np.int64]:
     return array if size is None else np.pad(array, (0, size - array.size))

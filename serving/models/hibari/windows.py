@@ -91,7 +91,9 @@ def plan(windows: Sequence[Window], rows: int, length: int | None) -> Plan:
     without, they are as short as these windows allow.
     """
     zero = rows * HISTORY
-    offsets = [0] * len(windows)
+    # Where each row's frames begin in the layer before's output.
+    spans = [len(window.new(0)) + HISTORY for window in windows]
+    offsets = [0, *np.cumsum(spans[:-1]).tolist()] if windows else []
     takes: list[Indices] = []
     ends = np.full((LAYERS - 1, rows), HISTORY, np.int64)
     for layer in range(1, LAYERS):
@@ -144,11 +146,12 @@ def _overlap(windows: Sequence[Window], rows: int, length: int | None) -> tuple[
         tails[row] = where(np.arange(window.stop - (OVERLAP - 1), window.stop))
         begin += window.stop - window.start
     size = None if length is None else rows * (length + 2)
-    return _filled(overlaps, size, zero * OVERLAP), _filled(kinds, size, INSIDE), tails
+    nothing = np.empty((0, OVERLAP), np.int64)
+    return _filled([*overlaps, nothing], size, zero * OVERLAP), _filled(kinds, size, INSIDE), tails
 
 
 def _filled(pieces: list[Indices], size: int | None, fill: int) -> Indices:
-    joined = np.concatenate(pieces)
+    joined = np.concatenate(pieces or [np.empty(0, np.int64)])
     if size is None or joined.shape[0] == size:
         return joined
     full = np.full((size, *joined.shape[1:]), fill, np.int64)

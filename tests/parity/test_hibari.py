@@ -1,0 +1,121 @@
+"""The embedded voice against its ONNX graph in float, and its synthesis against the package's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hibari import dsp
+
+from serving.models.base import Bucket
+from serving.models.driver import step
+from serving.models.hibari import create_frontend, create_model
+from serving.models.hibari.frontend import HibariFrontend
+from serving.models.hibari.model import HibariModel
+from serving.models.hibari.stages import HibariState
+from serving.models.hibari.synthesis import BINS
+from serving.profile import Profile
+from serving.protocol import Segment, SpeechParams
+from tests.parity.hibari_reference import FloatGraph, Spoken
+
+CASES = [
+    ("Hello there.", 1.0),
+    ("The committee has decided to postpone the decision until more evidence becomes available.", 1.0),
+    ("Could you tell me where the nearest pharmacy is?", 0.5),
+    ("On March 3rd, 1,250 people paid $9.99 each!", 2.0),
+    ("No.", 1.3),
+]
+TOLERANCE = 1e-3
+
+
+@pytest.fixture(scope="module")
+def frontend() -> HibariFrontend:
+    return create_frontend(Profile(name="test"))
+
+
+@pytest.fixture(scope="module")
+def model() -> HibariModel:
+    torch.set_num_threads(1)
+    return create_model(Profile(name="test"), torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture(scope="module")
+def graph() -> FloatGraph:
+    return FloatGraph()
+
+
+def segment_of(frontend: HibariFrontend, text: str, params: SpeechParams) -> Segment:
+    (segment,) = frontend.segments(text, params)
+    return segment
+
+
+def run(model: HibariModel, segment: Segment, speed: float) -> tuple[HibariState, Spoken]:
+    """Our network's outputs in the graph's names, and the state that is ready to decode."""
+    params = SpeechParams(voice="heart", seed=0, speed=speed)
+    state = model.open(params, segment, 0, urgent=False)
+    encode, prosody, decode = model.stages["encode"], model.stages["prosody"], model.stages["decode"]
+
+    def padded() -> Bucket:
+        return Bucket(2, state.length + 5)
+
+    with torch.inference_mode():
+        durations = encode.forward(*encode.collate([state], padded()))[2]
+    step(encode, [state])
+    with torch.inference_mode():
+        f0 = prosody.forward(*prosody.collate([state], padded()))[2]
+    frames = 2 * state.length
+    step(prosody, [state])
+    with torch.inference_mode():
+        inputs, _, _, slots, *takes, ends, heads, _, _, _ = decode.collate([state], padded())
+        histories = decode.histories.index_select(1, slots).unbind(0)
+        parameters, _ = decode.decoder(inputs, histories, takes, ends, heads)
+    lh, ln, lr, theta, phi = parameters.split(BINS, dim=1)
+    spectra = [part.numpy() for part in (lh, theta, ln, lr, phi)]
+    return state, Spoken(*spectra, f0[0, :frames].numpy(), durations[0, : len(segment.tokens)].numpy())
+
+
+@pytest.mark.parametrize(("text", "speed"), CASES)
+def test_network_matches_the_float_graph(
+    frontend: HibariFrontend, model: HibariModel, graph: FloatGraph, text: str, speed: float
+) -> None:
+    segment = segment_of(frontend, text, SpeechParams(voice="heart", seed=0))
+    _, ours = run(model, segment, speed)
+    theirs = graph(segment.tokens, speed)
+    np.testing.assert_array_equal(ours.durations, theirs.durations)
+    for name in ("f0", "lh", "theta", "ln", "lr", "phi"):
+        np.testing.assert_allclose(
+            getattr(ours, name), getattr(theirs, name), rtol=0, atol=TOLERANCE, err_msg=name
+        )
+
+
+@pytest.mark.parametrize(("text", "speed"), CASES)
+def test_synthesis_matches_the_package(
+    frontend: HibariFrontend, model: HibariModel, graph: FloatGraph, text: str, speed: float
+) -> None:
+    """The same parameters, pitch and noise give the package's samples."""
+    segment = segment_of(frontend, text, SpeechParams(voice="heart", seed=0))
+    theirs = graph(segment.tokens, speed)
+    frames = theirs.f0.size
+    spectra = (theirs.lh, theirs.theta, theirs.ln, theirs.lr, theirs.phi)
+    expected = dsp.synth(*(part.T for part in spectra), theirs.f0, np.random.default_rng(5))
+
+    drawn = np.random.default_rng(5).standard_normal((BINS, 2 * frames), dtype=np.float32)
+    noise = torch.from_numpy(drawn).view(BINS, frames, 2).permute(1, 2, 0)
+    state, _ = run(model, segment, speed)
+    decode, pulses = model.stages["decode"], model.stages["prosody"].pulses
+    with torch.inference_mode():
+        _, _, _, slots, *_, overlaps, kinds, last = decode.collate([state], Bucket(1, state.length))
+        blocks = pulses(torch.from_numpy(theirs.f0)[None], torch.tensor([frames]))[0]
+        source = blocks.as_strided((frames, dsp.N_FFT), (dsp.HOP, 1))
+        parameters = torch.from_numpy(
+            np.concatenate((theirs.lh, theirs.ln, theirs.lr, theirs.theta, theirs.phi), axis=1)
+        )
+        synthesis = decode.synthesis
+        table = synthesis.noise
+        synthesis.noise = noise.contiguous()
+        try:
+            windowed = synthesis(parameters, source, torch.arange(frames))
+        finally:
+            synthesis.noise = table
+        samples = decode.overlap_add(windowed, slots, overlaps, kinds, last).flatten().numpy()
+    np.testing.assert_allclose(samples, expected, rtol=0, atol=TOLERANCE)
