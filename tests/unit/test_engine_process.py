@@ -34,7 +34,8 @@ from serving.models import load_frontend
 from serving.profile import EngineProfile, ModelProfile, Profile
 
 async def main():
-    profile = Profile(name="t", model=ModelProfile(name="tone"), engine=EngineProfile(device="cpu", threads=1))
+    engine = EngineProfile(device="cpu", threads=1)
+    profile = Profile(name="t", model=ModelProfile(name="tone"), engine=engine)
     client = EngineClient(profile, load_frontend(profile).spec)
     await client.start()
     print((await client.wait_ready(60)).pid, flush=True)
