@@ -6,10 +6,12 @@ import errno
 import functools
 import logging
 import logging.config
+import multiprocessing
 import os
 import signal
 import socket
 import sys
+from multiprocessing.connection import Connection
 from typing import Any
 
 import msgspec
@@ -17,7 +19,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 
-from serving.profile import Profile
+from serving.profile import Profile, ProfileError
 
 LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
 
@@ -65,7 +67,8 @@ def resolve(host: str, port: int) -> tuple[str, int]:
 def serve(profile: Profile) -> None:
     """Serve until SIGTERM or Ctrl-C, then let requests in flight finish within http.drain_s.
 
-    Raises AddressError before anything is started, SystemExit(1) if the HTTP process or the engine failed.
+    Raises AddressError before anything is started, ProfileError if the model refuses its options, and
+    SystemExit(1) if the HTTP process or the engine failed; the log says why.
     """
     host, port = resolve(profile.http.host, profile.http.port)
     profile = msgspec.structs.replace(
@@ -73,7 +76,8 @@ def serve(profile: Profile) -> None:
     )
     connections = max(_MIN_CONNECTIONS, profile.admission.max_requests * _CONNECTIONS_PER_REQUEST)
     logging.config.dictConfig(LOG_CONFIG)
-    Granian(
+    refused, refuse = multiprocessing.Pipe(duplex=False)
+    server = Granian(
         "serving.http.app:create_app",
         address=host,
         port=port,
@@ -89,14 +93,24 @@ def serve(profile: Profile) -> None:
         log_access=profile.http.access_log,
         respawn_failed_workers=False,
         workers_kill_timeout=profile.http.drain_s,
-    ).serve(target_loader=functools.partial(_load, profile), wrap_loader=False)
+    )
+    try:
+        server.serve(target_loader=functools.partial(_load, profile, refuse), wrap_loader=False)
+    except SystemExit:
+        if refused.poll():
+            raise ProfileError(refused.recv()) from None
+        raise
 
 
-def _load(profile: Profile) -> Any:
-    """Build the application; Granian calls this in the HTTP process."""
+def _load(profile: Profile, refuse: Connection) -> Any:
+    """Build the application in the HTTP process; a ProfileError goes to the parent, which reports it."""
     from serving.http.app import create_app
 
-    return create_app(profile, on_failed=_stop_this_process)
+    try:
+        return create_app(profile, on_failed=_stop_this_process)
+    except ProfileError as error:
+        refuse.send(str(error))
+        sys.exit(2)
 
 
 def _stop_this_process() -> None:

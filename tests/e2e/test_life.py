@@ -1,0 +1,159 @@
+"""Start, stop, drain, death, and what is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import pytest
+
+from tests.support import ROOT, Server, alive, children, command, environment, serving
+
+pytestmark = pytest.mark.e2e
+
+TONE = ("--set", "model.name=tone", "--set", "engine.threads=1", "--set", "engine.device=cpu")
+LONG = (
+    "The harbour was quiet when the first boats came home, and nobody spoke while they were unloaded. " * 30
+)
+SLOW = ("--set", "model.options.step_s=0.05", "--set", "model.options.max_window_tokens=1")
+
+
+class Listener(threading.Thread):
+    """Reads one stream to its end, in a thread."""
+
+    def __init__(self, server: Server, text: str) -> None:
+        super().__init__()
+        self.url = f"{server.base_url}/tts/stream"
+        self.text = text
+        self.body = b""
+        self.error: Exception | None = None
+        self.first = threading.Event()
+        self.start()
+        assert self.first.wait(30)
+
+    def run(self) -> None:
+        try:
+            json = {"text": self.text, "format": "pcm"}
+            with httpx.stream("POST", self.url, json=json, timeout=60) as answer:
+                for piece in answer.iter_raw():
+                    self.body += piece
+                    self.first.set()
+        except httpx.HTTPError as error:
+            self.error = error
+
+
+def gone(pids: list[int], limit_s: float = 10.0) -> bool:
+    """Whether every one of the processes has ended within limit_s."""
+    deadline = time.monotonic() + limit_s
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not any(map(alive, pids))
+
+
+def test_sigterm_lets_a_stream_finish_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with serving(tmp_path, *TONE, *SLOW) as server, httpx.Client(base_url=server.base_url) as idle:
+        family = children(server.pid)
+        assert len(family) >= 2
+        assert idle.get("/healthz").status_code == 200
+        listener = Listener(server, "a" * 30)
+        code = server.stop(signal.SIGTERM)
+        listener.join()
+        assert listener.error is None
+        assert len(listener.body) == 30 * 1200 * 2
+        assert code == 0, server.log.read_text()
+        assert gone(family)
+
+
+def test_after_ctrl_c_a_stream_past_the_drain_limit_is_cut(tmp_path: Path) -> None:
+    with serving(tmp_path, *TONE, *SLOW, "--set", "http.drain_s=1") as server:
+        family = children(server.pid)
+        listener = Listener(server, "a" * 400)  # 20 s of steps
+        begun = time.monotonic()
+        for pid in (server.pid, *family):  # Ctrl-C reaches every process of the terminal's group
+            if os.getpgid(pid) == os.getpgid(server.pid):
+                os.kill(pid, signal.SIGINT)
+        server.process.wait(60)
+        assert time.monotonic() - begun < 15
+        listener.join()
+        assert isinstance(listener.error, httpx.RemoteProtocolError)
+        assert gone(family)
+
+
+def test_a_killed_server_takes_its_engine_along(tmp_path: Path) -> None:
+    with serving(tmp_path, *TONE, "--host", "localhost") as server:
+        assert urlsplit(server.base_url).hostname in ("127.0.0.1", "::1")
+        assert httpx.get(f"{server.base_url}/readyz").status_code == 200
+        family = children(server.pid)
+        http_process = psutil.Process(server.pid).children()[0].pid
+        for pid in (server.pid, http_process):
+            os.kill(pid, signal.SIGKILL)
+        server.process.wait(10)
+        assert gone(family)
+
+
+def test_a_killed_engine_cuts_its_streams_and_is_back_within_10_s(real_server: Server) -> None:
+    with httpx.Client(base_url=real_server.base_url, timeout=60) as client, ThreadPoolExecutor(1) as pool:
+        listener = Listener(real_server, LONG)
+        whole = pool.submit(httpx.post, f"{real_server.base_url}/tts", json={"text": LONG}, timeout=60)
+        while client.get("/stats").json()["slots_used"] < 2:
+            pass
+        before = client.get("/readyz").json()
+        os.kill(before["engine_pid"], signal.SIGKILL)
+        killed_at = time.monotonic()
+        listener.join()
+        assert isinstance(listener.error, httpx.RemoteProtocolError)
+        answer = whole.result()
+        assert answer.status_code == 503
+        assert answer.json()["code"] == "engine_died"
+        assert int(answer.headers["retry-after"]) >= 1
+
+        during = client.get("/readyz")
+        assert during.status_code == 503
+        assert during.json()["state"] == "restarting"
+        refused = client.post("/tts", json={"text": "Now?"})
+        assert refused.status_code == 503
+        assert refused.json()["code"] == "not_ready"
+        assert client.get("/healthz").status_code == 200
+
+        while client.get("/readyz").status_code != 200:
+            assert time.monotonic() - killed_at < 10
+            time.sleep(0.05)
+        after = client.get("/readyz").json()
+        assert after["engine_pid"] != before["engine_pid"]
+        assert after["run_id"] == before["run_id"]
+        assert client.post("/tts", json={"text": "Now."}).status_code == 200
+
+
+def fails_to_serve(*arguments: str) -> tuple[int, str]:
+    done = subprocess.run(
+        command("serve", "--port", "0", *arguments),
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.returncode, done.stderr
+
+
+def test_an_engine_that_cannot_start_ends_the_server_with_its_reason() -> None:
+    code, log = fails_to_serve(*TONE, "--set", "engine.device=cuda:93")
+    assert code == 1
+    assert "cuda:93" in log
+    assert "Traceback" not in log
+
+
+def test_options_that_the_model_refuses_are_a_usage_error() -> None:
+    code, log = fails_to_serve(*TONE, "--set", "model.options.pitch=3")
+    assert code == 2
+    assert log.splitlines()[-1].startswith("tts-serving: model.options:")
+    assert "pitch" in log
+    assert "Traceback" not in log

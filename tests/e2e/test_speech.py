@@ -1,0 +1,33 @@
+"""What the real server says is understood by a recogniser."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import httpx
+import jiwer
+import pytest
+import soundfile
+
+from bench.quality import normalise, transcribe
+
+pytestmark = pytest.mark.e2e
+
+SENTENCES = (Path(__file__).parent.parent / "speech_sentences.txt").read_text(encoding="utf-8").splitlines()
+LIMIT = 0.05
+
+
+def test_thirty_sentences_are_understood(server: str) -> None:
+    """Numbers, dates, abbreviations, names and questions: at most 5 % of the words are wrong, over all of them."""
+    assert len(SENTENCES) == 30
+    asked, heard = [], []
+    with httpx.Client(base_url=server, timeout=60) as client:
+        for sentence in SENTENCES:
+            answer = client.post("/tts", json={"text": sentence, "seed": 1})
+            assert answer.status_code == 200
+            samples, rate = soundfile.read(io.BytesIO(answer.content), dtype="float32")
+            asked.append(normalise(sentence))
+            heard.append(normalise(transcribe(samples, rate)))
+    wrong = [f"{a!r} was heard as {h!r}" for a, h in zip(asked, heard, strict=True) if a != h]
+    assert jiwer.wer(asked, heard) <= LIMIT, "\n".join(wrong)

@@ -1,0 +1,160 @@
+"""The command line: what it prints, what it writes and with which code it ends."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import pytest
+
+from serving.audio.encode import UNKNOWN_SIZE
+from serving.cli import main
+from tests.support import ROOT, command, environment
+
+TONE = ("--set", "model.name=tone", "--set", "engine.threads=1", "--set", "engine.device=cpu")
+
+
+def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        command(*arguments), input=stdin, capture_output=True, cwd=ROOT, env=environment(), timeout=60
+    )
+
+
+def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on standard error."""
+    line = capsys.readouterr().err
+    assert line.startswith("tts-serving: ")
+    assert line.count("\n") == 1
+    return line
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in os.environ.keys() - environment().keys():
+        monkeypatch.delenv(key, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["serve", "--profile", "fast"], "no profile 'fast'; there are"),
+        (["serve", "--set", "engine.max_slts=3"], "max_slts"),
+        (["serve", "--set", "engine.max_slots"], "table.key=value"),
+        (["serve", "--port", "70000"], "http.port"),
+        (["serve", "--host", "no such host"], "http.host"),
+        (["serve", "--host", "192.0.2.1"], "192.0.2.1"),
+        (["say", "x", "--set", "model.name=nobody"], "no model 'nobody'"),
+        (["voices", *TONE, "--set", "model.options.pitch=3"], "pitch"),
+        (["say", " ", *TONE], "text: empty"),
+        (["say", "?!", *TONE], "text: "),
+        (["say", "x", "--voice", "nobody", *TONE], "voice: no voice is called 'nobody'; there are low, high"),
+        (["say", "x", "--speed", "9", *TONE], "speed: "),
+        (["say", "x", "--seed", "-1", *TONE], "seed: "),
+        (["say", "x", "-o", "no/such/folder/x.wav", *TONE], "no/such/folder/x.wav"),
+        (["profiles", "fast"], "no profile 'fast'"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_exit_code_2(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert words in complaint(capsys)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
+def test_a_busy_port_is_an_error_and_not_a_share(
+    host: str, shared: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as other:
+        if shared:  # as another Granian listens
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert main(["serve", "--host", host, "--port", str(port)]) == 2
+    assert f"http.port: {port} " in complaint(capsys)
+
+
+@pytest.mark.parametrize("arguments", [[], ["sing"], ["say"], ["serve", "--port", "many"]])
+def test_a_wrong_command_line_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage: tts-serving" in capsys.readouterr().err
+
+
+def test_profiles_are_listed_and_printed_as_set_takes_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profiles"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in ("default", "eager", "compile", "cuda-graph"))
+    assert main(["profiles", "compile", "--set", "engine.max_slots=3"]) == 0
+    settings = capsys.readouterr().out.splitlines()
+    assert {'name="compile"', "engine.compile=true", "engine.max_slots=3", "http.port=8009"} <= set(settings)
+    overrides = [part for line in settings for part in ("--set", line)]
+    assert main(["profiles", "default", *overrides]) == 0
+    assert capsys.readouterr().out.splitlines() == settings
+
+
+def test_voices_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["voices", *TONE]) == 0
+    listed = capsys.readouterr().out
+    assert "low (default)" in listed
+    assert "high" in listed
+    assert "24000 Hz" in listed
+
+
+def test_say_writes_a_wav_file_with_its_true_length(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "said.wav"
+    assert main(["say", "Hello there. And more.", "-o", str(path), *TONE]) == 0
+    with wave.open(str(path)) as file:
+        assert file.getframerate() == 24000
+        assert file.getnframes() == 21 * 1200  # the sentences without the space between them
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "1.05 s of speech" in captured.err
+    assert "real-time factor" in captured.err
+
+
+def test_say_is_deterministic_and_pcm_is_the_wav_without_its_header(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.wav", "b.wav", "c.pcm")]
+    for path in paths:
+        audio_format = path.suffix.removeprefix(".")
+        options = ["--format", audio_format, "--voice", "high", "--seed", "3"]
+        assert main(["say", "Twice.", "-o", str(path), *options, *TONE]) == 0
+    first, second, bare = (path.read_bytes() for path in paths)
+    assert first == second
+    assert first[44:] == bare
+
+
+def test_say_streams_standard_input_to_standard_output() -> None:
+    done = run("say", "-", "-o", "-", *TONE, stdin=b"Hello there.")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout[40:44] == UNKNOWN_SIZE.to_bytes(4, "little")
+    with wave.open(io.BytesIO(done.stdout)) as read:
+        assert len(read.readframes(10**6)) == 12 * 1200 * 2
+    assert done.stderr.startswith(b"0.60 s of speech")  # no log and no progress bar without a terminal
+
+
+def test_a_model_that_fails_ends_say_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fails = ("--set", "model.options.fail_token=33")
+    assert main(["say", "This fails!", "-o", str(tmp_path / "x.wav"), *TONE, *fails]) == 1
+    assert "tts-serving: " in capsys.readouterr().err
+
+
+def test_importing_the_command_line_is_light() -> None:
+    program = (
+        "import sys, serving.cli; "
+        "heavy = {'torch', 'litestar', 'granian'}; print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, env=environment()
+    )
+    assert done.stdout.strip() == "[]", done.stderr
