@@ -189,6 +189,21 @@ def test_a_long_request_leaves_slots_to_newcomers() -> None:
     assert [part.request.request_id for part in open_all(scheduler, 1.0)] == ["new"]
 
 
+def test_a_slot_that_comes_free_goes_to_who_has_fewest() -> None:
+    scheduler = make(max_slots=8)
+    submit(scheduler, "long", now=0.0, segments=99, streaming=False)
+    for part in open_all(scheduler, 0.0, stages="rr")[3:]:
+        assert isinstance(part.state, Script)
+        part.state.stages.clear()
+    plan = scheduler.plan(0.0)
+    assert plan is not None
+    step(scheduler, plan, 0.1)
+    assert scheduler.slots_used == 3
+    submit(scheduler, "late", now=99.0, streaming=False)
+    opened = [part.request.request_id for part in open_all(scheduler, 99.0)]
+    assert opened == ["late", "long", "long"], "though the other is overdue by far"
+
+
 def test_a_listener_gets_one_segment_then_two() -> None:
     scheduler = make()
     submit(scheduler, "a", now=0.0, segments=5)
