@@ -48,7 +48,6 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
     install(session, "tests", "lint")
-    session.install("-c", "constraints.txt", "nox")
     session.run("mypy", *session.posargs)
 
 
