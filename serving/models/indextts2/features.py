@@ -1,0 +1,139 @@
+"""Audio files to the inputs of the conditioning networks: resampling, filter banks, log-mel.
+
+Official code reads audio by librosa, which resamples with soxr at quality HQ. The speaker's 16 kHz wave is
+made from the 22.05 kHz one by torchaudio's windowed sinc, the emotion's straight from the file by soxr. Both
+paths are kept: the encoder's features differ measurably between them.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+import soxr  # type: ignore[import-untyped]
+import torch
+import torch.nn.functional as F
+import torchaudio
+from numpy.typing import NDArray
+from torch import Tensor
+from torchaudio.compliance import kaldi
+
+from serving.models.indextts2.config import MelConfig
+from serving.protocol import InputError
+
+SPEAKER_HZ = 22050
+ENCODER_HZ = 16000
+MAX_REFERENCE_S = 15
+MIN_REFERENCE_S = 0.5
+"""Shorter references leave the conformer's subsampling and the reflect padding without frames."""
+
+
+class SpeechFeatures(NamedTuple):
+    """Input of w2v-bert for one utterance."""
+
+    frames: Tensor
+    """float32 [T, 160]: two stacked 10 ms frames of 80 normalised log-mel bins each."""
+    padded: bool
+    """The last row ends in padding: the encoder must not attend to it. It stays in the output."""
+
+
+def load_mono(path: Path, sample_rate_hz: int, *, field: str = "voice") -> Tensor:
+    """Read an audio file as mono float32 [N] at `sample_rate_hz`, cut to 15 s after resampling.
+
+    Raises InputError of `field` if the file is no readable audio, too short or silent.
+    """
+    try:
+        data, file_rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise InputError(field, f"{path.name} is not readable audio: {error}") from None
+    mono: NDArray[np.float32] = data.mean(axis=1)
+    if len(mono) < MIN_REFERENCE_S * file_rate_hz:
+        raise InputError(field, f"{path.name} is shorter than {MIN_REFERENCE_S} s")
+    if not np.isfinite(mono).all() or not mono.any():
+        raise InputError(field, f"{path.name} holds no sound")
+    wave = torch.from_numpy(resample_file(mono, file_rate_hz, sample_rate_hz))
+    return wave[: MAX_REFERENCE_S * sample_rate_hz]
+
+
+def resample_file(mono: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[np.float32]:
+    """Resample [N] by soxr at quality HQ to ceil(N to_hz / from_hz) samples, as the official loader does."""
+    if from_hz == to_hz:
+        return mono
+    samples = math.ceil(len(mono) * to_hz / from_hz)
+    resampled: NDArray[np.float32] = soxr.resample(mono, from_hz, to_hz, quality="HQ")[:samples]
+    return np.pad(resampled, (0, samples - len(resampled)))
+
+
+def speaker_to_encoder(wave: Tensor) -> Tensor:
+    """The speaker's 22.05 kHz wave [N] at 16 kHz, by torchaudio's windowed sinc."""
+    resampled: Tensor = torchaudio.functional.resample(wave, SPEAKER_HZ, ENCODER_HZ)
+    return resampled
+
+
+def encoder_features(wave: Tensor) -> SpeechFeatures:
+    """Input of w2v-bert from a 16 kHz wave [N] in [-1, 1].
+
+    Kaldi filter banks of the 16-bit scale (80 bins, 20 to 8000 Hz, Povey window 25 ms, hop 10 ms,
+    pre-emphasis 0.97), each bin normalised over time with the unbiased variance; an odd count of frames is
+    padded with ones; two frames make a row.
+    """
+    scaled = wave.double()[None] * 2**15
+    bank = kaldi.fbank(
+        scaled,
+        num_mel_bins=80,
+        sample_frequency=ENCODER_HZ,
+        low_freq=20.0,
+        high_freq=8000.0,
+        dither=0.0,
+        window_type="povey",
+        preemphasis_coefficient=0.97,
+        remove_dc_offset=True,
+        snip_edges=True,
+    )
+    bank = ((bank - bank.mean(0)) / torch.sqrt(bank.var(0, unbiased=True) + 1e-7)).float()
+    padded = len(bank) % 2 == 1
+    if padded:
+        bank = F.pad(bank, (0, 0, 0, 1), value=1.0)
+    return SpeechFeatures(bank.reshape(-1, 160), padded)
+
+
+def style_features(wave: Tensor) -> Tensor:
+    """Input of CAMPPlus from a 16 kHz wave [N] in [-1, 1]: filter banks [T, 80] less their mean over time.
+
+    Unlike encoder_features, the wave keeps its scale.
+    """
+    bank: Tensor = kaldi.fbank(wave[None], num_mel_bins=80, dither=0.0, sample_frequency=ENCODER_HZ)
+    return bank - bank.mean(0, keepdim=True)
+
+
+def log_mel(wave: Tensor, config: MelConfig) -> Tensor:
+    """Log-mel spectrogram [n_mels, N // hop] of a wave [N] at the model's rate.
+
+    Frames are not centred: (n_fft - hop) / 2 samples are reflected at each end. Magnitudes are
+    sqrt(|X|^2 + 1e-9); bands are Slaney's; the logarithm's floor is 1e-5.
+    """
+    border = (config.n_fft - config.hop_length) // 2
+    padded = F.pad(wave[None, None], (border, border), mode="reflect")[0]
+    spectrum = torch.stft(
+        padded,
+        config.n_fft,
+        hop_length=config.hop_length,
+        win_length=config.win_length,
+        window=torch.hann_window(config.win_length, device=wave.device),
+        center=False,
+        return_complex=True,
+    )[0]
+    magnitude = torch.sqrt(torch.view_as_real(spectrum).square().sum(-1) + 1e-9)
+    bands = torchaudio.functional.melscale_fbanks(
+        config.n_fft // 2 + 1,
+        f_min=config.fmin_hz,
+        f_max=config.fmax_hz or config.sample_rate_hz / 2,
+        n_mels=config.n_mels,
+        sample_rate=config.sample_rate_hz,
+        norm="slaney",
+        mel_scale="slaney",
+    ).to(wave.device)
+    return torch.log((bands.T @ magnitude).clamp(min=1e-5))
