@@ -91,6 +91,8 @@ class Cell(msgspec.Struct, kw_only=True):
     endpoint: Literal["/tts", "/tts/stream"]
     texts: str
     """Name of the text mix."""
+    stage: str = ""
+    """Of a staged load: ramp, hold, spike or soak."""
     clients: int | None = None
     """Closed loop: how many clients wait for their answer before they ask again."""
     rate_rps: float | None = None
@@ -247,10 +249,7 @@ def stall_s(sample: Sample) -> float | None:
 
 
 def meets(sample: Sample, slo: Slo) -> bool:
-    """The request succeeded, began in time and never ran dry for longer than the SLO allows.
-
-    An answer that is not streamed begins when it is whole.
-    """
+    """The request succeeded, began in time (not streamed: was whole in time) and never ran dry too long."""
     if sample.error is not None:
         return False
     first = ttfa_s(sample) if sample.streaming else total_s(sample)

@@ -1,0 +1,212 @@
+"""`python -m bench load`: Locust users in stages against one server, headless or with Locust's own page.
+
+Locust runs in a process of its own. Its CSV and its raw samples land side by side, and a run.json in the
+bench's schema holds one cell per stage and endpoint, with exact percentiles derived from the samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from bench.judge import judge
+from bench.load_stages import Stage, stage_at, staged
+from bench.machine import commit, machine
+from bench.records import (
+    Arm,
+    Cell,
+    Generator,
+    Run,
+    Sample,
+    audio_seconds_per_second,
+    continuity,
+    distribution,
+    errors_by_kind,
+    good,
+    save_run,
+    ttfa_s,
+)
+from bench.servers import ARMS, Server, StartFailed, foreign, running
+from bench.workload import MIXES
+
+LOCUSTFILE = Path(__file__).with_name("locustfile.py")
+STOP_TIMEOUT_S = 60
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `bench load`."""
+    parser.add_argument("--quick", action="store_true", help="20 seconds, 4 users")
+    parser.add_argument("--arm", choices=tuple(ARMS), default="granian")
+    parser.add_argument(
+        "--target", metavar="URL", help="a server that someone else started, in place of --arm"
+    )
+    parser.add_argument("--users", type=int, help="at the plateau; the spike has twice as many (default: 8)")
+    parser.add_argument("--duration-s", type=float, help="of all stages together (default: 300)")
+    parser.add_argument("--texts", choices=tuple(MIXES), default="mixed")
+    parser.add_argument("--profile", default="default", help="of our server")
+    parser.add_argument("--seed", type=int, default=1, help="of the texts")
+    parser.add_argument(
+        "--page", type=int, nargs="?", const=8089, metavar="PORT", help="Locust's page, until Ctrl-C"
+    )
+    parser.add_argument("--output", type=Path, default=Path("reports/latest/load"), metavar="FOLDER")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Load the server, derive the figures, print them. Returns 1 if a server or a cell failed."""
+    console = Console()
+    stages = staged(
+        arguments.users or (4 if arguments.quick else 8),
+        arguments.duration_s or (20.0 if arguments.quick else 300.0),
+    )
+    folder: Path = arguments.output
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    now = datetime.datetime.now(datetime.UTC)
+    head, dirty = commit()
+    measured = Run(
+        id=f"load-{now:%Y%m%d-%H%M%S}",
+        started_at=now.isoformat(timespec="seconds"),
+        machine=machine(),
+        commit=head,
+        dirty=dirty,
+        profile=arguments.profile,
+        workload_seed=arguments.seed,
+        warmup_rule="none: the ramp is a stage of its own",
+    )
+    try:
+        with contextlib.ExitStack() as stack:
+            started = (
+                foreign(arguments.target) if arguments.target else running(arguments.arm, arguments.profile)
+            )
+            server = stack.enter_context(started)
+            description = (
+                ARMS[server.arm].description if server.arm in ARMS else "a server that someone else started"
+            )
+            measured.arms.append(Arm(name=server.arm, description=description, info=server.info))
+            console.print(
+                f"{server.arm} at {server.url}: {', '.join(f'{s.name} {s.users}' for s in stages)} users"
+            )
+            before = server.stats()
+            _locust(server, stages, arguments, folder)
+            after = server.stats()
+    except StartFailed as error:
+        console.print(f"[red]failed:[/red] {error}", highlight=False, soft_wrap=True)
+        return 1
+    samples = folder / "samples.jsonl"
+    lines = samples.read_bytes().splitlines()
+    health = msgspec.json.decode((folder / "samples.generator.json").read_bytes(), type=Generator)
+    measured.cells = cells(
+        server.arm, stages, [msgspec.json.decode(line, type=Sample) for line in lines], health
+    )
+    for cell in measured.cells:
+        cell.texts, cell.seed, cell.server_before, cell.server_after = (
+            arguments.texts,
+            arguments.seed,
+            before,
+            after,
+        )
+        judge(cell)
+    measured.duration_s = time.monotonic() - began
+    save_run(measured, folder / "run.json")
+    console.print(_table(measured.cells))
+    console.print(
+        f"{folder / 'run.json'}, {samples}, {folder / 'locust_stats.csv'}", highlight=False, soft_wrap=True
+    )
+    return 0 if measured.cells and all(cell.verdict == "VALID" for cell in measured.cells) else 1
+
+
+def cells(arm: str, stages: Sequence[Stage], samples: Sequence[Sample], health: Generator) -> list[Cell]:
+    """One cell per stage and endpoint; a request belongs to the stage in which it was due."""
+    last = stages[-1].name
+    groups: dict[tuple[str, bool], list[Sample]] = {}
+    for sample in samples:
+        found = stage_at(stages, sample.due_s)
+        groups.setdefault((found[0].name if found else last, sample.streaming), []).append(sample)
+    return [
+        Cell(
+            arm=arm,
+            mode="closed",
+            endpoint="/tts/stream" if streaming else "/tts",
+            texts="",
+            stage=stage.name,
+            clients=stage.users,
+            order=order,
+            seed=0,
+            duration_s=stage.duration_s,
+            warmup_requests=0,
+            samples=groups[stage.name, streaming],
+            generator=health,
+        )
+        for order, stage in enumerate(stages)
+        for streaming in (True, False)
+        if (stage.name, streaming) in groups
+    ]
+
+
+def _locust(server: Server, stages: Sequence[Stage], arguments: argparse.Namespace, folder: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--host", server.url),
+        *(
+            "--csv",
+            str(folder / "locust"),
+            "--stop-timeout",
+            str(STOP_TIMEOUT_S),
+            "--exit-code-on-error",
+            "0",
+        ),
+        *(
+            "--samples",
+            str(folder / "samples.jsonl"),
+            "--texts",
+            arguments.texts,
+            "--seed",
+            str(arguments.seed),
+        ),
+        *("--stages", msgspec.json.encode(list(stages)).decode(), "--loglevel", "WARNING"),
+    ]
+    if arguments.page:
+        command += ["--web-host", "127.0.0.1", "--web-port", str(arguments.page), "--autostart"]
+    else:
+        command += ["--headless", "--only-summary"]
+    done = subprocess.run(command, check=False)
+    if done.returncode != 0:
+        raise StartFailed(f"locust ended with code {done.returncode}")
+
+
+def _table(found: Sequence[Cell]) -> Table:
+    table = Table(
+        "stage",
+        "endpoint",
+        "users",
+        "requests",
+        "TTFA p50 / p95 ms",
+        "audio s/s",
+        "stall <= 100 ms",
+        "errors",
+        "",
+    )
+    for cell in found:
+        first = distribution(time for sample in good(cell.samples) if (time := ttfa_s(sample)) is not None)
+        smooth = continuity(cell.samples)
+        table.add_row(
+            cell.stage,
+            cell.endpoint,
+            str(cell.clients),
+            str(len(cell.samples)),
+            " / ".join("-" if value is None else f"{value * 1e3:.0f}" for value in (first.p50, first.p95)),
+            f"{audio_seconds_per_second(cell.samples):.1f}",
+            "-" if smooth is None else f"{smooth[0.1]:.1%}",
+            ", ".join(f"{count} {kind}" for kind, count in errors_by_kind(cell.samples).items()) or "0",
+            cell.verdict if cell.verdict == "VALID" else f"INVALID: {'; '.join(cell.reasons)}",
+        )
+    return table

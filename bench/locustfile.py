@@ -1,0 +1,238 @@
+"""Closed-loop Locust users for /tts and /tts/stream. Started by `python -m bench load`, or by hand:
+
+    locust -f bench/locustfile.py --headless --host http://127.0.0.1:8009 --samples samples.jsonl
+
+Importing locust patches the process for gevent (sockets, sleep and threads), so nothing else of the bench
+imports this module. The users read their answers with the bench's own parser, and every request is kept as a
+Sample in the JSONL file: Locust's own percentiles are rounded into buckets, the bench reports none of them.
+Locust's page and CSV get one entry for each request, and entries of their own for the time to first audio and
+for the largest gap between chunks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import msgspec
+from locust import LoadTestShape, User, constant, events, task
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+
+from bench.answers import read_answer
+from bench.http1 import HttpError, Response, ResponseParser, speech_request
+from bench.load_stages import Stage, stage_at
+from bench.machine import cpu_s
+from bench.records import Generator, Sample, gaps_s, percentile, total_s, ttfa_s
+from bench.workload import texts
+
+TIMEOUT_S = 120.0
+REFUSED_PAUSE_S = 0.1
+TICK_S = 0.02
+TEXTS = 5000
+SPAWN_RATE = 100.0
+"""Users added per second: at once, as Locust means it."""
+
+
+class Recorder:
+    """The samples of the test, one JSON line each, and the health of this process."""
+
+    def __init__(self, environment: Environment) -> None:
+        options = environment.parsed_options
+        assert options is not None
+        self._path = Path(options.samples)
+        self._file: IO[bytes] = self._path.open("wb")
+        self._texts = itertools.cycle(texts(options.texts, TEXTS, options.seed))
+        self._indices = itertools.count()
+        self._lags: list[float] = []
+        self._closed = threading.Event()
+        self._late: list[float] = []
+        self.started = time.monotonic()
+        self._cpu, self._machine = time.process_time(), cpu_s()
+        self._watch = threading.Thread(target=self._watch_lag, daemon=True)
+        self._watch.start()
+
+    def next(self) -> tuple[int, str]:
+        """Index and text of the next request."""
+        return next(self._indices), next(self._texts)
+
+    def add(self, sample: Sample) -> None:
+        """Write a sample down."""
+        self._late.append(sample.sent_s - sample.due_s)
+        self._file.write(msgspec.json.encode(sample) + b"\n")
+
+    def close(self) -> None:
+        """End the file, and write the generator's health beside it."""
+        self._closed.set()
+        self._file.close()
+        elapsed = time.monotonic() - self.started
+        busy, total = (after - before for before, after in zip(self._machine, cpu_s(), strict=True))
+        health = Generator(
+            lateness_p50_s=percentile(self._late or [0.0], 50),
+            lateness_p99_s=percentile(self._late or [0.0], 99),
+            loop_lag_p99_s=percentile(self._lags or [0.0], 99),
+            cpu_share=(time.process_time() - self._cpu) / elapsed,
+            machine_cpu_share=busy / total if total else 0.0,
+        )
+        self._path.with_suffix(".generator.json").write_bytes(msgspec.json.encode(health))
+
+    def _watch_lag(self) -> None:
+        while not self._closed.is_set():
+            due = time.monotonic() + TICK_S
+            time.sleep(TICK_S)
+            self._lags.append(max(0.0, time.monotonic() - due))
+
+
+_recorder: Recorder | None = None
+
+
+def _add_arguments(parser: LocustArgumentParser) -> None:
+    parser.add_argument("--samples", default="samples.jsonl", help="file of the raw samples")
+    parser.add_argument("--texts", default="mixed", help="text mix of bench.workload")
+    parser.add_argument("--seed", type=int, default=1, help="of the texts")
+    parser.add_argument(
+        "--stages",
+        default='[{"name": "hold", "users": 4, "duration_s": 30}]',
+        help="JSON list of name, users, duration_s and ramp",
+    )
+
+
+def _begin(environment: Environment, **_: Any) -> None:
+    global _recorder
+    _recorder = Recorder(environment)
+
+
+def _end(environment: Environment, **_: Any) -> None:
+    if _recorder is not None:
+        _recorder.close()
+
+
+events.init_command_line_parser.add_listener(_add_arguments)  # type: ignore[no-untyped-call]
+events.test_start.add_listener(_begin)  # type: ignore[no-untyped-call]
+events.quitting.add_listener(_end)  # type: ignore[no-untyped-call]
+
+
+class Staged(LoadTestShape):
+    """Ramp, hold, spike, soak: whatever --stages says."""
+
+    def tick(self) -> tuple[int, float] | None:
+        """Users wanted now and how many to add per second; None when the last stage has ended."""
+        assert self.runner is not None
+        options = self.runner.environment.parsed_options
+        assert options is not None
+        stages = msgspec.json.decode(options.stages, type=list[Stage])
+        found = stage_at(stages, float(self.get_run_time()))  # type: ignore[no-untyped-call]
+        return None if found is None else (found[1], SPAWN_RATE)
+
+
+class SpeechUser(User):
+    """Asks, listens to the end, asks again."""
+
+    abstract = True
+    wait_time = constant(0)
+    endpoint: str
+
+    def on_start(self) -> None:
+        """Called by Locust for each new user."""
+        target = urlsplit(self.host or "http://127.0.0.1:8009")
+        self._address = (target.hostname or "127.0.0.1", target.port or 80)
+        self._socket: socket.socket | None = None
+
+    def on_stop(self) -> None:
+        """Called by Locust when the user leaves."""
+        self._drop()
+
+    @task
+    def speak(self) -> None:
+        """One request, whatever becomes of it."""
+        assert _recorder is not None
+        index, text = _recorder.next()
+        due_s = time.monotonic() - _recorder.started
+        sample = Sample(
+            index=index,
+            text=text,
+            characters=len(text),
+            due_s=due_s,
+            sent_s=due_s,
+            end_s=due_s,
+            streaming=self.endpoint == "/tts/stream",
+        )
+        parser = ResponseParser()
+        failure: tuple[Any, str] | None = None
+        try:
+            connection = self._connect()
+            sample.sent_s = time.monotonic() - _recorder.started
+            self._exchange(connection, text, parser)
+        except TimeoutError:
+            failure = ("timeout", f"no end within {TIMEOUT_S:g} s")
+        except HttpError as error:
+            failure = ("http_error", str(error))
+        except OSError as error:
+            failure = ("connect", str(error))
+        sample.end_s = time.monotonic() - _recorder.started
+        read_answer(sample, parser.response, _recorder.started)
+        if failure is not None:
+            sample.error, sample.detail = failure
+        if sample.error is not None:
+            self._drop()
+        _recorder.add(sample)
+        self._report(sample, parser.response)
+        if sample.error in ("refused", "connect"):
+            time.sleep(REFUSED_PAUSE_S)
+
+    def _connect(self) -> socket.socket:
+        if self._socket is None:
+            self._socket = socket.create_connection(self._address, timeout=TIMEOUT_S)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self._socket
+
+    def _drop(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _exchange(self, connection: socket.socket, text: str, parser: ResponseParser) -> None:
+        host, port = self._address
+        connection.sendall(speech_request(f"{host}:{port}", self.endpoint, {"text": text}))
+        while not parser.response.complete:
+            data = connection.recv(65_536)
+            if not data:
+                return
+            parser.feed(data, time.monotonic())
+
+    def _report(self, sample: Sample, response: Response) -> None:
+        size = sum(size for _, size in sample.events)
+        problem = None if sample.error is None else RuntimeError(f"{sample.error}: {sample.detail}")
+        fire = self.environment.events.request.fire
+        figures = {"": total_s(sample)}
+        if sample.streaming and problem is None:
+            figures[" first audio"] = ttfa_s(sample) or 0.0
+            figures[" largest gap"] = max(gaps_s(sample), default=0.0)
+        for name, seconds in figures.items():
+            fire(
+                request_type="TTS",
+                name=f"{self.endpoint}{name}",
+                response_time=seconds * 1000,
+                response_length=size,
+                exception=problem,
+                context={},
+            )
+
+
+class StreamUser(SpeechUser):
+    """A listener who plays the audio as it comes."""
+
+    endpoint = "/tts/stream"
+    weight = 3
+
+
+class WholeUser(SpeechUser):
+    """A caller who wants the whole file."""
+
+    endpoint = "/tts"
+    weight = 1

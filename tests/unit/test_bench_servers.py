@@ -1,0 +1,105 @@
+"""Servers under test: a failed start is an error with its reason, and nothing that was started lives on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bench.servers import ArmSpec, StartFailed, foreign, free_port, get, running
+
+FAKE_SERVER = str(Path(__file__).parents[1] / "bench_fake_server.py")
+FAKE = ArmSpec("known bytes at known times", (FAKE_SERVER, "--port", "{port}"))
+WITH_CHILD = ArmSpec(
+    "a server with a child that ignores SIGTERM",
+    (
+        "-c",
+        "import runpy, subprocess, sys\n"
+        "subprocess.Popen([sys.executable, '-c',"
+        " 'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)'])\n"
+        f"sys.argv = ['fake', '--port', '{{port}}']; runpy.run_path({FAKE_SERVER!r}, run_name='__main__')",
+    ),
+)
+
+
+def _until(condition: Callable[[], bool], limit_s: float) -> bool:
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def test_a_server_is_ready_then_gone_with_its_children() -> None:
+    with running("fake", spec=WITH_CHILD, timeout_s=30) as server:
+        assert server.process is not None
+        family = [server.process, *server.process.children(recursive=True)]
+        assert len(family) == 2
+        assert server.info == {"ready": True, "model": "fake"}
+        assert server.ready_s is not None
+        assert server.alive()
+        assert (server.cpu_s() or 0.0) > 0.0
+        assert server.stats() is None
+    assert _until(lambda: not any(process.is_running() for process in family), 5.0)
+    assert get(f"{server.url}/readyz") == (None, None)
+
+
+def test_the_servers_end_also_if_the_measurement_fails() -> None:
+    with pytest.raises(RuntimeError, match="measured nonsense"), running("fake", spec=FAKE) as server:
+        raise RuntimeError("measured nonsense")
+    assert not server.alive()
+
+
+def test_a_failed_start_says_why() -> None:
+    broken = ArmSpec("ends at once", ("-c", "raise SystemExit('no such voice: {port}')"))
+    with (
+        pytest.raises(StartFailed, match=r"(?s)broken: .* code 1 .*no such voice"),
+        running("broken", spec=broken),
+    ):
+        pass
+
+
+def test_a_server_that_never_becomes_ready_is_a_failed_start() -> None:
+    idle = ArmSpec("listens to nobody", ("-c", "import time; time.sleep(600)"))
+    with pytest.raises(StartFailed, match="not ready in time"), running("idle", spec=idle, timeout_s=0.5):
+        pass
+
+
+def test_an_override_that_the_server_does_not_know_is_a_failed_start() -> None:
+    with (
+        pytest.raises(StartFailed, match="unrecognized arguments: --set"),
+        running("fake", spec=FAKE, overrides=["engine.max_slots=8"]),
+    ):
+        pass
+
+
+def test_a_foreign_server_must_answer() -> None:
+    with pytest.raises(StartFailed, match="nothing answers"), foreign(f"http://127.0.0.1:{free_port()}"):
+        pass
+
+
+def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench", "run", "--arms", "reference", "--output", str(tmp_path)]
+    with (tmp_path / "log").open("wb") as log:
+        bench = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    family: list[psutil.Process] = []
+
+    def loading() -> bool:
+        family[:] = psutil.Process(bench.pid).children(recursive=True)
+        names = [" ".join(process.cmdline()) for process in family]
+        return any("reference_server" in name for name in names) and any(
+            "bench.client" in name for name in names
+        )
+
+    assert _until(loading, 60.0), (tmp_path / "log").read_text()
+    os.kill(bench.pid, signal.SIGINT)
+    assert bench.wait(30.0) == 130
+    assert _until(lambda: not any(process.is_running() for process in family), 5.0)
