@@ -1,7 +1,7 @@
 """Attention of the code model over its slot-resident cache.
 
-Cache tensors are [rows, heads, cells, head_dim]; a batch names its rows in `slots`, so rows need not be neighbours
-and nothing is copied when a segment joins or leaves.
+Cache tensors are [rows, heads, cells, head_dim]; a batch names its rows in `slots`, so rows need not be
+neighbours and nothing is copied when a segment joins or leaves.
 
 Decoding reads one query per row against that row's live keys only. On CUDA a split-KV Triton kernel does it
 (serving.models.indextts2.attention_triton); on the CPU each row attends to a view of its own live cells.
@@ -20,8 +20,8 @@ def extend_attention(
 ) -> Tensor:
     """Attend M new tokens of each row to everything cached before them and to themselves.
 
-    q [R, H, M, D] holds the tokens at cells starts[r] .. starts[r] + M - 1, whose keys are already in the cache;
-    `span` is a static bound on the live cells of every row. Returns [R, H, M, D].
+    q [R, H, M, D] holds the tokens at cells starts[r] .. starts[r] + M - 1, whose keys are already in the
+    cache; `span` is a static bound on the live cells of every row. Returns [R, H, M, D].
     """
     cells = torch.arange(span, device=q.device)
     last_visible = starts[:, None] + torch.arange(q.shape[2], device=q.device)
@@ -32,7 +32,8 @@ def extend_attention(
 def decode_attention_plain(
     q: Tensor, keys: Tensor, values: Tensor, slots: Tensor, lengths: Tensor, span: int
 ) -> Tensor:
-    """softmax(q k / sqrt(D)) v over cells 0 .. lengths[r] - 1 of row slots[r]; q [R, H, D], returns [R, H, D]."""
+    """softmax(q k / sqrt(D)) v over cells 0 .. lengths[r] - 1 of row slots[r]; q [R, H, D], returns [R, H,
+    D]."""
     mask = torch.arange(span, device=q.device) < lengths[:, None, None, None]
     out = F.scaled_dot_product_attention(
         q[:, :, None], keys[slots, :, :span], values[slots, :, :span], attn_mask=mask

@@ -18,8 +18,8 @@ PART_CELLS = 128
 """Cells of one program: 32 KiB of bf16 keys and values at 64 wide."""
 
 
-@triton.jit
-def _parts(
+@triton.jit  # type: ignore[untyped-decorator]
+def _parts(  # type: ignore[no-untyped-def]
     q,
     keys,
     values,
@@ -68,8 +68,8 @@ def _parts(
     tl.store(part_out + index * WIDTH + column, out)
 
 
-@triton.jit
-def _merge(
+@triton.jit  # type: ignore[untyped-decorator]
+def _merge(  # type: ignore[no-untyped-def]
     part_out,
     part_max,
     part_sum,

@@ -5,8 +5,8 @@ changes no row's codes. Nothing returns to the host inside a step: the stop code
 caller reads one step late, and a stopped row keeps writing the stop code harmlessly until it is let go.
 
 Positions: the official sampler feeds code i (from 0) with position i + 2, never using position 1, because of
-how it counts; its latents come from a second pass with the training positions i + 1. Mode "official" does both.
-Mode "aligned" samples with i + 1, so the states that predict the codes are the latents already.
+how it counts; its latents come from a second pass with the training positions i + 1. Mode "official" does
+both. Mode "aligned" samples with i + 1, so the states that predict the codes are the latents already.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ class Decoding:
     ) -> None:
         """Allocate for `slots` segments of at most max_text text ids and max_codes codes.
 
-        `second_rows` gives every slot a second cache row for the latents pass of official positions, so that it
-        can run while the segment still decodes; without it that pass overwrites the cache of a finished decode.
+        `second_rows` gives every slot a second cache row for the latents pass of official positions, so that
+        it can run while the segment still decodes; without it that pass overwrites the cache of a finished
+        decode.
         """
         config = gpt.config
         device = gpt.code_head.weight.device
@@ -74,7 +75,8 @@ class Decoding:
             (rows, max_codes + 1), config.stop_mel_token, dtype=torch.int64, device=device
         )
         self.states = torch.zeros(rows, max_codes + 1, config.model_dim, dtype=gpt.dtype, device=device)
-        """states[s, i] is the final state that predicted code i, and its latent where positions are aligned."""
+        """states[s, i] is the final state that predicted code i, and its latent where positions are
+        aligned."""
         self.seen = torch.zeros(rows, config.number_mel_codes, dtype=torch.bool, device=device)
         self.seed, self.top_k = whole(), whole(1)
         self.min_codes, self.code_limit = whole(), whole()
@@ -117,7 +119,8 @@ class Decoding:
         return self._draw(slots, last)
 
     def decode(self, slots: Tensor, span: int) -> Tensor:
-        """Feed each slot's last code and draw the next; returns it, int64 [R]. span > the live cells of all."""
+        """Feed each slot's last code and draw the next; returns it, int64 [R]. span > the live cells of
+        all."""
         steps = self.steps[slots]
         codes = self.codes[slots, (steps - 1).clamp(min=0)]
         lengths = self.lengths[slots]
@@ -131,8 +134,8 @@ class Decoding:
         """Second pass of official positions: latents starts[r] .. starts[r] + counts[r] - 1 of each slot.
 
         starts >= 1, for latent 0 is the state of the start code, which prefill left in states[:, 0]. Latent i
-        is the state after codes 0 .. i - 1 at positions 1 .. i, so the codes before it must have been drawn and
-        the latents before it must have been computed. Writes `states` and returns them, [R, width, D].
+        is the state after codes 0 .. i - 1 at positions 1 .. i, so the codes before it must have been drawn
+        and the latents before it must have been computed. Writes `states` and returns them, [R, width, D].
         """
         place = torch.arange(width, device=slots.device)
         index = (starts[:, None] + place).clamp(max=self.max_codes)

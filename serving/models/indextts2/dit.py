@@ -26,14 +26,16 @@ def feed_forward_dim(dim: int) -> int:
 
 
 def rope_tables(head_dim: int, frames: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
-    """cos and sin of frame x frequency, each float32 [frames, head_dim / 2]. Never narrower: angles reach 10^4."""
+    """cos and sin of frame x frequency, each float32 [frames, head_dim / 2]. Never narrower: angles reach
+    10^4."""
     rates = _ROPE_BASE ** (-torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim)
     angles = torch.outer(torch.arange(frames, device=device, dtype=torch.float32), rates)
     return torch.cos(angles), torch.sin(angles)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate pairs (i, i + half) of x [B, T, H, D] by the angles of cos and sin, [.., T, 1, D / 2] float32."""
+    """Rotate pairs (i, i + half) of x [B, T, H, D] by the angles of cos and sin, [.., T, 1, D / 2]
+    float32."""
     first, second = x.float().chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
 
@@ -60,7 +62,12 @@ class Block(nn.Module):
         mask: Tensor | None,
         kept: Tensor | None,
     ) -> Tensor:
-        """Run B rows of T frames; `kept` [B, W] names the only frames whose outputs are wanted, if not all."""
+        """Run B rows of T frames, x [B, T, C], or [B, T, 2 C] with the skip beside it.
+
+        `kept` [B, W] names the only frames whose outputs are wanted, if not
+        all."""
+        if self.skip is not None:
+            x = self.skip(x)
         batch, width, dim = x.shape
         q, k, v = self.qkv(modulated_norm(x, attention_norm)).view(batch, width, 3, self.heads, -1).unbind(2)
         cos, sin = rope
@@ -84,10 +91,10 @@ class Transformer(nn.Module):
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
-        half = config.depth // 2
-        self.half = half
+        middle = config.depth // 2
+        self.middle = middle
         self.blocks = nn.ModuleList(
-            Block(config.hidden_dim, config.num_heads, takes_skip=index > half)
+            Block(config.hidden_dim, config.num_heads, takes_skip=index > middle)
             for index in range(config.depth)
         )
         cos, sin = rope_tables(config.hidden_dim // config.num_heads, config.max_frames)
@@ -111,10 +118,10 @@ class Transformer(nn.Module):
             return scale[:, index, None], shift[:, index, None]
 
         for index, block in enumerate(self.blocks):
-            if index > self.half:
-                x = block.skip(torch.cat([x, pushed.pop()], dim=-1))
+            if index > self.middle:
+                x = torch.cat([x, pushed.pop()], dim=-1)
             x = block(x, norm(2 * index), norm(2 * index + 1), rope, mask, kept if index == last else None)
-            if index < self.half:
+            if index < self.middle:
                 pushed.append(x)
         return modulated_norm(x, norm(2 * last + 2))
 
@@ -133,8 +140,8 @@ def take_frames(x: Tensor, frames: Tensor) -> Tensor:
 def convert_transformer(official: Mapping[str, Tensor], heads: int) -> dict[str, Tensor]:
     """State of Transformer from the keys under estimator.transformer; norms go to the schedule.
 
-    Official rotary pairs are neighbours (2i, 2i + 1); ours are halves apart, so the rows of q and k are put in
-    that order here, which changes no score. Raises KeyError naming a missing key.
+    Official rotary pairs are neighbours (2i, 2i + 1); ours are halves apart, so the rows of q and k are put
+    in that order here, which changes no score. Raises KeyError naming a missing key.
     """
     state: dict[str, Tensor] = {}
     layers = sorted({int(key.split(".")[1]) for key in official if key.startswith("layers.")})

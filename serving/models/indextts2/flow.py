@@ -7,8 +7,8 @@ guidance. What upstream computes at every step and need not is computed once her
 - the merge layer of [x, prompt mel, mu, style] is linear, so all but x becomes one constant per frame;
 - the unconditioned row is one constant vector for every request;
 - everything that depends on time alone is tabulated (schedule.py), so rows at different steps share a batch;
-- velocities of prompt frames are thrown away, so the last block's queries and the WaveNet tail run on the target
-  and the few prompt frames within the WaveNet's reach.
+- velocities of prompt frames are thrown away, so the last block's queries and the WaveNet tail run on the
+  target and the few prompt frames within the WaveNet's reach.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from serving.models.indextts2.config import S2MelConfig
 from serving.models.indextts2.dit import Transformer, convert_transformer, take_frames
-from serving.models.indextts2.folding import fold_weight_norm
 from serving.models.indextts2.linear import Linear
 from serving.models.indextts2.sampling import gaussian
 from serving.models.indextts2.schedule import Schedule, TimeModulation, convert_time
+from serving.models.indextts2.state import fold_weight_norm, take
 from serving.models.indextts2.wavenet import WaveNet, convert_wavenet
 
 _FINAL_NORM_EPS = 1e-6
@@ -94,10 +94,10 @@ class Estimator(nn.Module):
 
         x [R, T, M]; constant [R, T, C]; modulation looked up per row; lengths int64 [R]; kept int64 [R, W],
         consecutive frames of which kept_lengths [R] are live. With `ragged` False every row is T long and no
-        mask is used. Returns [R, W, M]; the first wavenet.reach frames of a row that does not begin at frame 0
-        are not valid.
+        mask is used. Returns [R, W, M]; the first wavenet.reach frames of a row that does not begin at frame
+        0 are not valid.
         """
-        rows, width, _ = x.shape
+        width = x.shape[1]
         merged_x = self.merge_x(x)
         h = (
             torch.cat([merged_x + constant, merged_x + self.unconditioned])
@@ -142,7 +142,8 @@ class Flow:
         steps: int = 25,
         guidance: float = 0.7,
     ) -> None:
-        """Allocate for segments of at most max_frames frames, prompt included. Tabulates `steps` Euler steps."""
+        """Allocate for segments of at most max_frames frames, prompt included. Tabulates `steps` Euler
+        steps."""
         device, dtype = estimator.merge_x.weight.device, estimator.dtype
         config = estimator.config
         self.estimator = estimator
@@ -180,8 +181,8 @@ class Flow:
     def step(self, slots: Tensor, width: int, kept_width: int, *, ragged: bool = True) -> None:
         """One Euler step of each row of slots [R], all of them at their own time.
 
-        Static bounds: width >= every length; kept_width >= every target plus the WaveNet's reach (or the whole
-        length where that is less). `ragged` False promises that every row is `width` long.
+        Static bounds: width >= every length; kept_width >= every target plus the WaveNet's reach (or the
+        whole length where that is less). `ragged` False promises that every row is `width` long.
         """
         lengths, prompts, done = self.lengths[slots], self.prompt_lengths[slots], self.done[slots]
         row_schedule = self.rows(done.clamp(max=self.steps - 1))
@@ -238,11 +239,11 @@ def convert(official: Mapping[str, Tensor], config: S2MelConfig) -> dict[str, Te
 
     Raises KeyError naming a key that is missing from the checkpoint.
     """
-    theirs = fold_weight_norm(_under(official, "estimator."))
+    theirs = fold_weight_norm(take(official, "estimator."))
     mels, dim, style = config.dit.in_channels, config.dit.hidden_dim, config.style_dim
     merge = theirs["cond_x_merge_linear.weight"].float()
-    merge_x, merge_prompt, merge_mu, merge_style = merge.split([mels, mels, dim, style], dim=1)
-    join_hidden, join_x = theirs["skip_linear.weight"].split([dim, mels], dim=1)
+    merge_x, merge_prompt, merge_mu, merge_style = torch.split(merge, [mels, mels, dim, style], dim=1)
+    join_hidden, join_x = torch.split(theirs["skip_linear.weight"], [dim, mels], dim=1)
     state = {
         "merge_x.weight": merge_x,
         "merge_prompt.weight": merge_prompt,
@@ -264,13 +265,9 @@ def convert(official: Mapping[str, Tensor], config: S2MelConfig) -> dict[str, Te
     }
     parts = {
         "time.": convert_time(theirs),
-        "transformer.": convert_transformer(_under(theirs, "transformer."), config.dit.num_heads),
-        "wavenet.": convert_wavenet(_under(theirs, "wavenet.")),
+        "transformer.": convert_transformer(take(theirs, "transformer."), config.dit.num_heads),
+        "wavenet.": convert_wavenet(take(theirs, "wavenet.")),
     }
     for prefix, part in parts.items():
         state.update({prefix + key: tensor for key, tensor in part.items()})
     return {key: tensor.contiguous() for key, tensor in state.items()}
-
-
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}

@@ -1,17 +1,18 @@
 """The autoregressive code model: text and a speaker's latents to semantic codes and their latents.
 
-A GPT-2 stack without its own positions: text and codes bring theirs. After the stack come ln_f and then a second
-norm, final_norm; the code head has a bias. The sequence of one row is
+A GPT-2 stack without its own positions: text and codes bring theirs. After the stack come ln_f and then a
+second norm, final_norm; the code head has a bias. The sequence of one row is
 
     latents + emovec (32) | speed(1) speed(0) | text: start ids.. stop | start code | code 0 | code 1 | ..
 
-where text and codes count positions from zero, each with their own table. Everything here is a function of its
-arguments; the cache is a CodeCache whose buffers keep their addresses.
+where text and codes count positions from zero, each with their own table. Everything here is a function of
+its arguments; the cache is a CodeCache whose buffers keep their addresses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +26,8 @@ from serving.models.indextts2.linear import Linear
 class CodeCache:
     """Keys and values of every slot: per layer [rows, heads, cells, 64].
 
-    The last row belongs to inert rows of a batch, and the last cell of each row takes what is past its end, so
-    that padding may be written without a branch.
+    The last row belongs to inert rows of a batch, and the last cell of each row takes what is past its end,
+    so that padding may be written without a branch.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class CodeCache:
 
 
 class Block(nn.Module):
-    """A pre-norm GPT-2 block, without its attention core."""
+    """A pre-norm GPT-2 block around an attention that the caller brings."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -67,10 +68,12 @@ class Block(nn.Module):
         self.up = Linear(dim, 4 * dim)
         self.down = Linear(4 * dim, dim)
 
-    def mlp(self, x: Tensor) -> Tensor:
-        """x + down(gelu(up(norm(x)))), with GPT-2's tanh form of gelu."""
-        hidden: Tensor = F.gelu(self.up(self.mlp_norm(x)), approximate="tanh")
-        return x + self.down(hidden)
+    def forward(self, x: Tensor, attend: Callable[[Tensor], Tensor]) -> Tensor:
+        """x [.., D]; `attend` takes queries, keys and values [.., 3 D] to values [.., D]."""
+        x = x + self.out(attend(self.qkv(self.attention_norm(x))))
+        hidden = F.gelu(self.up(self.mlp_norm(x)), approximate="tanh")
+        y: Tensor = x + self.down(hidden)
+        return y
 
 
 class Gpt(nn.Module):
@@ -100,8 +103,8 @@ class Gpt(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Embed latents [R, N, D], emovec [R, D] and text ids int64 [R, L] (text_lengths of them live).
 
-        The ids come without the start and stop of text, which are added here, and so is the start code. Returns
-        [R, N + 2 + L + 3, D] and the live lengths int64 [R]; live vectors come first.
+        The ids come without the start and stop of text, which are added here, and so is the start code.
+        Returns [R, N + 2 + L + 3, D] and the live lengths int64 [R]; live vectors come first.
         """
         config = self.config
         rows, width = text.shape
@@ -121,7 +124,8 @@ class Gpt(nn.Module):
         return vectors.to(self.dtype), text_lengths + latents.shape[1] + 5
 
     def embed_codes(self, codes: Tensor, positions: Tensor) -> Tensor:
-        """Vectors of codes at code positions, both int64 of one shape; positions past the table take its end."""
+        """Vectors of codes at code positions, both int64 of one shape; positions past the table take its
+        end."""
         positions = positions.clamp(max=self.config.mel_positions - 1)
         vectors: Tensor = self.code_embedding(codes) + self.code_positions(positions)
         return vectors.to(self.dtype)
@@ -135,11 +139,12 @@ class Gpt(nn.Module):
         starts: Tensor | None = None,
         span: int = 0,
     ) -> Tensor:
-        """Run M vectors [R, M, D] of each row, of which lengths [R] are live, and cache their keys and values.
+        """Run M vectors [R, M, D] of each row, of which lengths [R] are live, and cache their keys and
+        values.
 
-        Without `starts` the rows begin at cell 0; with it they follow starts[r] cached cells and attend to them,
-        and span >= every starts[r] + M bounds the cells that are read. Returns the final states [R, M, D];
-        those of padding mean nothing.
+        Without `starts` the rows begin at cell 0; with it they follow starts[r] cached cells and attend to
+        them, and span >= every starts[r] + M bounds the cells that are read. Returns the final states [R, M,
+        D]; those of padding mean nothing.
         """
         rows, width, dim = vectors.shape
         heads = self.config.heads
@@ -147,34 +152,41 @@ class Gpt(nn.Module):
         first = 0 if starts is None else starts[:, None]
         live = place < lengths[:, None]
         cells = torch.where(live, first + place, cache.max_cells).clamp(max=cache.max_cells)
-        x = vectors
-        for index, block in enumerate(self.blocks):
-            q, k, v = block.qkv(block.attention_norm(x)).view(rows, width, 3, heads, -1).unbind(2)
-            cache.write(index, slots, cells, k, v)
+
+        def attend(layer: int, qkv: Tensor) -> Tensor:
+            q, k, v = qkv.view(rows, width, 3, heads, -1).unbind(2)
+            cache.write(layer, slots, cells, k, v)
             query = q.transpose(1, 2)
             if starts is None:
                 y = F.scaled_dot_product_attention(
                     query, k.transpose(1, 2), v.transpose(1, 2), is_causal=True
                 )
             else:
-                y = extend_attention(query, cache.keys[index], cache.values[index], slots, starts, span)
-            x = x + block.out(y.transpose(1, 2).reshape(rows, width, dim))
-            x = block.mlp(x)
+                y = extend_attention(query, cache.keys[layer], cache.values[layer], slots, starts, span)
+            return y.transpose(1, 2).reshape(rows, width, dim)
+
+        x = vectors
+        for layer, block in enumerate(self.blocks):
+            x = block(x, functools.partial(attend, layer))
         return self.normalise(x)
 
     def decode(self, vectors: Tensor, slots: Tensor, lengths: Tensor, cache: CodeCache, span: int) -> Tensor:
-        """Run one vector [R, D] per row at cell lengths[r]; `span` > every lengths[r]. Returns states [R, D]."""
+        """Run one vector [R, D] per row at cell lengths[r]; `span` > every lengths[r]. Returns states [R,
+        D]."""
         rows, dim = vectors.shape
         heads = self.config.heads
         cells = lengths.clamp(max=cache.max_cells)[:, None]
         attended = (lengths + 1).clamp(max=span)
+
+        def attend(layer: int, qkv: Tensor) -> Tensor:
+            q, k, v = qkv.view(rows, 3, heads, -1).unbind(1)
+            cache.write(layer, slots, cells, k[:, None], v[:, None])
+            y: Tensor = decode_attention(q, cache.keys[layer], cache.values[layer], slots, attended, span)
+            return y.reshape(rows, dim)
+
         x = vectors
-        for index, block in enumerate(self.blocks):
-            q, k, v = block.qkv(block.attention_norm(x)).view(rows, 3, heads, -1).unbind(1)
-            cache.write(index, slots, cells, k[:, None], v[:, None])
-            y = decode_attention(q, cache.keys[index], cache.values[index], slots, attended, span)
-            x = x + block.out(y.reshape(rows, dim))
-            x = block.mlp(x)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, functools.partial(attend, layer))
         return self.normalise(x)
 
     def normalise(self, x: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Drawing the next code, on the device and without a host sync.
 
 Processors run in the order of the official sampler: repetition penalty, temperature, top-k, top-p. The draw
-itself is a Gumbel race whose noise is a hash of (seed, step, code), so a row's draw depends on nothing but its
-own seed, its own step and its own logits: neither on its neighbours nor on its place in the batch.
+itself is a Gumbel race whose noise is a hash of (seed, step, code), so a row's draw depends on nothing but
+its own seed, its own step and its own logits: neither on its neighbours nor on its place in the batch.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Sampling:
             raise ValueError(f"top_p must be above 0 and at most 1, not {self.top_p}")
         if not self.repetition_penalty > 0:
             raise ValueError(f"repetition_penalty must be above 0, not {self.repetition_penalty}")
-        if not 1 <= self.max_codes:
+        if not self.max_codes >= 1:
             raise ValueError(f"max_codes must be at least 1, not {self.max_codes}")
         if not 0 <= self.min_codes <= self.max_codes:
             raise ValueError(f"min_codes must be in 0..max_codes ({self.max_codes}), not {self.min_codes}")
@@ -73,7 +73,8 @@ def gaussian(seed: Tensor, *counters: Tensor) -> Tensor:
 
 
 def penalise(logits: Tensor, seen: Tensor, penalty: Tensor) -> Tensor:
-    """Divide the positive and multiply the negative logits [R, V] of `seen` (bool [R, V]) codes by penalty [R, 1]."""
+    """Divide the positive and multiply the negative logits [R, V] of `seen` (bool [R, V]) codes by penalty
+    [R, 1]."""
     return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
 
 
@@ -98,8 +99,8 @@ def draw(
 def candidates(logits: Tensor, *, temperature: Tensor, top_k: Tensor, top_p: Tensor) -> tuple[Tensor, Tensor]:
     """The codes that may be drawn, best first: scores [R, K] (-inf where filtered out) and codes [R, K].
 
-    A code stays if fewer than top_k codes are above it and the probability of those above it, among the top_k,
-    is below top_p; the best always stays.
+    A code stays if fewer than top_k codes are above it and the probability of those above it, among the
+    top_k, is below top_p; the best always stays.
     """
     scores, codes = torch.topk(logits / temperature[:, None], min(MAX_TOP_K, logits.shape[1]), dim=1)
     rank = torch.arange(scores.shape[1], device=scores.device)

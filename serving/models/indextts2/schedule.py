@@ -1,7 +1,7 @@
 """Everything in the velocity estimator that depends on time alone, tabulated per Euler time.
 
-The Euler times are fixed, so the time embeddings, the modulation of every norm, the WaveNet's condition and the
-final layer's shift and scale are computed once, in float32, and looked up per row afterwards.
+The Euler times are fixed, so the time embeddings, the modulation of every norm, the WaveNet's condition and
+the final layer's shift and scale are computed once, in float32, and looked up per row afterwards.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def _time_mlp(features: int, dim: int) -> nn.Sequential:
 
 
 def convert_time(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """State of TimeModulation from the keys under cfm.estimator, weight norm folded. KeyError names a missing key."""
+    """State of TimeModulation from the keys under cfm.estimator, weight norm folded. KeyError names a
+    missing key."""
     state: dict[str, Tensor] = {}
     for theirs, ours in (("t_embedder", "block_time"), ("t_embedder2", "wavenet_time")):
         for layer in ("0", "2"):

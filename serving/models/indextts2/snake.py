@@ -1,7 +1,7 @@
 """The anti-aliased snake of BigVGAN: up by 2, x + sin^2(alpha x) / beta, down by 2, in one pass.
 
-Both resamplers share a 12-tap Kaiser-windowed sinc with replicated borders. Written out, the upsampled signal's
-even and odd samples are two 6-tap filters of the input,
+Both resamplers share a 12-tap Kaiser-windowed sinc with replicated borders. Written out, the upsampled
+signal's even and odd samples are two 6-tap filters of the input,
 
     even[t] = 2 sum_i f[2i + 1] x[t + 2 - i]        odd[t] = 2 sum_i f[2i] x[t + 3 - i]        (i = 0 .. 5)
 
@@ -79,9 +79,11 @@ def _(x: Tensor, frequency: Tensor, amplitude: Tensor, live: Tensor | None) -> T
 
 
 def anti_aliased_snake(x: Tensor, frequency: Tensor, amplitude: Tensor, live: Tensor | None) -> Tensor:
-    """The activation by the Triton kernel on CUDA, by shifted sums when compiled, else by two convolutions."""
+    """The activation by the Triton kernel on CUDA, by shifted sums when compiled, else by two
+    convolutions."""
     if x.is_cuda:
-        return _snake_cuda(x.contiguous(), frequency, amplitude, live)
+        y: Tensor = _snake_cuda(x.contiguous(), frequency, amplitude, live)
+        return y
     if torch.compiler.is_compiling():
         return snake_by_shifts(x, frequency, amplitude, live)
     return snake_by_convolution(x, frequency, amplitude, live)

@@ -20,8 +20,8 @@ _BLOCK = 512
 _MARGIN = 3
 
 
-@triton.jit
-def _snake(
+@triton.jit  # type: ignore[untyped-decorator]
+def _snake(  # type: ignore[no-untyped-def]
     x,
     y,
     frequency,

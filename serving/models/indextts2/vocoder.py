@@ -1,7 +1,7 @@
 """BigVGAN v2: a log-mel spectrogram to a waveform.
 
-Weight norm is folded, the snake activations run inside their own resampling filters (snake.py), and a long mel
-may be spoken in windows: REACH_FRAMES of mel on each side make a window equal the whole.
+Weight norm is folded, the snake activations run inside their own resampling filters (snake.py), and a long
+mel may be spoken in windows: REACH_FRAMES of mel on each side make a window equal the whole.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from serving.models.indextts2.config import BigVganConfig
-from serving.models.indextts2.folding import fold_weight_norm
 from serving.models.indextts2.snake import AntiAliasedSnake, stored_parameters
+from serving.models.indextts2.state import fold_weight_norm
 
 
 class ResidualBlock(nn.Module):
@@ -86,8 +86,8 @@ class Vocoder(nn.Module):
 def reach_frames(config: BigVganConfig) -> int:
     """Mel frames to each side that an output sample may depend on: the receptive field, rounded up.
 
-    Summed from the output back, in samples of each stage's rate: a convolution reaches dilation (kernel - 1) / 2,
-    a transposed one (kernel - 1 - padding) / rate, and a snake's resampling filters 6 (see snake.REACH).
+    Summed from the output back, in samples of each stage's rate: a convolution reaches dilation (kernel - 1)
+    / 2, a transposed one (kernel - 1 - padding) / rate, and a snake's resampling filters 6 (see snake.REACH).
     """
     reach = float((7 - 1) // 2 + AntiAliasedSnake.REACH)
     for rate, kernel in reversed(list(zip(config.upsample_rates, config.upsample_kernel_sizes, strict=True))):
@@ -109,7 +109,8 @@ def _silence(x: Tensor, live: Tensor | None) -> Tensor:
 
 
 def convert(official: Mapping[str, Tensor], config: BigVganConfig) -> dict[str, Tensor]:
-    """State of Vocoder from bigvgan_generator.pt's generator; the resampling filters are made here (snake.py).
+    """State of Vocoder from bigvgan_generator.pt's generator; the resampling filters are made here
+    (snake.py).
 
     Raises KeyError naming a key that is missing from the checkpoint.
     """

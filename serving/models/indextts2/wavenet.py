@@ -23,13 +23,20 @@ def reflect_index(lengths: Tensor, width: int, pad: int) -> Tensor:
 
 
 class Layer(nn.Module):
-    """A gated convolution; `skips` tells the residual and skip outputs of all layers but the last."""
+    """A gated convolution over windows of frames; all but the last also give a residual."""
 
     def __init__(self, dim: int, kernel: int, *, is_last: bool) -> None:
         super().__init__()
         self.conv = Linear(kernel * dim, 2 * dim)
         """Taps first: column tap * dim + channel."""
         self.residual_skip = Linear(dim, dim if is_last else 2 * dim)
+
+    def forward(self, windows: Tensor, condition: Tensor) -> Tensor:
+        """windows [B, T, kernel C], condition [B, 1, 2 C]. Returns [B, T, 2 C], residual first; of the last,
+        [B, T, C]."""
+        signal, gate = (self.conv(windows) + condition).chunk(2, dim=-1)
+        y: Tensor = self.residual_skip(torch.tanh(signal) * torch.sigmoid(gate))
+        return y
 
 
 class WaveNet(nn.Module):
@@ -57,9 +64,7 @@ class WaveNet(nn.Module):
         total: Tensor | None = None
         for index, layer in enumerate(self.layers):
             windows = take_frames(x, padded).unfold(1, self.kernel, 1).transpose(2, 3)
-            gates = layer.conv(windows.reshape(batch, width, self.kernel * dim))
-            signal, gate = (gates + condition[:, index, None]).chunk(2, dim=-1)
-            outputs = layer.residual_skip(torch.tanh(signal) * torch.sigmoid(gate))
+            outputs = layer(windows.reshape(batch, width, self.kernel * dim), condition[:, index, None])
             if index < len(self.layers) - 1:
                 residual, outputs = outputs.chunk(2, dim=-1)
                 x = x + residual

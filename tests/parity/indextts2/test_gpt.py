@@ -1,4 +1,5 @@
-"""The code model against the official one: prefix, logits, greedy codes, second-pass latents, and its traps."""
+"""The code model against the official one: prefix, logits, greedy codes, second-pass latents, and its
+traps."""
 
 from __future__ import annotations
 
@@ -160,7 +161,8 @@ def relative_error(ours: Tensor, theirs: Tensor) -> float:
 
 
 def speakable(logits: Tensor, config: GptConfig) -> Tensor:
-    """Logits of all codes but the stop, which the small model keeps out of reach and would dwarf the others."""
+    """Logits of all codes but the stop, which the small model keeps out of reach and would dwarf the
+    others."""
     return logits[:, : config.stop_mel_token]
 
 
@@ -275,7 +277,8 @@ def test_trap_text_stop_token(one: Case) -> None:
 
 
 def test_trap_start_and_stop_inside_the_text(one: Case) -> None:
-    """The official model drops ids 0 and 1 from the text and masks what is left over: dropping them is exact."""
+    """The official model drops ids 0 and 1 from the text and masks what is left over: dropping them is
+    exact."""
     dirty = [one.text[0], 1, *one.text[1:4], 0, *one.text[4:], 1]
     assert spoken_ids(dirty, one.config) == one.text
     speech, _, emotion, emovec = one.inputs

@@ -1,4 +1,5 @@
-"""The vocoder against the official one: waveforms, the snake's filters and borders, windows, ragged batches."""
+"""The vocoder against the official one: waveforms, the snake's filters and borders, windows, ragged
+batches."""
 
 from __future__ import annotations
 
