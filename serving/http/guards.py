@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 
 from litestar.connection import ASGIConnection
 from litestar.enums import ScopeType
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, LitestarException
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from serving.engine.client import Handle
 from serving.http.problems import ClientGone
+from serving.protocol import SpeechFailed
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,9 @@ class AbortOnExit(ASGIMiddleware):
 
     The generator of a stream cannot do this: Litestar does not close it when a stalled client goes away.
     abort() is synchronous and idempotent, so no cancellation can come between.
+
+    A stream that fails after its start is logged and left without its last message: the server then closes
+    the connection, and the client sees that the body is incomplete.
     """
 
     scopes = (ScopeType.HTTP,)
@@ -62,10 +66,23 @@ class AbortOnExit(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         try:
             await next_app(scope, receive, send)
+        except LitestarException as error:
+            failure = _speech_failure(error)
+            if failure is None:
+                raise
+            request = scope["state"].get("request_id")
+            logger.warning("stream %s is cut (%s): %s", request, failure.code, failure)
         finally:
             handle = scope["state"].pop(_HANDLE, None)
             if handle is not None:
                 handle.abort()
+
+
+def _speech_failure(error: BaseException | None) -> SpeechFailed | None:
+    """The SpeechFailed behind what Litestar raises once an answer has begun, if that is what it was."""
+    while error is not None and not isinstance(error, SpeechFailed):
+        error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__
+    return error
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

@@ -6,7 +6,6 @@ the last chunk, and HTTP clients report an incomplete body.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -21,10 +20,7 @@ from serving.http.guards import hold, json_only, while_connected
 from serving.http.problems import AnyRequest, request_id
 from serving.http.schema import PROBLEM_RESPONSES, SpeechOperation
 from serving.models.base import Frontend
-from serving.protocol import SpeechFailed
 from serving.request import expected_audio_s, ignored_fields, parse, speech_params
-
-logger = logging.getLogger(__name__)
 
 _Engine = NamedDependency[SkipValidation[EngineClient]]
 _Frontend = NamedDependency[SkipValidation[Frontend]]
@@ -73,7 +69,7 @@ async def tts_stream(body: RawBody, request: AnyRequest, engine: _Engine, fronte
     """
     speech = await _begin(body, request, engine, frontend, streaming=True)
     return Stream(
-        _encoded(speech, request_id(request)),
+        _encoded(speech),
         media_type=MEDIA_TYPES[speech.audio_format],
         headers=speech.headers,
     )
@@ -110,13 +106,8 @@ async def _collect(handle: Handle) -> bytes:
     return b"".join([pcm16(samples) async for samples in handle.chunks()])
 
 
-async def _encoded(speech: Speech, request_name: str) -> AsyncIterator[bytes]:
-    """The body of a stream: the header if the format has one, then each chunk of samples."""
-    if head := header(speech.audio_format, speech.sample_rate_hz):
-        yield head
-    try:
-        async for samples in speech.handle.chunks():
-            yield pcm16(samples)
-    except SpeechFailed as error:
-        logger.warning("stream %s is cut (%s): %s", request_name, error.code, error)
-        raise
+async def _encoded(speech: Speech) -> AsyncIterator[bytes]:
+    """The body of a stream. Its first piece, empty for raw samples, sends the headers at once."""
+    yield header(speech.audio_format, speech.sample_rate_hz)
+    async for samples in speech.handle.chunks():
+        yield pcm16(samples)

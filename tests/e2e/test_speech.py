@@ -19,7 +19,7 @@ LIMIT = 0.05
 
 
 def test_thirty_sentences_are_understood(server: str) -> None:
-    """Numbers, dates, abbreviations, names and questions: at most 5 % of the words are wrong, over all of them."""
+    """Numbers, dates, abbreviations, names, questions: at most 5 % of all their words are wrong."""
     assert len(SENTENCES) == 30
     asked, heard = [], []
     with httpx.Client(base_url=server, timeout=60) as client:

@@ -21,13 +21,15 @@ async def test_a_failure_of_the_model_is_a_problem_and_the_server_goes_on() -> N
         assert (await api.call("POST", "/tts", {"text": "This works."})).status == 200
 
 
-async def test_a_stream_that_fails_is_cut_without_an_end() -> None:
+async def test_a_stream_that_fails_is_cut_without_an_end(caplog: pytest.LogCaptureFixture) -> None:
     async with running(create_app(tone_profile(POISON))) as api:
         await api.until("/readyz", lambda answer: answer["ready"])
         answer = await api.call("POST", "/tts/stream", {"text": "This part is spoken. This fails!"})
         assert answer.status == 200
         assert len(answer.pieces) > 1
         assert not answer.complete
+        assert answer.error is None
+        assert "is cut (internal)" in caplog.text
         assert (await api.call("POST", "/tts/stream", {"text": "This works."})).complete
 
 

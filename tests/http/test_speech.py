@@ -69,6 +69,11 @@ async def test_pcm_is_the_samples_alone(api: Api, path: str) -> None:
     assert differ(answer.body, tones(*SEGMENTS)) <= 1
 
 
+async def test_a_raw_stream_begins_before_its_samples(api: Api) -> None:
+    answer = await api.call("POST", "/tts/stream", {"text": TEXT, "format": "pcm"})
+    assert answer.messages[1] == {"type": "http.response.body", "body": b"", "more_body": True}
+
+
 async def test_fields_without_effect_are_named(api: Api) -> None:
     fields = {"temperature": 0.7, "top_p": 0.8, "top_k": 50, "speed": 1.0, "max_text_tokens_per_segment": 100}
     answer = await api.call("POST", "/tts", {"text": "Hello world", **fields})
