@@ -12,7 +12,6 @@ import re
 from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
-from math import gcd
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ import numpy as np
 import soundfile
 from faster_whisper import WhisperModel
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
 from bench.records import Cell, Run, Sample
 
@@ -56,9 +54,11 @@ _WORDS = {
 
 def transcribe(samples: NDArray[np.floating[Any]], sample_rate_hz: int) -> str:
     """What the recogniser hears in mono samples in [-1, 1], any rate. Loads the model on first use."""
-    divisor = gcd(sample_rate_hz, RECOGNISER_RATE_HZ)
-    heard = resample_poly(samples, RECOGNISER_RATE_HZ // divisor, sample_rate_hz // divisor)
-    segments, _ = _recogniser().transcribe(np.asarray(heard, np.float32), **SETTINGS)
+    # Cut or extend the spectrum of the whole wave: exact for what the new rate can hold.
+    count = round(len(samples) * RECOGNISER_RATE_HZ / sample_rate_hz)
+    spectrum = np.fft.rfft(samples)[: count // 2 + 1]
+    heard = np.fft.irfft(spectrum, count) * (count / len(samples))
+    segments, _ = _recogniser().transcribe(heard.astype(np.float32), **SETTINGS)
     return " ".join(segment.text.strip() for segment in segments)
 
 

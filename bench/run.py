@@ -21,7 +21,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bench.cell import Endpoint, Point, measure_cell
 from bench.client import Plan, generate
 from bench.machine import commit, machine
-from bench.quality import gate, kept
 from bench.records import (
     Arm,
     Cell,
@@ -35,7 +34,6 @@ from bench.records import (
     total_s,
     ttfa_s,
 )
-from bench.report import write_report
 from bench.servers import ARMS, Server, StartFailed, foreign, running
 from bench.workload import MIXES, texts
 
@@ -208,6 +206,9 @@ def _measure(
 
 
 def _hear(measured: Run, folder: Path, console: Console) -> None:
+    # Imported only now: it takes seconds of CPU, which the start of the servers shall not share.
+    from bench.quality import gate, kept
+
     with _progress(console) as progress:
         task = progress.add_task("quality gate", total=sum(len(kept(cell)) for cell in measured.cells))
         gate(measured, folder, on_wave=lambda: progress.advance(task))
@@ -271,6 +272,8 @@ def main(arguments: argparse.Namespace) -> int:
     console.print(f"{path}: {len(measured.cells)} cells in {measured.duration_s:.0f} s", highlight=False)
     if any(arm.failure for arm in measured.arms):
         return 1
+    from bench.report import write_report
+
     names = [arm.name for arm in measured.arms]
     reference = "reference" if "reference" in names else names[-1]
     for report in write_report(path, server=names[0], reference=reference):
