@@ -6,7 +6,9 @@ python -m bench report --readme reports/latest/run.json README.md
 
 from __future__ import annotations
 
+import argparse
 import re
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -76,6 +78,32 @@ class Figure:
     title: str
     caption: str
     svg: Markup
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m bench report`."""
+    parser.add_argument("run", type=Path, metavar="RUN.json")
+    parser.add_argument("readme", type=Path, nargs="?", metavar="README.md", help="with --readme")
+    parser.add_argument("--readme", action="store_true", dest="table", help="write the table into README.md")
+    parser.add_argument("--server", default="granian", metavar="ARM")
+    parser.add_argument("--reference", default="reference", metavar="ARM")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Write the Markdown and the page beside the run, or its table into the README."""
+    names = {"server": arguments.server, "reference": arguments.reference}
+    try:
+        if arguments.table:
+            readme = arguments.readme or Path("README.md")
+            update_readme(arguments.run, readme, **names)
+            print(readme)
+        else:
+            for path in write_report(arguments.run, **names):
+                print(path)
+    except (OSError, ValueError) as error:
+        print(f"bench report: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def build(

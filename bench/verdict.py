@@ -1,9 +1,9 @@
 """The statistics of the regression gate: from pairs of measurements to a verdict. Pure functions.
 
-How a metric is measured: in `rounds`. Every round starts base and head afresh, both alive at once, and
-measures them in adjacent pairs whose order flips (ABBA), so that drift of the machine hits both sides
-alike. Rounds exist because two processes of the very same code differ by some percent (memory layout,
-cores, clocks), and no number of pairs inside one pair of processes averages that out.
+How a metric is measured: in `rounds`. Every round starts the engines of base and head afresh, both alive
+at once, and measures them in adjacent pairs whose order flips (ABBA), so that drift of the machine hits
+both sides alike. Rounds exist because two instances of the very same code can differ by some percent
+(memory layout, cores, clocks), and no number of pairs within one round averages that out.
 
 What is estimated: the *slow-down*, head over base (base over head where more is better), so that above 1
 is worse. A round's value is the median of its pairs' log slow-downs; the estimate is the mean over
