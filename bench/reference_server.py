@@ -60,10 +60,10 @@ def pcm16(samples: NDArray[np.float32]) -> bytes:
     return (np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2").tobytes()
 
 
-def create_app(onnx_threads: int) -> FastAPI:
+def create_app(onnx_threads: int, max_requests: int) -> FastAPI:
     """The application; the voice is loaded by its lifespan."""
     pool = ThreadPoolExecutor(POOL_THREADS)
-    free = asyncio.Semaphore(MAX_REQUESTS)
+    free = asyncio.Semaphore(max_requests)
     voice: list[Hibari] = []
 
     @contextlib.asynccontextmanager
@@ -133,8 +133,9 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8009)
     parser.add_argument("--onnx-threads", type=int, default=1, help="onnxruntime threads of one call")
+    parser.add_argument("--max-requests", type=int, default=MAX_REQUESTS, help="at once; past it 429")
     arguments = parser.parse_args()
-    app = create_app(arguments.onnx_threads)
+    app = create_app(arguments.onnx_threads, arguments.max_requests)
     uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning", access_log=False)
 
 
