@@ -70,7 +70,6 @@ def measure_cell(
         waves=str(waves),
         name=f"{order:03d}-{server.arm}",
     )
-    before = server.stats()
     meter = _CpuMeter(server)
     outcome = generate(plan)
     server_cpu, others_cpu = meter.shares()
@@ -92,8 +91,8 @@ def measure_cell(
         warmup_requests=len(warmup),
         samples=outcome.samples,
         generator=outcome.generator,
-        server_before=before,
-        server_after=server.stats(),
+        server_before=outcome.stats_before,
+        server_after=outcome.stats_after,
         server_cpu_share=server_cpu,
         others_cpu_share=others_cpu,
     )

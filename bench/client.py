@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bench.answers import read_answer
-from bench.http1 import Connection, HttpError, speech_request
+from bench.http1 import Connection, HttpError, get_request, speech_request
 from bench.machine import cpu_s
 from bench.records import ErrorKind, Generator, Sample, percentile
 
@@ -66,6 +66,9 @@ class Outcome(msgspec.Struct, kw_only=True):
     samples: list[Sample]
     generator: Generator
     duration_s: float
+    stats_before: dict[str, Any] | None
+    """GET /stats after the warm-up, and below after the last answer; None if the server offers none."""
+    stats_after: dict[str, Any] | None
 
 
 def generate(plan: Plan) -> Outcome:
@@ -88,6 +91,7 @@ class LoadGenerator:
         self._plan = plan
         target = urlsplit(plan.url)
         self._host, self._port = target.hostname or "127.0.0.1", target.port or 80
+        self._name = f"{self._host}:{self._port}"
         self._idle: list[Connection] = []
         self._started = 0.0
         self._audio: dict[int, bytes] = {}
@@ -101,6 +105,7 @@ class LoadGenerator:
         await self._closed_loop(plan.warmup_texts, plan.clients or 2, 0.0, len(plan.warmup_texts))
         self._audio.clear()
         self._offered = 0
+        before = await self._stats()
         gc.collect()
         gc.disable()
         self._started = time.monotonic()
@@ -123,11 +128,18 @@ class LoadGenerator:
             machine_cpu_share=busy / total if total else 0.0,
         )
         gc.enable()
+        after = await self._stats()
         for connection in self._idle:
             connection.close()
         samples.sort(key=lambda sample: sample.index)
         self._write_waves(samples)
-        return Outcome(samples=samples, generator=generator, duration_s=plan.duration_s)
+        return Outcome(
+            samples=samples,
+            generator=generator,
+            duration_s=plan.duration_s,
+            stats_before=before,
+            stats_after=after,
+        )
 
     def _now(self) -> float:
         return time.monotonic() - self._started
@@ -180,7 +192,7 @@ class LoadGenerator:
             streaming=plan.endpoint == "/tts/stream",
             format=plan.fields.get("format", "wav"),
         )
-        message = speech_request(f"{self._host}:{self._port}", plan.endpoint, {"text": text, **plan.fields})
+        message = speech_request(self._name, plan.endpoint, {"text": text, **plan.fields})
         kept = True
         while kept:
             kept = bool(self._idle)
@@ -208,6 +220,17 @@ class LoadGenerator:
         if sample.error is None:
             self._offer(index, audio)
         return sample
+
+    async def _stats(self) -> dict[str, Any] | None:
+        try:
+            connection = await self._connect()
+            answer = await connection.request(get_request(self._name, "/stats"), self._plan.timeout_s)
+        except (OSError, TimeoutError, HttpError):
+            return None
+        connection.close()
+        if answer.status != 200:
+            return None
+        return msgspec.json.decode(b"".join(data for _, data, _ in answer.pieces), type=dict[str, Any])
 
     async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()

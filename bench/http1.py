@@ -46,6 +46,11 @@ def speech_request(host: str, path: str, body: dict[str, object]) -> bytes:
     return head.encode() + content
 
 
+def get_request(host: str, path: str) -> bytes:
+    """The bytes of a GET."""
+    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+
+
 class ResponseParser:
     """Bytes of one answer to a Response."""
 

@@ -109,7 +109,7 @@ class Cell(msgspec.Struct, kw_only=True):
     generator: Generator
     server_before: dict[str, Any] | None = None
     server_after: dict[str, Any] | None = None
-    """GET /stats around the cell, if the server offers it."""
+    """GET /stats after the warm-up and after the cell, if the server offers it."""
     server_cpu_share: float | None = None
     """CPU seconds of the server's processes per second of the cell and its warm-up, in cores."""
     others_cpu_share: float | None = None

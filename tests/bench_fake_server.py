@@ -13,7 +13,8 @@ The text of a request is its script, a JSON object:
     more_headers  further response headers
     drip          bytes per write to the socket; absent: all at once
 
-GET /log answers the notes: of each request the monotonic time of reading it, of each chunk [time, samples].
+GET /stats answers how many requests came, GET /log the notes: of each request the monotonic time when it was
+read, of each chunk [time, samples].
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/log":
             self._answer(200, {"notes": NOTES})
+        elif self.path == "/stats":
+            self._answer(200, {"requests": len(NOTES)})
         elif self.path == "/readyz":
             self._answer(200, {"ready": True, "model": "fake"})
         else:

@@ -224,6 +224,16 @@ def test_kept_waves_hold_the_audio_that_was_timed(fake: Server, tmp_path: Path) 
         assert (rate, len(audio), set(audio)) == (RATE_HZ, 500, {1000})
 
 
+def test_the_servers_counters_are_read_after_the_warm_up(fake: Server) -> None:
+    plan = _plan(fake, [_script((0.0, 10))] * 3)
+    plan.warmup_texts = [_script((0.0, 20))] * 4
+    outcome = _here(plan)
+    assert outcome.stats_before is not None
+    assert outcome.stats_after is not None
+    assert outcome.stats_after["requests"] - outcome.stats_before["requests"] == 3
+    assert [sample.events[0][1] for sample in outcome.samples] == [20, 20, 20]
+
+
 def _notes(server: Server) -> list[dict[str, Any]]:
     _, content = get(f"{server.url}/log")
     assert content is not None
