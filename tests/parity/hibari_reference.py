@@ -36,7 +36,9 @@ class FloatGraph:
         with as_file(files("hibari").joinpath("assets/hibari.onnx")) as path:
             model = onnx.load(path)
         unquantise(model.graph)
-        model.graph.output.append(helper.make_tensor_value_info(DURATIONS, onnx.TensorProto.FLOAT, ["tokens"]))
+        model.graph.output.append(
+            helper.make_tensor_value_info(DURATIONS, onnx.TensorProto.FLOAT, ["tokens"])
+        )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(
@@ -46,7 +48,8 @@ class FloatGraph:
     def __call__(self, tokens: list[int], speed: float) -> Spoken:
         inputs = {"ids": np.asarray([tokens], np.int64), "speed": np.asarray([speed], np.float32)}
         *spectra, f0, durations = self._session.run([*OUTPUTS, DURATIONS], inputs)
-        return Spoken(*(part[0].T for part in spectra), f0[0], durations)
+        lh, theta, ln, lr, phi = (part[0].T for part in spectra)
+        return Spoken(lh, theta, ln, lr, phi, f0[0], durations)
 
 
 def unquantise(graph: onnx.GraphProto) -> None:
@@ -69,12 +72,12 @@ def unquantise(graph: onnx.GraphProto) -> None:
         if name not in added:
             steps = arrays[matrix].astype(np.float32) - arrays[zero_point].astype(np.float32)
             scale = arrays[matrix.removesuffix("_quantized") + "_scale"]
-            graph.initializer.append(numpy_helper.from_array(np.float32(steps * scale), name))
+            graph.initializer.append(numpy_helper.from_array(np.asarray(steps * scale, np.float32), name))
             added.add(name)
-        replaced[rescale.output[0]] = helper.make_node("MatMul", [quantiser.input[0], name], rescale.output[:])
+        replaced[rescale.output[0]] = helper.make_node(
+            "MatMul", [quantiser.input[0], name], rescale.output[:]
+        )
         dropped |= {node.name for node in (quantiser, node, cast, scales)}
-    nodes = [
-        replaced.get(node.output[0], node) for node in graph.node if node.name not in dropped
-    ]
+    nodes = [replaced.get(node.output[0], node) for node in graph.node if node.name not in dropped]
     del graph.node[:]
     graph.node.extend(nodes)

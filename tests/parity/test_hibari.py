@@ -53,7 +53,7 @@ def run(model: HibariModel, segment: Segment, speed: float) -> tuple[HibariState
     """Our network's outputs in the graph's names, and the state that is ready to decode."""
     params = SpeechParams(voice="heart", seed=0, speed=speed)
     state = model.open(params, segment, 0, urgent=False)
-    encode, prosody, decode = model.stages["encode"], model.stages["prosody"], model.stages["decode"]
+    encode, prosody, decode = model.encode, model.prosody, model.decode
 
     def padded() -> Bucket:
         return Bucket(2, state.length + 5)
@@ -70,8 +70,15 @@ def run(model: HibariModel, segment: Segment, speed: float) -> tuple[HibariState
         histories = decode.histories.index_select(1, slots).unbind(0)
         parameters, _ = decode.decoder(inputs, histories, takes, ends, heads)
     lh, ln, lr, theta, phi = parameters.split(BINS, dim=1)
-    spectra = [part.numpy() for part in (lh, theta, ln, lr, phi)]
-    return state, Spoken(*spectra, f0[0, :frames].numpy(), durations[0, : len(segment.tokens)].numpy())
+    return state, Spoken(
+        lh.numpy(),
+        theta.numpy(),
+        ln.numpy(),
+        lr.numpy(),
+        phi.numpy(),
+        f0[0, :frames].numpy(),
+        durations[0, : len(segment.tokens)].numpy(),
+    )
 
 
 @pytest.mark.parametrize(("text", "speed"), CASES)
@@ -102,7 +109,7 @@ def test_synthesis_matches_the_package(
     drawn = np.random.default_rng(5).standard_normal((BINS, 2 * frames), dtype=np.float32)
     noise = torch.from_numpy(drawn).view(BINS, frames, 2).permute(1, 2, 0)
     state, _ = run(model, segment, speed)
-    decode, pulses = model.stages["decode"], model.stages["prosody"].pulses
+    decode, pulses = model.decode, model.prosody.pulses
     with torch.inference_mode():
         _, _, _, slots, *_, overlaps, kinds, last = decode.collate([state], Bucket(1, state.length))
         blocks = pulses(torch.from_numpy(theirs.f0)[None], torch.tensor([frames]))[0]

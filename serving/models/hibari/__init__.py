@@ -1,7 +1,8 @@
 """The embedded English voice: the 6.15 M parameter network of the package hibari-tts as torch modules.
 
-Text to phonemes is the package's own (frontend). The network is filled from the package's ONNX graph (weights) and
-split into three stages: encode, prosody, decode (stages). Torch is imported only when the model is created.
+Text to phonemes is the package's own (frontend). The network is filled from the package's ONNX graph
+(weights) and split into three stages: encode, prosody, decode (stages). Torch is imported only when the model
+is created.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def create_frontend(profile: Profile) -> HibariFrontend:
-    """Text to phoneme ids. Raises ProfileError if the profile's model.options hold what this voice does not know."""
+    """Text to phoneme ids. Raises ProfileError if the profile's model.options hold what this voice does not
+    know.
+    """
     return HibariFrontend(profile)
 
 

@@ -92,7 +92,9 @@ def is_speakable(phonemes: str) -> bool:
 
 
 def split_phonemes(phonemes: str, limit: int = MAX_PHONEMES) -> Iterator[str]:
-    """Cut a phoneme string into pieces of at most `limit` symbols: at clauses, else at words, else anywhere."""
+    """Cut a phoneme string into pieces of at most `limit` symbols: at clauses, else at words, else
+    anywhere.
+    """
     piece = ""
     for part in _parts_within(phonemes, limit):
         if piece and len(piece) + 1 + len(part) > limit:

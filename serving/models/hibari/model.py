@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
-from serving.models.base import ModelSpec
+from serving.models.base import ModelSpec, Stage
 from serving.models.hibari.frontend import SPEC
 from serving.models.hibari.network import Decoder, Encoder, ProsodyNet
 from serving.models.hibari.stages import MAX_TOKENS, Decode, Encode, HibariState, Prosody
@@ -21,10 +23,13 @@ class HibariModel:
 
     def __init__(self, profile: Profile, device: torch.device, dtype: torch.dtype) -> None:
         weights = load_weights()
-        self.stages = {
-            "encode": Encode(profile, Encoder(weights), device).to(device),
-            "prosody": Prosody(profile, ProsodyNet(weights), device).to(device),
-            "decode": Decode(profile, Decoder(weights, dtype), device).to(device),
+        self.encode = Encode(profile, Encoder(weights), device).to(device)
+        self.prosody = Prosody(profile, ProsodyNet(weights), device).to(device)
+        self.decode = Decode(profile, Decoder(weights, dtype), device).to(device)
+        self.stages: Mapping[str, Stage] = {
+            "encode": self.encode,
+            "prosody": self.prosody,
+            "decode": self.decode,
         }
 
     def open(self, params: SpeechParams, segment: Segment, slot: int, *, urgent: bool) -> HibariState:

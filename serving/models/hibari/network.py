@@ -1,7 +1,8 @@
 """The embedded voice's network as torch modules: [rows, frames, channels] throughout, weights folded at load.
 
-A ConvNeXt block is x + gamma * pw2(gelu(pw1(norm(depthwise(x))))). The norm's affine part is folded into pw1 and gamma
-into pw2. Everything is float32 but the decoder's matrix products, which run in the dtype of its matrices.
+A ConvNeXt block is x + gamma * pw2(gelu(pw1(norm(depthwise(x))))). The norm's affine part is folded into pw1
+and gamma into pw2. Everything is float32 but the decoder's matrix products, which run in the dtype of its
+matrices.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ class ConvNeXt(nn.Module):
         return self._mix(self._depthwise(x, self.reach), x)
 
     def valid(self, x: Tensor) -> Tensor:
-        """[rows, frames, channels] to [rows, frames - 2 * reach, channels]: only frames whose neighbours are known."""
+        """[rows, frames, channels] to [rows, frames - 2 * reach, channels]: only frames whose neighbours are
+        known.
+        """
         return self._mix(self._depthwise(x, 0), x[:, self.reach : x.shape[1] - self.reach])
 
     def _depthwise(self, x: Tensor, padding: int) -> Tensor:
@@ -75,7 +78,8 @@ class ConvNeXt(nn.Module):
 
     def _mix(self, y: Tensor, residual: Tensor) -> Tensor:
         y = functional.layer_norm(y, (self.channels,), eps=NORM_EPS).to(self.pw1.weight.dtype)
-        return residual + self.pw2(functional.gelu(self.pw1(y)))
+        change: Tensor = self.pw2(functional.gelu(self.pw1(y)))
+        return residual + change
 
 
 class TextEncoder(nn.Module):
@@ -134,7 +138,8 @@ class TextEncoder(nn.Module):
         rows, tokens, _ = x.shape
         q, k, v = self.qkv(x).view(rows, tokens, 3, self.HEADS, -1).permute(2, 0, 3, 1, 4)
         y = functional.scaled_dot_product_attention(q, k, v, attn_mask=keys)
-        return self.out(y.transpose(1, 2).reshape(rows, tokens, self.channels))
+        mixed: Tensor = self.out(y.transpose(1, 2).reshape(rows, tokens, self.channels))
+        return mixed
 
 
 class Encoder(nn.Module):
@@ -150,8 +155,9 @@ class Encoder(nn.Module):
     def forward(self, ids: Tensor, lengths: Tensor, speed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """ids [rows, tokens] int64, lengths [rows] int64 (at least 1), speed [rows] float32.
 
-        Returns the features for the decoder [rows, tokens, 128] and for the prosody [rows, tokens, 192], and the
-        durations [rows, tokens] int64 in frames of 25 ms, at least 1. Tokens past a row's length are undefined.
+        Returns the features for the decoder [rows, tokens, 128] and for the prosody [rows, tokens, 192], and
+        the durations [rows, tokens] int64 in frames of 25 ms, at least 1. Tokens past a row's length are
+        undefined.
         """
         mask = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
         speech = self.speech_text(ids, mask)
@@ -174,7 +180,8 @@ class ProsodyNet(nn.Module):
         self.pro_out = _linear(weights["pn.pro_out.weight"][:, :, 0], weights["pn.pro_out.bias"])
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x [rows, frames, 192] of 25 ms, mask [rows, frames, 1]: f0 in Hz and energy, [rows, 2 * frames] of 12.5 ms.
+        """x [rows, frames, 192] of 25 ms, mask [rows, frames, 1]: f0 in Hz and energy, [rows, 2 * frames] of
+        12.5 ms.
 
         Energy comes as the decoder wants it: the network's own value (times 5, then divided by 5).
         """
@@ -188,9 +195,10 @@ class ProsodyNet(nn.Module):
 class Decoder(nn.Module):
     """Frames of 12.5 ms to spectral parameters, one window at a time.
 
-    A layer computes each frame of a segment exactly once, whatever the windows: it runs ahead of the layer after it
-    by REACH frames, and keeps its last HISTORY input frames for the next window. The rows of a batch lie one behind
-    the other in one long sequence, each led by its history; `takes` says where a layer finds its input frames.
+    A layer computes each frame of a segment exactly once, whatever the windows: it runs ahead of the layer
+    after it by REACH frames, and keeps its last HISTORY input frames for the next window. The rows of a batch
+    lie one behind the other in one long sequence, each led by its history; `takes` says where a layer finds
+    its input frames.
     """
 
     def __init__(self, weights: Weights, dtype: torch.dtype) -> None:
@@ -214,10 +222,11 @@ class Decoder(nn.Module):
     ) -> tuple[Tensor, list[Tensor]]:
         """Run the frames of a window.
 
-        inputs [frames, 130]: each row's new frames with REACH more on both sides (zeros beyond the segment's ends).
+        inputs [frames, 130]: each row's new frames with REACH more on both sides (zeros beyond the segment's
+        ends).
         histories: 8 x [rows, 6, 256], the last input frames of each block from the window before.
-        takes: 8 x [frames], where a block's input frames lie in the concatenation of the rows' histories, one zero
-        frame and the layer before's output. ends [8, rows]: where each row's frames end therein.
+        takes: 8 x [frames], where a block's input frames lie in the concatenation of the rows' histories, one
+        zero frame and the layer before's output. ends [8, rows]: where each row's frames end therein.
         heads [frames]: which of the last block's frames to emit.
 
         Returns the parameters [frames, 5 * 601] float32 (lh, ln, lr, theta, phi) and the new histories.
@@ -227,6 +236,7 @@ class Decoder(nn.Module):
         last = torch.arange(-HISTORY, 0, device=x.device)
         kept: list[Tensor] = []
         for block, history, take, end in zip(self.blocks, histories, takes, ends, strict=True):
+            assert isinstance(block, ConvNeXt)
             x = torch.cat((history.flatten(0, 1), zero, x[0])).index_select(0, take)
             kept.append(x.index_select(0, (end[:, None] + last).flatten()).view(-1, HISTORY, CHANNELS))
             x = block.valid(x.unsqueeze(0))
@@ -235,7 +245,9 @@ class Decoder(nn.Module):
 
 
 def _neighbours(x: Tensor, taps: int) -> Tensor:
-    """[rows, frames, channels] to [rows, frames - taps + 1, taps * channels]: a convolution becomes a matrix product."""
+    """[rows, frames, channels] to [rows, frames - taps + 1, taps * channels]: a convolution becomes a matrix
+    product.
+    """
     frames = x.shape[1] - taps + 1
     return torch.cat([x[:, tap : tap + frames] for tap in range(taps)], dim=2)
 
@@ -246,7 +258,9 @@ def _by_frame(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _head_by_kind(weights: Weights) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The head's rows with the three log magnitudes first and the two angles after: lh, ln, lr, theta, phi."""
+    """The head's rows with the three log magnitudes first and the two angles after: lh, ln, lr, theta,
+    phi.
+    """
     lh, theta, ln, lr, phi = np.split(np.arange(weights["m.head.bias"].size), 5)
     order = np.concatenate((lh, ln, lr, theta, phi))
     return weights["m.head.weight"][order], weights["m.head.bias"][order]

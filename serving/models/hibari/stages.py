@@ -1,4 +1,6 @@
-"""The three stages of the embedded voice, as the engine runs them. Shapes and limits come from the profile."""
+"""The three stages of the embedded voice, as the engine runs them. Shapes and limits come from the
+profile.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +26,17 @@ from serving.models.hibari.network import (
     ProsodyNet,
 )
 from serving.models.hibari.synthesis import HOP, N_FFT, NOISE_ROWS, OVERLAP, PulseSource, Synthesis
-from serving.models.hibari.windows import HISTORY, LAYERS, LOOKAHEAD, REACH, Window, plan, window_length
+from serving.models.hibari.windows import HISTORY, LAYERS, LOOKAHEAD, REACH, Window, next_window, plan
 from serving.profile import Profile
+
+Samples = NDArray[np.float32]
 
 BLOCKS_PER_S = SAMPLE_RATE_HZ // HOP
 MAX_TOKENS = MAX_PHONEMES + 2
 MAX_PROSODY_FRAMES = 4096
-"""Of 25 ms. A segment that would be longer has its longest phonemes cut: 400 phonemes at 10 frames and more."""
+"""Of 25 ms. A segment that would be longer has its longest phonemes cut: 400 phonemes at 10 frames and
+more.
+"""
 
 
 @dataclass(slots=True)
@@ -51,7 +57,9 @@ class HibariState(SegmentState):
 
 
 def buckets(max_rows: int, max_units: int, lengths: Sequence[int]) -> tuple[Bucket, ...]:
-    """Powers of two rows by `lengths`: those that a step within the limits may need, and one row of any length."""
+    """Powers of two rows by `lengths`: those that a step within the limits may need, and one row of any
+    length.
+    """
     rows = [1]
     while rows[-1] < max_rows:
         rows.append(min(2 * rows[-1], max_rows))
@@ -64,16 +72,26 @@ def buckets(max_rows: int, max_units: int, lengths: Sequence[int]) -> tuple[Buck
     return tuple(sorted(shapes, key=lambda bucket: (bucket.units, bucket.rows)))
 
 
+def rows_before_decode(profile: Profile, device: torch.device) -> int:
+    """Rows of an encode or prosody step: one on the CPU.
+
+    The pulse source adds up the pitch over the whole segment, so a pitch that differs in its last bits, as
+    that of a row in a larger matrix product does, ends in audible-scale differences of 1e-4. A CPU gains
+    little from these rows: one sentence fills its matrix products. A GPU gains much.
+    """
+    return 1 if device.type == "cpu" else profile.engine.max_slots
+
+
 class Encode(nn.Module):
     """Rows of tokens to text features and durations."""
 
     name = "encode"
-    to_host = (2,)
+    to_host: tuple[int, ...] = (2,)
     lookahead = False
 
     def __init__(self, profile: Profile, encoder: Encoder, device: torch.device) -> None:
         super().__init__()
-        self.max_rows, self.max_units = profile.engine.max_slots, profile.engine.max_step_units
+        self.max_rows, self.max_units = rows_before_decode(profile, device), profile.engine.max_step_units
         self.buckets = buckets(self.max_rows, self.max_units, (32, 64, 128, 256, MAX_TOKENS))
         self.encoder = encoder
         self.device = device
@@ -89,10 +107,12 @@ class Encode(nn.Module):
             speeds[row] = state.speed
         return self._put(ids), self._put(lengths), self._put(speeds)
 
-    def forward(self, ids: Tensor, lengths: Tensor, speeds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.encoder(ids, lengths, speeds)  # type: ignore[no-any-return]
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Features for the decoder, features for the prosody, durations: see Encoder.forward."""
+        outputs: tuple[Tensor, ...] = self.encoder(*inputs)
+        return outputs
 
-    def scatter(self, states: Sequence[HibariState], outputs: tuple[Tensor, ...]) -> list[None]:
+    def scatter(self, states: Sequence[HibariState], outputs: tuple[Tensor, ...]) -> list[Samples | None]:
         speech, prosody, durations = outputs
         for row, state in enumerate(states):
             frames = durations[row, : state.tokens.size].numpy()
@@ -112,12 +132,12 @@ class Prosody(nn.Module):
     """Rows of 25 ms frames to the decoder's inputs and the pulse source of the whole segment."""
 
     name = "prosody"
-    to_host = ()
+    to_host: tuple[int, ...] = ()
     lookahead = False
 
     def __init__(self, profile: Profile, net: ProsodyNet, device: torch.device) -> None:
         super().__init__()
-        self.max_rows, self.max_units = profile.engine.max_slots, profile.engine.max_step_units
+        self.max_rows, self.max_units = rows_before_decode(profile, device), profile.engine.max_step_units
         lengths = [2**power for power in range(5, MAX_PROSODY_FRAMES.bit_length())]
         self.buckets = buckets(self.max_rows, self.max_units, lengths)
         self.net = net
@@ -135,17 +155,20 @@ class Prosody(nn.Module):
             torch.from_numpy(lengths).to(self.device),
         )
 
-    def forward(self, speech: Tensor, prosody: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Decoder inputs [rows, 2 * frames + 6, 130], source [rows, 2 * frames + 3, 300], f0 [rows, 2 * frames]."""
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """To decoder inputs [rows, 2 * frames + 6, 130], source blocks [rows, 2 * frames + 3, 300] and f0
+        [rows, 2 * frames] in Hz.
+        """
+        speech, prosody, lengths = inputs
         inside = (torch.arange(speech.shape[1], device=speech.device) < lengths[:, None]).unsqueeze(2)
         f0, energy = self.net(prosody, inside)
         pitch = torch.log1p(f0.relu()) / 5
         text = speech.repeat_interleave(2, dim=1)
-        inputs = torch.cat((text, pitch.unsqueeze(2), energy.unsqueeze(2)), dim=2)
-        inputs = functional.pad(inputs * inside.repeat_interleave(2, dim=1), (0, 0, REACH, REACH))
-        return inputs, self.pulses(f0, 2 * lengths), f0
+        heard = torch.cat((text, pitch.unsqueeze(2), energy.unsqueeze(2)), dim=2)
+        heard = functional.pad(heard * inside.repeat_interleave(2, dim=1), (0, 0, REACH, REACH))
+        return heard, self.pulses(f0, 2 * lengths), f0
 
-    def scatter(self, states: Sequence[HibariState], outputs: tuple[Tensor, ...]) -> list[None]:
+    def scatter(self, states: Sequence[HibariState], outputs: tuple[Tensor, ...]) -> list[Samples | None]:
         inputs, source, _ = outputs
         for row, state in enumerate(states):
             frames = 2 * state.length
@@ -154,7 +177,7 @@ class Prosody(nn.Module):
             state.noise_rows = np.random.default_rng(state.noise_seed).integers(NOISE_ROWS, size=frames)
             del state.speech_text, state.prosody_text
             state.stage = Decode.name
-            next_window(state, 0, frames, self.profile)
+            choose_window(state, 0, frames, self.profile)
         return [None] * len(states)
 
     def _pad(self, rows: list[Tensor], bucket: Bucket, channels: int) -> Tensor:
@@ -167,10 +190,12 @@ class Prosody(nn.Module):
 
 
 class Decode(nn.Module):
-    """Rows of 12.5 ms frames, a window each, to samples. Keeps what the next window needs in buffers by slot."""
+    """Rows of 12.5 ms frames, a window each, to samples. Keeps what the next window needs in buffers by
+    slot.
+    """
 
     name = "decode"
-    to_host = (0,)
+    to_host: tuple[int, ...] = (0,)
     lookahead = False
 
     histories: Tensor
@@ -196,7 +221,8 @@ class Decode(nn.Module):
     def collate(self, states: Sequence[HibariState], bucket: Bucket) -> tuple[Tensor, ...]:
         """Inputs, source, noise rows and slots of the rows' windows, then the parts of their Plan.
 
-        Under compile or CUDA graphs their sizes depend on the bucket alone; else rows are packed without padding.
+        Under compile or CUDA graphs their sizes depend on the bucket alone; else rows are packed without
+        padding.
         """
         # No states: the engine warms up, and an empty batch has no shape of its own.
         size = bucket.units if self.static or not states else None
@@ -218,20 +244,18 @@ class Decode(nn.Module):
         ]
         # One copy to the device for all of them.
         joined = torch.from_numpy(np.concatenate([part.ravel() for part in indices])).to(self.device)
-        parts = joined.split([part.size for part in indices])
+        parts = torch.split(joined, [part.size for part in indices])
         return (
             self._join(inputs, None if size is None else size + bucket.rows * 2 * REACH, INPUT_CHANNELS),
             self._join(source, size, N_FFT),
             *(part.view(like.shape) for part, like in zip(parts, indices, strict=True)),
         )
 
-    def forward(
-        self, inputs: Tensor, source: Tensor, noise_rows: Tensor, slots: Tensor, *indices: Tensor
-    ) -> tuple[Tensor]:
-        """Returns the blocks that these windows complete, [blocks, 300], row after row."""
-        *takes, ends, heads, overlaps, kinds, last = indices
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """To the blocks that these windows complete, [blocks, 300], row after row."""
+        frames_in, source, noise_rows, slots, *takes, ends, heads, overlaps, kinds, last = inputs
         histories = self.histories.index_select(1, slots)
-        parameters, kept = self.decoder(inputs, histories.unbind(0), takes, ends, heads)
+        parameters, kept = self.decoder(frames_in, histories.unbind(0), takes, ends, heads)
         self.histories.index_copy_(1, slots, torch.stack(kept))
         frames = self.synthesis(parameters, source, noise_rows)
         return (self.overlap_add(frames, slots, overlaps, kinds, last),)
@@ -247,11 +271,9 @@ class Decode(nn.Module):
         blocks = functional.embedding_bag(overlaps, frames.view(-1, HOP), mode="sum")
         return blocks * self.synthesis.tapers.index_select(0, kinds)
 
-    def scatter(
-        self, states: Sequence[HibariState], outputs: tuple[Tensor, ...]
-    ) -> list[NDArray[np.float32]]:
+    def scatter(self, states: Sequence[HibariState], outputs: tuple[Tensor, ...]) -> list[Samples | None]:
         blocks = outputs[0].numpy()
-        samples: list[NDArray[np.float32]] = []
+        samples: list[Samples | None] = []
         at = 0
         for state in states:
             window = state.window
@@ -261,7 +283,7 @@ class Decode(nn.Module):
             if window.stop == window.frames:
                 state.stage, state.length = None, 0
             else:
-                next_window(state, window.stop, window.frames, self.profile)
+                choose_window(state, window.stop, window.frames, self.profile)
         return samples
 
     def _join(self, rows: list[Tensor], size: int | None, channels: int) -> Tensor:
@@ -271,8 +293,10 @@ class Decode(nn.Module):
         return torch.cat(rows)
 
 
-def next_window(state: HibariState, start: int, frames: int, profile: Profile) -> None:
-    """Choose the window from `start`: small and growing where a listener waits, else as large as a step may be."""
+def choose_window(state: HibariState, start: int, frames: int, profile: Profile) -> None:
+    """Choose the window from `start`: small and growing where a listener waits, else as large as a step may
+    be.
+    """
     streaming, limit = profile.streaming, max(profile.engine.max_step_units, LOOKAHEAD + 8)
     if not state.urgent:
         state.window_blocks = limit
@@ -281,7 +305,8 @@ def next_window(state: HibariState, start: int, frames: int, profile: Profile) -
     else:
         largest = math.ceil(streaming.max_chunk_s * BLOCKS_PER_S)
         state.window_blocks = min(math.ceil(state.window_blocks * streaming.growth), largest)
-    state.window, state.length = window_length(start, state.window_blocks, frames, limit)
+    state.window = next_window(start, state.window_blocks, frames, limit)
+    state.length = state.window.length
 
 
 def _fill(array: NDArray[np.int64], size: int | None) -> NDArray[np.int64]:

@@ -1,9 +1,11 @@
-"""From the network's parameters to samples: pulse source, spectrum, inverse STFT. All in float32, phases in float64.
+"""From the network's parameters to samples: pulse source, spectrum, inverse STFT. All in float32, phases in
+float64.
 
     S = exp(min(lh, 7)) e^(i pi tanh(theta)) E + exp(min(ln, 7)) Z + exp(min(lr, 7)) e^(i phi)
 
-with E the STFT of a pulse train of pitch f0 and Z complex Gaussian noise. Formula and conventions (periodic Hann of
-1200, hop 300, centred frames, reflected ends) are those of the package hibari-tts, section "ONNX interface".
+with E the STFT of a pulse train of pitch f0 and Z complex Gaussian noise. Formula and conventions (periodic
+Hann of 1200, hop 300, centred frames, reflected ends) are those of the package hibari-tts, section "ONNX
+interface".
 
 A block is the 300 samples of one hop. Frame f of F reads and writes blocks f-2 to f+1; there are F blocks.
 """
@@ -35,15 +37,16 @@ class PulseSource(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        # Sample j of frame k lies at k + (j + 0.5) / hop - 0.5: between k-1 and k in the first half, then k and k+1.
+        # Sample j of frame k lies at k + (j + 0.5) / hop - 0.5: between k-1 and k in the first half, then k
+        # and k+1.
         place = (torch.arange(HOP) + 0.5) / HOP - 0.5
         self.register_buffer("weight", place.remainder(1.0))
 
     def forward(self, f0: Tensor, frames: Tensor) -> Tensor:
         """f0 [rows, frames] Hz, frames [rows] int64, at least 3.
 
-        Returns the blocks that the STFT reads, [rows, frames + 3, 300]: two reflected blocks, each row's blocks, one
-        reflected block. Blocks past a row's own end are undefined.
+        Returns the blocks that the STFT reads, [rows, frames + 3, 300]: two reflected blocks, each row's
+        blocks, one reflected block. Blocks past a row's own end are undefined.
         """
         rows, longest = f0.shape
         position = torch.arange(longest, device=f0.device)
@@ -59,13 +62,15 @@ class PulseSource(nn.Module):
         return self._reflect(pulses, frames * HOP).view(rows, longest + OVERLAP - 1, HOP)
 
     def _pulses(self, hz: Tensor) -> Tensor:
-        """Pitch of each sample [rows, frames, 300] to samples: sum over h of cos(h t), in closed form."""
+        """Pitch of each sample [rows, frames, 300] to samples: sum over h = 1..H of cos(h t), in closed
+        form.
+        """
         voiced = hz > MIN_F0_HZ
         hz = hz.clamp_min(MIN_F0_HZ)
-        cycles = torch.cumsum(hz, dim=2) / SAMPLE_RATE_HZ
         per_block = hz.sum(2, dtype=torch.float64) / SAMPLE_RATE_HZ
         starts = (torch.cumsum(per_block, dim=1) - per_block).frac().float()
-        phase = (cycles + starts.unsqueeze(2)).frac() * (2 * math.pi)
+        cycles = torch.cumsum(hz, dim=2) / SAMPLE_RATE_HZ + starts.unsqueeze(2)
+        phase = cycles.frac() * (2 * math.pi)
         harmonics = torch.floor(MAX_HARMONIC_HZ / hz) + 0.5
         below = 2 * torch.sin(phase * 0.5)
         at_peak = below.abs() <= 2e-3
@@ -86,8 +91,9 @@ class PulseSource(nn.Module):
 class Synthesis(nn.Module):
     """Parameters and source of frames to windowed samples, and the table that undoes the windows' sum.
 
-    The noise Z of a frame is a row of a fixed table of 1024 Gaussian rows; which row, the caller draws per (seed,
-    segment, frame). So noise costs a copy, and is the same whether a segment is streamed, batched or spoken at once.
+    The noise Z of a frame is a row of a fixed table of 1024 Gaussian rows; which row, the caller draws per
+    (seed, segment, frame). So noise costs a copy, and is the same whether a segment is streamed, batched or
+    spoken at once.
     """
 
     window: Tensor
@@ -106,18 +112,21 @@ class Synthesis(nn.Module):
         self.register_buffer("tapers", _tapers(window).float())
 
     def forward(self, parameters: Tensor, source: Tensor, noise_rows: Tensor) -> Tensor:
-        """parameters [frames, 5 * 601], source [frames, 1200] samples, noise_rows [frames] int64 to [frames, 1200]."""
+        """parameters [frames, 5 * 601], source [frames, 1200] samples, noise_rows [frames] int64 to [frames,
+        1200].
+        """
         excitation = torch.view_as_real(torch.fft.rfft(source * self.source_window))
         e_real, e_imag = excitation.unbind(2)
         magnitudes = parameters[:, : 3 * BINS].clamp_max(MAX_LOG_MAGNITUDE).exp()
-        harmonic, noisy, free = magnitudes.split(BINS, dim=1)
-        theta, phi = parameters[:, 3 * BINS :].split(BINS, dim=1)
+        harmonic, noisy, free = torch.split(magnitudes, BINS, dim=1)
+        theta, phi = torch.split(parameters[:, 3 * BINS :], BINS, dim=1)
         theta = torch.tanh(theta) * math.pi
         cos, sin = theta.cos(), theta.sin()
         z_real, z_imag = self.noise.index_select(0, noise_rows).unbind(1)
         real = harmonic * (cos * e_real - sin * e_imag) + noisy * z_real + free * phi.cos()
         imag = harmonic * (cos * e_imag + sin * e_real) + noisy * z_imag + free * phi.sin()
-        return torch.fft.irfft(torch.complex(real, imag), n=N_FFT) * self.window
+        frames: Tensor = torch.fft.irfft(torch.complex(real, imag), n=N_FFT)
+        return frames * self.window
 
 
 # Kinds of a block, for Synthesis.tapers: which of its four frames exist.

@@ -13,7 +13,8 @@ Weights = dict[str, NDArray[np.float32]]
 
 
 def load_weights() -> Weights:
-    """Name to array, named as torch would: `m.dec.0.pw1.weight` [out, in], `pn.text.attn.self_attn.in_proj_bias`.
+    """Name to array, named as torch would: `m.dec.0.pw1.weight` [out, in],
+    `pn.text.attn.self_attn.in_proj_bias`.
 
     Names m.* are the text encoder and the decoder, pn.* the prosody network.
     """
@@ -24,7 +25,8 @@ def load_weights() -> Weights:
 def dequantise(graph: onnx.GraphProto) -> Weights:
     """Float initialisers as they are, int8 matrices as (q - zero point) * scale, transposed to [out, in].
 
-    The quantiser kept no names for the matrices, so each takes the name of the bias that is added to its product:
+    The quantiser kept no names for the matrices, so each takes the name of the bias that is added to its
+    product:
     MatMulInteger -> Cast -> Mul (scale) -> Add (bias).
     """
     arrays = {item.name: numpy_helper.to_array(item) for item in graph.initializer}

@@ -1,8 +1,8 @@
 """Which frames a decode step computes, and where each layer finds its input. Plain numpy.
 
-A segment has F frames. A window emits frames [start, stop). Layer l of the decoder is by then done up to frame
-min(F, stop + REACH * (layers after l)), so a first window computes more frames in the early layers than in the late
-ones, a whole segment in one window computes F in each, and no window computes a frame twice.
+A segment has F frames. A window emits frames [start, stop). Layer l of the decoder is by then done up to
+frame min(F, stop + REACH * (layers after l)), so a first window computes more frames in the early layers than
+in the late ones, a whole segment in one window computes F in each, and no window computes a frame twice.
 """
 
 from __future__ import annotations
@@ -33,10 +33,16 @@ class Window(NamedTuple):
     frames: int
 
     @property
+    def length(self) -> int:
+        """Most frames that a layer computes in this window: the units it costs."""
+        return max(len(self.new(-1)), self.stop - self.start)
+
+    @property
     def blocks(self) -> range:
         """Blocks of samples that are complete after this window and were not before."""
-        last = self.frames if self.stop == self.frames else self.stop - 2
-        return range(max(self.start - 2, 0), last)
+        late = OVERLAP // 2  # a block is complete once the second frame after it is there
+        last = self.frames if self.stop == self.frames else self.stop - late
+        return range(max(self.start - late, 0), last)
 
     def done(self, layer: int, frame: int) -> int:
         """Frames that `layer` (-1: the inputs) has computed once the decoder has emitted up to `frame`."""
@@ -47,39 +53,40 @@ class Window(NamedTuple):
         return range(self.done(layer, self.start), self.done(layer, self.stop))
 
 
-def window_length(start: int, blocks: int, frames: int, limit: int) -> tuple[Window, int]:
-    """The window from `start` that completes about `blocks` more blocks, and the units it costs, at most `limit`.
+def next_window(start: int, blocks: int, frames: int, limit: int) -> Window:
+    """The window from `start` that completes about `blocks` more blocks, of at most `limit` units.
 
-    What would be left over and is shorter than the lookahead is taken along, for its inputs are computed anyway.
+    What would be left over and is shorter than the lookahead is taken along, for most of it is computed
+    anyway; where the limit forbids that, more is left over. `limit` must exceed LOOKAHEAD.
     """
-    stop = start + blocks + (0 if start else 2)
-    stop = min(stop, start + limit - (0 if start else LOOKAHEAD))
-    if frames - start <= limit and frames - stop <= LOOKAHEAD:
-        stop = frames
-    window = Window(start, stop, frames)
-    return window, max(len(window.new(-1)), stop - start)
+    stop = start + min(blocks, limit) if start else min(blocks + OVERLAP // 2, limit - LOOKAHEAD)
+    if frames - stop <= LOOKAHEAD:
+        stop = frames if frames - start <= limit else frames - LOOKAHEAD - 1
+    return Window(start, stop, frames)
 
 
 class Plan(NamedTuple):
     """Where everything lies in one decode step, for Decoder and the overlap-add."""
 
     takes: tuple[Indices, ...]
-    """Per block of the decoder: input frames within (rows' histories, one zero frame, the layer before's output)."""
+    """Per block of the decoder: input frames within (rows' histories, one zero frame, the layer before's
+    output).
+    """
     ends: Indices
     """[8, rows]: one past each row's last input frame."""
     heads: Indices
     """Emitted frames within the last block's output."""
     overlaps: Indices
-    """[blocks, 4]: the parts that add up to a block, within (rows' last 3 frames, one zero frame, new frames) x 4."""
+    """[blocks, 4]: the parts that add up to a block, within (rows' last 3 frames, one zero frame, new frames)
+    x 4.
+    """
     tapers: Indices
     """[blocks]: INSIDE, FIRST, SECOND_TO_LAST or LAST."""
     tails: Indices
     """[rows, 3]: the last 3 frames of a row, within (rows' last 3 frames, one zero frame, new frames)."""
 
-    def sizes(self) -> list[tuple[int, ...]]:
-        return [part.shape for part in self.parts()]
-
     def parts(self) -> Iterator[Indices]:
+        """The arrays one by one, the takes first."""
         yield from self.takes
         yield from self[1:]
 
@@ -87,8 +94,8 @@ class Plan(NamedTuple):
 def plan(windows: Sequence[Window], rows: int, length: int | None) -> Plan:
     """Plan a step for `windows`, in a batch of `rows` rows.
 
-    With `length` the arrays have the sizes that every step of (rows, length) has, filled up with the zero frame;
-    without, they are as short as these windows allow.
+    With `length` the arrays have the sizes that every step of (rows, length) has, filled up with the zero
+    frame; without, they are as short as these windows allow.
     """
     zero = rows * HISTORY
     # Where each row's frames begin in the layer before's output.
