@@ -13,6 +13,11 @@ INTERRUPTED = 130
 
 COMMANDS = {
     "run": ("bench.run", "the headline: this server against the reference, with a report"),
+    "report": ("bench.report", "a run's JSON to Markdown, to a page with plots, or to the README's table"),
+    "sweep": ("bench.sweep", "the profile's switches one at a time: what each brought"),
+    "micro": ("bench.micro", "the parts alone, by pytest-benchmark"),
+    "compare": ("bench.compare", "the regression gate: base commit against head, side by side"),
+    "gate-proof": ("bench.proof", "can the gate be believed? A/A and planted slow-downs"),
     "load": ("bench.load", "Locust users: ramp, hold, spike and soak"),
 }
 """Command to its module, with add_arguments(parser) and main(arguments) -> exit code, and to its help."""

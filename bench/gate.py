@@ -44,6 +44,10 @@ METRICS = (
         meaning=f"the same with {BATCH} requests at once and nobody listening",
     ),
     Metric(
+        name="engine.batch_speed", unit="audio s / s", better="higher", task="batch", needs="probe",
+        meaning="seconds of audio per second of the clock, the same batch",
+    ),
+    Metric(
         name="engine.first_chunk", unit="s", better="lower", task="stream", needs="probe",
         meaning="submission to the first samples inside the engine's process, one streaming request",
     ),
@@ -123,6 +127,8 @@ class Tree:
 
     path: Path
     environ: Mapping[str, str] = field(default_factory=dict)
+    overrides: Sequence[str] = ()
+    """Settings of this side alone; the sweep compares two settings of one tree."""
 
 
 Progress = Callable[[str], None]
@@ -145,10 +151,9 @@ def measure(
     wanted = [metric for metric in METRICS if metric.name in metrics]
 
     def both(stack: ExitStack) -> list[Side]:
-        pairs = (("base", base), ("head", head))
         return [
-            stack.enter_context(Side(name, tree.path, profile, settings, tree.environ))
-            for name, tree in pairs
+            stack.enter_context(Side(name, tree.path, profile, [*settings, *tree.overrides], tree.environ))
+            for name, tree in (("base", base), ("head", head))
         ]
 
     tasks = tasks_of(wanted, "probe")
@@ -241,7 +246,10 @@ def _stream(side: Side, index: int) -> Values:
 def _batch(side: Side, index: int) -> Values:
     chosen = [SHORT[(index * BATCH + offset) % len(SHORT)] for offset in range(BATCH)]
     reply = side.ask(Request(what="speak", texts=chosen))
-    return {"engine.batch_cpu": reply.cpu_s / reply.audio_s}
+    return {
+        "engine.batch_cpu": reply.cpu_s / reply.audio_s,
+        "engine.batch_speed": reply.audio_s / reply.wall_s,
+    }
 
 
 def _frontend(side: Side, index: int) -> Values:

@@ -1,10 +1,59 @@
-"""What each switch of a profile brings: turned on one at a time, each against the step before it."""
+"""What each switch of a profile brings: turned on one at a time, each against the step before it.
+
+    python -m bench sweep [--quick]
+
+A step and the one before it run side by side and are measured in adjacent pairs, exactly as the regression
+gate measures base and head; a gain and its interval are the inverse of the gate's slow-down.
+"""
 
 from __future__ import annotations
 
-import msgspec
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+import msgspec
+import torch
+
+from bench.gate import METRICS, Effort, Progress, Tree, measure
 from bench.plots import Bar
+from bench.progress import telling
+from bench.verdict import estimate_slowdown
+
+SPEED, FIRST, HTTP_FIRST = "engine.batch_speed", "engine.first_chunk", "http.ttfa"
+WHOLE = "streaming.first_chunk_s=1000"
+"""A first window that holds any sentence whole: no streaming inside it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Switch:
+    """A setting of the profile, and the figure that it is meant to improve."""
+
+    name: str
+    overrides: tuple[str, ...]
+    metric: str
+    before: tuple[str, ...] = ()
+    """Set on the step before alone, where the switch is on unless told otherwise."""
+    slow_start: bool = False
+    """Takes a minute to warm up: left out of --quick."""
+    cuda: bool = False
+
+
+START = ("engine.threads=1", "engine.max_slots=1", "engine.compile=false", "engine.cuda_graphs=false")
+SWITCHES = (
+    Switch(name="batching, 16 slots", overrides=("engine.max_slots=16",), metric=SPEED),
+    Switch(name="every core", overrides=("engine.threads=0",), metric=SPEED),
+    Switch(name="torch.compile", overrides=("engine.compile=true",), metric=SPEED, slow_start=True),
+    Switch(name="bfloat16", overrides=("engine.dtype=bfloat16",), metric=SPEED),
+    Switch(name="CUDA graphs", overrides=("engine.cuda_graphs=true",), metric=SPEED, cuda=True),
+    Switch(name="windows inside the sentence", overrides=(), metric=FIRST, before=(WHOLE,)),
+    Switch(
+        name="engine in its own process", overrides=(), metric=HTTP_FIRST, before=("engine.process=false",)
+    ),
+)
+FULL = Effort(rounds=5, rounds_per_process=5, server_rounds=4, round_s=8.0)
+QUICK = Effort(rounds=3, rounds_per_process=3, server_rounds=2, round_s=3.0)
 
 
 class SweepStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,8 +62,10 @@ class SweepStep(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     overrides: list[str]
     """What this step sets, as --set takes it."""
+    metric: str = SPEED
+    """The figure that the gain is of."""
     gain: float | None = None
-    """Speed over the step before; above 1 is faster. None for the start, and for a step that failed."""
+    """Times better than the step before. None for the start, and for a step that failed."""
     gain_low: float | None = None
     gain_high: float | None = None
     failure: str | None = None
@@ -28,7 +79,7 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     steps: list[SweepStep]
 
     def bars(self) -> list[Bar]:
-        """The steps that were measured, for the waterfall."""
+        """The steps that changed the speed, for the waterfall."""
         return [
             Bar(
                 label=step.name,
@@ -37,5 +88,97 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
                 high=step.gain_high or step.gain,
             )
             for step in self.steps
-            if step.gain is not None
+            if step.gain is not None and step.metric == SPEED
         ]
+
+
+def sweep(
+    tree: Path, switches: Sequence[Switch], effort: Effort, *, profile: str, progress: Progress
+) -> Sweep:
+    """Turn the switches on in order. One that cannot be measured, or makes its figure worse, is not kept."""
+    kept = list(START)
+    steps = [SweepStep(name="start", overrides=list(START))]
+    for switch in switches:
+        progress(f"{switch.name}, against the step before")
+        step = _measure(tree, switch, kept, effort, profile)
+        if step.gain is not None and step.gain > 1:
+            kept += switch.overrides
+        steps.append(step)
+    return Sweep(
+        description=f"Profile {profile}; each switch on top of those before it that helped, "
+        "side by side with the step before.",
+        steps=steps,
+    )
+
+
+def _measure(tree: Path, switch: Switch, kept: Sequence[str], effort: Effort, profile: str) -> SweepStep:
+    [metric] = [metric for metric in METRICS if metric.name == switch.metric]
+    measured = measure(
+        Tree(path=tree, overrides=[*kept, *switch.before]),
+        Tree(path=tree, overrides=[*kept, *switch.overrides]),
+        [metric.name],
+        effort,
+        profile=profile,
+        overrides=(),
+        progress=lambda text: None,
+    )
+    overrides = list(switch.overrides or (f"not {setting}" for setting in switch.before))
+    if metric.needs in measured.failures:
+        return SweepStep(
+            name=switch.name,
+            overrides=overrides,
+            metric=metric.name,
+            failure=measured.failures[metric.needs].splitlines()[0],
+        )
+    slowdown = estimate_slowdown(measured.pairs[metric.name], metric.better)
+    return SweepStep(
+        name=switch.name,
+        overrides=overrides,
+        metric=metric.name,
+        gain=1 / slowdown.ratio,
+        gain_low=1 / slowdown.high,
+        gain_high=1 / slowdown.low,
+    )
+
+
+def markdown(result: Sweep) -> str:
+    """The sweep as a table."""
+    lines = ["# Sweep", "", result.description, "", "| switch | set | figure | gain | interval |"]
+    lines.append("| --- | --- | --- | ---: | --- |")
+    for step in result.steps:
+        gain = f"×{step.gain:.2f}" if step.gain is not None else ""
+        interval = f"{step.gain_low:.2f} to {step.gain_high:.2f}" if step.gain is not None else ""
+        lines.append(
+            f"| {step.name} | `{' '.join(step.overrides)}` | {step.metric} | {gain} "
+            f"| {f'INVALID: {step.failure}' if step.failure else interval} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m bench sweep`."""
+    parser.add_argument("--quick", action="store_true", help="under three minutes; leaves compile out")
+    parser.add_argument("--profile", default="default")
+    parser.add_argument("--output", type=Path, default=Path("reports/latest"), metavar="FOLDER")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Sweep the working tree; write sweep.json, which the report draws, and sweep.md."""
+    switches = [
+        switch
+        for switch in SWITCHES
+        if (torch.cuda.is_available() or not switch.cuda) and not (arguments.quick and switch.slow_start)
+    ]
+    with telling() as progress:
+        result = sweep(
+            Path(__file__).parents[1],
+            switches,
+            QUICK if arguments.quick else FULL,
+            profile=arguments.profile,
+            progress=progress,
+        )
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / "sweep.json").write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+    (arguments.output / "sweep.md").write_text(markdown(result), encoding="utf-8")
+    print(markdown(result))
+    return 0
