@@ -20,7 +20,7 @@ from bench.gate import Effort, Tree
 from bench.gate_report import Judged
 from bench.machine import machine
 from bench.progress import telling
-from bench.worktree import describe
+from bench.worktree import checkout, git
 
 SLOWDOWN_VARIABLE = "TTS_PLANT_SLOWDOWN"
 SUSPECT = "engine.stream_cpu"
@@ -92,7 +92,7 @@ def markdown(proof: Proof) -> str:
     lines = [
         f"# Proof of the gate at {proof.head}",
         "",
-        "Every run compares the working tree with itself; planted runs slow the steps of the head side.",
+        "Every run compares one checkout with itself; planted runs slow the steps of the head side.",
         "",
         "| planted | runs | called REGRESSED | verdicts of " + SUSPECT + " | its estimates |",
         "| ---: | ---: | ---: | --- | --- |",
@@ -144,12 +144,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Run the experiment and store its tallies after every run. Returns 1 if the rule does not hold."""
-    tree = Path(__file__).parents[1]
-    proof = Proof(head=describe(tree), machine=machine(), trials=[])
+    """Run the experiment on a checkout of HEAD; store its tallies after every run. Returns 1 if they fail."""
+    repo = Path(__file__).parents[1]
+    commit = git(repo, "rev-parse", "HEAD")
+    proof = Proof(head=commit[:9], machine=machine(), trials=[])
     arguments.output.mkdir(parents=True, exist_ok=True)
     plan = [(0.2, arguments.twenty), (0.1, arguments.ten), (0.0, arguments.aa)]
-    with telling() as progress:
+    with telling() as progress, checkout(repo, commit) as tree:
         for trial in trials(tree, plan, profile=arguments.profile, overrides=arguments.overrides):
             proof.trials.append(trial)
             progress(f"planted {trial.planted:.0%}, {trial.took_s:.0f} s: {_said(trial)}")
