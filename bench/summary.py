@@ -107,7 +107,7 @@ class Comparison:
     server: float | None
     reference: float | None
     advantage: float | None
-    """How many times better the server is: above 1 it wins. None if either side has no valid figure."""
+    """How many times better the server is: above 1 it wins. None without two figures above zero."""
     standing: Standing
 
 
@@ -190,7 +190,9 @@ def _comparison(run: Run, server: Point, reference: Point, metric: Metric) -> Co
     mine, theirs = getattr(server, metric.attribute), getattr(reference, metric.attribute)
     advantage: float | None = None
     standing: Standing = "INVALID"
-    if mine and theirs:
+    if mine is not None and theirs is not None and not (mine and theirs):
+        standing = "even" if mine == theirs else "wins" if mine else "loses"  # a rate of none at all
+    elif mine and theirs:
         advantage = mine / theirs if metric.better == "higher" else theirs / mine
         floor = 1 + noise_floor(run, metric)
         standing = "wins" if advantage > floor else "loses" if advantage < 1 / floor else "even"

@@ -83,6 +83,14 @@ def test_standings_follow_from_the_samples_and_the_noise_floor(run: Run) -> None
     assert found[8] == ("INVALID", None)
 
 
+def test_no_good_answer_at_all_loses_and_is_not_invalid(run: Run) -> None:
+    for one in run.cells:
+        one.mode, one.rate_rps, one.arrivals = "open", float(one.clients or 0), "constant"
+    for late in next(one for one in run.cells if one.arm == "reference").samples:
+        late.events = [(time + 1.0, size) for time, size in late.events]
+    assert standings(run, "goodput")[1] == ("wins", None)
+
+
 def test_an_invalid_repeat_is_never_averaged_in(run: Run) -> None:
     good = next(p for p in points(run) if p.arm == "server" and p.key.x == 1)
     run.cells.append(
