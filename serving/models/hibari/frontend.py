@@ -75,7 +75,7 @@ class HibariFrontend:
             )
         index = 0
         for sentence in self._split_sentences(_cut_long_words(text)):
-            with self._lock:  # the phonemizer keeps per-call state in its lexicon
+            with self._lock:  # the phonemizer does not promise to be safe in threads
                 phonemes = self._phonemize(sentence)
             for piece in split_phonemes(phonemes):
                 if is_speakable(piece):

@@ -16,12 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from serving.models.hibari.weights import Weights
+from serving.models.hibari.windows import HISTORY, LAYERS, REACH
 
-REACH = 3
-"""Frames that a decoder convolution (7 taps) sees on either side."""
-DECODER_LAYERS = 9
-"""The decoder's input convolution and its 8 blocks."""
-HISTORY = 2 * REACH
 SPEECH_CHANNELS = 128
 """Of the text features that the decoder hears."""
 PROSODY_CHANNELS = 192
@@ -204,7 +200,7 @@ class Decoder(nn.Module):
     def __init__(self, weights: Weights, dtype: torch.dtype) -> None:
         super().__init__()
         self.first = _linear(_by_frame(weights["m.dec_in.weight"]), weights["m.dec_in.bias"])
-        self.blocks = nn.ModuleList(ConvNeXt(weights, f"m.dec.{i}") for i in range(DECODER_LAYERS - 1))
+        self.blocks = nn.ModuleList(ConvNeXt(weights, f"m.dec.{i}") for i in range(LAYERS - 1))
         self.head = _linear(*_fold_norm(weights, "m.dec_norm", *_head_by_kind(weights)))
         for layer in (self.first, self.head):
             layer.to(dtype)

@@ -129,12 +129,10 @@ class Synthesis(nn.Module):
         return frames * self.window
 
 
-# Kinds of a block, for Synthesis.tapers: which of its four frames exist.
-INSIDE, FIRST, SECOND_TO_LAST, LAST = range(4)
-
-
 def _tapers(window: Tensor) -> Tensor:
-    """1 / summed squared window over a block [4, 300], by kind; a block's frames are m-1 to m+2."""
+    """1 / summed squared window over a block [4, 300], by kind (see windows); a block's frames are m-1 to
+    m+2.
+    """
     squares = (window * window).view(OVERLAP, HOP)  # part k of frame m + 2 - k falls on block m
     sums = torch.stack((squares.sum(0), squares[:3].sum(0), squares[1:].sum(0), squares[2:].sum(0)))
     return 1 / sums.clamp_min(1e-11)
