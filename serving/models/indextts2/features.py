@@ -30,6 +30,8 @@ MAX_REFERENCE_S = 15
 MIN_REFERENCE_S = 0.5
 """Shorter references leave the conformer's subsampling and the reflect padding without frames."""
 
+_FRAME, _HOP, _FFT = 400, 160, 512
+
 
 class SpeechFeatures(NamedTuple):
     """Input of w2v-bert for one utterance."""
@@ -78,26 +80,35 @@ def encoder_features(wave: Tensor) -> SpeechFeatures:
 
     Kaldi filter banks of the 16-bit scale (80 bins, 20 to 8000 Hz, Povey window 25 ms, hop 10 ms,
     pre-emphasis 0.97), each bin normalised over time with the unbiased variance; an odd count of frames is
-    padded with ones; two frames make a row.
+    padded with ones; two frames make a row. Computed in float64: quiet bins feel float32's rounding after the
+    normalisation.
     """
-    scaled = wave.double()[None] * 2**15
-    bank = kaldi.fbank(
-        scaled,
-        num_mel_bins=80,
-        sample_frequency=ENCODER_HZ,
-        low_freq=20.0,
-        high_freq=8000.0,
-        dither=0.0,
-        window_type="povey",
-        preemphasis_coefficient=0.97,
-        remove_dc_offset=True,
-        snip_edges=True,
-    )
+    samples = wave.double() * 2**15
+    frames = samples.unfold(0, _FRAME, _HOP)
+    frames = frames - frames.mean(1, keepdim=True)
+    before = torch.cat([frames[:, :1], frames[:, :-1]], dim=1)
+    window = torch.hann_window(_FRAME, periodic=False, dtype=torch.float64) ** 0.85
+    power = torch.fft.rfft((frames - 0.97 * before) * window, _FFT).abs().square()
+    bank = (power @ _kaldi_bands()).clamp(min=torch.finfo(torch.float32).eps).log()
     bank = ((bank - bank.mean(0)) / torch.sqrt(bank.var(0, unbiased=True) + 1e-7)).float()
     padded = len(bank) % 2 == 1
     if padded:
         bank = F.pad(bank, (0, 0, 0, 1), value=1.0)
     return SpeechFeatures(bank.reshape(-1, 160), padded)
+
+
+def _kaldi_bands() -> Tensor:
+    """Kaldi's 80 triangles from 20 to 8000 Hz, straight on the mel axis 1127 ln(1 + f / 700): [257, 80]."""
+
+    def mel(frequency_hz: Tensor) -> Tensor:
+        return 1127 * torch.log1p(frequency_hz / 700)
+
+    low, high = mel(torch.tensor([20.0, ENCODER_HZ / 2], dtype=torch.float64))
+    edges = low + (high - low) * torch.arange(82, dtype=torch.float64) / 81
+    place = mel(torch.arange(_FFT // 2 + 1, dtype=torch.float64) * ENCODER_HZ / _FFT)[:, None]
+    rising = (place - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - place) / (edges[2:] - edges[1:-1])
+    return torch.minimum(rising, falling).clamp(min=0)
 
 
 def style_features(wave: Tensor) -> Tensor:

@@ -1,0 +1,120 @@
+"""English and Chinese text to segments of SentencePiece ids. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from serving.models.base import ModelSpec, Voice
+from serving.models.indextts2.config import IndexTts2Config
+from serving.models.indextts2.config_file import ConfigError, read_config
+from serving.models.indextts2.options import Options, read_options, voice_files
+from serving.models.indextts2.segments import cut
+from serving.models.indextts2.text import normalize, prepare
+from serving.models.indextts2.tokenizer import character_tokenizer, load_tokenizer
+from serving.profile import Profile, ProfileError
+from serving.protocol import InputError, Segment, SpeechParams
+
+MAX_TEXT_CHARS = 5000
+USED_FIELDS = frozenset(
+    {
+        "text",
+        "voice",
+        "seed",
+        "temperature",
+        "top_p",
+        "top_k",
+        "max_text_tokens_per_segment",
+        "format",
+        "emo_vector",
+        "emo_voice",
+        "emo_text",
+        "emo_alpha",
+    }
+)
+SECONDS_PER_CHAR = 0.08
+"""Between English, about 0.065, and Chinese, about 0.25, whose texts are short."""
+
+
+class IndexTts2Frontend:
+    """Normalises, tokenises and cuts. Safe to call from several threads."""
+
+    def __init__(self, spec: ModelSpec, config: IndexTts2Config, tokenizer: Any, options: Options) -> None:
+        self.spec = spec
+        self._max_tokens = config.gpt.max_text_tokens
+        self._tokenizer = tokenizer
+        self._options = options
+
+    def segments(self, text: str, params: SpeechParams) -> Iterator[Segment]:
+        """Yield the segments in order.
+
+        Raises InputError of text, voice or max_text_tokens_per_segment before the first.
+        """
+        if all(params.voice != voice.name for voice in self.spec.voices):
+            names = ", ".join(voice.name for voice in self.spec.voices)
+            raise InputError("voice", f"no voice {params.voice!r}; there are {names}")
+        limit = params.max_text_tokens_per_segment
+        if not 2 <= limit <= self._max_tokens:
+            raise InputError("max_text_tokens_per_segment", f"must be between 2 and {self._max_tokens}")
+        if not any(character.isalnum() for character in text):
+            raise InputError("text", "holds nothing that can be spoken")
+        pieces = self.pieces(text)
+        return self._numbered(cut(pieces, limit, self._options.quick_streaming_tokens))
+
+    def pieces(self, text: str) -> list[str]:
+        """The SentencePiece pieces of a text. A single character is taken as it is."""
+        if len(text.strip()) > 1:
+            text = prepare(normalize(text) if self._options.normalize else text)
+        pieces: list[str] = self._tokenizer.encode(text, out_type=str)
+        return pieces
+
+    def _numbered(self, segments: list[list[str]]) -> Iterator[Segment]:
+        for index, pieces in enumerate(segments):
+            ids = [self._tokenizer.piece_to_id(piece) for piece in pieces]
+            yield Segment(index=index, tokens=ids, text="".join(pieces).replace("▁", " ").strip())
+
+
+def create_frontend(profile: Profile) -> IndexTts2Frontend:
+    """The front end of a profile. Raises ProfileError if its checkpoint or its voices are not there."""
+    options = read_options(profile)
+    if options.weights == "random":
+        config = IndexTts2Config.tiny() if options.size == "tiny" else IndexTts2Config.official()
+    else:
+        try:
+            config = read_config(Path(options.checkpoint))
+        except ConfigError as error:
+            raise ProfileError(f"model.options.checkpoint: {error}") from None
+    if options.checkpoint:
+        tokenizer = load_tokenizer(Path(options.checkpoint) / config.files.bpe_model)
+    else:
+        tokenizer = character_tokenizer()
+    if tokenizer.vocab_size() > config.gpt.text_rows:
+        raise ProfileError(
+            f"the tokenizer has {tokenizer.vocab_size()} pieces, the text table {config.gpt.text_rows} rows"
+        )
+    return IndexTts2Frontend(model_spec(options, config), config, tokenizer, options)
+
+
+def model_spec(options: Options, config: IndexTts2Config) -> ModelSpec:
+    """What callers may know; voices are the recordings of options.voices. Raises ProfileError without any."""
+    voices = voice_files(Path(options.voices)) if options.voices else {}
+    if not voices:
+        raise ProfileError(
+            f"model.options.voices: {options.voices or 'not set'}; name a folder with at least one recording"
+        )
+    default = options.default_voice or next(iter(voices))
+    if default not in voices:
+        raise ProfileError(f"model.options.default_voice: no recording {default!r} in {options.voices}")
+    return ModelSpec(
+        name="indextts2",
+        sample_rate_hz=config.s2mel.mel.sample_rate_hz,
+        voices=tuple(
+            Voice(name=name, language="zh, en", description=path.name) for name, path in voices.items()
+        ),
+        default_voice=default,
+        languages=("zh", "en"),
+        max_text_chars=MAX_TEXT_CHARS,
+        used_fields=USED_FIELDS,
+        seconds_per_char=SECONDS_PER_CHAR,
+    )

@@ -1,0 +1,193 @@
+"""The IndexTTS2 front end: normalisation and its protections, cutting, options and voices."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.models.indextts2 import create_frontend
+from serving.models.indextts2.frontend import IndexTts2Frontend
+from serving.models.indextts2.segments import cut
+from serving.models.indextts2.text import is_chinese, normalize, prepare
+from serving.profile import ModelProfile, Profile, ProfileError
+from serving.protocol import InputError, SpeechParams
+
+
+@pytest.fixture
+def voices(tmp_path: Path) -> Path:
+    for name in ("zoe.wav", "adam.flac", ".hidden.wav", "notes.txt"):
+        soundfile.write(tmp_path / name, np.zeros(16), 16000, format="WAV")
+    return tmp_path
+
+
+def _profile(folder: Path, **options: Any) -> Profile:
+    tiny = {"weights": "random", "size": "tiny", "voices": str(folder)}
+    return Profile(name="test", model=ModelProfile(name="indextts2", options=tiny | options))
+
+
+def _frontend(voices: Path, **options: Any) -> IndexTts2Frontend:
+    return create_frontend(_profile(voices, **options))
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("It costs $12.50, doesn't it?", "It costs twelve point five dollars, doesn't it?"),
+        ("On March 5th, 2024", "On the fifth of march, twenty twenty four"),
+        ("what's that", "what is that"),
+        ("今天是2024年3月5日", "今天是二零二四年三月五日"),
+        ("我有3个苹果。", "我有三个苹果."),
+    ],
+)
+def test_numbers_and_dates_are_spelled_out(text: str, spoken: str) -> None:
+    assert normalize(text) == spoken
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("他很xuan4耀", "他很XVAN4耀"),
+        ("jue2定", "JVE2定"),
+        ("qu4哪里", "QV4哪里"),
+        ("克里斯托弗·诺兰的电影", "克里斯托弗-诺兰的电影"),
+        ("用GPT-5-nano吧", "用GPT-五-nano吧"),
+    ],
+)
+def test_pinyin_names_and_terms_are_protected(text: str, spoken: str) -> None:
+    assert normalize(text) == spoken
+
+
+def test_more_names_than_letters_are_restored() -> None:
+    names = [f"约{chr(0x4E00 + 7 * index)}·诺兰" for index in range(60)]
+    assert normalize("，".join(names)) == ",".join(name.replace("·", "-") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("text", "chinese"),
+    [
+        ("hello", False),
+        ("你好", True),
+        ("hello 你好", True),
+        ("42", True),
+        ("me@home.org", True),
+        ("xuan4", True),
+    ],
+)
+def test_language(text: str, chinese: bool) -> None:
+    assert is_chinese(text) is chinese
+
+
+def test_cjk_is_spaced_and_letters_are_raised() -> None:
+    assert prepare(" 你好世界 is hello, ok。") == "你 好 世 界 IS HELLO, OK 。"
+
+
+def test_normalising_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert normalize("7 days") == "seven days"
+
+
+# ---- cutting ----
+
+
+def test_sentences_are_cut_and_merged() -> None:
+    words = [*["w"] * 50, "."]
+    assert [len(part) for part in cut(words * 4, 120)] == [102, 102]
+    assert [len(part) for part in cut(words * 4, 120, quick=130)] == [51, 102, 51]
+
+
+def test_a_quick_start_merges_to_half_the_limit() -> None:
+    parts = cut(["a", "b", "c", "."] * 40, 120, quick=80)
+    assert [len(part) for part in parts] == [60, 100]
+
+
+def test_over_long_pieces_are_cut_hard() -> None:
+    # Upstream sees the excess one piece late and gives that piece a segment of its own.
+    assert [len(part) for part in cut(["w"] * 250, 100)] == [100, 1, 100, 49]
+
+
+def test_an_apostrophe_stays_with_its_sentence_and_comes_again() -> None:
+    pieces = ["a", "b", ".", "'", *["c"] * 5]
+    assert cut(pieces, 6) == [["a", "b", ".", "'"], ["'", *["c"] * 5]]
+
+
+@given(
+    st.lists(st.sampled_from(["a", "▁b", ",", "▁,", ".", "-", "?", "▁."]), max_size=80),
+    st.integers(2, 30),
+    st.integers(0, 40),
+)
+def test_cutting_loses_nothing_and_keeps_the_limit(pieces: list[str], limit: int, quick: int) -> None:
+    parts = cut(pieces, limit, quick)
+    assert [piece for part in parts for piece in part] == pieces
+    assert all(0 < len(part) <= limit for part in parts)
+
+
+# ---- the front end ----
+
+
+def test_segments(voices: Path) -> None:
+    frontend = _frontend(voices)
+    params = SpeechParams(voice="zoe", seed=0, max_text_tokens_per_segment=40)
+    segments = list(frontend.segments("First, a sentence. Then a second one! " * 3, params))
+    assert [segment.index for segment in segments] == list(range(len(segments)))
+    assert len(segments) > 2
+    assert all(0 < len(segment.tokens) <= 40 for segment in segments)
+    assert all(2 < token < 100 for segment in segments for token in segment.tokens)
+    assert segments[0].text.startswith("FIRST,")
+
+
+@pytest.mark.parametrize("text", ["...", "  ?! ", "—"])
+def test_symbols_alone_cannot_be_spoken(voices: Path, text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        _frontend(voices).segments(text, SpeechParams(voice="zoe", seed=0))
+    assert caught.value.field == "text"
+
+
+def test_unknown_voices_and_limits_are_named(voices: Path) -> None:
+    frontend = _frontend(voices)
+    with pytest.raises(InputError, match="adam, zoe") as caught:
+        frontend.segments("Hello.", SpeechParams(voice="eve", seed=0))
+    assert caught.value.field == "voice"
+    with pytest.raises(InputError) as caught:
+        frontend.segments("Hello.", SpeechParams(voice="zoe", seed=0, max_text_tokens_per_segment=5000))
+    assert caught.value.field == "max_text_tokens_per_segment"
+
+
+def test_voices_are_the_recordings_of_the_folder(voices: Path) -> None:
+    spec = _frontend(voices).spec
+    assert [voice.name for voice in spec.voices] == ["adam", "zoe"]
+    assert spec.default_voice == "adam"
+    assert spec.sample_rate_hz == 22050
+    assert "speed" not in spec.used_fields
+    assert _frontend(voices, default_voice="zoe").spec.default_voice == "zoe"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"voices": "/nonexistent"}, "model.options.voices"),
+        ({"voices": ""}, "model.options.voices"),
+        ({"default_voice": "eve"}, "model.options.default_voice"),
+        ({"sise": "tiny"}, "sise"),
+        ({"weights": "checkpoint"}, "model.options.checkpoint"),
+        ({"weights": "checkpoint", "checkpoint": "/nonexistent"}, "config.yaml"),
+    ],
+)
+def test_bad_options_are_named(voices: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ProfileError, match=message):
+        create_frontend(_profile(voices, **options))
+
+
+def test_two_recordings_of_one_name_are_an_error(voices: Path) -> None:
+    (voices / "zoe.mp3").touch()
+    with pytest.raises(ProfileError, match="zoe"):
+        _frontend(voices)
