@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 import zmq
 
+from serving.engine.requests import Part, Plan, Speech, StageLimits
 from serving.engine.runner import DeviceError, Launched, Runner, pick_device
-from serving.engine.scheduler import Part, Plan, Scheduler, Speech, StageLimits
+from serving.engine.scheduler import Scheduler
 from serving.engine.transport import EnginePair
 from serving.models import load_model
 from serving.models.base import Model

@@ -77,6 +77,9 @@ class Runner:
         if engine.compile:
             # One dynamic kernel per stage on the CPU; on CUDA each bucket gets its own, tuned to its shape.
             dynamic = device.type == "cpu"
+            # Past this limit torch would run a shape uncompiled without a word.
+            shapes = sum(len(stage.buckets) for stage in model.stages.values())
+            torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 2 * shapes)
             self._forward = {name: torch.compile(f, dynamic=dynamic) for name, f in self._forward.items()}
         self._graphs: dict[str, StageGraphs] = {}
         self._slowdown = float(os.environ.get(SLOWDOWN_VARIABLE, "0"))

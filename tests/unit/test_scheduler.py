@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from serving.engine.scheduler import OFFLINE_SLACK_S, Part, Plan, Scheduler, Speech, StageLimits
+from serving.engine.requests import Part, Plan, Speech, StageLimits
+from serving.engine.scheduler import OFFLINE_SLACK_S, Scheduler
 from serving.models.base import SegmentState
 from serving.protocol import Extend, Failed, Finished, Segment, SpeechParams, Submit
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from serving.engine.scheduler import Part, Plan, Scheduler, Speech, StageLimits
+from serving.engine.requests import Part, Plan, Speech, StageLimits
+from serving.engine.scheduler import Scheduler
 from serving.models.base import SegmentState
 from serving.protocol import Extend, Failed, Finished, Segment, SpeechParams, Submit
 

@@ -1,0 +1,79 @@
+"""What the scheduler keeps of a request under way. No torch."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from serving.protocol import Segment, SpeechParams
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from serving.models.base import SegmentState
+
+
+class StageLimits(NamedTuple):
+    """What the scheduler knows of a stage; see serving.models.base.Stage."""
+
+    max_rows: int
+    max_units: int
+    lookahead: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """A segment from the time it takes a slot until its samples have left."""
+
+    request: Request
+    segment: Segment
+    slot: int
+    urgent: bool
+    state: SegmentState | None = None
+    in_steps: int = 0
+    """Steps that hold it and are not scattered yet: at most 2, and 2 only by lookahead."""
+    ended: bool = False
+    """All its samples are made, or it is not wanted any more."""
+    held: list[NDArray[np.float32]] = field(default_factory=list)
+    """Samples that wait for the segments before it."""
+    held_samples: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A request in flight."""
+
+    request_id: str
+    params: SpeechParams
+    streaming: bool
+    arrived_s: float
+    expires_s: float
+    waiting: deque[Segment] = field(default_factory=deque)
+    last: bool = False
+    next_index: int = 0
+    parts: deque[Part] = field(default_factory=deque)
+    """In order; the first is the one whose samples leave now."""
+    slots: int = 0
+    over: bool = False
+    first_step_s: float | None = None
+    first_chunk_s: float | None = None
+    samples: int = 0
+    """Delivered."""
+    chunks: int = 0
+    steps: Counter[str] = field(default_factory=Counter)
+
+
+class Plan(NamedTuple):
+    """One step: these segments, in this stage."""
+
+    stage: str
+    parts: list[Part]
+
+
+class Speech(NamedTuple):
+    """Samples of a request that may leave now."""
+
+    request_id: str
+    samples: NDArray[np.float32]
