@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from bench.probe import Request
 from bench.side import Side, SideFailed
@@ -193,9 +195,20 @@ def tasks_of(metrics: Sequence[Metric], needs: str) -> list[str]:
 
 
 def _at_once(action: Callable[[Side], object], sides: Sequence[Side]) -> None:
-    """Do it to both sides at the same time and wait for both. Raises the first SideFailed."""
+    """Do it to both sides at the same time and wait for both. Raises the first SideFailed.
+
+    When interrupted it ends the processes and waits until both threads have seen that, so that none of them
+    starts a server behind the back of the caller's clean-up.
+    """
     with ThreadPoolExecutor(len(sides)) as pool:
         started = [pool.submit(action, side) for side in sides]
+        try:
+            wait(started)
+        except KeyboardInterrupt:
+            for child in psutil.Process().children():
+                child.kill()
+            wait(started)
+            raise
     for future in started:
         future.result()
 

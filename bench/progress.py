@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console
 
@@ -13,7 +14,7 @@ def telling() -> Iterator[Callable[[str], None]]:
     """Yield a function that shows a text until the next one."""
     console = Console(stderr=True, markup=False, highlight=False)
     if not console.is_terminal:
-        yield console.print
+        yield partial(console.print, soft_wrap=True)
         return
     with console.status("") as status:
         yield status.update
