@@ -151,6 +151,8 @@ class Flow:
         self.steps = steps
         self.spare = slots
         self.max_frames = max_frames
+        self.reach = estimator.wavenet.reach
+        """Prompt frames before the target that the tail must run on for the target's to be right."""
         self.schedule = estimator.time.schedule(steps).to(device, dtype)
         self.x = torch.zeros(slots + 1, max_frames, config.dit.in_channels, device=device)
         """The mel in the making, float32 whatever the estimator runs in."""
@@ -186,7 +188,7 @@ class Flow:
         """
         lengths, prompts, done = self.lengths[slots], self.prompt_lengths[slots], self.done[slots]
         row_schedule = self.rows(done.clamp(max=self.steps - 1))
-        first = (prompts - self.estimator.wavenet.reach).clamp(min=0)
+        first = (prompts - self.reach).clamp(min=0)
         place = first[:, None] + torch.arange(kept_width, device=slots.device)
         kept = torch.minimum(place, lengths[:, None] - 1)
         x = self.x[slots, :width]
