@@ -87,7 +87,7 @@ class Model:
 
     def condition(self, codes: int) -> Tensor:
         frames = target_frames(codes)
-        rows = self.regulator(
+        rows: Tensor = self.regulator(
             self.semantic[None, :codes], torch.tensor([codes]), torch.tensor([frames]), frames
         )
         return rows[0]

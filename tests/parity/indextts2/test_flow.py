@@ -250,14 +250,13 @@ def test_trap_reflected_borders(one: Case, monkeypatch: pytest.MonkeyPatch) -> N
     assert relative_error(velocity(one, one.ours, 11), official_velocity(one, 11)) > 1e-3
 
 
-def test_trap_rope_stays_float32(one: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Casting leaves the rotary table and the time layers alone; a narrow table would show."""
+def test_trap_rope_stays_float32(one: Case) -> None:
+    """Casting leaves the rotary table and the time layers alone; a narrow table would be off."""
     cast = one.broken().cast(torch.bfloat16)
     assert {cast.transformer.cos.dtype, cast.transformer.sin.dtype, cast.time.final.weight.dtype} == {
         torch.float32
     }
     assert cast.transformer.blocks[0].qkv.weight.dtype == torch.bfloat16
-    assert relative_error(cast.transformer.cos, one.theirs.estimator.transformer.freqs_cis[:, :, 0]) <= 1e-6
-    narrow = one.broken()
-    narrow.transformer.sin.copy_(narrow.transformer.sin.bfloat16())
-    assert relative_error(velocity(one, narrow, 11), official_velocity(one, 11)) > 1e-4
+    cos = one.theirs.estimator.transformer.freqs_cis[: len(cast.transformer.cos), :, 0]
+    assert relative_error(cast.transformer.cos, cos) <= 1e-5
+    assert relative_error(cast.transformer.cos.bfloat16().float(), cos) > 1e-3
