@@ -1,0 +1,62 @@
+"""Our networks filled from the small official checkpoints, and recordings to condition on."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from torch import Tensor, nn
+
+from serving.models.indextts2.checkpoint import COMPONENTS, convert
+from serving.models.indextts2.conditioning import ConditioningParts, ReferenceEncoder
+from serving.models.indextts2.sources import locate
+from serving.models.indextts2.state import load
+from tests.parity.indextts2 import official
+
+
+@functools.cache
+def networks(seed: int) -> dict[str, nn.Module]:
+    """Every component of official.checkpoint(seed) by name, converted by our loader."""
+    sources, config = locate(official.checkpoint(seed))
+    states = convert(sources, config)
+    made: dict[str, nn.Module] = {}
+    for name, build in COMPONENTS.items():
+        if name == "speech" and seed != 0:
+            made[name] = networks(0)[name]
+            continue
+        made[name] = build(config).eval()
+        load(made[name], states[name], name)
+        made[name].requires_grad_(False)
+    return made
+
+
+@functools.cache
+def reference_encoder(seed: int) -> ReferenceEncoder:
+    """Our conditioning for the same checkpoint."""
+    _, config = locate(official.checkpoint(seed))
+    made = networks(seed)
+    parts = ConditioningParts(**{name: made[name] for name in ConditioningParts.__slots__})  # type: ignore[arg-type]
+    return ReferenceEncoder(config, parts)
+
+
+def recording(path: Path, *, seed: int, seconds: float, rate_hz: int, channels: int = 1) -> Path:
+    """Write a voiced sound with a gliding pitch, formant-like noise and pauses, as 16-bit audio."""
+    random = np.random.default_rng(seed)
+    time_s = np.arange(int(seconds * rate_hz)) / rate_hz
+    pitch_hz = 110 + 40 * np.sin(2 * np.pi * 0.7 * time_s + seed)
+    phase = 2 * np.pi * np.cumsum(pitch_hz) / rate_hz
+    voiced = sum(np.sin(k * phase + k * seed) / k for k in range(1, 25))
+    loud = 0.15 * np.clip(np.sin(2 * np.pi * 2.3 * time_s), 0, 1) + 0.002
+    wave = loud * (voiced + 0.5 * random.standard_normal(len(time_s)))
+    stereo = np.stack([wave * (1 - 0.2 * channel) for channel in range(channels)], axis=1)
+    soundfile.write(path, stereo, rate_hz, subtype="PCM_16")
+    return path
+
+
+def distance(ours: Tensor, theirs: Tensor) -> float:
+    """Largest difference over the largest magnitude of the reference. The shapes must be equal."""
+    assert ours.shape == theirs.shape, (tuple(ours.shape), tuple(theirs.shape))
+    scale = theirs.double().abs().max()
+    return float((ours.double() - theirs.double()).abs().max() / scale)
