@@ -184,7 +184,7 @@ def convert(sources: Sources, config: IndexTts2Config) -> dict[str, dict[str, Te
         ),
     }
     # These state what is missing by a KeyError of the official name.
-    for name, source, make in (
+    converters: tuple[tuple[str, Path, Callable[[], dict[str, Tensor]]], ...] = (
         ("gpt", sources.gpt, lambda: gpt.convert(gpt_state)),
         ("flow", sources.s2mel, lambda: flow.convert(fold_weight_norm(parts["cfm"]), config.s2mel)),
         (
@@ -192,7 +192,8 @@ def convert(sources: Sources, config: IndexTts2Config) -> dict[str, dict[str, Te
             sources.bigvgan_weights,
             lambda: vocoder.convert(read_state(sources.bigvgan_weights, "generator"), config.vocoder),
         ),
-    ):
+    )
+    for name, source, make in converters:
         try:
             states[name] = make()
         except KeyError as error:

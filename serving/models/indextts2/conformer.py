@@ -113,7 +113,8 @@ class Resampler(nn.Module):
         mixed = F.scaled_dot_product_attention(query, key, value)
         latents = latents + self.out(mixed.transpose(1, 2).flatten(2))
         value, gate = self.feed_inner(latents).chunk(2, dim=-1)
-        return latents + self.feed_outer(value * F.gelu(gate))
+        latents = latents + self.feed_outer(value * F.gelu(gate))
+        return latents
 
 
 class Conditioner(nn.Module):

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import torch
@@ -79,7 +79,7 @@ class EmotionEncoder(nn.Module):
         style [192], recorded [1280]. Returns [1280]: sum_i w_i row_i + (1 - sum w) recorded.
         """
         weight = torch.tensor(emotion_weights, device=recorded.device)
-        groups = zip(self.styles.split(self.sizes), self.vectors.split(self.sizes), strict=True)
+        groups = zip(torch.split(self.styles, self.sizes), torch.split(self.vectors, self.sizes), strict=True)
         rows = torch.stack(
             [vectors[F.cosine_similarity(style[None], styles, dim=1).argmax()] for styles, vectors in groups]
         )
@@ -117,8 +117,8 @@ class TextEmotion:
             raise InputError("emo_text", "emotion by text needs the package transformers") from None
         dtype = torch.float16 if device.type == "cuda" else torch.float32
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
-        self.model.to(device).eval()
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        self.model = cast(Any, model).to(device).eval()
 
     @torch.inference_mode()
     def read(self, text: str) -> tuple[float, ...]:

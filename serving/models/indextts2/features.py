@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import soundfile
-import soxr  # type: ignore[import-untyped]
+import soxr
 import torch
 import torch.nn.functional as F
 import torchaudio
@@ -71,7 +71,8 @@ def resample_file(mono: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArra
 
 def speaker_to_encoder(wave: Tensor) -> Tensor:
     """The speaker's 22.05 kHz wave [N] at 16 kHz, by torchaudio's windowed sinc."""
-    resampled: Tensor = torchaudio.functional.resample(wave, SPEAKER_HZ, ENCODER_HZ)
+    # The transform makes its kernel in float64, the function of the same name in the wave's dtype.
+    resampled: Tensor = torchaudio.transforms.Resample(SPEAKER_HZ, ENCODER_HZ)(wave)
     return resampled
 
 

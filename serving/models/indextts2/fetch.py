@@ -11,7 +11,7 @@ from serving.models.indextts2.sources import AUXILIARIES
 
 LICENSE_NOTICE = """\
 IndexTTS-2 weights: bilibili Model Use License Agreement (the model card says apache-2.0; the repository's
-  licence is stricter). Above 100 million monthly users or RMB 1 billion revenue a licence of your own is needed;
+  licence is stricter). Above 100 million monthly users or RMB 1 billion revenue an own licence is needed;
   derivatives must carry its notice; cloning a voice needs its owner's consent.
 MaskGCT semantic codec: reported as CC-BY-NC-4.0. w2v-bert-2.0: MIT. CAMPPlus: Apache-2.0. BigVGAN v2: MIT.
 Read the licences on the model pages before use. Nothing of these files is part of this project."""
