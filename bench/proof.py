@@ -57,7 +57,7 @@ class Proof(msgspec.Struct, kw_only=True):
         return sum(bool(trial.regressed) for trial in self.of(planted))
 
     def holds(self) -> bool:
-        """At most one false alarm in 20 runs, nine of ten planted 10 %, every planted 20 %."""
+        """At most one false alarm in 20 runs, nine of ten planted 10 %, every planted 20 %; of what was run."""
         alarms, ten, twenty = (len(self.of(planted)) for planted in (0.0, 0.1, 0.2))
         return (
             self.called(0.0) <= alarms / 20 and self.called(0.1) >= 0.9 * ten and self.called(0.2) == twenty
@@ -107,7 +107,7 @@ def markdown(proof: Proof) -> str:
             f"| {', '.join(f'{name} {count}' for name, count in sorted(verdicts.items()))} "
             f"| {f'{ratios[0]:.3f} to {ratios[-1]:.3f}' if ratios else ''} |"
         )
-    lines += ["", "The rule " + ("holds." if proof.holds() else "DOES NOT HOLD."), ""]
+    lines += ["", f"The rule {'holds' if proof.holds() else 'DOES NOT HOLD'} for these runs.", ""]
     floor = noise_floor(proof.of(0.0))
     if floor:
         lines += ["A/A noise floor, the largest deviation of an estimate from 1 in nine of ten A/A runs:", ""]

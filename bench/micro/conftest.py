@@ -49,6 +49,8 @@ def segments(frontend: Frontend, params: SpeechParams) -> list[Segment]:
 
 @pytest.fixture(scope="session")
 def model(profile: Profile, device: torch.device) -> Model:
+    """On one thread: threads wait for each other, and a neighbour on one core would slow them all."""
+    torch.set_num_threads(1)
     return load_model(profile, device, getattr(torch, profile.engine.dtype))
 
 
