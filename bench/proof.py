@@ -57,7 +57,7 @@ class Proof(msgspec.Struct, kw_only=True):
         return sum(bool(trial.regressed) for trial in self.of(planted))
 
     def holds(self) -> bool:
-        """At most one false alarm in 20 runs, nine of ten planted 10 %, every planted 20 %; of what was run."""
+        """At most one false alarm in 20 runs, nine of ten planted 10 %, every planted 20 %, of those run."""
         alarms, ten, twenty = (len(self.of(planted)) for planted in (0.0, 0.1, 0.2))
         return (
             self.called(0.0) <= alarms / 20 and self.called(0.1) >= 0.9 * ten and self.called(0.2) == twenty
