@@ -70,7 +70,8 @@ class Side:
         self._probe = subprocess.Popen(
             [sys.executable, "-m", "bench.probe", self._profile, *self._overrides],
             cwd=self._tree,
-            env={**os.environ, **self._environ},
+            # As in an engine process of its own: idle OpenMP threads sleep and leave the other side its core.
+            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **self._environ},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -209,6 +209,7 @@ def test_the_page_holds_every_plot(page: tuple[Page, str]) -> None:
     assert sum(tag == "svg" for tag, _ in parser.tags) == len(figures)
     assert html.count("<path") > 50
     assert "batching   ×1.80" in html
+    assert ">decoder</text>" in html
 
 
 def test_the_page_stands_alone(page: tuple[Page, str]) -> None:
