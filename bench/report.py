@@ -184,8 +184,8 @@ def read_stage_ms(path: Path) -> dict[str, float]:
     for entry in msgspec.json.decode(path.read_bytes())["benchmarks"]:
         audio_s = entry["extra_info"].get("audio_s")
         if audio_s and entry["group"] == "stage":
-            stage = (entry["params"] or {}).values() or [entry["name"].removeprefix("test_")]
-            found[str(next(iter(stage)))] = entry["stats"]["median"] * 1e3 / audio_s
+            named = next(iter((entry["params"] or {}).values()), entry["name"].removeprefix("test_"))
+            found[named] = entry["stats"]["median"] * 1e3 / audio_s
     return found
 
 

@@ -188,7 +188,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, str]:
     )
     (tmp_path / "sweep.json").write_bytes(msgspec.json.encode(sweep))
     entry = {
-        "name": "test_decode",
+        "name": "test_decode_part[decoder]",
+        "params": {"part": "decoder"},
         "group": "stage",
         "extra_info": {"audio_s": 2.0},
         "stats": {"median": 0.05},
