@@ -68,14 +68,14 @@ def run(model: HibariModel, segment: Segment, speed: float) -> tuple[HibariState
     with torch.inference_mode():
         inputs, _, _, slots, *takes, ends, heads, _, _, _ = decode.collate([state], padded())
         histories = decode.histories.index_select(1, slots).unbind(0)
-        parameters, _ = decode.decoder(inputs, histories, takes, ends, heads)
-    lh, ln, lr, theta, phi = parameters.split(BINS, dim=1)
+        features, _ = decode.decoder(inputs, histories, takes, ends, heads)
+        lh, theta, ln, lr, phi = (part.numpy() for part in decode.decoder.parameters_of(features))
     return state, Spoken(
-        lh.numpy(),
-        theta.numpy(),
-        ln.numpy(),
-        lr.numpy(),
-        phi.numpy(),
+        lh,
+        theta,
+        ln,
+        lr,
+        phi,
         f0[0, :frames].numpy(),
         durations[0, : len(segment.tokens)].numpy(),
     )
@@ -114,9 +114,7 @@ def test_synthesis_matches_the_package(
         _, _, _, slots, *_, overlaps, kinds, last = decode.collate([state], Bucket(1, state.length))
         blocks = pulses(torch.from_numpy(theirs.f0)[None], torch.tensor([frames]))[0]
         source = blocks.as_strided((frames, dsp.N_FFT), (dsp.HOP, 1))
-        parameters = torch.from_numpy(
-            np.concatenate((theirs.lh, theirs.ln, theirs.lr, theirs.theta, theirs.phi), axis=1)
-        )
+        parameters = [torch.from_numpy(part) for part in spectra]
         synthesis = decode.synthesis
         table = synthesis.noise
         synthesis.noise = noise.contiguous()

@@ -38,6 +38,8 @@ MAX_PROSODY_FRAMES = 4096
 more.
 """
 
+CACHED_FRAMES = 48
+
 
 @dataclass(slots=True)
 class HibariState(SegmentState):
@@ -213,6 +215,8 @@ class Decode(nn.Module):
         self.profile = profile
         self.device = device
         self.static = profile.engine.compile or profile.engine.cuda_graphs
+        # Fifteen spectra a frame pass through the synthesis: in eager CPU code, as many frames as the cache holds.
+        self.piece = CACHED_FRAMES if device.type == "cpu" and not self.static else 1 << 30
         self.spare_slot = profile.engine.max_slots  # rows beyond the states write here
         slots = profile.engine.max_slots + 1
         self.register_buffer("histories", torch.zeros(LAYERS - 1, slots, HISTORY, CHANNELS))
@@ -255,10 +259,20 @@ class Decode(nn.Module):
         """To the blocks that these windows complete, [blocks, 300], row after row."""
         frames_in, source, noise_rows, slots, *takes, ends, heads, overlaps, kinds, last = inputs
         histories = self.histories.index_select(1, slots)
-        parameters, kept = self.decoder(frames_in, histories.unbind(0), takes, ends, heads)
+        features, kept = self.decoder(frames_in, histories.unbind(0), takes, ends, heads)
         self.histories.index_copy_(1, slots, torch.stack(kept))
-        frames = self.synthesis(parameters, source, noise_rows)
+        frames = self._synthesise(features, source, noise_rows)
         return (self.overlap_add(frames, slots, overlaps, kinds, last),)
+
+    def _synthesise(self, features: Tensor, source: Tensor, noise_rows: Tensor) -> Tensor:
+        """Features [frames, 256] to windowed frames [frames, 1200]."""
+        pieces = [
+            self.synthesis(self.decoder.parameters_of(part), *rest)
+            for part, *rest in zip(
+                *(torch.split(whole, self.piece) for whole in (features, source, noise_rows)), strict=True
+            )
+        ]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
     def overlap_add(
         self, frames: Tensor, slots: Tensor, overlaps: Tensor, kinds: Tensor, last: Tensor

@@ -13,6 +13,7 @@ A block is the 300 samples of one hop. Frame f of F reads and writes blocks f-2 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -111,15 +112,14 @@ class Synthesis(nn.Module):
         self.register_buffer("noise", torch.randn(NOISE_ROWS, 2, BINS, generator=generator))
         self.register_buffer("tapers", _tapers(window).float())
 
-    def forward(self, parameters: Tensor, source: Tensor, noise_rows: Tensor) -> Tensor:
-        """parameters [frames, 5 * 601], source [frames, 1200] samples, noise_rows [frames] int64 to [frames,
-        1200].
+    def forward(self, parameters: Sequence[Tensor], source: Tensor, noise_rows: Tensor) -> Tensor:
+        """parameters lh, theta, ln, lr, phi [frames, 601] each, source [frames, 1200] samples, noise_rows [frames]
+        int64 to [frames, 1200].
         """
+        lh, theta, ln, lr, phi = parameters
         excitation = torch.view_as_real(torch.fft.rfft(source * self.source_window))
         e_real, e_imag = excitation.unbind(2)
-        magnitudes = parameters[:, : 3 * BINS].clamp_max(MAX_LOG_MAGNITUDE).exp()
-        harmonic, noisy, free = torch.split(magnitudes, BINS, dim=1)
-        theta, phi = torch.split(parameters[:, 3 * BINS :], BINS, dim=1)
+        harmonic, noisy, free = (value.clamp_max(MAX_LOG_MAGNITUDE).exp() for value in (lh, ln, lr))
         theta = torch.tanh(theta) * math.pi
         cos, sin = theta.cos(), theta.sin()
         z_real, z_imag = self.noise.index_select(0, noise_rows).unbind(1)
