@@ -95,8 +95,8 @@ class Gpt(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype that activations run in: that of the norms, whatever the weights are stored in."""
-        return self.final_norm.weight.dtype
+        """The dtype that activations run in, whatever the projections are stored in."""
+        return self.speed_embedding.weight.dtype
 
     def prefix(
         self, latents: Tensor, emovec: Tensor, text: Tensor, text_lengths: Tensor
