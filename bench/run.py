@@ -92,8 +92,8 @@ def points(options: Options) -> list[Point]:
 def run(options: Options, console: Console | None = None) -> Run:
     """Measure everything and write run.json (and the waves that were heard) into options.output.
 
-    A server that does not start, or dies, ends the run: its arm holds the failure, and what was measured is
-    saved.
+    A server that does not start, or dies, ends the run: its arm holds the failure. What was measured until
+    then, or until Ctrl-C, is saved with a word that the quality gate has not heard it.
     """
     console = console or Console()
     began = time.monotonic()
@@ -121,10 +121,17 @@ def run(options: Options, console: Console | None = None) -> Run:
             servers = _start(options, measured, stack, console)
             _measure(options, measured, servers, waves, console)
         _hear(measured, options.output, console)
+    except KeyboardInterrupt:
+        measured.exclusions.append("interrupted: later load points are missing, the quality gate did not run")
+        raise
     except StartFailed as error:
+        measured.exclusions.append(
+            "a server failed: later load points are missing, the quality gate did not run"
+        )
         console.print(f"[red]failed:[/red] {error}", highlight=False, soft_wrap=True)
-    measured.duration_s = time.monotonic() - began
-    save_run(measured, options.output / "run.json")
+    finally:
+        measured.duration_s = time.monotonic() - began
+        save_run(measured, options.output / "run.json")
     return measured
 
 

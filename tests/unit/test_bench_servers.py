@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.records import load_run
 from bench.servers import ArmSpec, StartFailed, foreign, free_port, get, running
 
 FAKE_SERVER = str(Path(__file__).parents[1] / "bench_fake_server.py")
@@ -102,4 +103,5 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
     assert _until(loading, 60.0), (tmp_path / "log").read_text()
     os.kill(bench.pid, signal.SIGINT)
     assert bench.wait(30.0) == 130
+    assert any("interrupted" in reason for reason in load_run(tmp_path / "run.json").exclusions)
     assert _until(lambda: not any(process.is_running() for process in family), 5.0)
