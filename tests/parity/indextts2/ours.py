@@ -23,9 +23,6 @@ def networks(seed: int) -> dict[str, nn.Module]:
     states = convert(sources, config)
     made: dict[str, nn.Module] = {}
     for name, build in COMPONENTS.items():
-        if name == "speech" and seed != 0:
-            made[name] = networks(0)[name]
-            continue
         made[name] = build(config).eval()
         load(made[name], states[name], name)
         made[name].requires_grad_(False)
