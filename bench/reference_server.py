@@ -9,7 +9,7 @@ httptools, and sentences of different streams take turns in the pool. Requests t
 bounded as our server's are: past 64 at once the answer is 429.
 
 onnxruntime gets one thread per call. Measured in turns on 2 cores at 1, 2, 4 and 8 clients, while the machine
-also did other work, one thread gave 1.0 to 2.2 times the throughput of two, and less TTFA; --onnx-threads lets
+also did other work, one thread gave 1.0 to 2.2 times the throughput of two and less TTFA; --onnx-threads lets
 anyone measure it again.
 """
 
