@@ -13,7 +13,13 @@ SOURCES = sorted((ROOT / "serving").rglob("*.py"))
 
 # Layers from the leaves up; a module may import its own layer's package and any layer to its left.
 LEAVES = ("serving.protocol", "serving.profile", "serving.audio")
-LAYERS = (LEAVES, ("serving.models",), ("serving.engine",), ("serving.http",), ("serving.cli", "serving.__main__"))
+LAYERS = (
+    LEAVES,
+    ("serving.models", "serving.request"),
+    ("serving.engine",),
+    ("serving.http",),
+    ("serving.cli", "serving.say", "serving.__main__"),
+)
 
 TORCH_FREE = (
     "serving/protocol.py",

@@ -149,7 +149,7 @@ def _give_attention_mask(model_class: Any) -> None:
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         return inner(self, input_ids, past_key_values, attention_mask=mask, **rest)
 
-    prepare.gives_attention_mask = True  # type: ignore[attr-defined]
+    prepare.gives_attention_mask = True
     model_class.prepare_inputs_for_generation = prepare
 
 

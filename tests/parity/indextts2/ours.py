@@ -34,7 +34,7 @@ def reference_encoder(seed: int) -> ReferenceEncoder:
     """Our conditioning for the same checkpoint."""
     _, config = locate(official.checkpoint(seed))
     made = networks(seed)
-    parts = ConditioningParts(**{name: made[name] for name in ConditioningParts.__slots__})  # type: ignore[arg-type]
+    parts = ConditioningParts(**{name: made[name] for name in ConditioningParts.__slots__})
     return ReferenceEncoder(config, parts)
 
 
