@@ -44,8 +44,12 @@ class EngineProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     process: bool = True
     """Run the engine in a process of its own; false runs it in a thread (tests, embedding)."""
+    workers: Annotated[int, Meta(ge=0)] = 0
+    """Steps that run at once on a CPU; 0 takes one for every `threads` cores. On CUDA it is always one."""
     threads: Annotated[int, Meta(ge=0)] = 0
-    """torch threads of the engine; 0 takes every core of the machine."""
+    """torch threads of a step; 0 takes one on a CPU, where threads of one step wait for each other too often,
+    unless `workers` leaves cores over.
+    """
     max_slots: PositiveInt = 16
     """Segments in flight at once."""
     max_step_units: PositiveInt = 1024

@@ -27,7 +27,13 @@ JSON = ((b"content-type", b"application/json"),)
 
 def tone_profile(*overrides: str) -> Profile:
     """The tone model with its engine in this process, on one thread."""
-    fixed = ["model.name=tone", "engine.process=false", "engine.threads=1", "engine.device=cpu"]
+    fixed = [
+        "model.name=tone",
+        "engine.process=false",
+        "engine.threads=1",
+        "engine.workers=1",
+        "engine.device=cpu",
+    ]
     return load_profile("default", [*fixed, *overrides], environ={})
 
 

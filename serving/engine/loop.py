@@ -6,13 +6,14 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import torch
 import zmq
 
 from serving.engine.requests import Part, Plan, Speech, StageLimits
-from serving.engine.runner import DeviceError, Launched, Runner, pick_device
+from serving.engine.runner import DeviceError, Launched, Runner, pick_device, pick_workers
 from serving.engine.scheduler import Scheduler
 from serving.engine.transport import EnginePair
 from serving.models import load_model
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NEWCOMER_S = 0.001
+"""While a worker is idle, messages are looked for this often."""
 CPU_JOIN_S = 0.25
 """Scheduler.join_s on the CPU, where the time of a step grows with its units."""
 
@@ -75,9 +78,9 @@ def _start(profile: Profile, pair: EnginePair) -> EngineLoop:
 
     report(f"load {profile.model.name}", 0, 1)
     engine = profile.engine
-    if engine.threads:
-        torch.set_num_threads(engine.threads)
     device = pick_device(engine)
+    workers, threads = pick_workers(engine, device, os.cpu_count() or 1)
+    torch.set_num_threads(threads)
     model = load_model(profile, device, getattr(torch, engine.dtype))
     runner = Runner(model, engine, device)
     runner.warm(report)
@@ -86,13 +89,17 @@ def _start(profile: Profile, pair: EnginePair) -> EngineLoop:
     pair.send(
         Ready(model=model.spec.name, device=name, dtype=engine.dtype, warmup_s=warmup_s, pid=os.getpid())
     )
-    return EngineLoop(profile, pair, model, runner)
+    return EngineLoop(profile, pair, model, runner, workers)
 
 
 class EngineLoop:
     """One model on one device, and the requests that it speaks."""
 
-    def __init__(self, profile: Profile, pair: EnginePair, model: Model, runner: Runner) -> None:
+    def __init__(
+        self, profile: Profile, pair: EnginePair, model: Model, runner: Runner, workers: int
+    ) -> None:
+        self._workers = workers
+        self._threads = torch.get_num_threads()
         self._pair = pair
         self._model = model
         self._runner = runner
@@ -112,16 +119,16 @@ class EngineLoop:
 
     def run(self) -> None:
         """Serve until Shutdown. Raises what breaks the device for good."""
-        scheduler = self._scheduler
+        if self._workers > 1:
+            self._run_side_by_side()
+        else:
+            self._run_one_by_one()
+
+    def _run_one_by_one(self) -> None:
+        """One step at a time; where the device overlaps, the next is launched before the last is scattered."""
         running: tuple[Plan, Launched] | None = None
-        while True:
-            for message in self._pair.receive():
-                if isinstance(message, Shutdown):
-                    return
-                self._take(message)
-            scheduler.expire(time.monotonic())
-            self._open_segments()
-            plan = scheduler.plan(time.monotonic(), after=None if running is None else running[0])
+        while self._begin_turn():
+            plan = self._scheduler.plan(time.monotonic(), after=None if running is None else running[0])
             if plan is None and running is None:
                 self._deliver()
                 self._sleep()
@@ -134,6 +141,44 @@ class EngineLoop:
                 self._finish(*running)
                 running = None
             self._deliver()
+
+    def _run_side_by_side(self) -> None:
+        """Several steps at once, each in a thread: cores that share no step never wait for each other."""
+        running: dict[Future[Launched], Plan] = {}
+        with ThreadPoolExecutor(
+            self._workers, "step", initializer=torch.set_num_threads, initargs=(self._threads,)
+        ) as pool:
+            while self._begin_turn():
+                while idle := self._workers - len(running):
+                    plan = self._scheduler.plan(time.monotonic(), workers=idle)
+                    if plan is None:
+                        break
+                    states = [part.state for part in plan.parts]
+                    running[pool.submit(self._runner.launch, plan.stage, states)] = plan
+                if not running:
+                    self._deliver()
+                    self._sleep()
+                    continue
+                ended, _ = wait(running, NEWCOMER_S if idle else None, FIRST_COMPLETED)
+                for future in ended:
+                    plan = running.pop(future)
+                    try:
+                        launched = future.result()
+                    except Exception as error:
+                        self._launch_failed(plan, error)
+                    else:
+                        self._finish(plan, launched)
+                self._deliver()
+
+    def _begin_turn(self) -> bool:
+        """Take the messages that came, drop what is too late, fill the slots. False after Shutdown."""
+        for message in self._pair.receive():
+            if isinstance(message, Shutdown):
+                return False
+            self._take(message)
+        self._scheduler.expire(time.monotonic())
+        self._open_segments()
+        return True
 
     def _take(self, message: ToEngine) -> None:
         now = time.monotonic()
@@ -169,9 +214,12 @@ class EngineLoop:
         try:
             return self._runner.launch(plan.stage, [part.state for part in plan.parts])
         except Exception as error:
-            self._fail_parts(plan.stage, plan.parts, error)
-            self._scheduler.scattered(plan, [], time.monotonic())
+            self._launch_failed(plan, error)
             return None
+
+    def _launch_failed(self, plan: Plan, error: Exception) -> None:
+        self._fail_parts(plan.stage, plan.parts, error)
+        self._scheduler.scattered(plan, [], time.monotonic())
 
     def _finish(self, plan: Plan, launched: Launched) -> None:
         samples: list[NDArray[np.float32] | None] = []

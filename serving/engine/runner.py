@@ -54,6 +54,14 @@ def pick_device(engine: EngineProfile) -> torch.device:
     return device
 
 
+def pick_workers(engine: EngineProfile, device: torch.device, cores: int) -> tuple[int, int]:
+    """Steps at once, and torch threads of each, for a machine of `cores` cores."""
+    if device.type == "cuda":
+        return 1, engine.threads or cores
+    workers = engine.workers or max(1, cores // max(engine.threads, 1))
+    return workers, engine.threads or max(1, cores // workers)
+
+
 @dataclass(slots=True)
 class Launched:
     """A step that runs, or has run, on the device."""
@@ -63,6 +71,8 @@ class Launched:
     outputs: tuple[torch.Tensor, ...]
     copied: torch.cuda.Event | None
     """Set when the host copies have arrived; None on the CPU."""
+    padded_units: int
+    """Units of the shape that ran which no row wanted."""
     started_s: float
 
 
@@ -122,6 +132,8 @@ class Runner:
     def launch(self, name: str, states: Sequence[Any]) -> Launched:
         """Start a step. On the CPU it is done when this returns; elsewhere finish() waits for it.
 
+        Several threads may each launch a step of other states on the CPU.
+
         Raises BucketMiss under engine.cuda_graphs for a step that no captured shape holds, and whatever the
         model raises.
         """
@@ -137,26 +149,29 @@ class Runner:
             outputs = self._to_host(stage, outputs)
             copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             copied.record()
-        self.copies_to_host += len(stage.to_host)
-        self.steps[name] += 1
-        self.rows[name] += len(states)
-        self.padded_units[name] += bucket.units - sum(lengths)
-        return Launched(stage, states, outputs, copied, started_s)
+        self._slow_down(started_s, wanted=copied is None)
+        return Launched(stage, states, outputs, copied, bucket.units - sum(lengths), started_s)
 
     @torch.inference_mode()
     def finish(self, launched: Launched) -> list[NDArray[np.float32] | None]:
-        """Wait for a step and let its states move on; the samples of each state, in order."""
+        """Wait for a step, let its states move on, and count it; the samples of each state, in order."""
+        name = launched.stage.name
         if launched.copied is not None:
             launched.copied.synchronize()
         samples = launched.stage.scatter(launched.states, launched.outputs)
-        took_s = time.perf_counter() - launched.started_s
-        if self._slowdown:
-            until_s = time.perf_counter() + took_s * self._slowdown
-            while time.perf_counter() < until_s:
-                pass
-            took_s *= 1 + self._slowdown
-        self.busy_s += took_s
+        self._slow_down(launched.started_s, wanted=launched.copied is not None)
+        self.busy_s += time.perf_counter() - launched.started_s
+        self.copies_to_host += len(launched.stage.to_host)
+        self.steps[name] += 1
+        self.rows[name] += len(launched.states)
+        self.padded_units[name] += launched.padded_units
         return samples
+
+    def _slow_down(self, started_s: float, *, wanted: bool) -> None:
+        """Busy-wait for a share of the time since started_s: on a CPU where the step runs, else where it ends."""
+        until_s = time.perf_counter() + (time.perf_counter() - started_s) * self._slowdown * wanted
+        while time.perf_counter() < until_s:
+            pass
 
     def _bucket(self, name: str, stage: Stage, rows: int, length: int) -> Bucket:
         if not (self._engine.compile or self._engine.cuda_graphs):

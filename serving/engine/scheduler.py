@@ -145,8 +145,10 @@ class Scheduler:
 
     # ---- steps ---------------------------------------------------------------------------------------------
 
-    def plan(self, now: float, after: Plan | None = None) -> Plan | None:
+    def plan(self, now: float, after: Plan | None = None, workers: int = 1) -> Plan | None:
         """Choose the next step, or None if there is nothing to run.
+
+        `workers` of them are idle: the step takes no more than its share of the rows that could join it.
 
         `after` is a step that was launched and is not scattered yet. The answer is then a step of the same
         stage, and None if that stage allows no lookahead or the most urgent segment wants another.
@@ -166,7 +168,7 @@ class Scheduler:
         if not ready:
             return None
         ready.sort(key=lambda item: item[0])
-        plan = self._batch(ready, now)
+        plan = self._batch(ready, now, workers)
         if after is not None and plan.stage != after.stage:
             return None
         for part in plan.parts:
@@ -176,7 +178,7 @@ class Scheduler:
                 part.request.first_step_s = now
         return plan
 
-    def _batch(self, ready: Sequence[tuple[float, Part]], now: float) -> Plan:
+    def _batch(self, ready: Sequence[tuple[float, Part]], now: float, workers: int) -> Plan:
         lead_due_s, lead = ready[0]
         assert lead.state is not None
         assert lead.state.stage is not None
@@ -185,11 +187,13 @@ class Scheduler:
         latest_s = float("inf")
         if lead.request.streaming and lead_due_s < now + self._join_s:
             latest_s = max(lead_due_s, now) + self._join_s
+        alike = sum(part.state is not None and part.state.stage == stage for _, part in ready)
+        max_rows = min(limits.max_rows, -(-alike // workers))
         parts, longest = [lead], length
         for due_s, part in ready[1:]:
             state = part.state
             assert state is not None
-            if len(parts) == limits.max_rows or due_s > latest_s:
+            if len(parts) == max_rows or due_s > latest_s:
                 break
             if state.stage != stage or not length <= SPREAD * max(state.length, 1) <= SPREAD**2 * length:
                 continue

@@ -26,7 +26,7 @@ def make_profile(
     options: dict[str, Any], admission: AdmissionProfile | None = None, **engine: Any
 ) -> Profile:
     """The tone model on one thread of the CPU."""
-    settings: dict[str, Any] = {"threads": 1, "device": "cpu"} | engine
+    settings: dict[str, Any] = {"threads": 1, "workers": 1, "device": "cpu"} | engine
     return Profile(
         name="test",
         model=ModelProfile(name="tone", options=options),
