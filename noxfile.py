@@ -37,6 +37,14 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def parity(session: nox.Session) -> None:
+    """Compare IndexTTS2, stage by stage, with the official package on small random weights."""
+    install(session, "tests", "parity")
+    # The official package brings a top-level module `tests` and warnings of its own.
+    session.run("python", "-m", "pytest", "tests/parity/indextts2", "-W", "default", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting."""
     session.install("-c", "constraints.txt", "ruff")
