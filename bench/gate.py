@@ -75,7 +75,7 @@ METRICS = (
     ),
 )  # fmt: skip
 
-GATE_OVERRIDES = ("engine.threads=1",)
+GATE_OVERRIDES = ("engine.workers=1", "engine.threads=1")
 """Threads of one operation wait for each other, so a neighbour that takes a core for a moment slows them all:
 one thread per side is what a small shared machine can time. --set engine.threads=N wins over it."""
 

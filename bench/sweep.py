@@ -40,10 +40,16 @@ class Switch:
     cuda: bool = False
 
 
-START = ("engine.threads=1", "engine.max_slots=1", "engine.compile=false", "engine.cuda_graphs=false")
+START = (
+    "engine.workers=1",
+    "engine.threads=1",
+    "engine.max_slots=1",
+    "engine.compile=false",
+    "engine.cuda_graphs=false",
+)
 SWITCHES = (
     Switch(name="batching, 16 slots", overrides=("engine.max_slots=16",), metric=SPEED),
-    Switch(name="every core", overrides=("engine.threads=0",), metric=SPEED),
+    Switch(name="a worker for every core", overrides=("engine.workers=0",), metric=SPEED),
     Switch(name="torch.compile", overrides=("engine.compile=true",), metric=SPEED, slow_start=True),
     Switch(name="bfloat16", overrides=("engine.dtype=bfloat16",), metric=SPEED),
     Switch(name="CUDA graphs", overrides=("engine.cuda_graphs=true",), metric=SPEED, cuda=True),
