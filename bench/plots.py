@@ -17,7 +17,7 @@ import matplotlib
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from bench.summary import Key, Point
 
@@ -89,6 +89,7 @@ def latency(points: Sequence[Point], arms: Sequence[str]) -> str:
         axes.fill_between(xs, low, high, color=_ARMS[index], alpha=0.18, linewidth=0)
         axes.plot(xs, mid, color=_ARMS[index], marker=MARKERS[index], label=label)
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
 
