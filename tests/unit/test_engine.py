@@ -27,6 +27,8 @@ from tests.unit.engine_support import (
     submit,
 )
 
+both_ways = pytest.mark.parametrize("workers", [1, 3], ids=["one by one", "side by side"])
+
 
 def thread_profile(
     options: dict[str, Any], admission: AdmissionProfile | None = None, **engine: Any
@@ -55,9 +57,10 @@ async def running(profile: Profile) -> AsyncIterator[EngineClient]:
     assert not client._extending
 
 
-async def test_streamed_and_offline_samples_are_right_and_in_order() -> None:
+@both_ways
+async def test_streamed_and_offline_samples_are_right_and_in_order(workers: int) -> None:
     text = "One. Two, a longer one! Three? " * 4
-    async with running(thread_profile(SHORT)) as client:
+    async with running(thread_profile(SHORT, workers=workers)) as client:
         for streaming in (True, False):
             handle = await submit(client, text, streaming=streaming)
             samples = await listen(handle)
@@ -81,8 +84,9 @@ async def test_requests_share_steps() -> None:
         assert stats.requests["finished"] == 8
 
 
-async def test_abort_in_mid_stream_leaves_the_neighbours_alone() -> None:
-    async with running(thread_profile(SLOW)) as client:
+@both_ways
+async def test_abort_in_mid_stream_leaves_the_neighbours_alone(workers: int) -> None:
+    async with running(thread_profile(SLOW, workers=workers)) as client:
         alone = await listen(await submit(client, "a neighbour"))
         gone, stays = await submit(client, "x" * 100), await submit(client, "a neighbour")
         await hear_first(gone)
@@ -118,9 +122,10 @@ async def test_a_cancelled_reader_frees_the_slot() -> None:
         await eventually(aborted)
 
 
-async def test_a_step_that_raises_harms_its_own_requests_only() -> None:
+@both_ways
+async def test_a_step_that_raises_harms_its_own_requests_only(workers: int) -> None:
     # The tokens of "q" fail; lengths differ by more than SPREAD, so the other request is in other steps.
-    async with running(thread_profile(SHORT | {"fail_token": ord("q")})) as client:
+    async with running(thread_profile(SHORT | {"fail_token": ord("q")}, workers=workers)) as client:
         bad, good = await submit(client, "q"), await submit(client, "a far longer one without it")
         with pytest.raises(SpeechFailed, match="asked to fail") as failure:
             await listen(bad)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from serving.engine.graphs import BucketMiss
-from serving.engine.runner import SLOWDOWN_VARIABLE, DeviceError, Runner, pick_device
+from serving.engine.runner import SLOWDOWN_VARIABLE, DeviceError, Runner, pick_device, pick_workers
 from serving.models.base import Bucket
 from serving.models.tone.model import ToneModel, ToneState, expected_samples
 from serving.models.tone.options import ToneOptions
@@ -158,3 +158,15 @@ def test_a_segment_that_cannot_be_spoken() -> None:
     model, _ = make()
     with pytest.raises(InputError, match="0 tokens"):
         model.open(PARAMS, Segment(index=0, tokens=[]), 0, urgent=False)
+
+
+def test_workers_and_threads_share_the_cores() -> None:
+    def picked(workers: int = 0, threads: int = 0) -> tuple[int, int]:
+        return pick_workers(EngineProfile(workers=workers, threads=threads), CPU, cores=8)
+
+    assert picked() == (8, 1)
+    assert picked(threads=2) == (4, 2)
+    assert picked(workers=2) == (2, 4)
+    assert picked(workers=3, threads=1) == (3, 1)
+    assert picked(threads=16) == (1, 16)
+    assert pick_workers(EngineProfile(workers=4), torch.device("cuda"), cores=8) == (1, 8)
