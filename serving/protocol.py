@@ -36,6 +36,15 @@ class SpeechParams(msgspec.Struct, frozen=True, kw_only=True):
     top_p: float = 0.8
     top_k: int = 30
     max_text_tokens_per_segment: int = 120
+    emo_text: str | None = None
+    """A text whose mood is taken. Of the three emo_ fields that name an emotion the first given counts, in
+    the order text, vector, voice; without any, the emotion is the voice's own."""
+    emo_vector: tuple[float, ...] | None = None
+    """Weights of happy, angry, sad, afraid, disgusted, melancholic, surprised, calm."""
+    emo_voice: str | None = None
+    """A voice whose emotion is taken."""
+    emo_alpha: float = 1.0
+    """Strength of the emotion."""
 
 
 class RequestStats(msgspec.Struct, frozen=True, kw_only=True):

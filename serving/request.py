@@ -44,6 +44,23 @@ class SpeechRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     max_text_tokens_per_segment: Annotated[
         int, Meta(ge=20, le=600, description="Longer texts are cut into segments of at most this length.")
     ] = 120
+    emo_text: Annotated[
+        str | None,
+        Meta(description="Speak in the mood of this text. Wins over emo_vector, which wins over emo_voice."),
+    ] = None
+    emo_vector: Annotated[
+        Annotated[list[Annotated[float, Meta(ge=0.0, le=1.2)]], Meta(min_length=8, max_length=8)] | None,
+        Meta(
+            description="Weights of happy, angry, sad, afraid, disgusted, melancholic, surprised and calm. "
+            "What they lack to 1 is the voice's own emotion."
+        ),
+    ] = None
+    emo_voice: Annotated[
+        str | None, Meta(description="Speak with the emotion of this voice, a name from GET /voices.")
+    ] = None
+    emo_alpha: Annotated[
+        float, Meta(ge=0.0, le=1.0, description="Strength of the emotion; 0 is the voice's own.")
+    ] = 1.0
 
 
 FIELDS = SpeechRequest.__struct_fields__
@@ -51,7 +68,7 @@ _ALWAYS_USED = frozenset({"text", "voice", "format"})
 _DECODER = msgspec.json.Decoder(SpeechRequest, strict=True)
 _KEYS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-_AT_FIELD = re.compile(r" - at `\$\.(\w+)`$")
+_AT_FIELD = re.compile(r" - at `\$\.(\w+)(?:\[[\d.]+\])?`$")
 _UNKNOWN_FIELD = re.compile(r"unknown field `(.*)`$", re.DOTALL)
 _MISSING_FIELD = re.compile(r"missing required field `(\w+)`")
 _TYPES = re.compile(r"`([a-z]+(?: \| [a-z]+)*)`")
@@ -102,6 +119,10 @@ def speech_params(request: SpeechRequest, spec: ModelSpec) -> SpeechParams:
     names = [voice.name for voice in spec.voices]
     if request.voice is not None and request.voice not in names:
         raise InputError("voice", f"no voice is called {request.voice[:60]!r}; there are {', '.join(names)}")
+    if request.emo_voice is not None and "emo_voice" in spec.used_fields and request.emo_voice not in names:
+        raise InputError(
+            "emo_voice", f"no voice is called {request.emo_voice[:60]!r}; there are {', '.join(names)}"
+        )
     return SpeechParams(
         voice=spec.default_voice if request.voice is None else request.voice,
         seed=secrets.randbits(32) if request.seed is None else request.seed,
@@ -110,6 +131,10 @@ def speech_params(request: SpeechRequest, spec: ModelSpec) -> SpeechParams:
         top_p=request.top_p,
         top_k=request.top_k,
         max_text_tokens_per_segment=request.max_text_tokens_per_segment,
+        emo_text=request.emo_text,
+        emo_vector=None if request.emo_vector is None else tuple(request.emo_vector),
+        emo_voice=request.emo_voice,
+        emo_alpha=request.emo_alpha,
     )
 
 

@@ -90,7 +90,10 @@ class Runner:
             # Past this limit torch would run a shape uncompiled without a word.
             shapes = sum(len(stage.buckets) for stage in model.stages.values())
             torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 2 * shapes)
-            self._forward = {name: torch.compile(f, dynamic=dynamic) for name, f in self._forward.items()}
+            self._forward = {
+                name: torch.compile(f, dynamic=dynamic) if model.stages[name].buckets else f
+                for name, f in self._forward.items()
+            }
         self._graphs: dict[str, StageGraphs] = {}
         self._slowdown = float(os.environ.get(SLOWDOWN_VARIABLE, "0"))
         if self._slowdown:
@@ -174,7 +177,7 @@ class Runner:
             pass
 
     def _bucket(self, name: str, stage: Stage, rows: int, length: int) -> Bucket:
-        if not (self._engine.compile or self._engine.cuda_graphs):
+        if not stage.buckets or not (self._engine.compile or self._engine.cuda_graphs):
             return Bucket(rows, length)
         bucket = pick_bucket(stage.buckets, rows, length)
         if bucket is not None:

@@ -175,7 +175,7 @@ def test_voices_are_the_recordings_of_the_folder(voices: Path) -> None:
     ("options", "message"),
     [
         ({"voices": "/nonexistent"}, "model.options.voices"),
-        ({"voices": ""}, "model.options.voices"),
+        ({"min_codes": 9, "max_codes": 8}, "model.options.min_codes"),
         ({"default_voice": "eve"}, "model.options.default_voice"),
         ({"sise": "tiny"}, "sise"),
         ({"weights": "checkpoint"}, "model.options.checkpoint"),

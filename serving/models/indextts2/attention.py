@@ -41,7 +41,6 @@ def decode_attention_plain(
     return out[:, :, 0]
 
 
-@torch.library.custom_op("indextts2::decode_attention", mutates_args=())
 def decode_attention(
     q: Tensor, keys: Tensor, values: Tensor, slots: Tensor, lengths: Tensor, span: int
 ) -> Tensor:
@@ -49,6 +48,14 @@ def decode_attention(
 
     `lengths` (int64 [R], at least 1) lives on the device of q; `span` bounds it and fixes the launch grid.
     """
+    if torch.compiler.is_compiling():
+        y: Tensor = _opaque(q, keys, values, slots, lengths, span)
+        return y
+    # Not through the operator: its first call would import the whole compiler.
+    return _attend(q, keys, values, slots, lengths, span)
+
+
+def _attend(q: Tensor, keys: Tensor, values: Tensor, slots: Tensor, lengths: Tensor, span: int) -> Tensor:
     if q.is_cuda:
         from serving.models.indextts2.attention_triton import decode_attention_triton
 
@@ -62,6 +69,10 @@ def decode_attention(
     return torch.stack(rows)
 
 
-@decode_attention.register_fake
+_opaque = torch.library.custom_op("indextts2::decode_attention", _attend, mutates_args=())
+"""The same as one operator that a compiler does not look into."""
+
+
+@_opaque.register_fake
 def _(q: Tensor, keys: Tensor, values: Tensor, slots: Tensor, lengths: Tensor, span: int) -> Tensor:
     return torch.empty_like(q)

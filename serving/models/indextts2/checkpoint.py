@@ -90,7 +90,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     sources: dict[str, SourceFile]
 
 
-class _NoInitialWeights(TorchFunctionMode):
+class NoInitialWeights(TorchFunctionMode):
     """Leaves parameters uninitialised where modules are built to be filled at once."""
 
     def __torch_function__(
@@ -111,7 +111,7 @@ class StoredWeights:
 
     def load(self, component: str, device: torch.device) -> Any:
         """The network of `component` with its file's weights. Raises CheckpointError."""
-        with _NoInitialWeights():
+        with NoInitialWeights():
             network = COMPONENTS[component](self.config)
         path = self.folder / f"{component}.safetensors"
         with safe_open(path, "pt", device=str(device)) as file:

@@ -1,17 +1,17 @@
 """Reference audio and emotion to everything that a request is conditioned on.
 
-    reference = ReferenceEncoder(parts)
-    voice = reference.voice(path)                   # once per recording: keep it under content_key(path)
-    emovec = reference.emotion(voice, emotion)      # once per voice and emotion
+    encoder = ReferenceEncoder(config, parts)
+    voice = encoder.voice(path)                   # once per recording: voice_store.py keeps it
+    emovec = encoder.emotion(voice, emotion)      # once per voice and emotion
 
 All of it runs in float32: it is done once per recording, and its errors would stay in every sentence.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from serving.models.indextts2.features import (
     style_features,
 )
 from serving.models.indextts2.regulator import LengthRegulator
+from serving.models.indextts2.voices import built_in_wave
 from serving.models.indextts2.w2v import SpeechEncoder
 from serving.protocol import InputError
 
@@ -56,6 +57,25 @@ class VoiceConditioning:
     def size_bytes(self) -> int:
         """Bytes of all tensors."""
         return sum(getattr(self, name).nbytes for name in self.__slots__)
+
+
+class Recording(NamedTuple):
+    """A recording as the two paths of the official loader hear it; float32 on the host, at most 15 s."""
+
+    speaker: Tensor
+    """[N] at SPEAKER_HZ."""
+    emotion: Tensor
+    """[N'] at ENCODER_HZ, resampled straight from the file."""
+
+
+def read_recording(path: Path) -> Recording:
+    """Read an audio file of any rate and channels. Raises InputError of "voice"."""
+    return Recording(load_mono(path, SPEAKER_HZ), load_mono(path, ENCODER_HZ))
+
+
+def built_in_recording() -> Recording:
+    """The voice made by formula, see voices.built_in_wave."""
+    return Recording(*(torch.from_numpy(built_in_wave(hz)) for hz in (SPEAKER_HZ, ENCODER_HZ)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +108,12 @@ class ReferenceEncoder:
 
         Raises InputError of "voice" if it cannot be read, is shorter than half a second or silent.
         """
-        wave = load_mono(path, SPEAKER_HZ)
+        return self.encode(read_recording(path))
+
+    @torch.inference_mode()
+    def encode(self, recording: Recording) -> VoiceConditioning:
+        """Condition on a recording's two waves."""
+        wave = recording.speaker
         encoder_wave = speaker_to_encoder(wave)
         hidden = self.hidden(encoder_wave)
         _, embeddings = self.parts.codec.quantize(hidden)
@@ -97,7 +122,7 @@ class ReferenceEncoder:
         return VoiceConditioning(
             latents=self.parts.speaker(hidden)[0],
             base_emotion=self.parts.emotion(hidden)[0],
-            own_emotion=self.recorded_emotion(path),
+            own_emotion=self.parts.emotion(self.hidden(recording.emotion))[0],
             style=self.parts.style(style_features(encoder_wave)[None].to(self.device))[0],
             prompt_condition=self.parts.regulator(
                 embeddings,
@@ -147,12 +172,6 @@ class ReferenceEncoder:
         if self._text_emotion is None:
             self._text_emotion = TextEmotion(self._text_emotion_folder, self.device)
         return self._text_emotion.read(text)
-
-
-def content_key(path: Path) -> str:
-    """Name to keep results of this file under: SHA-256 of its bytes, so that a changed file is noticed."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def networks(config: IndexTts2Config) -> dict[str, nn.Module]:

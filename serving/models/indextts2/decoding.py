@@ -97,6 +97,19 @@ class Decoding:
         self.min_codes[slot] = sampling.min_codes
         self.code_limit[slot] = sampling.max_codes
 
+    def configure_rows(self, slots: Tensor, whole: Tensor, real: Tensor) -> None:
+        """configure() for many slots on the device, within a step.
+
+        whole int64 [R, 4]: seed, top_k, min_codes, max_codes; real float32 [R, 3]: temperature, top_p,
+        repetition_penalty.
+        """
+        for setting, column in zip(
+            (self.seed, self.top_k, self.min_codes, self.code_limit), whole.unbind(1), strict=True
+        ):
+            setting[slots] = column
+        for setting, column in zip((self.temperature, self.top_p, self.penalty), real.unbind(1), strict=True):
+            setting[slots] = column
+
     def prefill(
         self, slots: Tensor, latents: Tensor, emovec: Tensor, text: Tensor, text_lengths: Tensor
     ) -> Tensor:

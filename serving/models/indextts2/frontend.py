@@ -9,14 +9,17 @@ from typing import Any
 from serving.models.base import ModelSpec, Voice
 from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.config_file import ConfigError, read_config
-from serving.models.indextts2.options import Options, read_options, voice_files
+from serving.models.indextts2.options import Options, read_options, sizes
 from serving.models.indextts2.segments import cut
 from serving.models.indextts2.text import normalize, prepare
 from serving.models.indextts2.tokenizer import character_tokenizer, load_tokenizer
+from serving.models.indextts2.voices import references
 from serving.profile import Profile, ProfileError
 from serving.protocol import InputError, Segment, SpeechParams
 
 MAX_TEXT_CHARS = 5000
+MAX_TOP_K = 128
+"""What the sampler sorts, see sampling.py."""
 USED_FIELDS = frozenset(
     {
         "text",
@@ -42,18 +45,17 @@ class IndexTts2Frontend:
 
     def __init__(self, spec: ModelSpec, config: IndexTts2Config, tokenizer: Any, options: Options) -> None:
         self.spec = spec
-        self._max_tokens = config.gpt.max_text_tokens
+        self._max_tokens = min(config.gpt.max_text_tokens, options.max_segment_tokens)
+        self._emotion_text = Path(options.checkpoint) / config.files.qwen_emo_path / "config.json"
         self._tokenizer = tokenizer
         self._options = options
 
     def segments(self, text: str, params: SpeechParams) -> Iterator[Segment]:
         """Yield the segments in order.
 
-        Raises InputError of text, voice or max_text_tokens_per_segment before the first.
+        Raises InputError naming the field before the first.
         """
-        if all(params.voice != voice.name for voice in self.spec.voices):
-            names = ", ".join(voice.name for voice in self.spec.voices)
-            raise InputError("voice", f"no voice {params.voice!r}; there are {names}")
+        self._check(params)
         limit = params.max_text_tokens_per_segment
         if not 2 <= limit <= self._max_tokens:
             raise InputError("max_text_tokens_per_segment", f"must be between 2 and {self._max_tokens}")
@@ -61,6 +63,21 @@ class IndexTts2Frontend:
             raise InputError("text", "holds nothing that can be spoken")
         pieces = self.pieces(text)
         return self._numbered(cut(pieces, limit, self._options.quick_streaming_tokens))
+
+    def _check(self, params: SpeechParams) -> None:
+        names = [voice.name for voice in self.spec.voices]
+        for field, name in (("voice", params.voice), ("emo_voice", params.emo_voice)):
+            if name is not None and name not in names:
+                raise InputError(field, f"no voice {name!r}; there are {', '.join(names)}")
+        if params.emo_text is not None:
+            if not params.emo_text.strip():
+                raise InputError("emo_text", "is empty")
+            if not self._options.checkpoint or not self._emotion_text.is_file():
+                raise InputError(
+                    "emo_text", "this server's checkpoint has no model for emotion by text; use emo_vector"
+                )
+        if params.top_k > MAX_TOP_K:
+            raise InputError("top_k", f"must be at most {MAX_TOP_K}")
 
     def pieces(self, text: str) -> list[str]:
         """The SentencePiece pieces of a text. A single character is taken as it is."""
@@ -78,9 +95,8 @@ class IndexTts2Frontend:
 def create_frontend(profile: Profile) -> IndexTts2Frontend:
     """The front end of a profile. Raises ProfileError if its checkpoint or its voices are not there."""
     options = read_options(profile)
-    if options.weights == "random":
-        config = IndexTts2Config.tiny() if options.size == "tiny" else IndexTts2Config.official()
-    else:
+    config = sizes(options)
+    if config is None:
         try:
             config = read_config(Path(options.checkpoint))
         except ConfigError as error:
@@ -97,20 +113,23 @@ def create_frontend(profile: Profile) -> IndexTts2Frontend:
 
 
 def model_spec(options: Options, config: IndexTts2Config) -> ModelSpec:
-    """What callers may know; voices are the recordings of options.voices. Raises ProfileError without any."""
-    voices = voice_files(Path(options.voices)) if options.voices else {}
-    if not voices:
-        raise ProfileError(
-            f"model.options.voices: {options.voices or 'not set'}; name a folder with at least one recording"
-        )
+    """What callers may know. Raises ProfileError without a voice, or without the default one."""
+    voices = references(options)
     default = options.default_voice or next(iter(voices))
     if default not in voices:
-        raise ProfileError(f"model.options.default_voice: no recording {default!r} in {options.voices}")
+        raise ProfileError(
+            f"model.options.default_voice: no recording {default!r}; there are {', '.join(voices)}"
+        )
     return ModelSpec(
         name="indextts2",
         sample_rate_hz=config.s2mel.mel.sample_rate_hz,
         voices=tuple(
-            Voice(name=name, language="zh, en", description=path.name) for name, path in voices.items()
+            Voice(
+                name=name,
+                language="zh, en",
+                description="made by formula" if voice.path is None else voice.path.name,
+            )
+            for name, voice in voices.items()
         ),
         default_voice=default,
         languages=("zh", "en"),

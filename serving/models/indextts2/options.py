@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from serving.models.indextts2.config import IndexTts2Config
 from serving.profile import Profile, ProfileError
 
 
@@ -33,6 +33,41 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Spell out numbers, dates and units before tokenising."""
     quick_streaming_tokens: Annotated[int, Meta(ge=0)] = 0
     """Within this many tokens from the start, segments only grow to half the limit: sound comes sooner."""
+    max_segment_tokens: Annotated[int, Meta(ge=20)] = 240
+    """Longest segment, in text tokens; the cache of each slot has room for it. At most what the model takes."""
+    silence_s: Annotated[float, Meta(ge=0, le=10)] = 0.2
+    """Silence between two segments of a request."""
+
+    positions: Literal["official", "aligned"] = "aligned"
+    """official: codes are drawn as the official sampler does it, one position ahead of training, and their
+    latents come from a second pass. aligned: positions as in training, and no second pass.
+    """
+    max_codes: Annotated[int, Meta(ge=1)] = 1500
+    """Most codes of a segment, 50 a second; the cache of each slot has room for them. At most what the model
+    takes.
+    """
+    min_codes: Annotated[int, Meta(ge=0)] = 0
+    """The stop is not drawn before; with min_codes = max_codes every segment has exactly that many codes."""
+    repetition_penalty: Annotated[float, Meta(gt=0)] = 10.0
+    flow_steps: Annotated[int, Meta(ge=1, le=100)] = 25
+    """Euler steps of the flow."""
+    guidance: Annotated[float, Meta(ge=0)] = 0.7
+    """Classifier-free guidance; 0 halves the work of the flow."""
+    prompt_s: Annotated[float, Meta(gt=0, le=15)] = 15.0
+    """Seconds of the reference, its end, that prompt the flow; a shorter prompt is less work."""
+    history_s: Annotated[float, Meta(ge=0)] = 2.0
+    """Seconds already spoken that prompt a stream's next window, besides the reference."""
+    lookahead_s: Annotated[float, Meta(ge=0.02)] = 0.16
+    """What a stream's window draws past its end, for the right context of its last frames."""
+    flow_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """auto: engine.dtype on CUDA, float32 on a CPU."""
+    flow_rows: Annotated[int, Meta(ge=1)] = 16
+    """Most segments of one flow step; with guidance each is two rows."""
+    vocoder_frames: Annotated[int, Meta(ge=16)] = 512
+    """Longest stretch of mel that is vocoded at once; stretches overlap by the vocoder's reach."""
+    vocoder_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    voice_cache_bytes: Annotated[int, Meta(ge=0)] = 512 * 1024 * 1024
+    """What the conditioning of voices may hold together; the least recently used goes first."""
 
 
 def read_options(profile: Profile) -> Options:
@@ -46,24 +81,16 @@ def read_options(profile: Profile) -> Options:
             f"profile {profile.name}: model.options.checkpoint must name the folder of the official files; "
             'or set model.options.weights to "random"'
         )
+    if options.min_codes > options.max_codes:
+        raise ProfileError(
+            f"profile {profile.name}: model.options.min_codes: {options.min_codes} is more than max_codes, "
+            f"{options.max_codes}"
+        )
     return options
 
 
-VOICE_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3", ".opus"})
-
-
-def voice_files(folder: Path) -> dict[str, Path]:
-    """Voice name to recording, sorted by name. Hidden files and other suffixes are passed over.
-
-    Raises ProfileError if the folder does not exist, or if two files would have one name.
-    """
-    if not folder.is_dir():
-        raise ProfileError(f"model.options.voices: {folder} is not a folder")
-    voices: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() not in VOICE_SUFFIXES:
-            continue
-        if path.stem in voices:
-            raise ProfileError(f"model.options.voices: two recordings of the name {path.stem!r}")
-        voices[path.stem] = path
-    return dict(sorted(voices.items()))
+def sizes(options: Options) -> IndexTts2Config | None:
+    """Shapes of random weights; None where the checkpoint has them."""
+    if options.weights == "checkpoint":
+        return None
+    return IndexTts2Config.tiny() if options.size == "tiny" else IndexTts2Config.official()

@@ -144,6 +144,13 @@ class SegmentStream:
         """Mel [frames, M] to vocode: the window, its look-ahead, and the vocoder's reach before it."""
         return self.mel[max(0, window.first - self._context) : window.end]
 
+    def vocoder_span(self, window: Window) -> tuple[int, int, int]:
+        """Frames of vocoder_input, and of these the first and the one past the last whose samples emit
+        takes."""
+        context = min(window.first, self._context)
+        held = -(-len(self.held) // self.hop_samples)
+        return context + window.end - window.first, context - held, context + window.last - window.first
+
     def emit(self, window: Window, wave: Tensor) -> Tensor:
         """Samples that follow those emitted before, from the wave of vocoder_input; then move on.
 

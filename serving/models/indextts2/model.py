@@ -1,0 +1,216 @@
+"""IndexTTS2 as the engine sees it: weights on one device, stages, and segments opened and closed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from serving.models.base import ModelSpec, Stage
+from serving.models.indextts2.checkpoint import RandomWeights, Weights, open_checkpoint
+from serving.models.indextts2.conditioning import ConditioningParts, ReferenceEncoder
+from serving.models.indextts2.config import IndexTts2Config
+from serving.models.indextts2.config_file import ConfigError
+from serving.models.indextts2.decoding import Decoding
+from serving.models.indextts2.emotion import Emotion
+from serving.models.indextts2.flow import Estimator, Flow
+from serving.models.indextts2.frontend import model_spec
+from serving.models.indextts2.gpt import Gpt, spoken_ids
+from serving.models.indextts2.linear import store_narrow
+from serving.models.indextts2.options import Options, read_options, sizes
+from serving.models.indextts2.regulator import target_frames
+from serving.models.indextts2.sampling import Sampling
+from serving.models.indextts2.stages.codes import Decode, Latents, Prefill
+from serving.models.indextts2.stages.condition import Condition
+from serving.models.indextts2.stages.mel import FlowStep, MelParts, Prepare
+from serving.models.indextts2.stages.speech import SpeechState
+from serving.models.indextts2.stages.wave import Vocode
+from serving.models.indextts2.state import CheckpointError
+from serving.models.indextts2.streaming import StreamingOptions
+from serving.models.indextts2.vocoder import Vocoder, reach_frames
+from serving.models.indextts2.voice_store import EmotionKey, VoiceStore
+from serving.models.indextts2.voices import references
+from serving.profile import Profile, ProfileError, StreamingProfile
+from serving.protocol import InputError, Segment, SpeechParams
+
+_WHOLE_S = 3600.0
+"""A window that no segment fills."""
+
+
+class IndexTts2Model:
+    """The networks on one device and the state of every slot."""
+
+    def __init__(self, profile: Profile, device: torch.device, dtype: torch.dtype) -> None:
+        options, engine = read_options(profile), profile.engine
+        weights = open_weights(options)
+        config = weights.config
+        self.config = config
+        self.options = options
+        self.spec: ModelSpec = model_spec(options, config)
+        self.store = VoiceStore(references(options), options.voice_cache_bytes)
+        self.max_codes = min(options.max_codes, config.gpt.max_mel_tokens)
+        self.max_text = min(options.max_segment_tokens, config.gpt.max_text_tokens)
+        self.min_codes = min(options.min_codes, self.max_codes)
+        hop, rate_hz = config.s2mel.mel.hop_length, config.s2mel.mel.sample_rate_hz
+        self.streaming, self.whole = windows(options, profile.streaming)
+        encoder = ReferenceEncoder(
+            config,
+            ConditioningParts(
+                **{name: weights.load(name, device) for name in ConditioningParts.__dataclass_fields__}
+            ),
+            Path(options.checkpoint) / config.files.qwen_emo_path,
+        )
+        slots = engine.max_slots
+        self.decoding = Decoding(
+            load_gpt(weights, device, dtype),
+            slots,
+            max_codes=self.max_codes,
+            max_text=self.max_text,
+            positions=options.positions,
+            second_rows=options.positions == "official",
+        )
+        prompt_frames = round((options.prompt_s + options.history_s) * rate_hz / hop)
+        self.flow = Flow(
+            load_flow(weights, options, device, dtype),
+            slots,
+            prompt_frames + target_frames(self.max_codes),
+            steps=options.flow_steps,
+            guidance=options.guidance,
+        )
+        vocoder: Vocoder = weights.load("vocoder", device).to(getattr(torch, options.vocoder_dtype))
+        parts = MelParts(encoder.parts.codec, weights.load("projection", device), encoder.parts.regulator)
+        static = engine.compile or engine.cuda_graphs
+        units, frames = engine.max_step_units, options.vocoder_frames
+        rows = min(slots, options.flow_rows)
+        self.condition = Condition(encoder, self.store, slots)
+        self.stages: Mapping[str, Stage] = {
+            "condition": self.condition,
+            "prefill": Prefill(
+                self.decoding,
+                reach_frames(config.vocoder),
+                max_rows=slots,
+                max_units=units,
+                max_text=self.max_text,
+            ),
+            "decode": Decode(self.decoding, max_rows=slots),
+            "latents": Latents(self.decoding, max_rows=slots, max_units=units),
+            "prepare": Prepare(self.decoding, self.flow, parts, max_rows=rows, max_units=units),
+            "flow": FlowStep(self.flow, max_rows=rows, max_units=units, vocoder_frames=frames, static=static),
+            "vocode": Vocode(
+                vocoder, self.flow, max_rows=rows, max_units=units, at_once=frames, static=static
+            ),
+        }
+        if options.positions == "aligned":
+            self.stages = {name: stage for name, stage in self.stages.items() if name != "latents"}
+
+    def open(self, params: SpeechParams, segment: Segment, slot: int, *, urgent: bool) -> SpeechState:
+        """Begin a segment. Raises InputError naming the field that cannot be spoken."""
+        text = spoken_ids(segment.tokens, self.config.gpt)
+        if not 1 <= len(text) <= self.max_text:
+            raise InputError("text", f"a segment has 1 to {self.max_text} tokens, got {len(text)}")
+        rate_hz = self.spec.sample_rate_hz
+        voice_key = self.store.content_key(params.voice)
+        state = SpeechState(
+            slot=slot,
+            stage="condition",
+            length=1,
+            text=text,
+            sampling=self._sampling(params, segment.index),
+            voice_key=voice_key,
+            emotion_key=self._emotion(params, voice_key),
+            windows=self.streaming if urgent else self.whole,
+            silence_samples=round(self.options.silence_s * rate_hz) if segment.index else 0,
+            second_pass=self.options.positions == "official",
+        )
+        if self.condition.find(state):
+            state.stage, state.length = "prefill", len(text)
+        return state
+
+    def close(self, state: SpeechState) -> None:
+        """Let go of the segment's tensors. A slot's rows are overwritten by its next owner's prefill."""
+        state.stage = state.stream = state.voice = state.mel = state.wave = None
+
+    def _sampling(self, params: SpeechParams, index: int) -> Sampling:
+        greedy = params.temperature == 0
+        return Sampling(
+            temperature=1.0 if greedy else params.temperature,
+            top_k=1 if greedy else min(params.top_k, self.config.gpt.number_mel_codes),
+            top_p=params.top_p,
+            repetition_penalty=self.options.repetition_penalty,
+            seed=segment_seed(params.seed, index),
+            max_codes=self.max_codes,
+            min_codes=self.min_codes,
+        )
+
+    def _emotion(self, params: SpeechParams, voice_key: str) -> EmotionKey:
+        """The emotion that counts: text before vector before voice. What does not count leaves no trace."""
+        if params.emo_text is not None:
+            return EmotionKey(voice_key, Emotion(text=params.emo_text, alpha=params.emo_alpha), None)
+        if params.emo_vector is not None:
+            return EmotionKey(voice_key, Emotion(vector=params.emo_vector, alpha=params.emo_alpha), None)
+        if params.emo_voice is None:
+            return EmotionKey(voice_key, Emotion(), None)
+        # The path only says that there is another voice: its emotion is handed over with it.
+        emotion = Emotion(voice=Path(params.emo_voice), alpha=params.emo_alpha)
+        return EmotionKey(voice_key, emotion, self.store.content_key(params.emo_voice))
+
+
+def segment_seed(seed: int, index: int) -> int:
+    """A seed of its own for each segment of a request, below 2^63; the first segment's is the request's."""
+    if not index:
+        return seed
+    digest = hashlib.blake2b(f"{seed} {index}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def windows(options: Options, streaming: StreamingProfile) -> tuple[StreamingOptions, StreamingOptions]:
+    """Windows of a segment with a listener, and the one window of a segment without."""
+
+    def make(first_s: float, growth: float, max_s: float) -> StreamingOptions:
+        return StreamingOptions(
+            first_s=first_s,
+            growth=growth,
+            max_s=max_s,
+            lookahead_s=options.lookahead_s,
+            history_s=options.history_s,
+            prompt_s=options.prompt_s,
+        )
+
+    heard = make(streaming.first_chunk_s, streaming.growth, streaming.max_chunk_s)
+    return heard, make(_WHOLE_S, 1.0, _WHOLE_S)
+
+
+def open_weights(options: Options) -> Weights:
+    """Random weights or the checkpoint's. Raises ProfileError if the checkpoint is not as it should be."""
+    config: IndexTts2Config | None = sizes(options)
+    if config is not None:
+        return RandomWeights(config, options.weights_seed)
+    try:
+        store = Path(options.store) if options.store else None
+        return open_checkpoint(Path(options.checkpoint), options.auxiliaries, store)
+    except (CheckpointError, ConfigError) as error:
+        raise ProfileError(f"model.options.checkpoint: {error}") from None
+
+
+def load_gpt(weights: Weights, device: torch.device, dtype: torch.dtype) -> Gpt:
+    """The code model in `dtype`; bfloat16 on a CPU narrows the stored weights alone. Raises ProfileError."""
+    gpt: Gpt = weights.load("gpt", device)
+    if device.type != "cpu":
+        return gpt.to(dtype)
+    if dtype == torch.float16:
+        raise ProfileError("engine.dtype: float16 needs a CUDA device; a CPU takes float32 or bfloat16")
+    if dtype == torch.bfloat16:
+        store_narrow(gpt)
+    return gpt
+
+
+def load_flow(weights: Weights, options: Options, device: torch.device, dtype: torch.dtype) -> Estimator:
+    """The flow's estimator: in `dtype` on CUDA and in float32 on a CPU, unless options.flow_dtype says."""
+    estimator: Estimator = weights.load("flow", device)
+    if options.flow_dtype != "auto":
+        dtype = getattr(torch, options.flow_dtype)
+    elif device.type == "cpu":
+        dtype = torch.float32
+    return estimator.cast(dtype)

@@ -1,0 +1,94 @@
+"""The voice and the emotion of a segment, computed once per recording and kept in the voice store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+
+from torch import Tensor
+
+from serving.models.base import Bucket
+from serving.models.indextts2.conditioning import (
+    Recording,
+    ReferenceEncoder,
+    VoiceConditioning,
+    built_in_recording,
+    read_recording,
+)
+from serving.models.indextts2.stages.speech import Samples, SpeechState
+from serving.models.indextts2.voice_store import VoiceStore
+
+_PARTS = len(fields(VoiceConditioning))
+
+
+class Condition:
+    """Recordings that nobody has used yet to their conditioning. Runs seldom, so it has no shapes of its own."""
+
+    name = "condition"
+    to_host: tuple[int, ...] = ()
+    lookahead = False
+    buckets: tuple[Bucket, ...] = ()
+
+    def __init__(self, encoder: ReferenceEncoder, store: VoiceStore, max_rows: int) -> None:
+        self.max_rows = self.max_units = max_rows
+        self._encoder = encoder
+        self._store = store
+
+    def find(self, state: SpeechState) -> bool:
+        """Give a state what is kept of its voice and emotion; whether that is all it needs."""
+        state.voice = state.voice or self._store.voice(state.voice_key)
+        if state.emovec is None:
+            state.emovec = self._store.emotion(state.emotion_key)
+        if state.recorded is None and state.emotion_key.recording is not None:
+            other = self._store.voice(state.emotion_key.recording)
+            state.recorded = None if other is None else other.own_emotion
+        return state.voice is not None and state.emovec is not None
+
+    def collate(self, states: Sequence[SpeechState], bucket: Bucket) -> tuple[Tensor, ...]:
+        """Two waves of each recording that is missing. Raises InputError if one cannot be read."""
+        for state in states:
+            self.find(state)
+        keys = list(dict.fromkeys(key for state in states for key in _missing(state)))
+        waves: list[Tensor] = []
+        for key in keys:
+            path = self._store.reference(key).path
+            waves += built_in_recording() if path is None else read_recording(path)
+        for state in states:
+            state.recordings = tuple(keys)
+        return tuple(waves)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """The fields of a VoiceConditioning for each pair of waves."""
+        outputs: list[Tensor] = []
+        for index in range(0, len(inputs), 2):
+            # Resampling and filter banks are host code.
+            voice = self._encoder.encode(Recording(inputs[index].cpu(), inputs[index + 1].cpu()))
+            outputs += [getattr(voice, field.name) for field in fields(voice)]
+        return tuple(outputs)
+
+    def scatter(self, states: Sequence[SpeechState], outputs: tuple[Tensor, ...]) -> list[Samples | None]:
+        made = {
+            key: VoiceConditioning(*outputs[index * _PARTS : (index + 1) * _PARTS])
+            for index, key in enumerate(states[0].recordings)
+        }
+        for key, voice in made.items():
+            self._store.put_voice(key, voice)
+        for state in states:
+            emotion = state.emotion_key
+            state.voice = state.voice or made[state.voice_key]
+            if state.emovec is None:
+                if state.recorded is None and emotion.recording is not None:
+                    state.recorded = made[emotion.recording].own_emotion
+                state.emovec = self._encoder.emotion(state.voice, emotion.emotion, state.recorded)
+                self._store.put_emotion(emotion, state.emovec)
+            state.stage, state.length = "prefill", len(state.text)
+        return [None] * len(states)
+
+
+def _missing(state: SpeechState) -> Iterator[str]:
+    """Content keys of the recordings that a state lacks."""
+    if state.voice is None:
+        yield state.voice_key
+    recording = state.emotion_key.recording
+    if recording is not None and state.emovec is None and state.recorded is None:
+        yield recording
