@@ -1,4 +1,4 @@
-"""The command line: serve, say, voices, profiles."""
+"""The command line: serve, say, voices, fetch, profiles."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -49,18 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    profiled = argparse.ArgumentParser(add_help=False)
-    profiled.add_argument(
-        "--profile", default="default", metavar="NAME|FILE", help="how to serve; see `profiles`"
-    )
-    profiled.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="overrides",
-        help="override one setting, e.g. engine.max_slots=8",
-    )
+    profiled = _profiled("default", [])
 
     serve = commands.add_parser("serve", parents=[profiled], help="start the server")
     serve.add_argument("--host", help="address to listen on")
@@ -75,16 +65,56 @@ def _parser() -> argparse.ArgumentParser:
     say.add_argument("--voice", help="see `voices`")
     say.add_argument("--speed", type=float, default=1.0)
     say.add_argument("--seed", type=int, help="the same seed gives the same samples")
+    say.add_argument("--emo-voice", metavar="NAME", help="speak with the emotion of this voice")
+    say.add_argument("--emo-text", metavar="TEXT", help="speak in the mood of this text")
+    say.add_argument(
+        "--emo-vector",
+        type=_weights,
+        metavar="W,..",
+        help="eight weights: happy, angry, sad, afraid, disgusted, melancholic, surprised, calm",
+    )
+    say.add_argument("--emo-alpha", type=float, default=1.0, help="strength of the emotion, 0 to 1")
     say.add_argument("--format", choices=AUDIO_FORMATS, default="wav")
     say.set_defaults(run=_say)
 
-    voices = commands.add_parser("voices", parents=[profiled], help="list the model's voices")
+    voices = commands.add_parser("voices", parents=[profiled], help="list the model's voices, or add one")
     voices.set_defaults(run=_voices)
+    # What the inner command leaves out must not undo what the outer one was given.
+    inner = _profiled(argparse.SUPPRESS, argparse.SUPPRESS)
+    add = voices.add_subparsers(metavar="add").add_parser(
+        "add", parents=[inner], help="check a recording and store it as a voice"
+    )
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("file", metavar="FILE", type=Path)
+    add.set_defaults(run=_add_voice)
+
+    fetch = commands.add_parser("fetch", help="download the weights of a model, after showing their licences")
+    fetch.add_argument("model", metavar="MODEL")
+    fetch.add_argument("--to", required=True, type=Path, metavar="DIR", help="folder to put them in")
+    fetch.add_argument("--everything", action="store_true", help="the optional parts too")
+    fetch.set_defaults(run=_fetch)
 
     profiles = commands.add_parser("profiles", help="list the profiles, or print one as it resolves")
     profiles.add_argument("name", nargs="?", metavar="NAME|FILE")
     profiles.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     profiles.set_defaults(run=_profiles)
+    return parser
+
+
+def _profiled(profile: str, overrides: list[str] | str) -> argparse.ArgumentParser:
+    """--profile and --set, with these defaults."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        "--profile", default=profile, metavar="NAME|FILE", help="how to serve; see `profiles`"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=overrides,
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="override one setting, e.g. engine.max_slots=8",
+    )
     return parser
 
 
@@ -120,6 +150,10 @@ def _say(arguments: argparse.Namespace) -> int:
         "speed": arguments.speed,
         "seed": arguments.seed,
         "format": arguments.format,
+        "emo_voice": arguments.emo_voice,
+        "emo_text": arguments.emo_text,
+        "emo_vector": arguments.emo_vector,
+        "emo_alpha": arguments.emo_alpha,
     }
     request, _ = parse(msgspec.json.encode(fields))
     try:
@@ -130,6 +164,11 @@ def _say(arguments: argparse.Namespace) -> int:
         return FAILED
     except OSError as error:
         raise UsageError(f"cannot write {arguments.output}: {error.strerror}") from None
+
+
+def _weights(text: str) -> list[float]:
+    """Numbers between commas. ValueError, which argparse reports, if one is none."""
+    return [float(part) for part in text.split(",")]
 
 
 def _voices(arguments: argparse.Namespace) -> int:
@@ -143,6 +182,23 @@ def _voices(arguments: argparse.Namespace) -> int:
         name = f"{voice.name} (default)" if voice.name == spec.default_voice else voice.name
         table.add_row(name, voice.language, voice.description)
     Console().print(table)
+    return OK
+
+
+def _add_voice(arguments: argparse.Namespace) -> int:
+    from serving.models import add_voice
+
+    print(add_voice(_profile(arguments), arguments.name, arguments.file))
+    return OK
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from serving.models import fetch
+
+    try:
+        fetch(arguments.model, arguments.to, everything=arguments.everything)
+    except RuntimeError as error:
+        return _complain(str(error), FAILED)
     return OK
 
 

@@ -30,6 +30,25 @@ def load_model(profile: Profile, device: torch.device, dtype: torch.dtype) -> Mo
     return cast(Model, _package(profile.model.name).create_model(profile, device, dtype))
 
 
+def add_voice(profile: Profile, name: str, file: Path) -> str:
+    """Store a recording as a voice of `profile.model`; returns a line that says what was done.
+
+    Raises ProfileError if the model takes no voices, InputError (fields "name" and "file") if not this one.
+    """
+    package = _package(profile.model.name)
+    if not hasattr(package, "add_voice"):
+        raise ProfileError(f"model.name: {profile.model.name} takes no voices of one's own")
+    return cast(str, package.add_voice(profile, name, file))
+
+
+def fetch(model: str, to: Path, *, everything: bool) -> None:
+    """Download the weights of a model into a folder. Raises ProfileError if it needs none, RuntimeError."""
+    package = _package(model)
+    if not hasattr(package, "fetch"):
+        raise ProfileError(f"model.name: {model} has nothing to fetch")
+    package.fetch(to, everything=everything)
+
+
 def _package(name: str) -> ModuleType:
     for module in (f"{__name__}.{name}", name):
         try:

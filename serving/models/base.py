@@ -5,6 +5,11 @@ A model is one package `serving.models.<name>` (or any importable dotted name) w
     create_frontend(profile: Profile) -> Frontend          # no torch: the HTTP process calls it
     create_model(profile: Profile, device, dtype) -> Model # the engine process calls it
 
+and, where it makes sense, two more that the command line calls:
+
+    add_voice(profile: Profile, name: str, file: Path) -> str      # checks and stores; says what it did
+    fetch(to: Path, *, everything: bool) -> None                   # downloads the weights; RuntimeError
+
 Text becomes segments in the frontend, a segment becomes a SegmentState in the model, and the engine carries the
 state through the model's stages, batching the states that want the same stage, until its audio is out.
 """
@@ -98,16 +103,24 @@ class Stage(Protocol):
     max_units: int
     """Most padded units (rows times longest length) of one step; a single row may always run alone."""
     buckets: tuple[Bucket, ...]
-    """Shapes to capture under a graph profile, ascending; the largest holds any step the limits above allow."""
+    """Shapes to compile or capture under such a profile, ascending; the largest holds any step the limits above
+    allow. Empty for a stage that runs seldom: it is neither compiled, captured nor warmed, runs in the shape of
+    its states, and its forward may do what the others' may not.
+    """
     to_host: tuple[int, ...]
     """Which of forward's outputs scatter needs on the host. The others stay on the device and are overwritten
     by the next run of the same bucket: clone what is kept."""
     lookahead: bool
     """collate leaves the states ready for the next collate, so a step may be launched before the one before
-    it was scattered."""
+    it was scattered. scatter then reads the outputs of to_host alone, for the others are overwritten already,
+    and finds states that the step before it, or its own collate, has moved on to another stage or to the end.
+    """
 
     def collate(self, states: Sequence[Any], bucket: Bucket) -> tuple[torch.Tensor, ...]:
-        """Pad the states' inputs to the bucket. Rows beyond len(states) are inert: they change no other row."""
+        """Pad the states' inputs to the bucket. Rows beyond len(states) are inert: they change no other row.
+
+        Without states, as the warm-up calls it, all rows are.
+        """
         ...
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]: ...
@@ -136,5 +149,8 @@ class Model(Protocol):
         ...
 
     def close(self, state: Any) -> None:
-        """The segment has ended or was aborted; its slot may be given to another at once."""
+        """The segment has ended or was aborted; its slot may be given to another at once.
+
+        Every step that holds the state was scattered before, or has failed.
+        """
         ...

@@ -70,12 +70,18 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """What the conditioning of voices may hold together; the least recently used goes first."""
 
 
-def read_options(profile: Profile) -> Options:
-    """Check model.options. Raises ProfileError that names the key."""
+def parse_options(profile: Profile) -> Options:
+    """model.options by themselves. Raises ProfileError that names the key."""
     try:
         options: Options = msgspec.convert(profile.model.options, Options, strict=True)
     except msgspec.ValidationError as error:
         raise ProfileError(f"profile {profile.name}: model.options: {error}") from None
+    return options
+
+
+def read_options(profile: Profile) -> Options:
+    """model.options, checked to be enough to speak. Raises ProfileError that names the key."""
+    options = parse_options(profile)
     if options.weights == "checkpoint" and not options.checkpoint:
         raise ProfileError(
             f"profile {profile.name}: model.options.checkpoint must name the folder of the official files; "
