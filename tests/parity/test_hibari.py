@@ -12,9 +12,9 @@ from serving.models.driver import step
 from serving.models.hibari import create_frontend, create_model
 from serving.models.hibari.frontend import HibariFrontend
 from serving.models.hibari.model import HibariModel
-from serving.models.hibari.stages import HibariState
+from serving.models.hibari.stages import Decode, HibariState
 from serving.models.hibari.synthesis import BINS
-from serving.profile import Profile
+from serving.profile import ModelProfile, Profile
 from serving.protocol import Segment, SpeechParams
 from tests.parity.hibari_reference import FloatGraph, Spoken
 
@@ -36,7 +36,8 @@ def frontend() -> HibariFrontend:
 @pytest.fixture(scope="module")
 def model() -> HibariModel:
     torch.set_num_threads(1)
-    return create_model(Profile(name="test"), torch.device("cpu"), torch.float32)
+    profile = Profile(name="test", model=ModelProfile(options={"kernels": "torch"}))
+    return create_model(profile, torch.device("cpu"), torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,7 @@ def run(model: HibariModel, segment: Segment, speed: float) -> tuple[HibariState
     params = SpeechParams(voice="heart", seed=0, speed=speed)
     state = model.open(params, segment, 0, urgent=False)
     encode, prosody, decode = model.encode, model.prosody, model.decode
+    assert isinstance(decode, Decode)
 
     def padded() -> Bucket:
         return Bucket(2, state.length + 5)
@@ -110,6 +112,7 @@ def test_synthesis_matches_the_package(
     noise = torch.from_numpy(drawn).view(BINS, frames, 2).permute(1, 2, 0)
     state, _ = run(model, segment, speed)
     decode, pulses = model.decode, model.prosody.pulses
+    assert isinstance(decode, Decode)
     with torch.inference_mode():
         _, _, _, slots, *_, overlaps, kinds, last = decode.collate([state], Bucket(1, state.length))
         blocks = pulses(torch.from_numpy(theirs.f0)[None], torch.tensor([frames]))[0]

@@ -7,7 +7,9 @@ import re
 import threading
 from collections.abc import Iterator
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from serving.models.base import ModelSpec, Voice
 from serving.profile import Profile, ProfileError
@@ -38,14 +40,28 @@ _CLAUSE_END = re.compile(r"(?<=[,;:—])\s+")
 _STRESS_AND_LENGTH = "ˈˌː"
 
 
+class HibariOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """model.options of the embedded voice."""
+
+    kernels: Literal["auto", "native", "torch"] = "auto"
+    """native: our own CPU kernels, compiled at the first start; torch: plain torch operations; auto: native
+    where they can be had (a CPU with AVX2, a C compiler, float32, no torch.compile).
+    """
+
+
+def read_options(profile: Profile) -> HibariOptions:
+    """Raises ProfileError that names the key."""
+    try:
+        return msgspec.convert(profile.model.options, HibariOptions)
+    except msgspec.ValidationError as error:
+        raise ProfileError(f"model.options: {error}") from None
+
+
 class HibariFrontend:
     """Sentences of a text as segments of phoneme ids. Safe to use from several threads."""
 
     def __init__(self, profile: Profile) -> None:
-        if profile.model.options:
-            raise ProfileError(
-                f"model.options: the embedded voice has none, got {sorted(profile.model.options)}"
-            )
+        read_options(profile)
         # Imported here, for seconds of lexicons and scipy are no part of importing this module.
         from hibari.g2p import G2P
         from hibari.tts import Hibari

@@ -159,7 +159,7 @@ class Encoder(nn.Module):
         speech = self.speech_text(ids, mask)
         prosody = self.prosody_text(ids, mask)
         padded = functional.pad(prosody * mask.unsqueeze(2), (0, 0, 1, 1))
-        hidden = functional.gelu(self.hidden(_neighbours(padded, 3)))
+        hidden = functional.gelu(self.hidden(neighbours(padded, 3)))
         frames = torch.expm1(self.log_duration(hidden).squeeze(2)) / speed[:, None]
         return speech, prosody, frames.round().clamp_min(1).to(torch.int64)
 
@@ -229,7 +229,7 @@ class Decoder(nn.Module):
 
         Returns the normalised features [frames, 256] float32, for parameters_of, and the new histories.
         """
-        x = self.first(_neighbours(inputs.unsqueeze(0), 2 * REACH + 1).to(self.first.weight.dtype)).float()
+        x = self.first(neighbours(inputs.unsqueeze(0), 2 * REACH + 1).to(self.first.weight.dtype)).float()
         zero = x.new_zeros(1, CHANNELS)
         last = torch.arange(-HISTORY, 0, device=x.device)
         kept: list[Tensor] = []
@@ -246,7 +246,7 @@ class Decoder(nn.Module):
         return [head(features).float() for head in self.heads]
 
 
-def _neighbours(x: Tensor, taps: int) -> Tensor:
+def neighbours(x: Tensor, taps: int) -> Tensor:
     """[rows, frames, channels] to [rows, frames - taps + 1, taps * channels]: a convolution becomes a matrix
     product.
     """
@@ -255,7 +255,7 @@ def _neighbours(x: Tensor, taps: int) -> Tensor:
 
 
 def _by_frame(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A convolution's [out, in, taps] as the matrix [out, taps * in] for _neighbours."""
+    """A convolution's [out, in, taps] as the matrix [out, taps * in] for neighbours."""
     return kernel.transpose(0, 2, 1).reshape(kernel.shape[0], -1)
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from serving.models.base import Bucket, SegmentState
 from serving.models.hibari.frontend import MAX_PHONEMES, SAMPLE_RATE_HZ
+from serving.models.hibari.kernels import Pulses
 from serving.models.hibari.network import (
     CHANNELS,
     INPUT_CHANNELS,
@@ -25,6 +26,7 @@ from serving.models.hibari.network import (
     Encoder,
     ProsodyNet,
 )
+from serving.models.hibari.network_cpu import CpuEncoder, CpuProsodyNet
 from serving.models.hibari.synthesis import HOP, N_FFT, NOISE_ROWS, OVERLAP, PulseSource, Synthesis
 from serving.models.hibari.windows import HISTORY, LAYERS, LOOKAHEAD, REACH, Window, next_window, plan
 from serving.profile import Profile
@@ -55,6 +57,8 @@ class HibariState(SegmentState):
     source: Tensor = field(init=False)  # [frames + 3, 300]
     noise_rows: NDArray[np.int64] = field(init=False)  # [frames]
     window: Window = field(init=False)
+    history: Tensor = field(init=False)  # of CpuDecode alone: [8, 6, 256]
+    tail: Tensor = field(init=False)  # likewise: [3, 1200]
     window_blocks: int = 0
 
 
@@ -91,7 +95,7 @@ class Encode(nn.Module):
     to_host: tuple[int, ...] = (2,)
     lookahead = False
 
-    def __init__(self, profile: Profile, encoder: Encoder, device: torch.device) -> None:
+    def __init__(self, profile: Profile, encoder: Encoder | CpuEncoder, device: torch.device) -> None:
         super().__init__()
         self.max_rows, self.max_units = rows_before_decode(profile, device), profile.engine.max_step_units
         self.buckets = buckets(self.max_rows, self.max_units, (32, 64, 128, 256, MAX_TOKENS))
@@ -137,13 +141,13 @@ class Prosody(nn.Module):
     to_host: tuple[int, ...] = ()
     lookahead = False
 
-    def __init__(self, profile: Profile, net: ProsodyNet, device: torch.device) -> None:
+    def __init__(self, profile: Profile, net: ProsodyNet | CpuProsodyNet, device: torch.device) -> None:
         super().__init__()
         self.max_rows, self.max_units = rows_before_decode(profile, device), profile.engine.max_step_units
         lengths = [2**power for power in range(5, MAX_PROSODY_FRAMES.bit_length())]
         self.buckets = buckets(self.max_rows, self.max_units, lengths)
         self.net = net
-        self.pulses = PulseSource()
+        self.pulses = PulseSource() if isinstance(net, ProsodyNet) else Pulses(PulseSource())
         self.profile = profile
         self.device = device
 
@@ -294,10 +298,7 @@ class Decode(nn.Module):
             count = len(window.blocks)
             samples.append(blocks[at : at + count].reshape(-1).clip(-1, 1))
             at += count
-            if window.stop == window.frames:
-                state.stage, state.length = None, 0
-            else:
-                choose_window(state, window.stop, window.frames, self.profile)
+            advance(state, self.profile)
         return samples
 
     def _join(self, rows: list[Tensor], size: int | None, channels: int) -> Tensor:
@@ -305,6 +306,15 @@ class Decode(nn.Module):
             missing = size - sum(len(row) for row in rows)
             rows = [*rows, torch.zeros(missing, channels, device=self.device)]
         return torch.cat(rows)
+
+
+def advance(state: HibariState, profile: Profile) -> None:
+    """A window was spoken: choose the next, or end the segment."""
+    window = state.window
+    if window.stop == window.frames:
+        state.stage, state.length = None, 0
+    else:
+        choose_window(state, window.stop, window.frames, profile)
 
 
 def choose_window(state: HibariState, start: int, frames: int, profile: Profile) -> None:

@@ -1,0 +1,333 @@
+/* The embedded voice's layers on a CPU: whole layers per call, matrix products of 16-bit integers.
+ *
+ * A matrix is stored as int16 steps with one scale per output, an input row as int16 steps with one scale per row.
+ * Products are summed exactly in int32: the caller bounds the steps so that no sum can overflow. A row's result is
+ * therefore the same bit for bit whatever rows are computed beside it, and on AVX2 costs half of what float32 does
+ * (16 products an instruction instead of 8).
+ *
+ * All arrays are contiguous, [rows][channels]; floats are float32. No function allocates, fails or keeps state.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
+enum {
+  TILE = 48,       /* rows of a layer that stay in the cache together */
+  ROWS = 6,        /* rows of a product held in registers, */
+  COLUMNS = 16,    /* by columns */
+  MAX_INPUTS = 1024,
+  MAX_OUTPUTS = 1024,
+  MAX_HOP = 512,
+  LANES = 8,
+  SPECTRA = 5,     /* lh, theta, ln, lr, phi */
+};
+
+/* A matrix as pack() in kernels.py lays it out. `outputs` is a multiple of COLUMNS, `inputs` even. */
+typedef struct {
+  const int16_t *steps; /* [outputs / COLUMNS][inputs / 2][COLUMNS][2] */
+  const float *scale;   /* [outputs] */
+  const float *bias;    /* [outputs] */
+  int32_t inputs, outputs;
+  float limit;          /* largest step of an input that cannot overflow a sum */
+} Matrix;
+
+/* ---- functions of one number, written so that a compiler vectorises the loops around them ---- */
+
+static inline float exp_of(float x) { /* relative error below 2e-7 for |x| < 87 */
+  x = x < -87.0f ? -87.0f : x > 87.0f ? 87.0f : x;
+  const float n = rintf(x * 1.44269504f);
+  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  union { int32_t i; float f; } power = {((int32_t)n + 127) << 23};
+  return p * power.f;
+}
+
+static inline float tanh_of(float x) { return 1.0f - 2.0f / (exp_of(2.0f * x) + 1.0f); }
+
+/* x times the normal distribution function, by a polynomial in x^2 fitted to it on |x| < 4.25 and held beyond:
+ * error below 5e-6 inside, below 1.1e-5 |x| outside. */
+static inline float gelu_of(float x) {
+  const float z = x < -4.25f ? -4.25f : x > 4.25f ? 4.25f : x, s = z * z;
+  float p = -2.13475526e-12f;
+  p = p * s + 2.35255149e-10f;
+  p = p * s - 1.16668533e-8f;
+  p = p * s + 3.47290182e-7f;
+  p = p * s - 7.00634246e-6f;
+  p = p * s + 1.02773774e-4f;
+  p = p * s - 1.14519370e-3f;
+  p = p * s + 9.89129860e-3f;
+  p = p * s - 6.64100498e-2f;
+  p = p * s + 3.98915112e-1f;
+  return x * (0.5f + z * p);
+}
+
+/* sine and cosine of `turns` half turns: error below 2e-7 for |turns| < 1e5 */
+static inline void sincos_of(float turns, float *sine, float *cosine) {
+  const float n = rintf(2.0f * turns);
+  const float r = (turns - 0.5f * n) * 3.14159265f, s = r * r;
+  const float a = r + r * s * (-1.6666654611e-1f + s * (8.3321608736e-3f - 1.9515295891e-4f * s));
+  const float b = 1.0f - 0.5f * s + s * s * (4.166664568298827e-2f + s * (-1.388731625493765e-3f + s * 2.443315711809948e-5f));
+  const int32_t quarter = (int32_t)n & 3;
+  const float swapped_s = quarter & 1 ? b : a, swapped_c = quarter & 1 ? a : b;
+  *sine = quarter & 2 ? -swapped_s : swapped_s;
+  *cosine = (quarter + 1) & 2 ? -swapped_c : swapped_c;
+}
+
+/* ---- rows ---- */
+
+static inline float total(const float lanes[LANES]) {
+  return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+}
+
+/* Sums and peaks run in LANES partial ones, so that their order, and with it the last bit, never depends on where a
+ * row lies in memory. channels must be a multiple of LANES for normalise. */
+static void normalise(const float *x, int32_t channels, float epsilon, float *y) {
+  float sums[LANES] = {0}, squares[LANES] = {0};
+  for (int32_t c = 0; c < channels; c += LANES)
+    for (int lane = 0; lane < LANES; ++lane) sums[lane] += x[c + lane];
+  const float mean = total(sums) / (float)channels;
+  for (int32_t c = 0; c < channels; c += LANES)
+    for (int lane = 0; lane < LANES; ++lane) {
+      const float value = x[c + lane] - mean;
+      y[c + lane] = value;
+      squares[lane] += value * value;
+    }
+  const float scale = 1.0f / sqrtf(total(squares) / (float)channels + epsilon);
+  for (int32_t c = 0; c < channels; ++c) y[c] *= scale;
+}
+
+/* One row to steps within +-limit; returns what a step is worth. */
+static float quantise(const float *x, int32_t channels, int32_t inputs, float limit, int16_t *steps) {
+  float peaks[LANES] = {0}, peak = 1e-30f;
+  const int32_t even = channels - channels % LANES;
+  for (int32_t c = 0; c < even; c += LANES)
+    for (int lane = 0; lane < LANES; ++lane) {
+      const float size = fabsf(x[c + lane]);
+      peaks[lane] = size > peaks[lane] ? size : peaks[lane];
+    }
+  for (int32_t c = even; c < channels; ++c) peaks[0] = fabsf(x[c]) > peaks[0] ? fabsf(x[c]) : peaks[0];
+  for (int lane = 0; lane < LANES; ++lane) peak = peaks[lane] > peak ? peaks[lane] : peak;
+  const float per_unit = limit / peak;
+  for (int32_t c = 0; c < channels; ++c) steps[c] = (int16_t)(int32_t)rintf(x[c] * per_unit);
+  for (int32_t c = channels; c < inputs; ++c) steps[c] = 0;
+  return peak / limit;
+}
+
+/* ROWS rows by COLUMNS columns of the product: sums[row][column]. Rows past `rows` repeat the last. */
+static inline void products(const int16_t *x, int32_t stride, int32_t rows, const int16_t *panel, int32_t inputs,
+                            int32_t sums[ROWS][COLUMNS]) {
+  const int16_t *from[ROWS];
+  for (int row = 0; row < ROWS; ++row) from[row] = x + (int64_t)stride * (row < rows ? row : rows - 1);
+#ifdef __AVX2__
+  __m256i total[ROWS][2];
+  for (int row = 0; row < ROWS; ++row) total[row][0] = total[row][1] = _mm256_setzero_si256();
+  for (int32_t k = 0; k < inputs; k += 2, panel += 2 * COLUMNS) {
+    const __m256i left = _mm256_loadu_si256((const __m256i *)panel);
+    const __m256i right = _mm256_loadu_si256((const __m256i *)(panel + COLUMNS));
+#pragma GCC unroll 6
+    for (int row = 0; row < ROWS; ++row) {
+      /* Compilers want a 17th register here and spill a sum in the innermost loop. */
+      __m256i pair, product;
+      __asm__("vpbroadcastd %4, %2\n\tvpmaddwd %5, %2, %3\n\tvpaddd %3, %0, %0\n\t"
+              "vpmaddwd %6, %2, %2\n\tvpaddd %2, %1, %1"
+              : "+x"(total[row][0]), "+x"(total[row][1]), "=&x"(pair), "=&x"(product)
+              : "m"(*(const int32_t *)(from[row] + k)), "x"(left), "x"(right));
+    }
+  }
+  for (int row = 0; row < ROWS; ++row) {
+    _mm256_storeu_si256((__m256i *)sums[row], total[row][0]);
+    _mm256_storeu_si256((__m256i *)(sums[row] + 8), total[row][1]);
+  }
+#else
+  memset(sums, 0, sizeof(int32_t) * ROWS * COLUMNS);
+  for (int32_t k = 0; k < inputs; k += 2, panel += 2 * COLUMNS)
+    for (int row = 0; row < ROWS; ++row)
+      for (int column = 0; column < COLUMNS; ++column)
+        sums[row][column] += from[row][k] * panel[2 * column] + from[row][k + 1] * panel[2 * column + 1];
+#endif
+}
+
+/* COLUMNS sums of one row to numbers. */
+static inline void finish(const int32_t *restrict sums, float unit, const float *restrict scale,
+                          const float *restrict bias, int gelu, float *restrict y) {
+  for (int c = 0; c < COLUMNS; ++c) {
+    const float value = (float)sums[c] * (unit * scale[c]) + bias[c];
+    y[c] = gelu ? gelu_of(value) : value;
+  }
+}
+
+/* y[row][0..outputs) = matrix x + bias, for rows already in steps. */
+static inline void multiply(const Matrix *matrix, const int16_t *steps, const float *worth, int32_t rows, float *y,
+                            int gelu) {
+  int32_t sums[ROWS][COLUMNS];
+  for (int32_t column = 0; column < matrix->outputs; column += COLUMNS) {
+    const int16_t *panel = matrix->steps + (int64_t)column * matrix->inputs;
+    for (int32_t first = 0; first < rows; first += ROWS) {
+      const int32_t count = rows - first < ROWS ? rows - first : ROWS;
+      products(steps + (int64_t)first * matrix->inputs, matrix->inputs, count, panel, matrix->inputs, sums);
+      for (int32_t row = first; row < first + count; ++row)
+        finish(sums[row - first], worth[row], matrix->scale + column, matrix->bias + column, gelu,
+               y + (int64_t)row * matrix->outputs + column);
+    }
+  }
+}
+
+/* ---- layers ---- */
+
+/* y [rows][width] = (residual +) act(matrix (normalised) x + bias), x [rows][channels], width <= matrix outputs.
+ * channels may be odd; normal: layer norm without affine; residual may be null or y itself. */
+void linear(const Matrix *matrix, const float *x, int32_t rows, int32_t channels, int32_t width, int32_t normal,
+            float epsilon, int32_t gelu, const float *residual, float *y) {
+  int16_t steps[TILE * MAX_INPUTS];
+  float worth[TILE], row_in[MAX_INPUTS], out[TILE * MAX_OUTPUTS];
+  for (int32_t first = 0; first < rows; first += TILE) {
+    const int32_t count = rows - first < TILE ? rows - first : TILE;
+    for (int32_t row = 0; row < count; ++row) {
+      const float *from = x + (int64_t)(first + row) * channels;
+      if (normal) normalise(from, channels, epsilon, row_in), from = row_in;
+      worth[row] = quantise(from, channels, matrix->inputs, matrix->limit, steps + row * matrix->inputs);
+    }
+    if (gelu)
+      multiply(matrix, steps, worth, count, out, 1);
+    else
+      multiply(matrix, steps, worth, count, out, 0);
+    for (int32_t row = 0; row < count; ++row) {
+      const float *from = out + row * matrix->outputs;
+      float *to = y + (int64_t)(first + row) * width;
+      if (residual) {
+        const float *old = residual + (int64_t)(first + row) * width;
+        for (int32_t c = 0; c < width; ++c) to[c] = old[c] + from[c];
+      } else {
+        memcpy(to, from, sizeof(float) * (size_t)width);
+      }
+    }
+  }
+}
+
+static inline const float *row_of(const float *x, const float *before, int32_t rows_before, int32_t row,
+                                  int32_t channels) {
+  return row < 0 ? before + (int64_t)(rows_before + row) * channels : x + (int64_t)row * channels;
+}
+
+/* A ConvNeXt block: y[t] = x[t + centre] + narrow(gelu(widen(norm(depthwise(x)[t])))) for t in 0..rows_out.
+ * Output row t reads x rows t + offset + tap * dilation. Rows -rows_before to -1 of x lie in `before`; others outside
+ * 0..rows_in count as zero, and the centre is never one of them. taps [tap_count][channels]. y must not overlap x. */
+void convnext(const Matrix *widen, const Matrix *narrow, const float *taps, const float *taps_bias, int32_t tap_count,
+              int32_t dilation, int32_t offset, int32_t channels, float epsilon, const float *before,
+              int32_t rows_before, const float *x, int32_t rows_in, float *y, int32_t rows_out) {
+  int16_t steps[TILE * MAX_INPUTS];
+  float worth[TILE], row_in[MAX_INPUTS], hidden[TILE * MAX_OUTPUTS];
+  const int32_t centre = offset + dilation * (tap_count / 2);
+  for (int32_t first = 0; first < rows_out; first += TILE) {
+    const int32_t count = rows_out - first < TILE ? rows_out - first : TILE;
+    for (int32_t row = 0; row < count; ++row) {
+      memcpy(row_in, taps_bias, sizeof(float) * (size_t)channels);
+      for (int32_t tap = 0; tap < tap_count; ++tap) {
+        const int32_t at = first + row + offset + tap * dilation;
+        if (at < -rows_before || at >= rows_in) continue;
+        const float *from = row_of(x, before, rows_before, at, channels), *weight = taps + tap * channels;
+        for (int32_t c = 0; c < channels; ++c) row_in[c] += from[c] * weight[c];
+      }
+      normalise(row_in, channels, epsilon, row_in);
+      worth[row] = quantise(row_in, channels, widen->inputs, widen->limit, steps + row * widen->inputs);
+    }
+    multiply(widen, steps, worth, count, hidden, 1);
+    for (int32_t row = 0; row < count; ++row)
+      worth[row] = quantise(hidden + row * widen->outputs, widen->outputs, narrow->inputs, narrow->limit,
+                            steps + row * narrow->inputs);
+    float *to = y + (int64_t)first * channels;
+    multiply(narrow, steps, worth, count, to, 0);
+    for (int32_t row = 0; row < count; ++row) {
+      const float *from = row_of(x, before, rows_before, first + row + centre, channels);
+      for (int32_t c = 0; c < channels; ++c) to[row * channels + c] += from[c];
+    }
+  }
+}
+
+/* Features to spectra (formula: synthesis.py). heads: SPECTRA matrices of `width` bins (at most MAX_OUTPUTS padded).
+ * features [rows][channels] are layer-normalised here; excitation [rows][bins][2], noise [table][2][bins], noise_rows
+ * [rows], spectrum [rows][bins][2]. */
+void spectrum(const Matrix *heads, const float *features, int32_t rows, int32_t channels, float epsilon, int32_t bins,
+              float highest, const float *excitation, const float *noise, const int64_t *noise_rows, float *spectrum_out) {
+  enum { FEW = 12 };
+  int16_t steps[FEW * MAX_INPUTS];
+  float worth[FEW], row_in[MAX_INPUTS], out[SPECTRA][FEW * MAX_OUTPUTS], real[MAX_OUTPUTS], imaginary[MAX_OUTPUTS];
+  for (int32_t first = 0; first < rows; first += FEW) {
+    const int32_t count = rows - first < FEW ? rows - first : FEW;
+    for (int32_t row = 0; row < count; ++row) {
+      normalise(features + (int64_t)(first + row) * channels, channels, epsilon, row_in);
+      worth[row] = quantise(row_in, channels, heads->inputs, heads->limit, steps + row * heads->inputs);
+    }
+    for (int head = 0; head < SPECTRA; ++head)
+      multiply(heads + head, steps, worth, count, out[head], 0);
+    for (int32_t row = 0; row < count; ++row) {
+      const float *lh = out[0] + row * heads->outputs, *theta = out[1] + row * heads->outputs;
+      const float *ln = out[2] + row * heads->outputs, *lr = out[3] + row * heads->outputs;
+      const float *phi = out[4] + row * heads->outputs;
+      const float *e = excitation + (int64_t)(first + row) * bins * 2;
+      const float *z = noise + noise_rows[first + row] * bins * 2;
+      float *to = spectrum_out + (int64_t)(first + row) * bins * 2;
+      for (int32_t bin = 0; bin < bins; ++bin) {
+        float sine, cosine, free_sine, free_cosine;
+        sincos_of(tanh_of(theta[bin]), &sine, &cosine);
+        sincos_of(phi[bin] * 0.318309886f, &free_sine, &free_cosine);
+        const float harmonic = exp_of(lh[bin] < highest ? lh[bin] : highest);
+        const float noisy = exp_of(ln[bin] < highest ? ln[bin] : highest);
+        const float loose = exp_of(lr[bin] < highest ? lr[bin] : highest);
+        const float e_real = e[2 * bin], e_imaginary = e[2 * bin + 1];
+        real[bin] = harmonic * (cosine * e_real - sine * e_imaginary) + noisy * z[bin] + loose * free_cosine;
+        imaginary[bin] = harmonic * (cosine * e_imaginary + sine * e_real) + noisy * z[bins + bin] + loose * free_sine;
+      }
+      for (int32_t bin = 0; bin < bins; ++bin) to[2 * bin] = real[bin], to[2 * bin + 1] = imaginary[bin];
+    }
+  }
+}
+
+/* Pulse source of a segment (formula: synthesis.py): f0 [frames] in Hz to blocks [frames + 3][hop], of which two lead
+ * and one trails as mirrors; frames at least 3. weight [hop]: place of a sample between the frames around it. */
+void pulses(const float *f0, int32_t frames, int32_t hop, float rate_hz, float lowest_hz, float highest_hz,
+            const float *weight, float *blocks) {
+  float *samples = blocks + 2 * (int64_t)hop, hz[MAX_HOP], cycles[MAX_HOP];
+  double start = 0;
+  for (int32_t frame = 0; frame < frames; ++frame) {
+    const float before = f0[frame ? frame - 1 : 0], here = f0[frame], after = f0[frame + 1 < frames ? frame + 1 : frame];
+    const int32_t half = hop / 2;
+    for (int32_t i = 0; i < half; ++i) hz[i] = before + weight[i] * (here - before);
+    for (int32_t i = half; i < hop; ++i) hz[i] = here + weight[i] * (after - here);
+    double sum = 0;
+    float run = 0;
+    for (int32_t i = 0; i < hop; ++i) {
+      const float floor_hz = hz[i] > lowest_hz ? hz[i] : lowest_hz;
+      run += floor_hz;
+      sum += floor_hz;
+      cycles[i] = run;
+    }
+    float *to = samples + (int64_t)frame * hop;
+    const float phase = (float)(start - floor(start));
+    for (int32_t i = 0; i < hop; ++i) {
+      const float floor_hz = hz[i] > lowest_hz ? hz[i] : lowest_hz;
+      float turns = cycles[i] / rate_hz + phase, sine, cosine, below, unused;
+      turns -= floorf(turns);
+      const float harmonics = floorf(highest_hz / floor_hz) + 0.5f;
+      sincos_of(turns, &below, &unused); /* turns / 2 whole turns */
+      sincos_of(2.0f * harmonics * turns, &sine, &cosine);
+      const int peak = fabsf(2.0f * below) <= 2e-3f;
+      const float wave = (peak ? harmonics : sine / (peak ? 1.0f : 2.0f * below)) - 0.5f;
+      to[i] = hz[i] > lowest_hz ? wave : 0.0f;
+    }
+    start += sum / rate_hz;
+  }
+  const int64_t count = (int64_t)frames * hop;
+  for (int32_t i = 0; i < 2 * hop; ++i) blocks[i] = samples[2 * hop - i];
+  for (int32_t i = 0; i < hop; ++i) samples[count + i] = samples[count - 2 - i];
+}

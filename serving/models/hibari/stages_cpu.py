@@ -1,0 +1,107 @@
+"""The decode stage on a CPU: the rows of a step one after the other, each in the kernels of kernels.c.
+
+A row of a larger product would cost what it costs alone, so nothing is packed or padded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from serving.models.base import Bucket
+from serving.models.hibari.network import CHANNELS
+from serving.models.hibari.network_cpu import CpuDecoder
+from serving.models.hibari.stages import CACHED_FRAMES, HibariState, Samples, advance, buckets
+from serving.models.hibari.synthesis import HOP, N_FFT, OVERLAP, Synthesis
+from serving.models.hibari.windows import FIRST, INSIDE, LAST, LAYERS, REACH, SECOND_TO_LAST, Window
+from serving.profile import Profile
+
+INPUTS = 6
+"""Tensors of a row that collate gives to forward."""
+OUTPUTS = 3
+"""And those that forward gives to scatter."""
+
+
+class CpuDecode(nn.Module):
+    """Rows of 12.5 ms frames, a window each, to samples. What the next window needs travels in the state."""
+
+    name = "decode"
+    to_host: tuple[int, ...] = ()
+    lookahead = False
+
+    def __init__(self, profile: Profile, decoder: CpuDecoder) -> None:
+        super().__init__()
+        self.max_rows, self.max_units = profile.engine.max_slots, profile.engine.max_step_units
+        self.buckets = buckets(self.max_rows, self.max_units, (self.max_units,))
+        self.decoder = decoder
+        self.synthesis = Synthesis()
+        self.profile = profile
+
+    def collate(self, states: Sequence[HibariState], bucket: Bucket) -> tuple[Tensor, ...]:
+        """Per row: inputs [frames + 6, 130], source frames [frames, 1200], noise rows [frames], the window
+        [3], the blocks' histories [8, 6, 256] and the last synthesised frames [3, 1200]. A first window has
+        no history and no frames.
+        """
+        parts: list[Tensor] = []
+        for state in states:
+            window = state.window
+            if window.start == 0:
+                state.history = torch.empty(LAYERS - 1, 0, CHANNELS)
+                state.tail = torch.empty(0, N_FFT)
+            new = window.new(0)
+            parts += (
+                state.inputs[new.start : new.stop + 2 * REACH],
+                state.source.as_strided((window.frames, N_FFT), (HOP, 1))[window.start : window.stop],
+                torch.from_numpy(state.noise_rows[window.start : window.stop]),
+                torch.tensor(window),
+                state.history,
+                state.tail,
+            )
+        return tuple(parts)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Per row: the blocks that its window completes [blocks, 300], the new histories and last frames."""
+        outputs: list[Tensor] = []
+        for at in range(0, len(inputs), INPUTS):
+            frames_in, source, noise_rows, numbers, history, tail = inputs[at : at + INPUTS]
+            window = Window(*numbers.tolist())
+            features, history = self.decoder(frames_in, history, window)
+            frames = torch.cat((tail, *self._synthesise(features, source, noise_rows)))
+            outputs += (self._overlap_add(frames, window), history, frames[1 - OVERLAP :].clone())
+        return tuple(outputs)
+
+    def scatter(self, states: Sequence[HibariState], outputs: tuple[Tensor, ...]) -> list[Samples | None]:
+        samples: list[Samples | None] = []
+        for row, state in enumerate(states):
+            blocks, state.history, state.tail = outputs[row * OUTPUTS : (row + 1) * OUTPUTS]
+            samples.append(blocks.flatten().numpy())
+            advance(state, self.profile)
+        return samples
+
+    def _synthesise(self, features: Tensor, source: Tensor, noise_rows: Tensor) -> Iterator[Tensor]:
+        """Windowed frames [frames, 1200], as many at a time as the cache holds."""
+        synthesis = self.synthesis
+        for first in range(0, len(features), CACHED_FRAMES):
+            piece = slice(first, first + CACHED_FRAMES)
+            excitation = synthesis.excitation(source[piece])
+            spectra = self.decoder.heads(features[piece], excitation, synthesis.noise, noise_rows[piece])
+            yield synthesis.frames(spectra)
+
+    def _overlap_add(self, frames: Tensor, window: Window) -> Tensor:
+        """frames [old + new, 1200] to this window's blocks [blocks, 300], in [-1, 1]."""
+        blocks = window.blocks
+        # Block m is the sum of part k of frame m + 2 - k; frames outside the segment are zero.
+        held = window.stop - len(frames)  # the first frame that is there
+        before = max(0, held - (blocks.start + 3 - OVERLAP))
+        behind = max(0, blocks.stop + 2 - window.stop)
+        parts = nn.functional.pad(frames, (0, 0, before, behind)).view(-1, OVERLAP, HOP)
+        first = blocks.start + 3 - OVERLAP - held + before
+        total = sum(parts[first + 3 - k : first + 3 - k + len(blocks), k] for k in range(OVERLAP))
+        assert isinstance(total, Tensor)
+        kinds = torch.full((len(blocks),), INSIDE)
+        for block, kind in ((0, FIRST), (window.frames - 2, SECOND_TO_LAST), (window.frames - 1, LAST)):
+            if block in blocks:
+                kinds[block - blocks.start] = kind
+        return total.mul_(self.synthesis.tapers[kinds]).clamp_(-1, 1)

@@ -1,0 +1,81 @@
+"""C kernels, compiled where they run: one source file to one shared library, with the machine's C compiler.
+
+Building takes about two seconds, once: the library is kept in the user's cache folder under the hash of its source,
+flags and compiler.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+log = logging.getLogger(__name__)
+
+FLAGS = (
+    "-std=c11",
+    "-O3",
+    "-shared",
+    "-fPIC",
+    # Loops of selects and of rintf become vectors; no sum changes its order.
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-signed-zeros",
+)
+AVX2 = "-march=x86-64-v3"
+
+
+class NativeError(RuntimeError):
+    """There is no C compiler, or it does not take the source."""
+
+
+def load_library(source: Path) -> ctypes.CDLL:
+    """Compile `source` unless that was done before, and load it. Raises NativeError."""
+    compiler = os.environ.get("CC") or next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+    if compiler is None:
+        raise NativeError("no C compiler found (cc, gcc or clang, or the one that CC names)")
+    flags = [*FLAGS, AVX2] if has_avx2() else [*FLAGS]
+    key = hashlib.sha256("\0".join([compiler, platform.machine(), *flags]).encode() + source.read_bytes())
+    library = cache_folder() / f"{source.stem}-{key.hexdigest()[:16]}.so"
+    if not library.exists():
+        _compile([compiler, *flags], source, library)
+    return ctypes.CDLL(str(library))
+
+
+def has_avx2() -> bool:
+    """Whether this CPU (and the operating system) runs AVX2."""
+    return platform.machine() in ("x86_64", "AMD64") and torch.backends.cpu.get_cpu_capability() != "DEFAULT"
+
+
+def cache_folder() -> Path:
+    """Where built libraries lie: under XDG_CACHE_HOME or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tts-serving"
+
+
+def _compile(command: list[str], source: Path, library: Path) -> None:
+    started_s = time.perf_counter()
+    try:
+        library.parent.mkdir(parents=True, exist_ok=True)
+        # Several processes may build at once: each its own file, moved into place whole.
+        with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+            built = Path(folder) / library.name
+            done = subprocess.run(
+                [*command, str(source), "-o", str(built), "-lm"], capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                raise NativeError(
+                    f"{command[0]} does not compile {source.name}: {done.stderr.strip()[-2000:]}"
+                )
+            built.replace(library)
+    except OSError as error:
+        raise NativeError(f"cannot build {source.name}: {error}") from error
+    log.info("compiled %s in %.1f s", source.name, time.perf_counter() - started_s)

@@ -1,0 +1,190 @@
+"""The CPU kernels against plain torch, layer by layer, and how they are built and chosen."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from serving import native
+from serving.models.hibari import create_model, kernels
+from serving.models.hibari.kernels import Block, Heads, Matrix, Pulses
+from serving.models.hibari.network import CHANNELS, ConvNeXt, Decoder, Encoder, ProsodyNet
+from serving.models.hibari.network_cpu import CpuEncoder, CpuProsodyNet
+from serving.models.hibari.synthesis import BINS, N_FFT, PulseSource, Synthesis
+from serving.models.hibari.weights import Weights, load_weights
+from serving.profile import EngineProfile, ModelProfile, Profile, ProfileError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def weights() -> Weights:
+    return load_weights()
+
+
+def relative(ours: Tensor, theirs: Tensor) -> float:
+    """Root mean square of the difference over that of the truth."""
+    assert ours.shape == theirs.shape
+    return float((ours - theirs).square().mean().sqrt() / theirs.square().mean().sqrt())
+
+
+def linear_of(inputs: int, outputs: int) -> nn.Linear:
+    torch.manual_seed(inputs)
+    return nn.Linear(inputs, outputs).requires_grad_(False)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(256, 768), (768, 256), (910, 256), (256, 601), (7, 3)])
+@pytest.mark.parametrize("rows", [1, 5, 6, 49])
+def test_a_matrix_is_a_linear_layer(inputs: int, outputs: int, rows: int) -> None:
+    layer = linear_of(inputs, outputs)
+    x = torch.randn(rows, inputs) * torch.logspace(-3, 3, rows)[:, None]
+    assert relative(Matrix(layer)(x), layer(x)) < 1e-3
+    residual = torch.randn(rows, outputs)
+    assert relative(Matrix(layer)(x, residual=residual), residual + layer(x)) < 1e-3
+
+
+def test_norm_and_gelu_are_part_of_a_matrix() -> None:
+    layer, x = linear_of(256, 512), 5 + 3 * torch.randn(20, 256)
+    expected = nn.functional.gelu(layer(nn.functional.layer_norm(x, (256,), eps=1e-5)))
+    assert relative(Matrix(layer)(x, normal=True, gelu=True), expected) < 1e-3
+
+
+def test_gelu_is_close_everywhere() -> None:
+    layer = nn.Linear(2, 1, bias=False).requires_grad_(False)
+    layer.weight.copy_(torch.tensor([[1.0, 0.0]]))
+    layer.bias = nn.Parameter(torch.zeros(1), requires_grad=False)
+    x = torch.linspace(-12, 12, 4001)[:, None] * torch.tensor([[1.0, 0.0]])
+    np.testing.assert_allclose(
+        Matrix(layer)(x, gelu=True).numpy(), nn.functional.gelu(x[:, :1]).numpy(), atol=2e-4
+    )
+
+
+def test_sums_at_the_limit_do_not_overflow() -> None:
+    """Every input and weight at its largest: the sum is as near 2^31 as the limit lets it come."""
+    layer = linear_of(1024, 16)
+    layer.weight.fill_(1.0)
+    assert relative(Matrix(layer)(torch.ones(3, 1024)), layer(torch.ones(3, 1024))) < 1e-3
+    assert relative(Matrix(layer)(-torch.ones(3, 1024)), layer(-torch.ones(3, 1024))) < 1e-3
+
+
+def test_a_row_of_zeros_gives_the_bias() -> None:
+    layer = linear_of(256, 32)
+    assert torch.equal(Matrix(layer)(torch.zeros(1, 256))[0], layer.bias)
+
+
+def test_a_block_is_a_convnext_block(weights: Weights) -> None:
+    for block in ProsodyNet(weights).blocks:  # dilations 1 to 8
+        assert isinstance(block, ConvNeXt)
+        x = torch.randn(37, block.channels)
+        assert relative(Block(block)(x), block(x[None])[0]) < 1e-3
+
+
+def test_windows_of_a_block_are_the_block(weights: Weights) -> None:
+    """Each frame once, whatever the windows, and bit for bit."""
+    module = Decoder(weights, torch.float32).blocks[0]
+    assert isinstance(module, ConvNeXt)
+    block, x = Block(module), torch.randn(60, CHANNELS)
+    whole = block(x)
+    assert relative(whole, module(x[None])[0]) < 1e-3
+    known, parts = [0, 20, 33, 60], []
+    for start, stop in itertools.pairwise(known):
+        done, wanted = max(start - 3, 0), stop - 3 * (stop < 60)
+        before = x[start - 6 : start] if start else x[:0]
+        parts.append(block.window(before, x[start:stop], wanted - done))
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_the_spectrum_is_that_of_the_synthesis(weights: Weights) -> None:
+    decoder, synthesis = Decoder(weights, torch.float32), Synthesis()
+    heads = Heads([head for head in decoder.heads if isinstance(head, nn.Linear)])
+    x, source = torch.randn(29, CHANNELS), torch.randn(29, N_FFT)
+    noise_rows = torch.arange(29)
+    ours = heads(x, synthesis.excitation(source), synthesis.noise, noise_rows)
+    normal = nn.functional.layer_norm(x, (CHANNELS,), eps=1e-5)
+    theirs = synthesis(decoder.parameters_of(normal), source, noise_rows)
+    assert ours.shape == (29, BINS)
+    assert relative(synthesis.frames(ours), theirs) < 2e-3
+
+
+def test_pulses_are_those_of_the_synthesis() -> None:
+    source = PulseSource()
+    f0 = torch.rand(2, 40) * 300 + 60
+    f0[:, 10:14] = 0
+    lengths = torch.tensor([40, 25])
+    ours, theirs = Pulses(source)(f0, lengths), source(f0, lengths)
+    for row, frames in enumerate(lengths.tolist()):
+        assert relative(ours[row, : frames + 3], theirs[row, : frames + 3]) < 1e-2
+
+
+def test_encoder_and_prosody_are_close(weights: Weights) -> None:
+    encoder, net = Encoder(weights), ProsodyNet(weights)
+    ids = torch.randint(1, 170, (3, 50), generator=torch.Generator().manual_seed(4))
+    lengths, speed = torch.tensor([50, 1, 23]), torch.tensor([1.0, 0.5, 2.0])
+    ours, theirs = CpuEncoder(encoder)(ids, lengths, speed), encoder(ids, lengths, speed)
+    for row, length in enumerate(lengths.tolist()):
+        for mine, other in zip(ours[:2], theirs[:2], strict=True):
+            assert relative(mine[row, :length], other[row, :length]) < 3e-3
+        assert (ours[2][row, :length] - theirs[2][row, :length]).abs().max() <= 1
+    mask = (torch.arange(50) < lengths[:, None]).unsqueeze(2)
+    for mine, other in zip(CpuProsodyNet(net)(theirs[1], mask), net(theirs[1], mask), strict=True):
+        inside = mask.repeat_interleave(2, dim=1).squeeze(2)
+        assert relative(mine[inside], other[inside]) < 3e-3
+
+
+def test_a_wrong_shape_never_reaches_the_kernels() -> None:
+    matrix = Matrix(linear_of(8, 8))
+    for x in (torch.ones(2, 7), torch.ones(8), torch.ones(2, 8, dtype=torch.float64)):
+        with pytest.raises(AssertionError):
+            matrix(x)
+
+
+def test_a_library_is_built_once_and_its_errors_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    source = tmp_path / "answer.c"
+    source.write_text("int answer(void) { return 42; }")
+    assert native.load_library(source).answer() == 42
+    (built,) = native.cache_folder().iterdir()
+    at_ns = built.stat().st_mtime_ns
+    assert native.load_library(source).answer() == 42
+    assert built.stat().st_mtime_ns == at_ns
+    source.write_text("int answer(void) { return }")
+    with pytest.raises(native.NativeError, match=r"does not compile answer\.c: (?s:.*)error"):
+        native.load_library(source)
+    assert list(native.cache_folder().iterdir()) == [built]
+    monkeypatch.setenv("CC", str(tmp_path / "no-such-compiler"))
+    with pytest.raises(native.NativeError, match="no-such-compiler"):
+        native.load_library(source)
+
+
+def test_plain_code_gives_the_sums_of_the_vector_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernels as another processor than x86 compiles them: the same integers, so nearly the same floats."""
+    layer, x = linear_of(192, 384), torch.randn(11, 192)
+    fast = Matrix(layer)(x, gelu=True)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(native, "has_avx2", lambda: False)
+    plain = kernels.library.__wrapped__()
+    monkeypatch.setattr(kernels, "library", lambda: plain)
+    assert relative(Matrix(layer)(x, gelu=True), fast) < 1e-5
+
+
+def test_the_profile_chooses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def profile(kernels: str, **engine: bool) -> Profile:
+        options = ModelProfile(options={"kernels": kernels})
+        return Profile(name="test", model=options, engine=EngineProfile(**engine))  # type: ignore[arg-type]
+
+    with pytest.raises(ProfileError, match="kernels"):
+        create_model(profile("fast"), CPU, torch.float32)
+    with pytest.raises(ProfileError, match=r"model\.options\.kernels.*compile"):
+        create_model(profile("native", compile=True), CPU, torch.float32)
+    with pytest.raises(ProfileError, match=r"model\.options\.kernels.*float32"):
+        create_model(profile("native"), CPU, torch.bfloat16)
+    assert create_model(profile("torch"), CPU, torch.float32).native is False
