@@ -7,11 +7,8 @@ import pytest
 if importlib.util.find_spec("indextts") is None:
     collect_ignore_glob = ["test_*.py"]
 else:
-    import torch
 
-    torch.set_num_threads(2)
-
-    @pytest.fixture(params=[0, 1, 2], ids=lambda seed: f"seed{seed}")
+    @pytest.fixture(scope="session", params=[0, 1, 2], ids=lambda seed: f"seed{seed}")
     def seed(request: pytest.FixtureRequest) -> int:
         """Seeds of the small official checkpoints that a stage is compared on."""
         value: int = request.param

@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 from torch import Tensor, nn
 
-from serving.models.indextts2.checkpoint import COMPONENTS, convert
+from serving.models.indextts2.checkpoint import COMPONENTS, NoInitialWeights, convert
 from serving.models.indextts2.conditioning import ConditioningParts, ReferenceEncoder
 from serving.models.indextts2.sources import locate
 from serving.models.indextts2.state import load
@@ -23,9 +23,14 @@ def networks(seed: int) -> dict[str, nn.Module]:
     states = convert(sources, config)
     made: dict[str, nn.Module] = {}
     for name, build in COMPONENTS.items():
-        made[name] = build(config).eval()
+        # Initial weights would be drawn only to be overwritten: for w2v-bert alone, a second.
+        with NoInitialWeights():
+            made[name] = build(config).eval()
         load(made[name], states[name], name)
         made[name].requires_grad_(False)
+    if seed:
+        # All seeds read one w2v-bert file, so they may hold one: half a gigabyte less for each.
+        made["speech"].layers = networks(0)["speech"].layers
     return made
 
 

@@ -48,8 +48,9 @@ def _replace(path: Path, content: Any) -> None:
 def _convert(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
     sources, config = locate(folder)
     states = checkpoint.convert(sources, config)
-    for name, build in COMPONENTS.items():
-        checkpoint.load(build(config), states[name], name)
+    with torch.device("meta"):
+        for name, build in COMPONENTS.items():
+            checkpoint.load(build(config), states[name], name)
     return states
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -46,19 +46,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=["short", "long"])
 def voice_path(request: pytest.FixtureRequest, folder: Path, seed: int) -> Path:
-    """A stereo 44.1 kHz recording of 1.6 s, and a mono 24 kHz one of 3.4 s."""
+    """A stereo 44.1 kHz recording of 1.2 s, and a mono 24 kHz one of 2.6 s."""
     short = request.param == "short"
     path = folder / f"{request.param}-{seed}.wav"
     if path.exists():
         return path
-    seconds, rate_hz, channels = (1.6, 44100, 2) if short else (3.4, 24000, 1)
+    seconds, rate_hz, channels = (1.2, 44100, 2) if short else (2.6, 24000, 1)
     return recording(path, seed=seed, seconds=seconds, rate_hz=rate_hz, channels=channels)
 
 
 @pytest.fixture
 def emotion_path(folder: Path, seed: int) -> Path:
     path = folder / f"emotion-{seed}.wav"
-    return path if path.exists() else recording(path, seed=seed + 50, seconds=2.2, rate_hz=32000)
+    return path if path.exists() else recording(path, seed=seed + 50, seconds=1.7, rate_hz=32000)
 
 
 _KEPT: dict[tuple[int, Path], tuple[Official, VoiceConditioning]] = {}
@@ -191,56 +191,45 @@ def official_emotion(seed: int, monkeypatch: pytest.MonkeyPatch) -> Callable[...
     return run
 
 
-@pytest.mark.parametrize("alpha", [1.0, 0.777, 1.7, -0.5])
-def test_emotion_vector(
-    seed: int,
-    both: tuple[Official, VoiceConditioning],
-    voice_path: Path,
-    official_emotion: Callable[..., Tensor],
-    alpha: float,
-) -> None:
-    """Eight weights, scaled by alpha clamped to [0, 1] and cut to four decimals."""
-    theirs = official_emotion(voice_path, emo_vector=list(VECTOR), emo_alpha=alpha)
-    ours = reference_encoder(seed).emotion(both[1], Emotion(vector=VECTOR, alpha=alpha))
-    assert distance(ours[None], theirs) <= TOLERANCE
+ASKED: dict[str, dict[str, Any]] = {
+    "alone": {},
+    "alone-alpha": {"emo_alpha": 0.2},
+    "vector": {"emo_vector": list(VECTOR)},
+    "vector-alpha": {"emo_vector": list(VECTOR), "emo_alpha": 0.777},
+    "vector-above-one": {"emo_vector": list(VECTOR), "emo_alpha": 1.7},
+    "vector-below-zero": {"emo_vector": list(VECTOR), "emo_alpha": -0.5},
+    "vector-and-recording": {"emo_vector": list(VECTOR), "emo_audio_prompt": "it", "emo_alpha": 0.5},
+    "recording-alpha": {"emo_audio_prompt": "it", "emo_alpha": 0.4},
+}
+"""What a request may say of emotion, as keywords of the package's infer; the recording stands for its path."""
 
 
-def test_the_vector_wins_over_the_recording(
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("voice_path", ["short"], indirect=True)
+def test_emotion_through_infer(
     seed: int,
     both: tuple[Official, VoiceConditioning],
     voice_path: Path,
     emotion_path: Path,
     official_emotion: Callable[..., Tensor],
+    asked: str,
 ) -> None:
-    """And the rest of the weights goes to the voice's own emotion, not to the recording's."""
-    theirs = official_emotion(
-        voice_path, emo_vector=list(VECTOR), emo_audio_prompt=str(emotion_path), emo_alpha=0.5
+    """Weights scaled by alpha clamped to [0, 1] and cut to four decimals; the vector wins over a recording."""
+    said = dict(ASKED[asked])
+    recorded = emotion_path if "emo_audio_prompt" in said else None
+    if recorded is not None:
+        said["emo_audio_prompt"] = str(recorded)
+    theirs = official_emotion(voice_path, **said)
+    emotion = Emotion(
+        vector=VECTOR if "emo_vector" in said else None, voice=recorded, alpha=said.get("emo_alpha", 1.0)
     )
     ours = reference_encoder(seed)
-    emotion = Emotion(vector=VECTOR, voice=emotion_path, alpha=0.5)
     assert distance(ours.emotion(both[1], emotion)[None], theirs) <= TOLERANCE
-    recorded = ours.recorded_emotion(emotion_path)
-    broken = ours.parts.emotion.mix(both[1].style, weights(VECTOR, 0.5), recorded)
-    assert distance(broken[None], theirs) > 10 * TOLERANCE
-
-
-def test_an_alone_voice_and_another_recording_through_infer(
-    seed: int,
-    both: tuple[Official, VoiceConditioning],
-    voice_path: Path,
-    emotion_path: Path,
-    official_emotion: Callable[..., Tensor],
-) -> None:
-    ours = reference_encoder(seed)
-    for theirs, emotion in (
-        (official_emotion(voice_path), Emotion()),
-        (official_emotion(voice_path, emo_alpha=0.2), Emotion(alpha=0.2)),
-        (
-            official_emotion(voice_path, emo_audio_prompt=str(emotion_path), emo_alpha=0.4),
-            Emotion(voice=emotion_path, alpha=0.4),
-        ),
-    ):
-        assert distance(ours.emotion(both[1], emotion)[None], theirs) <= TOLERANCE
+    if asked == "vector-and-recording":
+        # The rest of the weights goes to the voice's own emotion, not to the recording's.
+        other = ours.recorded_emotion(emotion_path)
+        broken = ours.parts.emotion.mix(both[1].style, weights(VECTOR, 0.5), other)
+        assert distance(broken[None], theirs) > 10 * TOLERANCE
 
 
 def test_weights_are_cut_not_rounded() -> None:

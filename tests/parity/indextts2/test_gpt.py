@@ -22,8 +22,22 @@ from serving.models.indextts2.sampling import Sampling
 from tests.parity.indextts2 import official
 
 CODES = 200
-SETTINGS: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(official.HERE / "small_config.yaml"))["gpt"]
-SHAPES = {"two-layers": {}, "three-layers": {"layers": 3, "number_mel_codes": 262, "number_text_tokens": 120}}
+SETTINGS: dict[str, Any] = {
+    **OmegaConf.to_container(OmegaConf.load(official.HERE / "small_config.yaml"))["gpt"],
+    # The official width of 1280 is what test_whole.py runs; here it would only cost time.
+    "model_dim": 256,
+    "heads": 4,
+}
+SHAPES: dict[str, dict[str, Any]] = {
+    "two-layers": {},
+    "three-layers": {
+        "model_dim": 192,
+        "heads": 3,
+        "layers": 3,
+        "number_mel_codes": 262,
+        "number_text_tokens": 120,
+    },
+}
 Inputs = tuple[Tensor, Tensor, Tensor, Tensor]
 """Speaker features, text ids, emotion features, emotion vector."""
 
@@ -73,11 +87,8 @@ class Case:
 
 @pytest.fixture(scope="module", autouse=True)
 def _inference() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
     with torch.inference_mode():
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=[(shape, seed) for shape in SHAPES for seed in range(3)], ids=str)
@@ -273,7 +284,7 @@ def test_trap_text_stop_token(one: Case) -> None:
     without = torch.cat([vectors[:, :-2], vectors[:, -1:]], dim=1)
     cache = Decoding(one.ours, 1, max_codes=1, max_text=len(one.text)).cache
     states = one.ours.extend(without, torch.tensor([without.shape[1]]), torch.tensor([0]), cache)
-    assert relative_error(speakable(one.ours.logits(states[:, -1]), one.config), one.logits) > 1e-2
+    assert relative_error(speakable(one.ours.logits(states[:, -1]), one.config), one.logits) > 1e-3
 
 
 def test_trap_start_and_stop_inside_the_text(one: Case) -> None:
