@@ -22,15 +22,15 @@ from tests.support import serving
 
 pytestmark = pytest.mark.e2e
 
-CODES = 50
+CODES = 36
 SETTINGS = {
     "model.options.weights": "random",
     "model.options.size": "tiny",
     "model.options.min_codes": CODES,
     "model.options.max_codes": CODES,
-    "model.options.prompt_s": 0.5,
-    "model.options.flow_steps": 3,
-    "streaming.first_chunk_s": 0.25,
+    "model.options.prompt_s": 0.4,
+    "model.options.flow_steps": 2,
+    "streaming.first_chunk_s": 0.2,
     "streaming.growth": 1.5,
     "engine.workers": 1,
     "engine.threads": 1,
