@@ -50,7 +50,7 @@ def make(engine: EngineProfile | None = None, **options: Any) -> tuple[Frontend,
 
 
 def params(seed: int = 0, **fields: Any) -> SpeechParams:
-    return SpeechParams(**{"voice": "hum", "seed": seed} | fields)
+    return SpeechParams(voice=fields.pop("voice", "hum"), seed=seed, **fields)
 
 
 def request(frontend: Frontend, text: str, **fields: Any) -> tuple[SpeechParams, Segment]:

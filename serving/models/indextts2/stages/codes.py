@@ -137,7 +137,7 @@ class Latents:
             padded_slots([state.slot for state in states], bucket.rows, self._decoding.spare),
             torch.tensor([*(state.latents for state in states), *[1] * inert]),
             torch.tensor([*(state.length for state in states), *[1] * inert]),
-            extent(bucket.length),
+            extent(bucket.length, self._decoding.codes.device),
         )
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:

@@ -47,7 +47,9 @@ class Prepare:
         windows = [state.window for state in states if state.window is not None]
         codes, frames = [w.codes for w in windows], [w.end for w in windows]
         slots = torch.tensor([state.slot for state in states], dtype=torch.int64)
-        return slots, torch.tensor(codes), torch.tensor(frames), extent(max(codes)), extent(max(frames))
+        device = self._flow.x.device
+        most_codes, most_frames = extent(max(codes), device), extent(max(frames), device)
+        return slots, torch.tensor(codes), torch.tensor(frames), most_codes, most_frames
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The condition of each segment's frames from its first, [R, T, content]."""
@@ -105,7 +107,8 @@ class FlowStep:
             if not state.flow_left:
                 stretch = state.stretch(self._vocoder_frames)
                 state.stage, state.length = "vocode", stretch.end - stretch.begin
-        return slots, extent(width), extent(min(kept, width)), extent(int(ragged))
+        device = self._flow.x.device
+        return slots, extent(width, device), extent(min(kept, width), device), extent(int(ragged), device)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Nothing: the mel stays in the slots."""

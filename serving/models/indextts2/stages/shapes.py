@@ -37,9 +37,9 @@ def make_lengths(first: int, last: int) -> list[int]:
     return [*lengths, last]
 
 
-def extent(size: int) -> Tensor:
+def extent(size: int, device: torch.device) -> Tensor:
     """A size that a forward may take from its input's shape, for a forward gets tensors alone."""
-    return torch.empty(size, dtype=torch.bool)
+    return torch.empty(size, dtype=torch.bool, device=device)
 
 
 def padded_slots(slots: Sequence[int], rows: int, spare: int) -> Tensor:

@@ -1,0 +1,173 @@
+"""Voices of IndexTTS2: what makes a recording a voice, how it is stored, and what is kept of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from numpy.typing import NDArray
+
+from serving.cli import main
+from serving.models.indextts2 import add_voice
+from serving.models.indextts2.conditioning import VoiceConditioning
+from serving.models.indextts2.options import Options
+from serving.models.indextts2.voice_store import ByteLru, VoiceStore
+from serving.models.indextts2.voices import BUILT_IN, Reference, built_in_wave, examine, references
+from serving.profile import ModelProfile, Profile, ProfileError
+from serving.protocol import InputError
+from tests.support import ROOT, environment
+from tests.unit.indextts2_support import make, params, request
+
+RATE = 24000
+
+
+def profile(folder: Path | str) -> Profile:
+    """A profile whose checkpoint need not be there for voices to be added."""
+    return Profile(name="test", model=ModelProfile(name="indextts2", options={"voices": str(folder)}))
+
+
+def write(path: Path, wave: NDArray[Any], rate: int = RATE) -> Path:
+    soundfile.write(path, wave, rate)
+    return path
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    return write(tmp_path / "recording.wav", built_in_wave(RATE))
+
+
+def test_a_voice_is_added_and_listed(tmp_path: Path, good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "voices"
+    where = ["--profile", "indextts2-default", "--set", f"model.options.voices={folder}"]
+    assert main(["voices", *where, "add", "ann", str(good)]) == 0
+    assert main(["voices", "add", "ben", str(good), *where]) == 0
+    assert "4.0 s at 24000 Hz" in capsys.readouterr().out
+    assert (folder / "ann.wav").read_bytes() == good.read_bytes()
+    random = ["--set", "model.options.weights=random", "--set", "model.options.size=tiny"]
+    assert main(["voices", *where, *random]) == 0
+    listed = capsys.readouterr().out
+    assert "ann (default)" in listed
+    assert "ben" in listed
+    assert main(["voices", "add", "ann", str(good), *where]) == 2
+    assert "name: there is a voice 'ann'" in capsys.readouterr().err
+    assert main(["voices", "add", "ann", str(good)]) == 2
+    assert "model.name: hibari takes no voices" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("wave", "rate", "words"),
+    [
+        (built_in_wave(RATE)[:12000], RATE, "0.5 s long"),
+        (np.tile(built_in_wave(8000), 16), 8000, "64.0 s long"),
+        (built_in_wave(8000), 8000, "8000 samples a second"),
+        (np.clip(built_in_wave(RATE) * 9, -1, 1), RATE, "clipped"),
+        (built_in_wave(RATE) * 0.01, RATE, "silent"),
+        (np.zeros(2 * RATE), RATE, "silent"),
+        (np.where(np.arange(4 * RATE) < 4800, built_in_wave(RATE), 0), RATE, "nearly silent"),
+    ],
+)
+def test_a_bad_recording_is_refused_with_the_reason(
+    tmp_path: Path, wave: NDArray[Any], rate: int, words: str
+) -> None:
+    file = write(tmp_path / "bad.wav", wave, rate)
+    with pytest.raises(InputError, match=words) as error:
+        add_voice(profile(tmp_path / "voices"), "bad", file)
+    assert error.value.field == "file"
+    assert not (tmp_path / "voices").exists()
+
+
+def test_what_is_no_recording_or_no_name_is_refused(tmp_path: Path, good: Path) -> None:
+    (tmp_path / "text.wav").write_text("no sound")
+    for file in (tmp_path / "text.wav", tmp_path / "absent.wav", tmp_path / "voice.txt"):
+        with pytest.raises(InputError) as error:
+            add_voice(profile(tmp_path / "voices"), "ann", file)
+        assert error.value.field == "file"
+    for name in ("", "../ann", ".ann", "a b", "a" * 65):
+        with pytest.raises(InputError) as error:
+            add_voice(profile(tmp_path / "voices"), name, good)
+        assert error.value.field == "name"
+    with pytest.raises(ProfileError, match=r"model\.options\.voices"):
+        add_voice(profile(""), "ann", good)
+
+
+def test_random_weights_have_a_voice_of_their_own(tmp_path: Path) -> None:
+    assert list(references(Options(weights="random"))) == [BUILT_IN]
+    with pytest.raises(ProfileError, match=r"model\.options\.voices"):
+        references(Options(checkpoint="there"))
+    file = write(tmp_path / "built-in.wav", built_in_wave(RATE))
+    assert examine(file).problems() == []
+
+
+def test_the_front_end_needs_no_torch() -> None:
+    """The HTTP process makes it."""
+    code = (
+        "import sys; from serving.profile import load_profile; from serving.models import load_frontend;"
+        "load_frontend(load_profile('indextts2-default', "
+        "['model.options.weights=random', 'model.options.size=tiny']));"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env=environment(), timeout=60)
+
+
+def test_what_is_kept_is_bounded_in_bytes() -> None:
+    kept = ByteLru(100)
+    for key in "abc":
+        kept.put(key, key.upper(), 40)
+    assert (kept.get("a"), kept.get("b"), kept.get("c")) == (None, "B", "C")
+    kept.get("b")
+    kept.put("d", "D", 40)
+    assert (kept.get("b"), kept.get("c"), kept.get("d")) == ("B", None, "D")
+    kept.put("b", "B2", 60)
+    assert (kept.get("b"), kept.used_bytes, len(kept)) == ("B2", 100, 2)
+    kept.put("e", "E", 101)
+    assert (kept.get("e"), kept.used_bytes) == (None, 100)
+
+
+def test_a_replaced_recording_is_another_voice(tmp_path: Path, good: Path) -> None:
+    store = VoiceStore({"ann": Reference("ann", good)}, 10_000)
+    first = store.content_key("ann")
+    copy = tmp_path / "copy.wav"
+    copy.write_bytes(good.read_bytes())
+    assert VoiceStore({"ben": Reference("ben", copy)}, 0).content_key("ben") == first
+    tensor = torch.zeros(10)
+    voice = VoiceConditioning(*[tensor] * 6)
+    store.put_voice(first, voice)
+    assert store.voice(first) is voice
+    assert store.used_bytes == 240
+    write(good, built_in_wave(RATE)[:RATE])
+    second = store.content_key("ann")
+    assert second != first
+    assert store.voice(second) is None
+    good.unlink()
+    with pytest.raises(InputError):
+        store.content_key("ann")
+
+
+def test_the_emotion_that_counts() -> None:
+    frontend, model = make()
+    vector = (0.0, 0.5, *[0.0] * 6)
+    given: dict[str, Any] = {"emo_text": "Alas!", "emo_vector": vector, "emo_voice": BUILT_IN}
+    segment = request(frontend, "Hello.")[1]
+
+    def emotion(**fields: Any) -> Any:
+        return model.open(params(**fields), segment, 0, urgent=False).emotion_key
+
+    key = model.store.content_key(BUILT_IN)
+    text, by_vector, by_voice, own = (
+        emotion(**given, emo_alpha=0.5),
+        emotion(**{**given, "emo_text": None}),
+        emotion(emo_voice=BUILT_IN, emo_alpha=0.25),
+        emotion(emo_alpha=0.25),
+    )
+    assert (text.emotion.text, text.emotion.vector, text.recording) == ("Alas!", None, None)
+    assert text.emotion.alpha == 0.5
+    assert (by_vector.emotion.vector, by_vector.recording) == (vector, None)
+    assert (by_voice.recording, by_voice.emotion.alpha) == (key, 0.25)
+    # Without an emotion its strength means nothing.
+    assert own == emotion()
