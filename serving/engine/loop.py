@@ -7,15 +7,13 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
-import zmq
 
 from serving.engine.requests import Part, Plan, Speech, StageLimits
 from serving.engine.runner import DeviceError, Launched, Runner, pick_device, pick_workers
 from serving.engine.scheduler import Scheduler
-from serving.engine.transport import EnginePair
 from serving.models import load_model
 from serving.models.base import Model
 from serving.profile import Profile, ProfileError
@@ -23,6 +21,7 @@ from serving.protocol import (
     Abort,
     Broken,
     Extend,
+    FromEngine,
     GetStats,
     InputError,
     Ready,
@@ -35,7 +34,10 @@ from serving.protocol import (
 
 if TYPE_CHECKING:
     import numpy as np
+    import zmq
     from numpy.typing import NDArray
+
+    from serving.engine.transport import EnginePair
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +51,28 @@ class Stopped(Exception):
     """Shutdown came while the engine was loading or warming."""
 
 
+class Pair(Protocol):
+    """The engine's end of its line to whoever asks it to speak: a socket (transport.py) or an offline caller."""
+
+    def receive(self) -> Sequence[ToEngine]:
+        """What came since the last call; does not wait."""
+        ...
+
+    def wait(self, timeout_s: float | None) -> None:
+        """Wait for something to come, at most this long."""
+        ...
+
+    def send(self, message: FromEngine) -> None: ...
+
+    def send_chunk(self, request_id: str, samples: NDArray[np.float32]) -> None: ...
+
+
 def run_engine(profile: Profile, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
     """Load, warm up, then serve until Shutdown. What cannot be mended is told by Broken before it returns."""
+    import zmq
+
+    from serving.engine.transport import EnginePair
+
     pair = EnginePair(context, endpoint)
     try:
         loop = _start(profile, pair)
@@ -95,9 +117,7 @@ def _start(profile: Profile, pair: EnginePair) -> EngineLoop:
 class EngineLoop:
     """One model on one device, and the requests that it speaks."""
 
-    def __init__(
-        self, profile: Profile, pair: EnginePair, model: Model, runner: Runner, workers: int
-    ) -> None:
+    def __init__(self, profile: Profile, pair: Pair, model: Model, runner: Runner, workers: int) -> None:
         self._workers = workers
         self._threads = torch.get_num_threads()
         self._pair = pair

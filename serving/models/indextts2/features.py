@@ -3,6 +3,8 @@
 Official code reads audio by librosa, which resamples with soxr at quality HQ. The speaker's 16 kHz wave is
 made from the 22.05 kHz one by torchaudio's windowed sinc, the emotion's straight from the file by soxr. Both
 paths are kept: the encoder's features differ measurably between them.
+
+Audio packages are imported where they are used: with cached voices the model runs without them.
 """
 
 from __future__ import annotations
@@ -12,14 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import soundfile
-import soxr
 import torch
 import torch.nn.functional as F
-import torchaudio
 from numpy.typing import NDArray
 from torch import Tensor
-from torchaudio.compliance import kaldi
 
 from serving.models.indextts2.config import MelConfig
 from serving.protocol import InputError
@@ -47,6 +45,8 @@ def load_mono(path: Path, sample_rate_hz: int, *, field: str = "voice") -> Tenso
 
     Raises InputError of `field` if the file is no readable audio, too short or silent.
     """
+    import soundfile
+
     try:
         data, file_rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
@@ -62,6 +62,8 @@ def load_mono(path: Path, sample_rate_hz: int, *, field: str = "voice") -> Tenso
 
 def resample_file(mono: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[np.float32]:
     """Resample [N] by soxr at quality HQ to ceil(N to_hz / from_hz) samples, as the official loader does."""
+    import soxr
+
     if from_hz == to_hz:
         return mono
     samples = math.ceil(len(mono) * to_hz / from_hz)
@@ -71,6 +73,8 @@ def resample_file(mono: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArra
 
 def speaker_to_encoder(wave: Tensor) -> Tensor:
     """The speaker's 22.05 kHz wave [N] at 16 kHz, by torchaudio's windowed sinc."""
+    import torchaudio
+
     # The transform makes its kernel in float64, the function of the same name in the wave's dtype.
     resampled: Tensor = torchaudio.transforms.Resample(SPEAKER_HZ, ENCODER_HZ)(wave)
     return resampled
@@ -117,6 +121,8 @@ def style_features(wave: Tensor) -> Tensor:
 
     Unlike encoder_features, the wave keeps its scale.
     """
+    from torchaudio.compliance import kaldi
+
     bank: Tensor = kaldi.fbank(wave[None], num_mel_bins=80, dither=0.0, sample_frequency=ENCODER_HZ)
     return bank - bank.mean(0, keepdim=True)
 
@@ -127,6 +133,8 @@ def log_mel(wave: Tensor, config: MelConfig) -> Tensor:
     Frames are not centred: (n_fft - hop) / 2 samples are reflected at each end. Magnitudes are
     sqrt(|X|^2 + 1e-9); bands are Slaney's; the logarithm's floor is 1e-5.
     """
+    import torchaudio
+
     border = (config.n_fft - config.hop_length) // 2
     padded = F.pad(wave[None, None], (border, border), mode="reflect")[0]
     spectrum = torch.stft(
