@@ -37,6 +37,8 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2BertConfig, Wav2Vec2BertModel
 
+from bench.indextts2_package import give_attention_mask
+
 HERE = Path(__file__).parent
 
 CORPUS = [
@@ -118,7 +120,7 @@ def pipeline(seed: int) -> infer_v2.IndexTTS2:
     infer_v2.SeamlessM4TFeatureExtractor = FeatureExtractor
     infer_v2.TextNormalizer = IdentityNormalizer
     maskgct_utils.Wav2Vec2BertModel = SemanticModel
-    _give_attention_mask(GPT2InferenceModel)
+    give_attention_mask(GPT2InferenceModel)
     opened = infer_v2.IndexTTS2(model_dir=str(folder), device="cpu")
     for module in (opened.gpt, opened.s2mel, opened.bigvgan, opened.campplus_model):
         module.requires_grad_(False)
@@ -128,29 +130,6 @@ def pipeline(seed: int) -> infer_v2.IndexTTS2:
 @functools.cache
 def _w2v() -> Wav2Vec2BertModel:
     return Wav2Vec2BertModel.from_pretrained(_kept("w2v-bert-2.0", _write_w2v)).requires_grad_(False)
-
-
-def _give_attention_mask(model_class: Any) -> None:
-    """Hand the inference model the all-ones attention mask that transformers 5 drops.
-
-    The package reads the position of the next code from the mask's length.
-    """
-    inner = model_class.prepare_inputs_for_generation
-    if getattr(inner, "gives_attention_mask", False):
-        return
-
-    def prepare(
-        self: Any,
-        input_ids: torch.Tensor,
-        past_key_values: Any = None,
-        attention_mask: Any = None,
-        **rest: Any,
-    ) -> Any:
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        return inner(self, input_ids, past_key_values, attention_mask=mask, **rest)
-
-    prepare.gives_attention_mask = True
-    model_class.prepare_inputs_for_generation = prepare
 
 
 def _write(folder: Path, seed: int) -> None:

@@ -15,6 +15,7 @@ from indextts.gpt.model_v2 import GPT2InferenceModel, UnifiedVoice
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from bench.indextts2_package import give_attention_mask
 from serving.models.indextts2.config import GptConfig
 from serving.models.indextts2.decoding import Decoding
 from serving.models.indextts2.gpt import Gpt, convert, spoken_ids
@@ -111,7 +112,7 @@ def build_case(settings: dict[str, Any], seed: int, *, with_emotion: bool) -> Ca
     theirs = official._random(seed, lambda: UnifiedVoice(**settings))
     theirs.mel_head.weight.mul_(8)
     theirs.mel_head.bias[settings["stop_mel_token"]] = -1e4
-    official._give_attention_mask(GPT2InferenceModel)
+    give_attention_mask(GPT2InferenceModel)
     theirs.post_init_gpt2_config(use_deepspeed=False, kv_cache=True, half=False)
 
     generator = torch.Generator().manual_seed(seed)

@@ -1,0 +1,225 @@
+"""Speak in this process: the engine's loop, scheduler, runner and model, without a server, sockets or clients.
+
+    offline = Offline(profile, prompt_s=3.0)
+    samples = offline.speak(streams=8, requests=2, streaming=True)
+
+What is timed is what the engine does: a request is due when the one before it of its stream has ended. Needs
+torch, numpy, msgspec, safetensors and sentencepiece, and neither a network nor a web server.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from bench.records import Sample
+from serving.engine.loop import EngineLoop
+from serving.engine.runner import Launched, Runner, pick_device, pick_workers
+from serving.models.indextts2.conditioning import VoiceConditioning
+from serving.models.indextts2.config import IndexTts2Config
+from serving.models.indextts2.model import IndexTts2Model
+from serving.models.indextts2.voices import BUILT_IN
+from serving.profile import EngineProfile, Profile
+from serving.protocol import (
+    Failed,
+    Finished,
+    FromEngine,
+    Segment,
+    Shutdown,
+    SpeechParams,
+    Submit,
+    ToEngine,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TEXT_TOKENS = 30
+"""Text ids of a request, as many as a sentence of some three seconds has."""
+TIMEOUT_S = 3600.0
+
+
+class OfflineError(RuntimeError):
+    """A request was not spoken to its end; says what the engine said."""
+
+
+@dataclass(slots=True)
+class Streams:
+    """The engine's line to nobody: streams that each ask again as soon as they have heard all. A loop.Pair."""
+
+    waiting: list[list[Submit]]
+    """Of each stream, the requests that it has not asked for yet, the next one last."""
+    rate_hz: int
+    streaming: bool
+    samples: dict[str, Sample] = field(default_factory=dict)
+    _asking: list[int] = field(default_factory=list)
+    _stream: dict[str, int] = field(default_factory=dict)
+    _begun_s: float = 0.0
+
+    def begin(self) -> None:
+        """All streams ask at once, now."""
+        self._begun_s = time.monotonic()
+        self._asking = list(range(len(self.waiting)))
+
+    def receive(self) -> Sequence[ToEngine]:
+        """The requests due now; Shutdown once all have ended."""
+        messages: list[ToEngine] = []
+        for stream in self._asking:
+            if self.waiting[stream]:
+                messages.append(self._ask(stream))
+        self._asking.clear()
+        if not self._stream:
+            messages.append(Shutdown())
+        return messages
+
+    def wait(self, timeout_s: float | None) -> None:
+        """Nothing can come but by the engine's own doing."""
+
+    def send(self, message: FromEngine) -> None:
+        """Note a request's end. Raises OfflineError if it failed."""
+        if isinstance(message, Failed):
+            raise OfflineError(f"{message.request_id}: {message.code}: {message.message}")
+        if isinstance(message, Finished):
+            self.samples[message.request_id].end_s = time.monotonic() - self._begun_s
+            self._asking.append(self._stream.pop(message.request_id))
+
+    def send_chunk(self, request_id: str, samples: NDArray[np.float32]) -> None:
+        """Note when so much of a request could be heard, counted as 16-bit samples."""
+        self.samples[request_id].events.append((time.monotonic() - self._begun_s, 2 * len(samples)))
+
+    def _ask(self, stream: int) -> Submit:
+        request = self.waiting[stream].pop()
+        now_s = time.monotonic() - self._begun_s
+        self._stream[request.request_id] = stream
+        self.samples[request.request_id] = Sample(
+            index=len(self.samples),
+            text="",
+            characters=0,
+            due_s=now_s,
+            sent_s=now_s,
+            end_s=now_s,
+            streaming=self.streaming,
+            sample_rate_hz=self.rate_hz,
+        )
+        return request
+
+
+class Offline:
+    """A model of a profile, warm, with one cached voice."""
+
+    def __init__(self, profile: Profile, *, prompt_s: float) -> None:
+        """Load and warm up; the voice is a made-up one of prompt_s seconds.
+
+        Raises ProfileError, or DeviceError where the profile asks for a device that is not here.
+        """
+        engine = profile.engine
+        self.profile = profile
+        self.device = pick_device(engine)
+        workers, threads = pick_workers(engine, self.device, usable_cores())
+        torch.set_num_threads(threads)
+        self.workers = workers
+        self.model = IndexTts2Model(profile, self.device, getattr(torch, engine.dtype))
+        self.threads = threads
+        self.stage_s: defaultdict[str, float] = defaultdict(float)
+        """Time in each stage's steps, launch to finish, since it was last cleared."""
+        self.runner = TimedRunner(self.model, engine, self.device, self.stage_s)
+        started_s = time.perf_counter()
+        self.runner.warm(lambda *_: None)
+        self.warm_s = time.perf_counter() - started_s
+        voice = made_up_voice(self.model.config, prompt_s, self.device)
+        self.model.store.put_voice(self.model.store.content_key(BUILT_IN), voice)
+
+    def speak(
+        self, *, streams: int, requests: int, streaming: bool, codes: int | None = None
+    ) -> list[Sample]:
+        """Let `streams` streams ask for `requests` requests each, one after another; a sample for each.
+
+        `codes` of each request, if not as many as the profile says. The times of a sample count from when the
+        streams began. Raises OfflineError if one fails.
+        """
+        spec, forced = self.model.spec, (self.model.min_codes, self.model.max_codes)
+        if codes is not None:
+            self.model.min_codes = self.model.max_codes = codes
+        torch.set_num_threads(self.threads)
+        pair = Streams(
+            waiting=[
+                [
+                    self._submit(f"{stream}-{turn}", turn * streams + stream, streaming)
+                    for turn in range(requests)
+                ]
+                for stream in range(streams)
+            ],
+            rate_hz=spec.sample_rate_hz,
+            streaming=streaming,
+        )
+        loop = EngineLoop(self.profile, pair, self.model, self.runner, self.workers)
+        pair.begin()
+        try:
+            loop.run()
+        finally:
+            self.model.min_codes, self.model.max_codes = forced
+        return list(pair.samples.values())
+
+    def _submit(self, request_id: str, seed: int, streaming: bool) -> Submit:
+        # Any ids will do, for the weights are random; each request has its own, so that no two are alike.
+        generator = torch.Generator().manual_seed(seed)
+        ids = torch.randint(2, self.model.config.gpt.number_text_tokens, (TEXT_TOKENS,), generator=generator)
+        return Submit(
+            request_id=request_id,
+            params=SpeechParams(voice=BUILT_IN, seed=seed),
+            streaming=streaming,
+            timeout_s=TIMEOUT_S,
+            segments=[Segment(index=0, tokens=ids.tolist())],
+            last=True,
+        )
+
+
+class TimedRunner(Runner):
+    """A runner that adds up where the time goes."""
+
+    def __init__(
+        self,
+        model: IndexTts2Model,
+        engine: EngineProfile,
+        device: torch.device,
+        stage_s: defaultdict[str, float],
+    ) -> None:
+        super().__init__(model, engine, device)
+        self._stage_s = stage_s
+
+    def finish(self, launched: Launched) -> list[NDArray[np.float32] | None]:
+        samples = super().finish(launched)
+        self._stage_s[launched.stage.name] += time.perf_counter() - launched.started_s
+        return samples
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def made_up_voice(config: IndexTts2Config, prompt_s: float, device: torch.device) -> VoiceConditioning:
+    """Conditioning of a reference of prompt_s seconds, from a fixed seed: random weights know no voices."""
+    mel = config.s2mel.mel
+    frames = round(prompt_s * mel.sample_rate_hz / mel.hop_length)
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator).to(device)
+
+    gpt = config.gpt
+    return VoiceConditioning(
+        latents=normal(gpt.condition.latents, gpt.model_dim),
+        base_emotion=normal(gpt.model_dim),
+        own_emotion=normal(gpt.model_dim),
+        style=normal(config.s2mel.style_dim),
+        prompt_condition=normal(frames, config.s2mel.dit.content_dim),
+        reference_mel=normal(mel.n_mels, frames) - 2.0,
+    )
