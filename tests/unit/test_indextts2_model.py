@@ -69,7 +69,7 @@ def test_the_same_seed_says_the_same_and_another_does_not(made: tuple[Frontend, 
 
 
 def test_a_stream_is_near_the_whole(made: tuple[Frontend, IndexTts2Model]) -> None:
-    """In log-mel, a stream is nearer to the whole than a quarter of the distance of another seed's speech."""
+    """In log-mel, within 3 % of the distance that another seed has from the whole (0.8 % was measured)."""
     frontend, model = made
 
     def mel(seed: int, *, urgent: bool) -> torch.Tensor:
@@ -79,7 +79,7 @@ def test_a_stream_is_near_the_whole(made: tuple[Frontend, IndexTts2Model]) -> No
     whole = mel(1, urgent=False)
     streamed = (mel(1, urgent=True) - whole).abs().mean()
     other = (mel(2, urgent=False) - whole).abs().mean()
-    assert 0 < streamed < 0.25 * other
+    assert 0 < streamed < 0.03 * other
 
 
 def test_a_stream_begins_before_its_codes_are_drawn(made: tuple[Frontend, IndexTts2Model]) -> None:
