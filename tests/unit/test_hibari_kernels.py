@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from serving import native
 from serving.models.hibari import create_model, kernels
-from serving.models.hibari.kernels import Block, Heads, Matrix, Pulses
+from serving.models.hibari.kernels import Block, Matrix, Pulses, Spectra
 from serving.models.hibari.network import CHANNELS, ConvNeXt, Decoder, Encoder, ProsodyNet
 from serving.models.hibari.network_cpu import CpuEncoder, CpuProsodyNet
-from serving.models.hibari.synthesis import BINS, N_FFT, PulseSource, Synthesis
+from serving.models.hibari.synthesis import HOP, N_FFT, PulseSource, Synthesis
 from serving.models.hibari.weights import Weights, load_weights
 from serving.profile import EngineProfile, ModelProfile, Profile, ProfileError
 
@@ -99,16 +99,19 @@ def test_windows_of_a_block_are_the_block(weights: Weights) -> None:
     assert torch.equal(torch.cat(parts), whole)
 
 
-def test_the_spectrum_is_that_of_the_synthesis(weights: Weights) -> None:
+@pytest.mark.parametrize("frames", [1, 8, 29, 49])
+def test_the_spectra_are_those_of_the_synthesis(weights: Weights, frames: int) -> None:
     decoder, synthesis = Decoder(weights, torch.float32), Synthesis()
-    heads = Heads([head for head in decoder.heads if isinstance(head, nn.Linear)])
-    x, source = torch.randn(29, CHANNELS), torch.randn(29, N_FFT)
-    noise_rows = torch.arange(29)
-    ours = heads(x, synthesis.excitation(source), synthesis.noise, noise_rows)
+    spectra = Spectra([head for head in decoder.heads if isinstance(head, nn.Linear)], synthesis)
+    x, source = torch.randn(frames, CHANNELS), torch.randn(frames + 3, HOP)
+    noise_rows = torch.arange(frames)
     normal = nn.functional.layer_norm(x, (CHANNELS,), eps=1e-5)
-    theirs = synthesis(decoder.parameters_of(normal), source, noise_rows)
-    assert ours.shape == (29, BINS)
-    assert relative(synthesis.frames(ours), theirs) < 2e-3
+    whole = source.as_strided((frames, N_FFT), (HOP, 1))
+    theirs = synthesis(decoder.parameters_of(normal), whole, noise_rows)
+    ours = spectra(x, source, noise_rows)
+    assert relative(ours, theirs) < 2e-3
+    last = spectra(x[-1:], source[-4:], noise_rows[-1:])
+    assert torch.equal(last, ours[-1:])
 
 
 def test_pulses_are_those_of_the_synthesis() -> None:

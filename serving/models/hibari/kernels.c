@@ -22,7 +22,12 @@ enum {
   MAX_INPUTS = 1024,
   MAX_OUTPUTS = 1024,
   MAX_HOP = 512,
+  AHEAD = 2048,    /* steps of a panel fetched before they are used */
   LANES = 8,
+  N_FFT = 1200,
+  HALF = N_FFT / 2,
+  BINS = HALF + 1,
+  FEW = 24,        /* rows synthesised together: a multiple of ROWS and of LANES */
   SPECTRA = 5,     /* lh, theta, ln, lr, phi */
 };
 
@@ -85,6 +90,8 @@ static inline void sincos_of(float turns, float *sine, float *cosine) {
 
 /* ---- rows ---- */
 
+typedef int32_t Words __attribute__((vector_size(4 * LANES)));
+
 static inline float total(const float lanes[LANES]) {
   return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
 }
@@ -108,32 +115,44 @@ static void normalise(const float *x, int32_t channels, float epsilon, float *y)
 
 /* One row to steps within +-limit; returns what a step is worth. */
 static float quantise(const float *x, int32_t channels, int32_t inputs, float limit, int16_t *steps) {
-  float peaks[LANES] = {0}, peak = 1e-30f;
-  const int32_t even = channels - channels % LANES;
-  for (int32_t c = 0; c < even; c += LANES)
-    for (int lane = 0; lane < LANES; ++lane) {
-      const float size = fabsf(x[c + lane]);
-      peaks[lane] = size > peaks[lane] ? size : peaks[lane];
+  /* Sizes compare as the integers that their bits spell. */
+  Words sizes[2] = {{0}, {0}};
+  const int32_t even = channels - channels % (2 * LANES);
+  for (int32_t c = 0; c < even; c += 2 * LANES)
+    for (int half = 0; half < 2; ++half) {
+      Words size;
+      memcpy(&size, x + c + half * LANES, sizeof size);
+      size &= 0x7fffffff;
+      const Words larger = size > sizes[half];
+      sizes[half] = (size & larger) | (sizes[half] & ~larger);
     }
-  for (int32_t c = even; c < channels; ++c) peaks[0] = fabsf(x[c]) > peaks[0] ? fabsf(x[c]) : peaks[0];
-  for (int lane = 0; lane < LANES; ++lane) peak = peaks[lane] > peak ? peaks[lane] : peak;
+  float peak = 1e-30f;
+  for (int32_t c = even; c < channels; ++c) peak = fabsf(x[c]) > peak ? fabsf(x[c]) : peak;
+  for (int lane = 0; lane < 2 * LANES; ++lane) {
+    float size;
+    memcpy(&size, (const char *)sizes + sizeof size * (size_t)lane, sizeof size);
+    peak = size > peak ? size : peak;
+  }
   const float per_unit = limit / peak;
   for (int32_t c = 0; c < channels; ++c) steps[c] = (int16_t)(int32_t)rintf(x[c] * per_unit);
   for (int32_t c = channels; c < inputs; ++c) steps[c] = 0;
   return peak / limit;
 }
 
-/* ROWS rows by COLUMNS columns of the product: sums[row][column]. Rows past `rows` repeat the last. */
-static inline void products(const int16_t *x, int32_t stride, int32_t rows, const int16_t *panel, int32_t inputs,
-                            int32_t sums[ROWS][COLUMNS]) {
-  const int16_t *from[ROWS];
-  for (int row = 0; row < ROWS; ++row) from[row] = x + (int64_t)stride * (row < rows ? row : rows - 1);
+/* ROWS by COLUMNS of matrix x + bias to y, whose rows lie `stride` apart; only the first `rows` are stored. */
+static inline __attribute__((always_inline)) void panel_product(const Matrix *matrix, int32_t column, const int16_t *x,
+                                                                const float *worth, int32_t rows, int gelu, float *y,
+                                                                int32_t stride) {
+  const int32_t inputs = matrix->inputs;
+  const int16_t *panel = matrix->steps + (int64_t)column * inputs, *from[ROWS];
+  for (int row = 0; row < ROWS; ++row) from[row] = x + (int64_t)inputs * (row < rows ? row : rows - 1);
 #ifdef __AVX2__
   __m256i total[ROWS][2];
   for (int row = 0; row < ROWS; ++row) total[row][0] = total[row][1] = _mm256_setzero_si256();
   for (int32_t k = 0; k < inputs; k += 2, panel += 2 * COLUMNS) {
     const __m256i left = _mm256_loadu_si256((const __m256i *)panel);
     const __m256i right = _mm256_loadu_si256((const __m256i *)(panel + COLUMNS));
+    _mm_prefetch((const char *)(panel + AHEAD), _MM_HINT_T0);
 #pragma GCC unroll 6
     for (int row = 0; row < ROWS; ++row) {
       /* Compilers want a 17th register here and spill a sum in the innermost loop. */
@@ -144,42 +163,38 @@ static inline void products(const int16_t *x, int32_t stride, int32_t rows, cons
               : "m"(*(const int32_t *)(from[row] + k)), "x"(left), "x"(right));
     }
   }
-  for (int row = 0; row < ROWS; ++row) {
-    _mm256_storeu_si256((__m256i *)sums[row], total[row][0]);
-    _mm256_storeu_si256((__m256i *)(sums[row] + 8), total[row][1]);
-  }
 #else
-  memset(sums, 0, sizeof(int32_t) * ROWS * COLUMNS);
+  int32_t total[ROWS][COLUMNS] = {{0}};
   for (int32_t k = 0; k < inputs; k += 2, panel += 2 * COLUMNS)
     for (int row = 0; row < ROWS; ++row)
-      for (int column = 0; column < COLUMNS; ++column)
-        sums[row][column] += from[row][k] * panel[2 * column] + from[row][k + 1] * panel[2 * column + 1];
+      for (int c = 0; c < COLUMNS; ++c)
+        total[row][c] += from[row][k] * panel[2 * c] + from[row][k + 1] * panel[2 * c + 1];
 #endif
-}
-
-/* COLUMNS sums of one row to numbers. */
-static inline void finish(const int32_t *restrict sums, float unit, const float *restrict scale,
-                          const float *restrict bias, int gelu, float *restrict y) {
-  for (int c = 0; c < COLUMNS; ++c) {
-    const float value = (float)sums[c] * (unit * scale[c]) + bias[c];
-    y[c] = gelu ? gelu_of(value) : value;
-  }
-}
-
-/* y[row][0..outputs) = matrix x + bias, for rows already in steps. */
-static inline void multiply(const Matrix *matrix, const int16_t *steps, const float *worth, int32_t rows, float *y,
-                            int gelu) {
-  int32_t sums[ROWS][COLUMNS];
-  for (int32_t column = 0; column < matrix->outputs; column += COLUMNS) {
-    const int16_t *panel = matrix->steps + (int64_t)column * matrix->inputs;
-    for (int32_t first = 0; first < rows; first += ROWS) {
-      const int32_t count = rows - first < ROWS ? rows - first : ROWS;
-      products(steps + (int64_t)first * matrix->inputs, matrix->inputs, count, panel, matrix->inputs, sums);
-      for (int32_t row = first; row < first + count; ++row)
-        finish(sums[row - first], worth[row], matrix->scale + column, matrix->bias + column, gelu,
-               y + (int64_t)row * matrix->outputs + column);
+#pragma GCC unroll 6
+  for (int row = 0; row < ROWS; ++row) {
+    if (row >= rows) break;
+    float sums[COLUMNS], *to = y + (int64_t)row * stride;
+#ifdef __AVX2__
+    _mm256_storeu_ps(sums, _mm256_cvtepi32_ps(total[row][0]));
+    _mm256_storeu_ps(sums + 8, _mm256_cvtepi32_ps(total[row][1]));
+#else
+    for (int c = 0; c < COLUMNS; ++c) sums[c] = (float)total[row][c];
+#endif
+    for (int c = 0; c < COLUMNS; ++c) {
+      const float value = sums[c] * (worth[row] * matrix->scale[column + c]) + matrix->bias[column + c];
+      to[c] = gelu ? gelu_of(value) : value;
     }
   }
+}
+
+/* y[row][0..outputs) = (gelu of) matrix x + bias, for rows already in steps. */
+static inline __attribute__((always_inline)) void multiply(const Matrix *matrix, const int16_t *steps,
+                                                           const float *worth, int32_t rows, float *y, int gelu) {
+  for (int32_t column = 0; column < matrix->outputs; column += COLUMNS)
+    for (int32_t first = 0; first < rows; first += ROWS)
+      panel_product(matrix, column, steps + (int64_t)first * matrix->inputs, worth + first,
+                    rows - first < ROWS ? rows - first : ROWS, gelu,
+                    y + (int64_t)first * matrix->outputs + column, matrix->outputs);
 }
 
 /* ---- layers ---- */
@@ -254,41 +269,143 @@ void convnext(const Matrix *widen, const Matrix *narrow, const float *taps, cons
   }
 }
 
-/* Features to spectra (formula: synthesis.py). heads: SPECTRA matrices of `width` bins (at most MAX_OUTPUTS padded).
- * features [rows][channels] are layer-normalised here; excitation [rows][bins][2], noise [table][2][bins], noise_rows
- * [rows], spectrum [rows][bins][2]. */
-void spectrum(const Matrix *heads, const float *features, int32_t rows, int32_t channels, float epsilon, int32_t bins,
-              float highest, const float *excitation, const float *noise, const int64_t *noise_rows, float *spectrum_out) {
-  enum { FEW = 12 };
+/* ---- Fourier transforms of LANES rows at once: one row per lane ---- */
+
+typedef float Lanes __attribute__((vector_size(4 * LANES)));
+typedef struct {
+  Lanes re, im;
+} Complex;
+
+static inline Complex plus(Complex a, Complex b) { return (Complex){a.re + b.re, a.im + b.im}; }
+static inline Complex minus(Complex a, Complex b) { return (Complex){a.re - b.re, a.im - b.im}; }
+static inline Complex scaled(Complex a, float f) { return (Complex){a.re * f, a.im * f}; }
+static inline Complex turned(Complex a) { return (Complex){a.im, -a.re}; } /* by -i */
+static inline Complex times(Complex a, const float *w) { /* w: cosine, sine of an angle; by its conjugate */
+  return (Complex){a.re * w[0] + a.im * w[1], a.im * w[0] - a.re * w[1]};
+}
+
+/* The sums over j of a[j] e^(-2 pi i j k / radix). */
+static inline void butterfly(int radix, Complex *a) {
+  if (radix == 2) {
+    const Complex sum = plus(a[0], a[1]);
+    a[1] = minus(a[0], a[1]), a[0] = sum;
+  } else if (radix == 3) {
+    const Complex sum = plus(a[1], a[2]), side = turned(scaled(minus(a[1], a[2]), 0.866025404f));
+    const Complex rest = minus(a[0], scaled(sum, 0.5f));
+    a[0] = plus(a[0], sum), a[1] = plus(rest, side), a[2] = minus(rest, side);
+  } else if (radix == 4) {
+    const Complex s = plus(a[0], a[2]), t = minus(a[0], a[2]), u = plus(a[1], a[3]), v = turned(minus(a[1], a[3]));
+    a[0] = plus(s, u), a[1] = plus(t, v), a[2] = minus(s, u), a[3] = minus(t, v);
+  } else {
+    const Complex s = plus(a[1], a[4]), t = plus(a[2], a[3]), u = minus(a[1], a[4]), v = minus(a[2], a[3]);
+    const Complex m = plus(a[0], plus(scaled(s, 0.309016994f), scaled(t, -0.809016994f)));
+    const Complex n = plus(a[0], plus(scaled(s, -0.809016994f), scaled(t, 0.309016994f)));
+    const Complex p = turned(plus(scaled(u, 0.951056516f), scaled(v, 0.587785252f)));
+    const Complex q = turned(minus(scaled(u, 0.587785252f), scaled(v, 0.951056516f)));
+    a[0] = plus(a[0], plus(s, t)), a[1] = plus(m, p), a[4] = minus(m, p), a[2] = plus(n, q), a[3] = minus(n, q);
+  }
+}
+
+/* Stockham's transform of HALF points, x to the returned one of x and y. turns [N_FFT][2]: cosine and sine. */
+static Complex *transform(Complex *x, Complex *y, const float *turns) {
+  static const int radices[] = {4, 5, 5, 3, 2};
+  int length = HALF, stride = 1;
+  for (int stage = 0; stage < 5; ++stage) {
+    const int radix = radices[stage], part = length / radix;
+    for (int p = 0; p < part; ++p)
+      for (int q = 0; q < stride; ++q) {
+        Complex a[5];
+        for (int k = 0; k < radix; ++k) a[k] = x[q + stride * (p + part * k)];
+        butterfly(radix, a);
+        y[q + stride * radix * p] = a[0];
+        for (int k = 1; k < radix; ++k)
+          y[q + stride * (radix * p + k)] = times(a[k], turns + 4 * p * k * stride);
+      }
+    Complex *swap = x;
+    x = y, y = swap;
+    length = part, stride *= radix;
+  }
+  return x;
+}
+
+/* Bin k of the transform of 2 HALF real numbers whose even and odd ones were transformed as z = even + i odd. */
+static inline Complex real_bin(const Complex *z, int k, const float *turns) {
+  const Complex a = z[k % HALF], b = z[(HALF - k) % HALF], mirror = {b.re, -b.im};
+  return scaled(plus(plus(a, mirror), turned(times(minus(a, mirror), turns + 2 * k))), 0.5f);
+}
+
+/* Features to windowed frames of samples (formula: synthesis.py). heads: SPECTRA matrices. features [rows][channels] are
+ * layer-normalised here; row r hears the N_FFT samples from source + r * hop. noise [table][2][BINS], noise_rows [rows];
+ * windows [N_FFT]; turns [N_FFT][2]: cosine and sine of 2 pi k / N_FFT; frames [rows][N_FFT]. */
+void synthesise(const Matrix *heads, const float *features, int32_t rows, int32_t channels, float epsilon,
+                float highest, const float *source, int32_t hop, const float *source_window, const float *noise,
+                const int64_t *noise_rows, const float *window, const float *turns, float *frames) {
   int16_t steps[FEW * MAX_INPUTS];
-  float worth[FEW], row_in[MAX_INPUTS], out[SPECTRA][FEW * MAX_OUTPUTS], real[MAX_OUTPUTS], imaginary[MAX_OUTPUTS];
+  float worth[FEW], row_in[MAX_INPUTS], out[SPECTRA][FEW * MAX_OUTPUTS];
+  float real[FEW][BINS], imaginary[FEW][BINS];
+  Complex one[HALF], other[HALF];
   for (int32_t first = 0; first < rows; first += FEW) {
     const int32_t count = rows - first < FEW ? rows - first : FEW;
     for (int32_t row = 0; row < count; ++row) {
       normalise(features + (int64_t)(first + row) * channels, channels, epsilon, row_in);
       worth[row] = quantise(row_in, channels, heads->inputs, heads->limit, steps + row * heads->inputs);
     }
-    for (int head = 0; head < SPECTRA; ++head)
-      multiply(heads + head, steps, worth, count, out[head], 0);
+    for (int head = 0; head < SPECTRA; ++head) multiply(heads + head, steps, worth, count, out[head], 0);
+    for (int32_t group = 0; group < count; group += LANES) {
+      const int32_t lanes = count - group < LANES ? count - group : LANES;
+      memset(one, 0, sizeof one);
+      for (int32_t lane = 0; lane < lanes; ++lane) {
+        const float *from = source + (int64_t)(first + group + lane) * hop;
+        for (int n = 0; n < HALF; ++n) {
+          one[n].re[lane] = from[2 * n] * source_window[2 * n];
+          one[n].im[lane] = from[2 * n + 1] * source_window[2 * n + 1];
+        }
+      }
+      const Complex *z = transform(one, other, turns);
+      for (int k = 0; k < BINS; ++k) {
+        const Complex bin = real_bin(z, k, turns);
+        for (int32_t lane = 0; lane < lanes; ++lane)
+          real[group + lane][k] = bin.re[lane], imaginary[group + lane][k] = bin.im[lane];
+      }
+    }
     for (int32_t row = 0; row < count; ++row) {
       const float *lh = out[0] + row * heads->outputs, *theta = out[1] + row * heads->outputs;
       const float *ln = out[2] + row * heads->outputs, *lr = out[3] + row * heads->outputs;
-      const float *phi = out[4] + row * heads->outputs;
-      const float *e = excitation + (int64_t)(first + row) * bins * 2;
-      const float *z = noise + noise_rows[first + row] * bins * 2;
-      float *to = spectrum_out + (int64_t)(first + row) * bins * 2;
-      for (int32_t bin = 0; bin < bins; ++bin) {
+      const float *phi = out[4] + row * heads->outputs, *z = noise + noise_rows[first + row] * BINS * 2;
+      for (int k = 0; k < BINS; ++k) {
         float sine, cosine, free_sine, free_cosine;
-        sincos_of(tanh_of(theta[bin]), &sine, &cosine);
-        sincos_of(phi[bin] * 0.318309886f, &free_sine, &free_cosine);
-        const float harmonic = exp_of(lh[bin] < highest ? lh[bin] : highest);
-        const float noisy = exp_of(ln[bin] < highest ? ln[bin] : highest);
-        const float loose = exp_of(lr[bin] < highest ? lr[bin] : highest);
-        const float e_real = e[2 * bin], e_imaginary = e[2 * bin + 1];
-        real[bin] = harmonic * (cosine * e_real - sine * e_imaginary) + noisy * z[bin] + loose * free_cosine;
-        imaginary[bin] = harmonic * (cosine * e_imaginary + sine * e_real) + noisy * z[bins + bin] + loose * free_sine;
+        sincos_of(tanh_of(theta[k]), &sine, &cosine);
+        sincos_of(phi[k] * 0.318309886f, &free_sine, &free_cosine);
+        const float harmonic = exp_of(lh[k] < highest ? lh[k] : highest);
+        const float noisy = exp_of(ln[k] < highest ? ln[k] : highest);
+        const float loose = exp_of(lr[k] < highest ? lr[k] : highest);
+        const float e_real = real[row][k], e_imaginary = imaginary[row][k];
+        real[row][k] = harmonic * (cosine * e_real - sine * e_imaginary) + noisy * z[k] + loose * free_cosine;
+        imaginary[row][k] = harmonic * (cosine * e_imaginary + sine * e_real) + noisy * z[BINS + k] + loose * free_sine;
       }
-      for (int32_t bin = 0; bin < bins; ++bin) to[2 * bin] = real[bin], to[2 * bin + 1] = imaginary[bin];
+      imaginary[row][0] = imaginary[row][HALF] = 0; /* of a real signal */
+    }
+    for (int32_t group = 0; group < count; group += LANES) {
+      const int32_t lanes = count - group < LANES ? count - group : LANES;
+      /* Back: z = even + i odd of the bins; the inverse transform is the transform with re and im exchanged. */
+      for (int k = 0; k < HALF; ++k) {
+        Complex a = {{0}, {0}}, mirror = {{0}, {0}};
+        for (int32_t lane = 0; lane < lanes; ++lane) {
+          a.re[lane] = real[group + lane][k], a.im[lane] = imaginary[group + lane][k];
+          mirror.re[lane] = real[group + lane][HALF - k], mirror.im[lane] = -imaginary[group + lane][HALF - k];
+        }
+        const float conjugate[2] = {turns[2 * k], -turns[2 * k + 1]};
+        const Complex odd = turned(times(minus(a, mirror), conjugate)), even = plus(a, mirror);
+        one[k].im = even.re - odd.re, one[k].re = even.im - odd.im;
+      }
+      const Complex *samples = transform(one, other, turns);
+      for (int32_t lane = 0; lane < lanes; ++lane) {
+        float *to = frames + (int64_t)(first + group + lane) * N_FFT;
+        for (int n = 0; n < HALF; ++n) {
+          to[2 * n] = samples[n].im[lane] * (window[2 * n] / N_FFT);
+          to[2 * n + 1] = samples[n].re[lane] * (window[2 * n + 1] / N_FFT);
+        }
+      }
     }
   }
 }

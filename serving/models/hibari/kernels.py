@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 from collections.abc import Sequence
 from ctypes import c_float, c_int32, c_void_p
 from pathlib import Path
@@ -13,14 +14,15 @@ from torch import Tensor, nn
 
 from serving.models.hibari.network import NORM_EPS, ConvNeXt
 from serving.models.hibari.synthesis import (
-    BINS,
     HOP,
     MAX_HARMONIC_HZ,
     MAX_LOG_MAGNITUDE,
     MIN_F0_HZ,
+    N_FFT,
     OVERLAP,
     SAMPLE_RATE_HZ,
     PulseSource,
+    Synthesis,
 )
 from serving.native import load_library
 
@@ -73,18 +75,21 @@ _SIGNATURES = {
         c_void_p,  # y
         c_int32,  # rows_out
     ),
-    "spectrum": (
+    "synthesise": (
         c_void_p,  # heads
         c_void_p,  # features
         c_int32,  # rows
         c_int32,  # channels
         c_float,  # epsilon
-        c_int32,  # bins
         c_float,  # highest
-        c_void_p,  # excitation
+        c_void_p,  # source
+        c_int32,  # hop
+        c_void_p,  # source_window
         c_void_p,  # noise
         c_void_p,  # noise_rows
-        c_void_p,  # spectrum
+        c_void_p,  # window
+        c_void_p,  # turns
+        c_void_p,  # frames
     ),
     "pulses": (
         c_void_p,  # f0
@@ -202,45 +207,50 @@ class Block:
         return y
 
 
-class Heads:
-    """The decoder's five heads and the spectrum that they describe."""
+class Spectra:
+    """The decoder's five heads, and Synthesis."""
 
-    def __init__(self, heads: Sequence[nn.Linear]) -> None:
+    def __init__(self, heads: Sequence[nn.Linear], synthesis: Synthesis) -> None:
         self._heads = [Matrix(head) for head in heads]
         self._structs = (_Matrix * len(heads))(*(head.as_struct for head in self._heads))
         # One row of steps serves all five.
         limit = min(struct.limit for struct in self._structs)
         for struct in self._structs:
             struct.limit = limit
+        self._synthesis = synthesis
+        angles = torch.arange(N_FFT, dtype=torch.float64) * (2 * math.pi / N_FFT)
+        self._turns = torch.stack((angles.cos(), angles.sin()), dim=1).float().contiguous()
 
-    def __call__(self, features: Tensor, excitation: Tensor, noise: Tensor, noise_rows: Tensor) -> Tensor:
-        """The spectra of frames, complex64 [frames, 601]; formula and words in synthesis.py.
-
-        features float32 [frames, 256], not yet normalised; excitation complex64 [frames, 601]; noise float32
-        [table, 2, 601]; noise_rows int64 [frames].
+    def __call__(self, features: Tensor, source: Tensor, noise_rows: Tensor) -> Tensor:
+        """Windowed frames [frames, 1200] of features [frames, 256] (not yet normalised), source blocks
+        [frames + 3, 300] and noise rows [frames] int64.
         """
-        features = _floats(features, self._heads[0].channels)
-        excitation = torch.view_as_real(excitation).contiguous()
-        noise_rows = noise_rows.contiguous()
-        assert excitation.shape == (len(features), BINS, 2)
-        assert noise.is_contiguous()
-        assert noise.shape[1:] == (2, BINS)
+        synthesis, channels = self._synthesis, self._heads[0].channels
+        features, source, noise_rows = (
+            _floats(features, channels),
+            _floats(source, HOP),
+            noise_rows.contiguous(),
+        )
+        assert len(source) == len(features) + OVERLAP - 1
         assert (noise_rows.shape, noise_rows.dtype) == ((len(features),), torch.int64)
-        spectra = torch.empty(len(features), BINS, 2)
-        library().spectrum(
+        frames = torch.empty(len(features), N_FFT)
+        library().synthesise(
             ctypes.addressof(self._structs),
             features.data_ptr(),
             len(features),
-            self._heads[0].channels,
+            channels,
             NORM_EPS,
-            BINS,
             MAX_LOG_MAGNITUDE,
-            excitation.data_ptr(),
-            noise.data_ptr(),
+            source.data_ptr(),
+            HOP,
+            synthesis.source_window.data_ptr(),
+            synthesis.noise.data_ptr(),
             noise_rows.data_ptr(),
-            spectra.data_ptr(),
+            synthesis.window.data_ptr(),
+            self._turns.data_ptr(),
+            frames.data_ptr(),
         )
-        return torch.view_as_complex(spectra)
+        return frames
 
 
 class Pulses(nn.Module):

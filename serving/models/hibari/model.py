@@ -12,7 +12,7 @@ from serving.models.base import ModelSpec, Stage
 from serving.models.hibari.frontend import SPEC, read_options
 from serving.models.hibari.kernels import library
 from serving.models.hibari.network import Decoder, Encoder, ProsodyNet
-from serving.models.hibari.network_cpu import CpuDecoder, CpuEncoder, CpuProsodyNet
+from serving.models.hibari.network_cpu import CpuEncoder, CpuProsodyNet
 from serving.models.hibari.stages import MAX_TOKENS, Decode, Encode, HibariState, Prosody
 from serving.models.hibari.stages_cpu import CpuDecode
 from serving.models.hibari.weights import load_weights
@@ -35,7 +35,7 @@ class HibariModel:
         if self.native:
             self.encode = Encode(profile, CpuEncoder(encoder), device)
             self.prosody = Prosody(profile, CpuProsodyNet(net), device)
-            self.decode: Decode | CpuDecode = CpuDecode(profile, CpuDecoder(decoder))
+            self.decode: Decode | CpuDecode = CpuDecode(profile, decoder)
         else:
             self.encode = Encode(profile, encoder, device).to(device)
             self.prosody = Prosody(profile, net, device).to(device)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from serving.models.hibari.kernels import Block, Heads, Matrix
+from serving.models.hibari.kernels import Block, Matrix
 from serving.models.hibari.network import (
     NORM_EPS,
     ConvNeXt,
@@ -104,7 +104,6 @@ class CpuDecoder(nn.Module):
         super().__init__()
         self._first = Matrix(decoder.first)
         self._blocks = _blocks(decoder.blocks)
-        self.heads = Heads([head for head in decoder.heads if isinstance(head, nn.Linear)])
 
     def forward(self, inputs: Tensor, history: Tensor, window: Window) -> tuple[Tensor, Tensor]:
         """Run the frames of a window.
@@ -112,7 +111,7 @@ class CpuDecoder(nn.Module):
         inputs [frames, 130]: the new frames with REACH more on both sides (zeros beyond the segment's ends).
         history [8, 6, 256]: the last input frames of each block from the window before; [8, 0, 256] at first.
 
-        Returns the features [frames, 256], not yet normalised (self.heads does that), and the new history.
+        Returns the features [frames, 256], not yet normalised (Spectra does that), and the new history.
         """
         x = self._first(neighbours(inputs[None], 2 * REACH + 1)[0])
         kept = []

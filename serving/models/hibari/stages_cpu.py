@@ -5,15 +5,16 @@ A row of a larger product would cost what it costs alone, so nothing is packed o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from serving.models.base import Bucket
-from serving.models.hibari.network import CHANNELS
+from serving.models.hibari.kernels import Spectra
+from serving.models.hibari.network import CHANNELS, Decoder
 from serving.models.hibari.network_cpu import CpuDecoder
-from serving.models.hibari.stages import CACHED_FRAMES, HibariState, Samples, advance, buckets
+from serving.models.hibari.stages import HibariState, Samples, advance, buckets
 from serving.models.hibari.synthesis import HOP, N_FFT, OVERLAP, Synthesis
 from serving.models.hibari.windows import FIRST, INSIDE, LAST, LAYERS, REACH, SECOND_TO_LAST, Window
 from serving.profile import Profile
@@ -31,16 +32,18 @@ class CpuDecode(nn.Module):
     to_host: tuple[int, ...] = ()
     lookahead = False
 
-    def __init__(self, profile: Profile, decoder: CpuDecoder) -> None:
+    def __init__(self, profile: Profile, decoder: Decoder) -> None:
         super().__init__()
         self.max_rows, self.max_units = profile.engine.max_slots, profile.engine.max_step_units
         self.buckets = buckets(self.max_rows, self.max_units, (self.max_units,))
-        self.decoder = decoder
-        self.synthesis = Synthesis()
+        self._decoder = CpuDecoder(decoder)
+        synthesis = Synthesis()
+        heads = [head for head in decoder.heads if isinstance(head, nn.Linear)]
+        self._spectra, self._tapers = Spectra(heads, synthesis), synthesis.tapers
         self.profile = profile
 
     def collate(self, states: Sequence[HibariState], bucket: Bucket) -> tuple[Tensor, ...]:
-        """Per row: inputs [frames + 6, 130], source frames [frames, 1200], noise rows [frames], the window
+        """Per row: inputs [frames + 6, 130], source blocks [frames + 3, 300], noise rows [frames], the window
         [3], the blocks' histories [8, 6, 256] and the last synthesised frames [3, 1200]. A first window has
         no history and no frames.
         """
@@ -53,7 +56,7 @@ class CpuDecode(nn.Module):
             new = window.new(0)
             parts += (
                 state.inputs[new.start : new.stop + 2 * REACH],
-                state.source.as_strided((window.frames, N_FFT), (HOP, 1))[window.start : window.stop],
+                state.source[window.start : window.stop + OVERLAP - 1],
                 torch.from_numpy(state.noise_rows[window.start : window.stop]),
                 torch.tensor(window),
                 state.history,
@@ -67,8 +70,8 @@ class CpuDecode(nn.Module):
         for at in range(0, len(inputs), INPUTS):
             frames_in, source, noise_rows, numbers, history, tail = inputs[at : at + INPUTS]
             window = Window(*numbers.tolist())
-            features, history = self.decoder(frames_in, history, window)
-            frames = torch.cat((tail, *self._synthesise(features, source, noise_rows)))
+            features, history = self._decoder(frames_in, history, window)
+            frames = torch.cat((tail, self._spectra(features, source, noise_rows)))
             outputs += (self._overlap_add(frames, window), history, frames[1 - OVERLAP :].clone())
         return tuple(outputs)
 
@@ -79,15 +82,6 @@ class CpuDecode(nn.Module):
             samples.append(blocks.flatten().numpy())
             advance(state, self.profile)
         return samples
-
-    def _synthesise(self, features: Tensor, source: Tensor, noise_rows: Tensor) -> Iterator[Tensor]:
-        """Windowed frames [frames, 1200], as many at a time as the cache holds."""
-        synthesis = self.synthesis
-        for first in range(0, len(features), CACHED_FRAMES):
-            piece = slice(first, first + CACHED_FRAMES)
-            excitation = synthesis.excitation(source[piece])
-            spectra = self.decoder.heads(features[piece], excitation, synthesis.noise, noise_rows[piece])
-            yield synthesis.frames(spectra)
 
     def _overlap_add(self, frames: Tensor, window: Window) -> Tensor:
         """frames [old + new, 1200] to this window's blocks [blocks, 300], in [-1, 1]."""
@@ -104,4 +98,4 @@ class CpuDecode(nn.Module):
         for block, kind in ((0, FIRST), (window.frames - 2, SECOND_TO_LAST), (window.frames - 1, LAST)):
             if block in blocks:
                 kinds[block - blocks.start] = kind
-        return total.mul_(self.synthesis.tapers[kinds]).clamp_(-1, 1)
+        return total.mul_(self._tapers[kinds]).clamp_(-1, 1)

@@ -117,24 +117,16 @@ class Synthesis(nn.Module):
         int64 to [frames, 1200].
         """
         lh, theta, ln, lr, phi = parameters
-        e_real, e_imag = torch.view_as_real(self.excitation(source)).unbind(2)
+        excitation = torch.view_as_real(torch.fft.rfft(source * self.source_window))
+        e_real, e_imag = excitation.unbind(2)
         harmonic, noisy, free = (value.clamp_max(MAX_LOG_MAGNITUDE).exp() for value in (lh, ln, lr))
         theta = torch.tanh(theta) * math.pi
         cos, sin = theta.cos(), theta.sin()
         z_real, z_imag = self.noise.index_select(0, noise_rows).unbind(1)
         real = harmonic * (cos * e_real - sin * e_imag) + noisy * z_real + free * phi.cos()
         imag = harmonic * (cos * e_imag + sin * e_real) + noisy * z_imag + free * phi.sin()
-        return self.frames(torch.complex(real, imag))
-
-    def excitation(self, source: Tensor) -> Tensor:
-        """source [frames, 1200] samples to E, complex64 [frames, 601]."""
-        excitation: Tensor = torch.fft.rfft(source * self.source_window)
-        return excitation
-
-    def frames(self, spectra: Tensor) -> Tensor:
-        """S, complex64 [frames, 601], to windowed samples [frames, 1200]."""
-        samples: Tensor = torch.fft.irfft(spectra, n=N_FFT)
-        return samples * self.window
+        frames: Tensor = torch.fft.irfft(torch.complex(real, imag), n=N_FFT)
+        return frames * self.window
 
 
 def _tapers(window: Tensor) -> Tensor:
