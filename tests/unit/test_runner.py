@@ -84,6 +84,26 @@ def test_windows_of_an_urgent_segment_join_without_a_seam() -> None:
     np.testing.assert_allclose(samples, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("engine", [EngineProfile(compile=True), EngineProfile(cuda_graphs=True)])
+def test_a_stage_without_buckets_runs_as_it_is(engine: EngineProfile) -> None:
+    """Neither warmed nor compiled nor captured nor padded, and no miss; nothing here touches a GPU."""
+    model, _ = make()
+    for stage in (model.stages["embed"], model.stages["render"]):
+        stage.buckets = ()
+    runner = Runner(model, engine, CPU)
+    reports: list[tuple[str, int, int]] = []
+    assert [name for name, stage in model.stages.items() if runner._forward[name] != stage.forward] == []
+    if engine.compile:
+        runner.warm(lambda *report: reports.append(report))
+        assert reports == [("warm", 0, 0)]
+    (samples,) = speak(runner, open_rows(model, "hello"))
+    np.testing.assert_allclose(
+        samples, expected_samples([ord(c) for c in "hello"], "low", OPTIONS), atol=1e-5
+    )
+    assert not runner.padded_units.total()
+    assert not runner.bucket_misses.total()
+
+
 def test_counters() -> None:
     model, runner = make()
     states = open_rows(model, "abc", "abcdefgh")
