@@ -18,6 +18,8 @@ COMMANDS = {
     "micro": ("bench.micro", "the parts alone, by pytest-benchmark"),
     "compare": ("bench.compare", "the regression gate: base commit against head, side by side"),
     "gate-proof": ("bench.proof", "can the gate be believed? A/A and planted slow-downs"),
+    "indextts2": ("bench.indextts2", "IndexTTS2 on a CPU: our core against the official package, in one run"),
+    "gpu": ("bench.gpu", "IndexTTS2 on a GPU, offline: each stage against its floor, and streams"),
     "load": ("bench.load", "Locust users: ramp, hold, spike and soak"),
 }
 """Command to its module, with add_arguments(parser) and main(arguments) -> exit code, and to its help."""

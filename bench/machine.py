@@ -9,8 +9,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 _PACKAGES = (
     "torch", "numpy", "litestar", "granian", "uvicorn", "uvloop", "httptools", "fastapi", "hibari-tts",
     "onnxruntime", "scipy", "msgspec", "pyzmq", "faster-whisper", "ctranslate2", "locust",
@@ -23,7 +21,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": _cpu_model(),
         "cores": usable,
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "memory_gib": round(_memory_bytes() / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "gpus": _gpus(),
@@ -39,6 +37,9 @@ def commit() -> tuple[str | None, bool]:
 
 def cpu_s() -> tuple[float, float]:
     """Busy and total CPU seconds of all cores since boot. Time that the hypervisor took counts as busy."""
+    # Imported late: the offline commands need machine() alone, where there may be little else than torch.
+    import psutil
+
     times = psutil.cpu_times()
     total = sum(times)
     return total - times.idle - getattr(times, "iowait", 0.0), total
@@ -57,6 +58,10 @@ def _cpu_model() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _gpus() -> list[str]:

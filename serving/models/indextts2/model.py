@@ -79,7 +79,7 @@ class IndexTts2Model:
             steps=options.flow_steps,
             guidance=options.guidance,
         )
-        vocoder: Vocoder = weights.load("vocoder", device).to(getattr(torch, options.vocoder_dtype))
+        self.vocoder: Vocoder = weights.load("vocoder", device).to(getattr(torch, options.vocoder_dtype))
         parts = MelParts(encoder.parts.codec, weights.load("projection", device), encoder.parts.regulator)
         static = engine.compile or engine.cuda_graphs
         units, frames = engine.max_step_units, options.vocoder_frames
@@ -99,7 +99,7 @@ class IndexTts2Model:
             "prepare": Prepare(self.decoding, self.flow, parts, max_rows=rows, max_units=units),
             "flow": FlowStep(self.flow, max_rows=rows, max_units=units, vocoder_frames=frames, static=static),
             "vocode": Vocode(
-                vocoder, self.flow, max_rows=rows, max_units=units, at_once=frames, static=static
+                self.vocoder, self.flow, max_rows=rows, max_units=units, at_once=frames, static=static
             ),
         }
         if options.positions == "aligned":

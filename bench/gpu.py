@@ -1,0 +1,314 @@
+"""IndexTTS2 on a GPU, offline: each part against its floor, one request, and streams; the package beside it.
+
+    python -m bench gpu                        # a CUDA device; a quarter of an hour
+    python -m bench gpu --tiny --device cpu    # seconds, to see that it runs
+
+Random weights of the official shapes, a cached voice, the same count of codes in every request, and the engine
+as a profile sets it up, without a server. Needs torch, numpy, msgspec, safetensors and sentencepiece, no
+network, and nothing of the web; the package is timed where it is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import msgspec
+import torch
+
+from bench.gpu_parts import Clock, Part, Rates, decode_part, flow_part, rates, vocoder_part
+from bench.indextts2_package import Package, PackageMissing
+from bench.machine import commit, machine
+from bench.offline import TEXT_TOKENS, Offline
+from bench.records import (
+    audio_s,
+    audio_seconds_per_second,
+    continuity,
+    percentile,
+    real_time_factor,
+    stall_s,
+    ttfa_s,
+)
+from serving.engine.runner import DeviceError
+from serving.models.indextts2.regulator import target_frames
+from serving.models.indextts2.voices import BUILT_IN
+from serving.profile import Profile, load_profile
+
+SAMPLE_RATE_HZ = 22050
+AIMS = {
+    "decode over its floor, 1 and 32 rows": "<= 1.5",
+    "real-time factor of one request": "<= 0.04",
+    "audio s/s at 64 streams": ">= 100",
+    "TTFA p50 at 1 stream": "<= 80 ms",
+    "TTFA p95 at 32 streams": "<= 400 ms",
+    "times the package, one request": ">= 8",
+}
+"""What the project set itself on an H100."""
+
+
+class Load(msgspec.Struct, kw_only=True):
+    """So many streams at once, each asking again when it has heard all."""
+
+    streams: int
+    requests: int
+    audio_s_per_s: float
+    ttfa_p50_ms: float
+    ttfa_p95_ms: float
+    ttfa_max_ms: float
+    stall_max_ms: float
+    without_stall: float
+    """Share of streams that never ran dry, of those with more than one chunk."""
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """A run of this command."""
+
+    started_at: str
+    machine: dict[str, Any]
+    device: str
+    commit: str | None
+    dirty: bool
+    profile: str
+    dtype: str
+    graphs: bool
+    codes: int
+    prompt_s: float
+    tiny: bool
+    warm_s: float = 0.0
+    """Compiling and capturing, once per start."""
+    memory_gib: float | None = None
+    """Most of the device's memory that was allocated by ours."""
+    rates: Rates | None = None
+    parts: list[Part] = []
+    offline_wall_s: list[float] = []
+    """One request without a listener, again and again."""
+    offline_rtf: float | None = None
+    loads: list[Load] = []
+    package: dict[str, float] = {}
+    """Of each mode of the package, its real-time factor at one request (median)."""
+    left_out: list[str] = []
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--profile", default="indextts2-throughput")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as for the server")
+    parser.add_argument("--codes", type=int, default=250, help="codes of each request; 50 are a second")
+    parser.add_argument("--rows", nargs="+", type=int, default=[1, 8, 32, 64], help="batches of the parts")
+    parser.add_argument("--streams", nargs="+", type=int, default=[1, 8, 32, 64])
+    parser.add_argument("--requests", type=int, default=3, help="of each stream, one after another")
+    parser.add_argument("--repeats", type=int, default=20, help="of each timing of a part")
+    parser.add_argument("--no-graphs", action="store_true", help="time and serve without CUDA graphs")
+    parser.add_argument("--no-package", action="store_true", help="leave the official package out")
+    parser.add_argument("--tiny", action="store_true", help="toy shapes, for a trial")
+    parser.add_argument("--out", type=Path, default=Path("reports/gpu"), help="folder of result.json and .md")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Measure, write JSON and Markdown, print the tables. Returns 0; 2 if the device is not here."""
+    cuda = arguments.device.startswith("cuda")
+    if cuda and not torch.cuda.is_available():
+        print(
+            f"bench gpu: torch {torch.__version__} finds no CUDA device "
+            f"({'built without CUDA' if torch.version.cuda is None else f'built for CUDA {torch.version.cuda}'}); "
+            "--tiny --device cpu tries the command out",
+            file=sys.stderr,
+        )
+        return 2
+    profile = offline_profile(arguments)
+    head, dirty = commit()
+    options: dict[str, Any] = profile.model.options
+    result = Result(
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=machine(),
+        device=torch.cuda.get_device_name(torch.device(arguments.device)) if cuda else arguments.device,
+        commit=head,
+        dirty=dirty,
+        profile=arguments.profile,
+        dtype=profile.engine.dtype,
+        graphs=profile.engine.cuda_graphs,
+        codes=arguments.codes,
+        prompt_s=float(options["prompt_s"]),
+        tiny=arguments.tiny,
+    )
+    try:
+        offline = Offline(profile, prompt_s=result.prompt_s)
+    except DeviceError as error:
+        print(f"bench gpu: {error}", file=sys.stderr)
+        return 2
+    result.warm_s = offline.warm_s
+    measure_parts(offline, arguments, result)
+    save(result, arguments.out)
+    measure_requests(offline, arguments, result)
+    if cuda:
+        result.memory_gib = torch.cuda.max_memory_allocated(offline.device) / 2**30
+    save(result, arguments.out)
+    device = offline.device
+    # The package gets the whole memory.
+    del offline
+    if cuda:
+        torch.cuda.empty_cache()
+    measure_package(device, arguments, result)
+    save(result, arguments.out)
+    print(markdown(result))
+    return 0
+
+
+def offline_profile(arguments: argparse.Namespace) -> Profile:
+    """The profile with random weights, forced code counts and slots for every stream, on the device asked for."""
+    slots = max(*arguments.rows, *arguments.streams)
+    cuda = arguments.device.startswith("cuda")
+    settings = [
+        "model.options.weights=random",
+        f"model.options.size={'tiny' if arguments.tiny else 'official'}",
+        f"model.options.min_codes={arguments.codes}",
+        f"model.options.max_codes={arguments.codes}",
+        f"model.options.max_segment_tokens={2 * TEXT_TOKENS}",
+        f"engine.device={arguments.device}",
+        f"engine.max_slots={slots}",
+    ]
+    if not cuda:
+        settings += ["engine.dtype=float32", "engine.workers=1"]
+    if not cuda or arguments.no_graphs:
+        settings.append("engine.cuda_graphs=false")
+    return load_profile(arguments.profile, [*settings, *arguments.set])
+
+
+def measure_parts(offline: Offline, arguments: argparse.Namespace, result: Result) -> None:
+    """Decode, flow and vocoder alone."""
+    model = offline.model
+    clock = Clock(offline.device, graphs=result.graphs, repeats=arguments.repeats)
+    rate = result.rates = rates(clock, getattr(torch, result.dtype))
+    target = target_frames(arguments.codes)
+    prompt = round(result.prompt_s * SAMPLE_RATE_HZ / 256)
+    for rows in arguments.rows:
+        say(f"parts, {rows} rows")
+        result.parts.append(decode_part(model, rows, rate, clock))
+        if rows <= model.options.flow_rows:
+            result.parts.append(flow_part(model, rows, prompt, target, rate, clock))
+            result.parts.append(vocoder_part(model, rows, target, rate, clock))
+
+
+def measure_requests(offline: Offline, arguments: argparse.Namespace, result: Result) -> None:
+    """One request offline, then streams."""
+    say("one request")
+    offline.speak(streams=1, requests=1, streaming=False)
+    samples = offline.speak(streams=1, requests=arguments.requests, streaming=False)
+    result.offline_wall_s = [sample.end_s - sample.due_s for sample in samples]
+    result.offline_rtf = median(rtf for sample in samples if (rtf := real_time_factor(sample)) is not None)
+    offline.speak(streams=1, requests=1, streaming=True)
+    for streams in arguments.streams:
+        say(f"{streams} streams")
+        samples = offline.speak(streams=streams, requests=arguments.requests, streaming=True)
+        first_ms = [1e3 * first for sample in samples if (first := ttfa_s(sample)) is not None]
+        result.loads.append(
+            Load(
+                streams=streams,
+                requests=len(samples),
+                audio_s_per_s=audio_seconds_per_second(samples),
+                ttfa_p50_ms=percentile(first_ms, 50),
+                ttfa_p95_ms=percentile(first_ms, 95),
+                ttfa_max_ms=max(first_ms),
+                stall_max_ms=1e3 * max(stall_s(sample) or 0.0 for sample in samples),
+                without_stall=(continuity(samples) or {0.0: 1.0})[0.0],
+            )
+        )
+        say(f"  {sum(map(audio_s, samples)):.1f} s of audio, {result.loads[-1].audio_s_per_s:.2f} s/s")
+
+
+def measure_package(device: torch.device, arguments: argparse.Namespace, result: Result) -> None:
+    """The official package, one request at a time: float32, and float16 where there is a GPU."""
+    if arguments.no_package or arguments.tiny:
+        result.left_out.append("package: left out by --no-package or --tiny")
+        return
+    for name, half in [("float32", False), *([("float16", True)] if device.type == "cuda" else [])]:
+        say(f"package, {name}")
+        try:
+            package = Package(
+                codes=arguments.codes,
+                prompt_s=result.prompt_s,
+                text_tokens=TEXT_TOKENS,
+                device=device,
+                half=half,
+            )
+        except PackageMissing as error:
+            result.left_out.append(f"package: {error}")
+            say(str(error))
+            return
+        package.speak(0)
+        factors = []
+        for seed in range(arguments.requests):
+            began_s = time.perf_counter()
+            spoken = package.speak(seed)
+            # The wave is on the host when it returns, so nothing is left to wait for.
+            factors.append((time.perf_counter() - began_s) / (spoken / SAMPLE_RATE_HZ))
+        result.package[name] = median(factors)
+        del package
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def say(text: str) -> None:
+    """Progress, beside the result."""
+    print(f"bench gpu: {text}", file=sys.stderr)
+
+
+def save(result: Result, folder: Path) -> None:
+    """Write result.json and result.md."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "result.json").write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1))
+    (folder / "result.md").write_text(markdown(result), encoding="utf-8")
+
+
+def markdown(result: Result) -> str:
+    """The run in words and tables."""
+    lines = [
+        f"# IndexTTS2 offline on {result.device}",
+        "",
+        f"{result.started_at}, commit {(result.commit or 'unknown')[:10]}{' with changes' if result.dirty else ''}, "
+        f"torch {result.machine['versions'].get('torch')}, profile {result.profile}, {result.dtype}, "
+        f"CUDA graphs {'on' if result.graphs else 'off'}, {'toy' if result.tiny else 'official'} shapes, random "
+        f"weights, {result.codes} codes a request, a cached voice ({BUILT_IN!r}) of {result.prompt_s:g} s. "
+        f"Warm-up {result.warm_s:.1f} s.",
+    ]
+    if result.memory_gib is not None:
+        lines.append(f"Most memory allocated: {result.memory_gib:.1f} GiB.")
+    if result.rates is not None:
+        rate = result.rates
+        lines += [
+            "",
+            f"Memory {rate.measured_bytes_per_s / 1e9:.0f} GB/s and products {rate.measured_flops / 1e12:.2f} TFLOP/s "
+            f"measured; the floors take {rate.bytes_per_s / 1e9:.0f} GB/s and {rate.flops / 1e12:.2f} TFLOP/s.",
+            "",
+            "| part | rows | shape | ms | per | floor ms | times the floor |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {p.name} | {p.rows} | {p.shape} | {p.ms:.3f} | {p.unit} | {p.floor_ms:.3f} | {p.ratio:.2f} |"
+            for p in result.parts
+        ]
+    if result.offline_rtf is not None:
+        lines += ["", f"One request: real-time factor {result.offline_rtf:.4f}."]
+        for name, factor in result.package.items():
+            times = factor / result.offline_rtf
+            lines.append(f"The package in {name}: real-time factor {factor:.4f}, {times:.2f} times ours.")
+    if result.loads:
+        lines += [
+            "",
+            "| streams | requests | audio s/s | TTFA p50 ms | p95 | max | longest stall ms | never dry |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {x.streams} | {x.requests} | {x.audio_s_per_s:.2f} | {x.ttfa_p50_ms:.0f} | {x.ttfa_p95_ms:.0f} "
+            f"| {x.ttfa_max_ms:.0f} | {x.stall_max_ms:.0f} | {100 * x.without_stall:.0f} % |"
+            for x in result.loads
+        ]
+    lines += ["", "Aims on an H100: " + "; ".join(f"{what} {aim}" for what, aim in AIMS.items()) + "."]
+    lines += [f"Left out: {text}." for text in result.left_out]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,247 @@
+"""Each part of IndexTTS2 alone, timed on the device, beside what the device could do at best.
+
+Decoding reads every weight and every live key and value once per step: its floor is those bytes over the
+memory's rate. The flow and the vocoder are arithmetic: their floor is their operations over the rate of the
+matrix units. Rates are the maker's where the device is known, and measured ones beside them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from statistics import median
+
+import msgspec
+import torch
+from torch import nn
+
+from serving.engine.graphs import WARM_UP_RUNS
+from serving.models.indextts2.config import GptConfig
+from serving.models.indextts2.flow import Estimator
+from serving.models.indextts2.gpt import Gpt
+from serving.models.indextts2.linear import Linear
+from serving.models.indextts2.model import IndexTts2Model
+from serving.models.indextts2.vocoder import Vocoder
+
+RATES = {
+    "H200": (4.8e12, 989e12),
+    "H100": (3.35e12, 989e12),
+    "A100": (2.04e12, 312e12),
+    "4090": (1.01e12, 165e12),
+}
+"""Name in the device's name: bytes per second of its memory, and dense bfloat16 operations per second."""
+LIVE_CELLS = 300
+"""Live cells of each row while decoding is timed: a sentence of some five seconds."""
+
+
+class Rates(msgspec.Struct, kw_only=True):
+    """What a device can do."""
+
+    measured_bytes_per_s: float
+    """By copying: bytes read and written."""
+    measured_flops: float
+    """By one large matrix product in the dtype of the model."""
+    stated_bytes_per_s: float | None
+    stated_flops: float | None
+
+    @property
+    def bytes_per_s(self) -> float:
+        return self.stated_bytes_per_s or self.measured_bytes_per_s
+
+    @property
+    def flops(self) -> float:
+        return self.stated_flops or self.measured_flops
+
+
+class Part(msgspec.Struct, kw_only=True):
+    """One part at one batch."""
+
+    name: str
+    rows: int
+    shape: str
+    ms: float
+    """Median of a step, or of the whole part."""
+    floor_ms: float
+    unit: str = "step"
+    """What ms and floor_ms are for: a step, or a second of audio."""
+
+    @property
+    def ratio(self) -> float:
+        return self.ms / self.floor_ms
+
+
+class Clock:
+    """Times calls on one device; on CUDA by events, and as a captured graph if wanted."""
+
+    def __init__(self, device: torch.device, *, graphs: bool, repeats: int) -> None:
+        self.device = device
+        self.graphs = graphs and device.type == "cuda"
+        self.repeats = repeats
+
+    @torch.inference_mode()
+    def ms(self, call: Callable[[], object], *, capture: bool = True) -> float:
+        """Median milliseconds of a call after its warm-up."""
+        if self.device.type != "cuda":
+            call()
+            return median(self._host_ms(call) for _ in range(self.repeats))
+        side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UP_RUNS):
+                call()
+        torch.cuda.current_stream(self.device).wait_stream(side)
+        torch.cuda.synchronize(self.device)
+        if self.graphs and capture:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                call()
+            call = graph.replay
+        marks = [torch.cuda.Event(enable_timing=True) for _ in range(self.repeats + 1)]  # type: ignore[no-untyped-call]
+        marks[0].record()
+        for mark in marks[1:]:
+            call()
+            mark.record()
+        torch.cuda.synchronize(self.device)
+        elapsed_ms: float = median(a.elapsed_time(b) for a, b in pairwise(marks))
+        return elapsed_ms
+
+    @staticmethod
+    def _host_ms(call: Callable[[], object]) -> float:
+        began_s = time.perf_counter()
+        call()
+        return 1e3 * (time.perf_counter() - began_s)
+
+
+def rates(clock: Clock, dtype: torch.dtype) -> Rates:
+    """Measure a copy and a matrix product, small ones on a CPU."""
+    device = clock.device
+    cuda = device.type == "cuda"
+    source = torch.zeros((2**31 if cuda else 2**24) // 4, device=device)
+    target = torch.empty_like(source)
+    copy_ms = clock.ms(lambda: target.copy_(source))
+    side = 8192 if cuda else 256
+    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    product_ms = clock.ms(lambda: a @ b)
+    name = torch.cuda.get_device_name(device) if cuda else ""
+    stated = next((known for key, known in RATES.items() if key in name), (None, None))
+    return Rates(
+        measured_bytes_per_s=2 * source.nbytes / copy_ms * 1e3,
+        measured_flops=2 * side**3 / product_ms * 1e3,
+        stated_bytes_per_s=stated[0],
+        stated_flops=stated[1],
+    )
+
+
+def decode_part(model: IndexTts2Model, rows: int, rate: Rates, clock: Clock) -> Part:
+    """A decode step of `rows` rows with LIVE_CELLS live cells each, or as many as fit."""
+    decoding = model.decoding
+    device = decoding.codes.device
+    # Each call moves on by a cell: warm-up, capture and repeats must stay within the cache and the codes.
+    calls = clock.repeats + WARM_UP_RUNS + 2
+    live = min(LIVE_CELLS, decoding.cache.max_cells - calls - 1)
+    if live < 1 or calls >= decoding.max_codes:
+        raise ValueError(f"{decoding.max_codes} codes leave no room for {calls} steps: take more --codes")
+    slots = torch.arange(rows, device=device)
+    decoding.lengths[slots], decoding.prefix_lengths[slots] = live, live
+    decoding.steps[slots], decoding.code_limit[slots] = 1, decoding.max_codes
+    decoding.min_codes[slots], decoding.top_k[slots], decoding.seen[slots] = decoding.max_codes, 30, False
+    decoding.codes[slots] = 0
+    span = decoding.cache.max_cells
+    ms = clock.ms(lambda: decoding.decode(slots, span))
+    floor_bytes = weight_bytes(decoding.gpt) + rows * live * cell_bytes(
+        decoding.gpt.config, decoding.cache.keys[0].element_size()
+    )
+    return Part(
+        name="decode", rows=rows, shape=f"{live} cells", ms=ms, floor_ms=1e3 * floor_bytes / rate.bytes_per_s
+    )
+
+
+def weight_bytes(gpt: Gpt) -> int:
+    """Bytes of the weights that a decode step reads."""
+    return sum(p.nbytes for part in (gpt.blocks, gpt.code_head) for p in part.parameters())
+
+
+def cell_bytes(config: GptConfig, item_bytes: int) -> int:
+    """Bytes of one cached token of one row."""
+    return 2 * config.layers * config.model_dim * item_bytes
+
+
+def flow_part(model: IndexTts2Model, rows: int, prompt: int, target: int, rate: Rates, clock: Clock) -> Part:
+    """All Euler steps of `rows` windows of prompt and target frames, per second of audio."""
+    flow, dim = model.flow, model.config.s2mel
+    device, frames = flow.x.device, prompt + target
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator).to(device)
+
+    with torch.inference_mode():
+        for slot in range(rows):
+            flow.begin(
+                slot,
+                normal(prompt, dim.dit.in_channels),
+                normal(frames, dim.dit.content_dim),
+                normal(dim.style_dim),
+                normal(target, dim.dit.in_channels),
+            )
+    slots = torch.arange(rows, device=device)
+    kept = frames - max(prompt - flow.reach, 0)
+    ms = flow.steps * clock.ms(lambda: flow.step(slots, frames, kept, ragged=False))
+    audio_s = rows * target * _frame_s(model)
+    passes = flow.steps * (2 if flow.guidance else 1) * rows
+    floor_s = passes * estimator_flops(flow.estimator, frames) / rate.flops
+    return Part(
+        name="flow",
+        rows=rows,
+        shape=f"{prompt} + {target} frames",
+        ms=ms / audio_s,
+        floor_ms=1e3 * floor_s / audio_s,
+        unit="second of audio",
+    )
+
+
+def estimator_flops(estimator: Estimator, frames: int) -> float:
+    """Operations of one row of one estimator call, as if every layer ran on every frame."""
+    timeless = [m for name, m in estimator.named_modules() if not name.startswith("time.")]
+    weights = sum(m.weight.numel() for m in timeless if isinstance(m, Linear))
+    config = estimator.config.dit
+    return frames * (2.0 * weights + 4.0 * config.depth * config.hidden_dim * frames)
+
+
+def vocoder_part(model: IndexTts2Model, rows: int, frames: int, rate: Rates, clock: Clock) -> Part:
+    """Samples of `rows` stretches of mel, per second of audio."""
+    vocoder = model.vocoder
+    weight = vocoder.conv_in.weight
+    mel = torch.randn(rows, vocoder.config.num_mels, frames, generator=torch.Generator().manual_seed(0))
+    mel = mel.to(weight.device, weight.dtype)
+    ms = clock.ms(lambda: vocoder(mel))
+    audio_s = rows * frames * _frame_s(model)
+    floor_s = rows * frames * vocoder_flops_per_frame(vocoder) / rate.flops
+    return Part(
+        name="vocoder",
+        rows=rows,
+        shape=f"{frames} frames",
+        ms=ms / audio_s,
+        floor_ms=1e3 * floor_s / audio_s,
+        unit="second of audio",
+    )
+
+
+def vocoder_flops_per_frame(vocoder: Vocoder) -> float:
+    """Operations of the convolutions for one frame of mel; the activations are memory, not arithmetic."""
+    kernels = len(vocoder.config.resblock_kernel_sizes)
+    total, samples = 2.0 * vocoder.conv_in.weight.numel(), 1
+    for stage, (up, rate) in enumerate(zip(vocoder.ups, vocoder.config.upsample_rates, strict=True)):
+        assert isinstance(up, nn.ConvTranspose1d)
+        total += 2.0 * up.weight.numel() * samples
+        samples *= rate
+        for block in vocoder.blocks[stage * kernels : (stage + 1) * kernels]:
+            total += (
+                2.0 * samples * sum(m.weight.numel() for m in block.modules() if isinstance(m, nn.Conv1d))
+            )
+    return total + 2.0 * samples * vocoder.conv_out.weight.numel()
+
+
+def _frame_s(model: IndexTts2Model) -> float:
+    return model.config.s2mel.mel.hop_length / model.config.s2mel.mel.sample_rate_hz
