@@ -14,6 +14,7 @@ from serving.engine.graphs import pick_bucket
 from serving.models.base import Bucket, Frontend
 from serving.models.driver import speak, step
 from serving.models.indextts2.features import log_mel
+from serving.models.indextts2.flow import Flow
 from serving.models.indextts2.model import IndexTts2Model, segment_seed
 from serving.models.indextts2.regulator import target_frames
 from serving.profile import EngineProfile
@@ -92,6 +93,42 @@ def test_a_stream_begins_before_its_codes_are_drawn(made: tuple[Frontend, IndexT
     assert state.drawn < CODES
     assert state.stage == "decode"
     model.close(state)
+
+
+def test_a_flow_begins_as_the_window_says(made: tuple[Frontend, IndexTts2Model]) -> None:
+    """The stage against SegmentStream.flow_inputs and Flow.begin, in the second window, beside another row."""
+    frontend, model = made
+    states = [model.open(*request(frontend, text), slot, urgent=True) for slot, text in enumerate(TEXTS[:2])]
+    state = states[0]
+    while not (state.stage == "prepare" and state.window is not None and state.window.first):
+        assert state.stage is not None
+        step(model.stages[state.stage], [s for s in states if s.stage == state.stage])
+    assert state.window is not None
+    assert state.stream is not None
+    assert state.voice is not None
+    step(model.stages["prepare"], states)
+    window, count = state.window, torch.tensor([state.window.codes])
+    with torch.inference_mode():
+        parts, decoding = model.mel_parts, model.decoding
+        semantic = parts.codec.embed_codes(decoding.codes[0, : window.codes])
+        semantic = semantic + parts.projection(decoding.states[0, : window.codes])
+        condition = parts.regulator(semantic[None], count, torch.tensor([window.end]), window.end)[0]
+        prompt, mu, noise = state.stream.flow_inputs(window, condition)
+        expected = Flow(model.flow.estimator, 1, model.flow.max_frames, steps=1)
+        expected.begin(0, prompt, mu, state.voice.style, noise)
+    frames = len(mu)
+    assert len(prompt) > len(state.stream.reference_mel)
+    assert (state.prompt_frames, state.length) == (len(prompt), frames)
+    torch.testing.assert_close(model.flow.x[0, :frames], expected.x[0, :frames])
+    torch.testing.assert_close(model.flow.constant[0, :frames], expected.constant[0, :frames])
+    for made_of, wanted in (
+        (model.flow.lengths, frames),
+        (model.flow.prompt_lengths, len(prompt)),
+        (model.flow.done, 0),
+    ):
+        assert made_of[0] == wanted
+    for state in states:
+        model.close(state)
 
 
 def test_a_step_launched_before_the_last_one_is_scattered_changes_nothing(

@@ -180,6 +180,31 @@ class Flow:
         self.x[slot, prompt:frames] = noise[len(noise) - (frames - prompt) :]
         self.lengths[slot], self.prompt_lengths[slot], self.done[slot] = frames, prompt, 0
 
+    def begin_rows(
+        self,
+        slots: Tensor,
+        prompt_mel: Tensor,
+        mu: Tensor,
+        style: Tensor,
+        noise: Tensor,
+        lengths: Tensor,
+        prompts: Tensor,
+    ) -> None:
+        """begin() for the slots [R] of a step, on the device.
+
+        prompt_mel [R, T, M], zero past prompts [R]; mu [R, T, content]; style [R, style]; noise [R, T, M] by
+        frame, of which prompts .. lengths - 1 is used. T <= max_frames bounds the lengths [R].
+        """
+        dtype, width = self.estimator.dtype, mu.shape[1]
+        self.constant[slots, :width] = self.estimator.constant(
+            prompt_mel.to(dtype), mu.to(dtype), style.to(dtype)
+        )
+        frame = torch.arange(width, device=slots.device)
+        is_target = (frame >= prompts[:, None]) & (frame < lengths[:, None])
+        self.x[slots, :width] = torch.where(is_target[:, :, None], noise, 0.0)
+        self.lengths[slots], self.prompt_lengths[slots] = lengths, prompts
+        self.done[slots] = torch.zeros_like(lengths)
+
     def step(self, slots: Tensor, width: int, kept_width: int, *, ragged: bool = True) -> None:
         """One Euler step of each row of slots [R], all of them at their own time.
 

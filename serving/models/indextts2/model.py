@@ -80,7 +80,9 @@ class IndexTts2Model:
             guidance=options.guidance,
         )
         self.vocoder: Vocoder = weights.load("vocoder", device).to(getattr(torch, options.vocoder_dtype))
-        parts = MelParts(encoder.parts.codec, weights.load("projection", device), encoder.parts.regulator)
+        self.mel_parts = MelParts(
+            encoder.parts.codec, weights.load("projection", device), encoder.parts.regulator
+        )
         static = engine.compile or engine.cuda_graphs
         units, frames = engine.max_step_units, options.vocoder_frames
         rows = min(slots, options.flow_rows)
@@ -96,7 +98,7 @@ class IndexTts2Model:
             ),
             "decode": Decode(self.decoding, max_rows=slots),
             "latents": Latents(self.decoding, max_rows=slots, max_units=units),
-            "prepare": Prepare(self.decoding, self.flow, parts, max_rows=rows, max_units=units),
+            "prepare": Prepare(self.decoding, self.flow, self.mel_parts, max_rows=rows, max_units=units),
             "flow": FlowStep(self.flow, max_rows=rows, max_units=units, vocoder_frames=frames, static=static),
             "vocode": Vocode(
                 self.vocoder, self.flow, max_rows=rows, max_units=units, at_once=frames, static=static

@@ -123,12 +123,18 @@ class SegmentStream:
         """The next window if enough codes are drawn; see next_window."""
         return next_window(self.options, self.index, self.spoken_codes, codes, finished=finished)
 
+    def flow_frames(self, window: Window) -> tuple[int, int, int]:
+        """First frame of what was spoken that prompts the window's flow, frames of the prompt, and of all."""
+        first = max(0, window.first - self.history_frames)
+        prompt = len(self.reference_mel) + window.first - first
+        return first, prompt, prompt + window.end - window.first
+
     def flow_inputs(self, window: Window, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Prompt mel, condition and noise for Flow.begin.
 
         `condition` [window.end, content] is the regulator's output for the window's codes.
         """
-        first = max(0, window.first - self.history_frames)
+        first, _, _ = self.flow_frames(window)
         prompt = torch.cat([self.reference_mel, self.mel[first : window.first]])
         mu = torch.cat([self.prompt_condition, condition[first : window.end]])
         noise = frame_noise(

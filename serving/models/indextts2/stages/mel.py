@@ -11,8 +11,10 @@ from torch import Tensor
 from serving.models.base import Bucket
 from serving.models.indextts2.codec import SemanticCodec
 from serving.models.indextts2.decoding import Decoding
+from serving.models.indextts2.dit import take_frames
 from serving.models.indextts2.flow import Flow
 from serving.models.indextts2.regulator import LatentProjection, LengthRegulator
+from serving.models.indextts2.sampling import gaussian
 from serving.models.indextts2.stages.shapes import extent, make_buckets, make_lengths, padded_slots
 from serving.models.indextts2.stages.speech import Samples, SpeechState
 
@@ -27,49 +29,74 @@ class MelParts:
 
 
 class Prepare:
-    """The condition of a window, and its flow begun in its slot. Once per window, in the window's own shape."""
+    """The condition of a window, and its flow begun in its slot."""
 
     name = "prepare"
     to_host: tuple[int, ...] = ()
     lookahead = False
-    buckets: tuple[Bucket, ...] = ()
 
     def __init__(
         self, decoding: Decoding, flow: Flow, parts: MelParts, *, max_rows: int, max_units: int
     ) -> None:
         self.max_rows, self.max_units = max_rows, max_units
+        self.buckets = make_buckets(max_rows, max_units, make_lengths(128, flow.max_frames))
         self._decoding = decoding
         self._flow = flow
         self._parts = parts
 
     def collate(self, states: Sequence[SpeechState], bucket: Bucket) -> tuple[Tensor, ...]:
-        """slots, codes and frames int64 [R]; the most codes and frames as extents."""
-        windows = [state.window for state in states if state.window is not None]
-        codes, frames = [w.codes for w in windows], [w.end for w in windows]
-        slots = torch.tensor([state.slot for state in states], dtype=torch.int64)
-        device = self._flow.x.device
-        most_codes, most_frames = extent(max(codes), device), extent(max(frames), device)
-        return slots, torch.tensor(codes), torch.tensor(frames), most_codes, most_frames
+        """whole int64 [8, R]: slots, codes, frames of the condition, first frame of it that the flow takes,
+        frames of the reference, of the prompt and of all, and first frame spoken; seeds int64 [R]; style [R, S];
+        mel of the prompt [R, T, M] and condition of the reference [R, T, content], zero past their ends."""
+        config, device = self._flow.estimator.config, self._flow.x.device
+        whole = torch.tensor([[self._flow.spare], *[[1]] * 2, [0], [0], [0], [1], [0]]).repeat(1, bucket.rows)
+        seeds = torch.zeros(bucket.rows, dtype=torch.int64)
+        style = torch.zeros(bucket.rows, config.style_dim, device=device)
+        mel = torch.zeros(bucket.rows, bucket.length, config.dit.in_channels, device=device)
+        condition = torch.zeros(bucket.rows, bucket.length, config.dit.content_dim, device=device)
+        for row, state in enumerate(states):
+            window, stream = state.window, state.stream
+            assert window is not None
+            assert stream is not None
+            assert state.voice is not None
+            first, prompt, frames = stream.flow_frames(window)
+            reference = len(stream.reference_mel)
+            whole[:, row] = torch.tensor(
+                [state.slot, window.codes, window.end, first, reference, prompt, frames, window.first]
+            )
+            seeds[row] = stream.seed
+            style[row] = state.voice.style
+            mel[row, :reference] = stream.reference_mel
+            mel[row, reference:prompt] = stream.mel[first : window.first]
+            condition[row, :reference] = stream.prompt_condition
+        return whole, seeds, style, mel, condition
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """The condition of each segment's frames from its first, [R, T, content]."""
-        slots, codes, frames, most_codes, most_frames = inputs
-        width = most_codes.shape[0]
+        """Nothing: the flow's start stays in the slots."""
+        whole, seeds, style, mel, reference_condition = inputs
+        slots, codes, frames, first, references, prompts, lengths, spoken = whole.unbind()
+        width, device = mel.shape[1], mel.device
         # Past a row's codes there may be the stop or an older segment's codes; the regulator passes them over.
         drawn = self._decoding.codes[slots, :width].clamp(max=len(self._parts.codec.embeddings) - 1)
         latents = self._decoding.states[slots, :width].float()
         semantic = self._parts.codec.embed_codes(drawn) + self._parts.projection(latents)
-        return (self._parts.regulator(semantic, codes, frames, most_frames.shape[0]),)
+        condition = self._parts.regulator(semantic, codes, frames, width)
+        frame = torch.arange(width, device=device)
+        follows = take_frames(condition, (frame - references[:, None] + first[:, None]).clamp(0, width - 1))
+        mu = torch.where((frame < references[:, None])[:, :, None], reference_condition, follows)
+        bins = torch.arange(mel.shape[2], device=device)
+        place = frame - prompts[:, None] + spoken[:, None]
+        noise = gaussian(seeds[:, None, None], place[:, :, None], bins)
+        self._flow.begin_rows(slots, mel, mu, style, noise, lengths, prompts)
+        return ()
 
     def scatter(self, states: Sequence[SpeechState], outputs: tuple[Tensor, ...]) -> list[Samples | None]:
-        for state, condition in zip(states, outputs[0], strict=True):
+        for state in states:
             assert state.window is not None
             assert state.stream is not None
-            assert state.voice is not None
-            prompt, mu, noise = state.stream.flow_inputs(state.window, condition)
-            self._flow.begin(state.slot, prompt, mu, state.voice.style, noise)
-            state.prompt_frames, state.flow_left = len(prompt), self._flow.steps
-            state.stage, state.length = "flow", len(mu)
+            _, state.prompt_frames, frames = state.stream.flow_frames(state.window)
+            state.flow_left = self._flow.steps
+            state.stage, state.length = "flow", frames
         return [None] * len(states)
 
 

@@ -98,4 +98,6 @@ class SpeechState(SegmentState):
         elif self.second_pass and self.window.codes > self.latents:
             self.stage, self.length = "latents", min(self.window.codes - self.latents, latents_at_once)
         else:
-            self.stage, self.length = "prepare", self.window.codes
+            # The condition is computed from the segment's first frame on, the flow from its prompt on.
+            _, _, frames = self.stream.flow_frames(self.window)
+            self.stage, self.length = "prepare", max(self.window.end, frames)
