@@ -168,15 +168,14 @@ def test_a_step_launched_before_the_last_one_is_scattered_changes_nothing(
         assert relative_error(np.concatenate(chunks), wave_of(model, wanted, urgent=True)) <= TOLERANCE
 
 
-@pytest.fixture(scope="module")
-def static() -> tuple[Frontend, IndexTts2Model]:
+def make_static(**options: Any) -> tuple[Frontend, IndexTts2Model]:
     """The model with the shapes of a graph profile, which need no graph to be run."""
-    engine = EngineProfile(device="cpu", max_slots=4, max_step_units=512, cuda_graphs=True)
-    return make(engine, positions="official", vocoder_frames=64)
+    engine = EngineProfile(device="cpu", max_slots=4, max_step_units=1024, cuda_graphs=True)
+    return make(engine, positions="official", vocoder_frames=64, **options)
 
 
-def test_every_bucket_runs_with_inert_rows_only(static: tuple[Frontend, IndexTts2Model]) -> None:
-    _, model = static
+def test_every_bucket_runs_with_inert_rows_only() -> None:
+    _, model = make_static()
     with torch.inference_mode():
         for name, stage in model.stages.items():
             assert list(stage.buckets) == sorted(stage.buckets, key=lambda bucket: bucket.units)
@@ -185,8 +184,10 @@ def test_every_bucket_runs_with_inert_rows_only(static: tuple[Frontend, IndexTts
                     assert output.isfinite().all(), f"{name} {bucket}"
 
 
-def test_padded_shapes_say_what_exact_ones_say(static: tuple[Frontend, IndexTts2Model]) -> None:
-    frontend, model = static
+@pytest.mark.parametrize("prompt_s", [0.5, 4.5])
+def test_padded_shapes_say_what_exact_ones_say(prompt_s: float) -> None:
+    """With a prompt from the end of the voice, and with a voice that is shorter than the prompt may be."""
+    frontend, model = make_static(prompt_s=prompt_s)
     requests = [request(frontend, text, seed=seed) for seed, text in enumerate(TEXTS[:2])]
     states = [model.open(*wanted, slot, urgent=True) for slot, wanted in enumerate(requests)]
     spoken: list[list[Any]] = [[] for _ in states]
@@ -201,7 +202,7 @@ def test_padded_shapes_say_what_exact_ones_say(static: tuple[Frontend, IndexTts2
             for row, samples in zip(rows, step(stage, [states[r] for r in rows], bucket), strict=True):
                 if samples is not None:
                     spoken[row].append(samples)
-    _, exact = make(positions="official")
+    _, exact = make(positions="official", prompt_s=prompt_s)
     for chunks, wanted in zip(spoken, requests, strict=True):
         assert relative_error(np.concatenate(chunks), wave_of(exact, wanted, urgent=True)) <= TOLERANCE
 

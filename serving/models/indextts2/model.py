@@ -71,11 +71,11 @@ class IndexTts2Model:
             positions=options.positions,
             second_rows=options.positions == "official",
         )
-        prompt_frames = round((options.prompt_s + options.history_s) * rate_hz / hop)
+        prompt_frames = round(options.prompt_s * rate_hz / hop)
         self.flow = Flow(
             load_flow(weights, options, device, dtype),
             slots,
-            prompt_frames + target_frames(self.max_codes),
+            prompt_frames + round(options.history_s * rate_hz / hop) + target_frames(self.max_codes),
             steps=options.flow_steps,
             guidance=options.guidance,
         )
@@ -84,6 +84,7 @@ class IndexTts2Model:
             encoder.parts.codec, weights.load("projection", device), encoder.parts.regulator
         )
         static = engine.compile or engine.cuda_graphs
+        static_prompt = prompt_frames if static else 0
         units, frames = engine.max_step_units, options.vocoder_frames
         rows = min(slots, options.flow_rows)
         self.condition = Condition(encoder, self.store, slots)
@@ -98,8 +99,17 @@ class IndexTts2Model:
             ),
             "decode": Decode(self.decoding, max_rows=slots),
             "latents": Latents(self.decoding, max_rows=slots, max_units=units),
-            "prepare": Prepare(self.decoding, self.flow, self.mel_parts, max_rows=rows, max_units=units),
-            "flow": FlowStep(self.flow, max_rows=rows, max_units=units, vocoder_frames=frames, static=static),
+            "prepare": Prepare(
+                self.decoding,
+                self.flow,
+                self.mel_parts,
+                max_rows=rows,
+                max_units=units,
+                static_prompt=static_prompt,
+            ),
+            "flow": FlowStep(
+                self.flow, max_rows=rows, max_units=units, vocoder_frames=frames, static_prompt=static_prompt
+            ),
             "vocode": Vocode(
                 self.vocoder, self.flow, max_rows=rows, max_units=units, at_once=frames, static=static
             ),

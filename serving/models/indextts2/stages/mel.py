@@ -19,6 +19,11 @@ from serving.models.indextts2.stages.shapes import extent, make_buckets, make_le
 from serving.models.indextts2.stages.speech import Samples, SpeechState
 
 
+def flow_lengths(flow: Flow, static_prompt: int) -> list[int]:
+    """Lengths of buckets: a prompt, and 32 frames or more after it."""
+    return [static_prompt + length for length in make_lengths(32, flow.max_frames - static_prompt)]
+
+
 @dataclass(frozen=True, slots=True)
 class MelParts:
     """What turns codes and latents into the flow's condition; float32."""
@@ -36,10 +41,19 @@ class Prepare:
     lookahead = False
 
     def __init__(
-        self, decoding: Decoding, flow: Flow, parts: MelParts, *, max_rows: int, max_units: int
+        self,
+        decoding: Decoding,
+        flow: Flow,
+        parts: MelParts,
+        *,
+        max_rows: int,
+        max_units: int,
+        static_prompt: int,
     ) -> None:
+        """`static_prompt` is as in FlowStep."""
         self.max_rows, self.max_units = max_rows, max_units
-        self.buckets = make_buckets(max_rows, max_units, make_lengths(128, flow.max_frames))
+        self.buckets = make_buckets(max_rows, max_units, flow_lengths(flow, static_prompt))
+        self._static_prompt = static_prompt
         self._decoding = decoding
         self._flow = flow
         self._parts = parts
@@ -96,7 +110,8 @@ class Prepare:
             assert state.stream is not None
             _, state.prompt_frames, frames = state.stream.flow_frames(state.window)
             state.flow_left = self._flow.steps
-            state.stage, state.length = "flow", frames
+            state.stage = "flow"
+            state.length = max(frames, frames - state.prompt_frames + self._static_prompt)
         return [None] * len(states)
 
 
@@ -108,14 +123,16 @@ class FlowStep:
     lookahead = True
 
     def __init__(
-        self, flow: Flow, *, max_rows: int, max_units: int, vocoder_frames: int, static: bool
+        self, flow: Flow, *, max_rows: int, max_units: int, vocoder_frames: int, static_prompt: int
     ) -> None:
-        """`static`: shapes follow from the bucket alone."""
+        """`static_prompt`: frames that every prompt counts as at least, so that the frames which the estimator's
+        tail need not run on follow from the bucket alone; 0: shapes are those of the states.
+        """
         self._vocoder_frames = vocoder_frames
         self.max_rows, self.max_units = max_rows, max_units
-        self.buckets = make_buckets(max_rows, max_units, make_lengths(128, flow.max_frames))
+        self.buckets = make_buckets(max_rows, max_units, flow_lengths(flow, static_prompt))
         self._flow = flow
-        self._static = static
+        self._static_prompt = static_prompt
 
     def collate(self, states: Sequence[SpeechState], bucket: Bucket) -> tuple[Tensor, ...]:
         """slots int64 [R]; extents of the frames, of the frames kept, and one that is 1 if rows are ragged.
@@ -123,19 +140,19 @@ class FlowStep:
         A state whose last step this is wants the vocoder from here on, so that a step launched before this one
         is scattered does not hold it again.
         """
-        reach, width = self._flow.reach, bucket.length
-        kept = width
-        if states and not self._static:
-            kept = max(s.length - max(s.prompt_frames - reach, 0) for s in states)
-        ragged = self._static or any(state.length != width for state in states)
+        reach, width, device = self._flow.reach, bucket.length, self._flow.x.device
+        unkept, ragged = self._static_prompt, True
+        if not unkept and states:
+            unkept = min(state.prompt_frames - state.length for state in states) + width
+            ragged = any(state.length != width for state in states)
+        kept = width - max(unkept - reach, 0)
         slots = padded_slots([state.slot for state in states], bucket.rows, self._flow.spare)
         for state in states:
             state.flow_left -= 1
             if not state.flow_left:
                 stretch = state.stretch(self._vocoder_frames)
                 state.stage, state.length = "vocode", stretch.end - stretch.begin
-        device = self._flow.x.device
-        return slots, extent(width, device), extent(min(kept, width), device), extent(int(ragged), device)
+        return slots, extent(width, device), extent(kept, device), extent(int(ragged), device)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Nothing: the mel stays in the slots."""
