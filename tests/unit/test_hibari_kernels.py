@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,20 @@ from torch import Tensor, nn
 
 from serving import native
 from serving.models.hibari import create_model, kernels
-from serving.models.hibari.kernels import Block, Matrix, Pulses, Spectra
-from serving.models.hibari.network import CHANNELS, ConvNeXt, Decoder, Encoder, ProsodyNet
+from serving.models.hibari.kernels import Block, Matrix, Pulses, Spectra, Text, Windows
+from serving.models.hibari.network import (
+    CHANNELS,
+    ConvNeXt,
+    Decoder,
+    Encoder,
+    ProsodyNet,
+    TextEncoder,
+    neighbours,
+)
 from serving.models.hibari.network_cpu import CpuEncoder, CpuProsodyNet
 from serving.models.hibari.synthesis import HOP, N_FFT, PulseSource, Synthesis
 from serving.models.hibari.weights import Weights, load_weights
+from serving.models.hibari.windows import Window
 from serving.profile import EngineProfile, ModelProfile, Profile, ProfileError
 
 CPU = torch.device("cpu")
@@ -84,19 +92,38 @@ def test_a_block_is_a_convnext_block(weights: Weights) -> None:
         assert relative(Block(block)(x), block(x[None])[0]) < 1e-3
 
 
-def test_windows_of_a_block_are_the_block(weights: Weights) -> None:
+def test_windows_of_the_decoder_are_the_decoder(weights: Weights) -> None:
     """Each frame once, whatever the windows, and bit for bit."""
-    module = Decoder(weights, torch.float32).blocks[0]
-    assert isinstance(module, ConvNeXt)
-    block, x = Block(module), torch.randn(60, CHANNELS)
-    whole = block(x)
-    assert relative(whole, module(x[None])[0]) < 1e-3
-    known, parts = [0, 20, 33, 60], []
-    for start, stop in itertools.pairwise(known):
-        done, wanted = max(start - 3, 0), stop - 3 * (stop < 60)
-        before = x[start - 6 : start] if start else x[:0]
-        parts.append(block.window(before, x[start:stop], wanted - done))
-    assert torch.equal(torch.cat(parts), whole)
+    module, frames = Decoder(weights, torch.float32), 100
+    windows, inputs = Windows(module), torch.randn(frames, 130)
+    padded = nn.functional.pad(inputs, (0, 0, 3, 3))
+
+    def spoken(*stops: int) -> Tensor:
+        start, history, parts = 0, torch.empty(8, 0, CHANNELS), []
+        for stop in stops:
+            window = Window(start, stop, frames)
+            new = window.new(0)
+            features, history = windows(padded[new.start : new.stop + 6], history, window)
+            parts.append(features)
+            start = stop
+        return torch.cat(parts)
+
+    whole = spoken(frames)
+    for stops in ((5, 12, 40, 100), (70, 71, 72, 100)):
+        assert torch.equal(spoken(*stops), whole)
+    x = module.first(neighbours(padded[None], 7))
+    for block in module.blocks:
+        x = block(x)
+    assert relative(whole, x[0]) < 2e-3
+
+
+def test_a_text_encoder_is_a_text_encoder(weights: Weights) -> None:
+    for prefix, repeats in (("m.text", 4), ("pn.text", 6)):
+        module = TextEncoder(weights, prefix, repeats)
+        for tokens in (1, 2, 63, 402):
+            ids = torch.randint(1, 170, (tokens,), generator=torch.Generator().manual_seed(tokens))
+            theirs = module(ids[None], torch.ones(1, tokens, dtype=torch.bool))[0]
+            assert relative(Text(module)(ids), theirs) < 3e-3
 
 
 @pytest.mark.parametrize("frames", [1, 8, 29, 49])

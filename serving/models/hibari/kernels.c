@@ -21,6 +21,8 @@ enum {
   COLUMNS = 16,    /* by columns */
   MAX_INPUTS = 1024,
   MAX_OUTPUTS = 1024,
+  MAX_TOKENS = 512,
+  MAX_HEAD = 128,
   MAX_HOP = 512,
   AHEAD = 2048,    /* steps of a panel fetched before they are used */
   LANES = 8,
@@ -39,6 +41,20 @@ typedef struct {
   int32_t inputs, outputs;
   float limit;          /* largest step of an input that cannot overflow a sum */
 } Matrix;
+
+/* A ConvNeXt block: depthwise taps [tap_count][channels], norm, widen, gelu, narrow. */
+typedef struct {
+  Matrix widen, narrow;
+  const float *taps, *taps_bias;
+  int32_t tap_count, dilation, channels;
+} Block;
+
+/* A text encoder: two blocks, then `repeats` times one transformer layer. */
+typedef struct {
+  Block convs[2];
+  Matrix qkv, out, linear1, linear2;
+  int32_t repeats, heads;
+} TextEncoder;
 
 /* ---- functions of one number, written so that a compiler vectorises the loops around them ---- */
 
@@ -199,16 +215,16 @@ static inline __attribute__((always_inline)) void multiply(const Matrix *matrix,
 
 /* ---- layers ---- */
 
-/* y [rows][width] = (residual +) act(matrix (normalised) x + bias), x [rows][channels], width <= matrix outputs.
- * channels may be odd; normal: layer norm without affine; residual may be null or y itself. */
-void linear(const Matrix *matrix, const float *x, int32_t rows, int32_t channels, int32_t width, int32_t normal,
-            float epsilon, int32_t gelu, const float *residual, float *y) {
+/* y [rows][width] = (residual +) act(matrix (normalised) x + bias), width <= matrix outputs. Row r of x are the
+ * `channels` numbers from x + r * stride. normal: layer norm without affine; residual may be null or y itself. */
+void linear(const Matrix *matrix, const float *x, int32_t stride, int32_t rows, int32_t channels, int32_t width,
+            int32_t normal, float epsilon, int32_t gelu, const float *residual, float *y) {
   int16_t steps[TILE * MAX_INPUTS];
   float worth[TILE], row_in[MAX_INPUTS], out[TILE * MAX_OUTPUTS];
   for (int32_t first = 0; first < rows; first += TILE) {
     const int32_t count = rows - first < TILE ? rows - first : TILE;
     for (int32_t row = 0; row < count; ++row) {
-      const float *from = x + (int64_t)(first + row) * channels;
+      const float *from = x + (int64_t)(first + row) * stride;
       if (normal) normalise(from, channels, epsilon, row_in), from = row_in;
       worth[row] = quantise(from, channels, matrix->inputs, matrix->limit, steps + row * matrix->inputs);
     }
@@ -234,23 +250,24 @@ static inline const float *row_of(const float *x, const float *before, int32_t r
   return row < 0 ? before + (int64_t)(rows_before + row) * channels : x + (int64_t)row * channels;
 }
 
-/* A ConvNeXt block: y[t] = x[t + centre] + narrow(gelu(widen(norm(depthwise(x)[t])))) for t in 0..rows_out.
+/* y[t] = x[t + centre] + narrow(gelu(widen(norm(depthwise(x)[t])))) for t in 0..rows_out, all [..][channels].
  * Output row t reads x rows t + offset + tap * dilation. Rows -rows_before to -1 of x lie in `before`; others outside
- * 0..rows_in count as zero, and the centre is never one of them. taps [tap_count][channels]. y must not overlap x. */
-void convnext(const Matrix *widen, const Matrix *narrow, const float *taps, const float *taps_bias, int32_t tap_count,
-              int32_t dilation, int32_t offset, int32_t channels, float epsilon, const float *before,
-              int32_t rows_before, const float *x, int32_t rows_in, float *y, int32_t rows_out) {
+ * 0..rows_in count as zero, and the centre is never one of them. y must not overlap x. */
+void convnext(const Block *block, int32_t offset, float epsilon, const float *before, int32_t rows_before,
+              const float *x, int32_t rows_in, float *y, int32_t rows_out) {
+  const Matrix *widen = &block->widen, *narrow = &block->narrow;
+  const int32_t channels = block->channels, tap_count = block->tap_count, dilation = block->dilation;
   int16_t steps[TILE * MAX_INPUTS];
   float worth[TILE], row_in[MAX_INPUTS], hidden[TILE * MAX_OUTPUTS];
   const int32_t centre = offset + dilation * (tap_count / 2);
   for (int32_t first = 0; first < rows_out; first += TILE) {
     const int32_t count = rows_out - first < TILE ? rows_out - first : TILE;
     for (int32_t row = 0; row < count; ++row) {
-      memcpy(row_in, taps_bias, sizeof(float) * (size_t)channels);
+      memcpy(row_in, block->taps_bias, sizeof(float) * (size_t)channels);
       for (int32_t tap = 0; tap < tap_count; ++tap) {
         const int32_t at = first + row + offset + tap * dilation;
         if (at < -rows_before || at >= rows_in) continue;
-        const float *from = row_of(x, before, rows_before, at, channels), *weight = taps + tap * channels;
+        const float *from = row_of(x, before, rows_before, at, channels), *weight = block->taps + tap * channels;
         for (int32_t c = 0; c < channels; ++c) row_in[c] += from[c] * weight[c];
       }
       normalise(row_in, channels, epsilon, row_in);
@@ -266,6 +283,75 @@ void convnext(const Matrix *widen, const Matrix *narrow, const float *taps, cons
       const float *from = row_of(x, before, rows_before, first + row + centre, channels);
       for (int32_t c = 0; c < channels; ++c) to[row * channels + c] += from[c];
     }
+  }
+}
+
+/* Heard [tokens][heads * size] = softmax(q k / sqrt(size)) v, for qkv [tokens][3][heads][size]; tokens <= MAX_TOKENS,
+ * size a multiple of LANES and at most MAX_HEAD. */
+static void attend(const float *qkv, int32_t tokens, int32_t heads, int32_t size, float *heard) {
+  const int64_t width = (int64_t)heads * size;
+  const float scale = 1.0f / sqrtf((float)size);
+  float weights[MAX_TOKENS];
+  for (int32_t head = 0; head < heads; ++head)
+    for (int32_t i = 0; i < tokens; ++i) {
+      const float *q = qkv + i * 3 * width + head * size;
+      float peak = -1e30f, sum = 0, out[MAX_HEAD] = {0};
+      for (int32_t j = 0; j < tokens; ++j) {
+        const float *k = qkv + (j * 3 + 1) * width + head * size;
+        float sums[LANES] = {0};
+        for (int32_t c = 0; c < size; c += LANES)
+          for (int lane = 0; lane < LANES; ++lane) sums[lane] += q[c + lane] * k[c + lane];
+        weights[j] = total(sums) * scale;
+        peak = weights[j] > peak ? weights[j] : peak;
+      }
+      for (int32_t j = 0; j < tokens; ++j) weights[j] = exp_of(weights[j] - peak);
+      for (int32_t j = 0; j < tokens; ++j) {
+        const float *v = qkv + (j * 3 + 2) * width + head * size, weight = weights[j];
+        for (int32_t c = 0; c < size; ++c) out[c] += weight * v[c];
+        sum += weight;
+      }
+      for (int32_t c = 0; c < size; ++c) heard[i * width + head * size + c] = out[c] / sum;
+    }
+}
+
+/* Embedded tokens x [tokens][channels] to features in place, not yet normalised. scratch [tokens][5 * channels]. */
+void encode_text(const TextEncoder *text, int32_t tokens, float epsilon, float *x, float *scratch) {
+  const int32_t channels = text->convs[0].channels, wide = text->linear1.outputs;
+  float *other = scratch, *spread = scratch + (int64_t)tokens * channels;
+  convnext(text->convs, -text->convs[0].tap_count / 2, epsilon, x, 0, x, tokens, other, tokens);
+  convnext(text->convs + 1, -text->convs[1].tap_count / 2, epsilon, other, 0, other, tokens, x, tokens);
+  for (int32_t repeat = 0; repeat < text->repeats; ++repeat) {
+    linear(&text->qkv, x, channels, tokens, channels, 3 * channels, 1, epsilon, 0, 0, spread);
+    attend(spread, tokens, text->heads, channels / text->heads, other);
+    linear(&text->out, other, channels, tokens, channels, channels, 0, epsilon, 0, x, x);
+    linear(&text->linear1, x, channels, tokens, channels, wide, 1, epsilon, 1, 0, spread);
+    linear(&text->linear2, spread, wide, tokens, wide, channels, 0, epsilon, 0, x, x);
+  }
+}
+
+/* One window of the decoder. inputs: `rows` frames, each of which sees 2 * reach + 1 rows of `width` numbers from its
+ * own on. Block l computes counts[l] frames. before [block_count][2 * reach][channels] (rows_before is 0 in a first
+ * window, else 2 * reach) are the last input frames of each block so far, kept the same after this window; where a
+ * block has had fewer, the front of kept is undefined. features [most of rows and counts][channels], scratch likewise. block_count is
+ * even, so that the last block writes features. */
+void decode(const Matrix *matrix, const Block *blocks, int32_t block_count, int32_t reach, int32_t width, float epsilon,
+            const float *inputs, int32_t rows, const float *before, int32_t rows_before, const int32_t *counts,
+            float *kept, float *features, float *scratch) {
+  const int32_t channels = blocks->channels, history = 2 * reach;
+  float *x = features, *y = scratch;
+  linear(matrix, inputs, width, rows, (history + 1) * width, channels, 0, epsilon, 0, 0, x);
+  for (int32_t l = 0; l < block_count; ++l) {
+    const float *old = before + (int64_t)l * rows_before * channels;
+    for (int32_t row = 0; row < history; ++row) {
+      const int32_t at = rows - history + row;
+      if (at >= -rows_before)
+        memcpy(kept + ((int64_t)l * history + row) * channels, row_of(x, old, rows_before, at, channels),
+               sizeof(float) * (size_t)channels);
+    }
+    convnext(blocks + l, rows_before ? -history : -reach, epsilon, old, rows_before, x, rows, y, counts[l]);
+    float *swap = x;
+    x = y, y = swap;
+    rows = counts[l];
   }
 }
 

@@ -11,8 +11,16 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from serving.models.hibari.network import NORM_EPS, ConvNeXt
+from serving.models.hibari.network import (
+    CHANNELS,
+    INPUT_CHANNELS,
+    NORM_EPS,
+    ConvNeXt,
+    Decoder,
+    TextEncoder,
+)
 from serving.models.hibari.synthesis import (
     HOP,
     MAX_HARMONIC_HZ,
@@ -24,6 +32,7 @@ from serving.models.hibari.synthesis import (
     PulseSource,
     Synthesis,
 )
+from serving.models.hibari.windows import HISTORY, LAYERS, REACH, Window
 from serving.native import load_library
 
 COLUMNS = 16
@@ -45,10 +54,35 @@ class _Matrix(ctypes.Structure):
     )
 
 
+class _Block(ctypes.Structure):
+    _fields_ = (
+        ("widen", _Matrix),
+        ("narrow", _Matrix),
+        ("taps", c_void_p),
+        ("taps_bias", c_void_p),
+        ("tap_count", c_int32),
+        ("dilation", c_int32),
+        ("channels", c_int32),
+    )
+
+
+class _TextEncoder(ctypes.Structure):
+    _fields_ = (
+        ("convs", _Block * 2),
+        ("qkv", _Matrix),
+        ("out", _Matrix),
+        ("linear1", _Matrix),
+        ("linear2", _Matrix),
+        ("repeats", c_int32),
+        ("heads", c_int32),
+    )
+
+
 _SIGNATURES = {
     "linear": (
         c_void_p,  # matrix
         c_void_p,  # x
+        c_int32,  # stride
         c_int32,  # rows
         c_int32,  # channels
         c_int32,  # width
@@ -59,14 +93,8 @@ _SIGNATURES = {
         c_void_p,  # y
     ),
     "convnext": (
-        c_void_p,  # widen
-        c_void_p,  # narrow
-        c_void_p,  # taps
-        c_void_p,  # taps_bias
-        c_int32,  # tap_count
-        c_int32,  # dilation
+        c_void_p,  # block
         c_int32,  # offset
-        c_int32,  # channels
         c_float,  # epsilon
         c_void_p,  # before
         c_int32,  # rows_before
@@ -74,6 +102,29 @@ _SIGNATURES = {
         c_int32,  # rows_in
         c_void_p,  # y
         c_int32,  # rows_out
+    ),
+    "encode_text": (
+        c_void_p,  # text
+        c_int32,  # tokens
+        c_float,  # epsilon
+        c_void_p,  # x
+        c_void_p,  # scratch
+    ),
+    "decode": (
+        c_void_p,  # matrix
+        c_void_p,  # blocks
+        c_int32,  # block_count
+        c_int32,  # reach
+        c_int32,  # width
+        c_float,  # epsilon
+        c_void_p,  # inputs
+        c_int32,  # rows
+        c_void_p,  # before
+        c_int32,  # rows_before
+        c_void_p,  # counts
+        c_void_p,  # kept
+        c_void_p,  # features
+        c_void_p,  # scratch
     ),
     "synthesise": (
         c_void_p,  # heads
@@ -148,6 +199,7 @@ class Matrix:
         library().linear(
             self.address,
             x.data_ptr(),
+            self.channels,
             len(x),
             self.channels,
             self.width,
@@ -164,47 +216,100 @@ class Block:
     """A ConvNeXt block."""
 
     def __init__(self, block: ConvNeXt) -> None:
-        self._reach, self._dilation, self._channels = block.reach, block.dilation, block.channels
+        self._reach, self._channels = block.reach, block.channels
         self._widen, self._narrow = Matrix(block.pw1), Matrix(block.pw2)
         self._taps = block.taps.detach()[:, 0, 0, :].t().contiguous()  # [taps, channels]
         self._taps_bias = block.taps_bias.detach()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """[frames, channels] to the same shape; frames beyond either end count as zero."""
-        return self._run(x, x.new_empty(0, self._channels), -self._reach, len(x))
-
-    def window(self, before: Tensor, x: Tensor, frames: int) -> Tensor:
-        """The next `frames` frames, [frames, channels], of a segment that comes in windows.
-
-        x [new, channels]: the input frames from where the window before ended; before: its last 2 * reach, or
-        no frame at the start of the segment. Frames beyond either end of the segment count as zero.
-        """
-        return self._run(x, before, -2 * self._reach if len(before) else -self._reach, frames)
-
-    def _run(self, x: Tensor, before: Tensor, offset: int, frames: int) -> Tensor:
-        x, before = _floats(x, self._channels), _floats(before, self._channels)
-        y = torch.empty(frames, self._channels)
-        centre = offset + self._reach
-        assert -len(before) <= centre
-        assert centre + frames <= len(x)
-        library().convnext(
-            self._widen.address,
-            self._narrow.address,
+        self.as_struct = _Block(
+            self._widen.as_struct,
+            self._narrow.as_struct,
             self._taps.data_ptr(),
             self._taps_bias.data_ptr(),
             len(self._taps),
-            self._dilation,
-            offset,
-            self._channels,
+            block.dilation,
+            block.channels,
+        )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[frames, channels] to the same shape; frames beyond either end count as zero."""
+        x = _floats(x, self._channels)
+        y = torch.empty_like(x)
+        library().convnext(
+            ctypes.addressof(self.as_struct),
+            -self._reach,
             NORM_EPS,
-            before.data_ptr(),
-            len(before),
+            None,
+            0,
             x.data_ptr(),
             len(x),
             y.data_ptr(),
-            frames,
+            len(y),
         )
         return y
+
+
+class Text:
+    """TextEncoder, for one row."""
+
+    def __init__(self, text: TextEncoder) -> None:
+        self._text = text
+        self._convs = [Block(conv) for conv in text.convs if isinstance(conv, ConvNeXt)]
+        self._layers = [Matrix(layer) for layer in (text.qkv, text.out, text.linear1, text.linear2)]
+        convs = (_Block * 2)(*(conv.as_struct for conv in self._convs))
+        layers = (layer.as_struct for layer in self._layers)
+        self._struct = _TextEncoder(convs, *layers, text.repeats, text.HEADS)
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        """ids [tokens] int64 to features [tokens, channels]."""
+        text = self._text
+        x = functional.embedding(ids, text.embedding)
+        scratch = torch.empty(len(x), 4 * text.channels)
+        library().encode_text(
+            ctypes.addressof(self._struct), len(x), NORM_EPS, x.data_ptr(), scratch.data_ptr()
+        )
+        return functional.layer_norm(x, (text.channels,), text.norm_weight, text.norm_bias, NORM_EPS)
+
+
+class Windows:
+    """Decoder, for one row."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._first = Matrix(decoder.first)
+        self._blocks = [Block(block) for block in decoder.blocks if isinstance(block, ConvNeXt)]
+        self._structs = (_Block * len(self._blocks))(*(block.as_struct for block in self._blocks))
+
+    def __call__(self, inputs: Tensor, history: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+        """Run the frames of a window.
+
+        inputs [frames, 130]: the new frames with REACH more on both sides (zeros beyond the segment's ends).
+        history [8, 6, 256]: the last input frames of each block from the window before; [8, 0, 256] at first.
+
+        Returns the features [frames, 256], not yet normalised (Spectra does that), and the new history.
+        """
+        inputs, history, blocks = _floats(inputs, INPUT_CHANNELS), history.contiguous(), len(self._blocks)
+        rows = len(inputs) - 2 * REACH
+        counts = [len(window.new(layer)) for layer in range(LAYERS)]
+        before = HISTORY if window.start else 0
+        assert (rows, history.shape) == (counts[0], (blocks, before, CHANNELS))
+        kept = torch.empty(blocks, HISTORY, CHANNELS)
+        features, scratch = torch.empty(2, max(counts), CHANNELS)
+        library().decode(
+            self._first.address,
+            ctypes.addressof(self._structs),
+            blocks,
+            REACH,
+            INPUT_CHANNELS,
+            NORM_EPS,
+            inputs.data_ptr(),
+            rows,
+            history.data_ptr(),
+            before,
+            (c_int32 * blocks)(*counts[1:]),
+            kept.data_ptr(),
+            features.data_ptr(),
+            scratch.data_ptr(),
+        )
+        return features[: counts[-1]], kept
 
 
 class Spectra:
