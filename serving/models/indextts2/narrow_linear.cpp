@@ -40,26 +40,33 @@ inline float total(floats value) {
   return sum;
 }
 
-// Outputs first..last - 1 of ROWS rows, two outputs at a time so that each load of x serves two weights.
-template <int ROWS>
+// How far ahead of the sums the weights are fetched, in weights: four kilobytes, past what the hardware does.
+constexpr int AHEAD = 2048;
+constexpr int LINE = 32;
+
+// Outputs first..last - 1 of ROWS rows. SUMS partial sums of each keep the adders busy.
+template <int ROWS, int SUMS>
 void multiply(const float* x, const uint16_t* weight, const float* bias, float* y, int64_t inputs, int64_t outputs,
               int64_t first, int64_t last) {
-  for (int64_t out = first; out < last; out += 2) {
-    const bool pair = out + 1 < last;
-    const uint16_t* upper = weight + out * inputs;
-    const uint16_t* lower = pair ? upper + inputs : upper;
-    floats sums[ROWS][2] = {};
-    for (int64_t in = 0; in < inputs; in += LANES) {
-      const floats a = widen(upper + in), b = widen(lower + in);
-      for (int row = 0; row < ROWS; ++row) {
-        const floats value = load(x + row * inputs + in);
-        sums[row][0] += value * a;
-        sums[row][1] += value * b;
+  for (int64_t out = first; out < last; ++out) {
+    const uint16_t* from = weight + out * inputs;
+    floats sums[ROWS][SUMS] = {};
+    int64_t in = 0;
+    for (; in + SUMS * LANES <= inputs; in += SUMS * LANES) {
+      if (in % LINE == 0) __builtin_prefetch(from + in + AHEAD);
+      for (int part = 0; part < SUMS; ++part) {
+        const floats wide = widen(from + in + part * LANES);
+        for (int row = 0; row < ROWS; ++row) sums[row][part] += load(x + row * inputs + in + part * LANES) * wide;
       }
     }
+    for (; in < inputs; in += LANES) {
+      const floats wide = widen(from + in);
+      for (int row = 0; row < ROWS; ++row) sums[row][0] += load(x + row * inputs + in) * wide;
+    }
     for (int row = 0; row < ROWS; ++row) {
-      y[row * outputs + out] = total(sums[row][0]) + (bias ? bias[out] : 0.0f);
-      if (pair) y[row * outputs + out + 1] = total(sums[row][1]) + (bias ? bias[out + 1] : 0.0f);
+      floats sum = sums[row][0];
+      for (int part = 1; part < SUMS; ++part) sum += sums[row][part];
+      y[row * outputs + out] = total(sum) + (bias ? bias[out] : 0.0f);
     }
   }
 }
@@ -83,13 +90,13 @@ at::Tensor narrow_linear(const at::Tensor& x, const at::Tensor& weight, const st
       float* target = to + row * outputs;
       const int64_t left = rows - row;
       if (left >= 4) {
-        multiply<4>(source, weights, offset, target, inputs, outputs, first, last);
+        multiply<4, 2>(source, weights, offset, target, inputs, outputs, first, last);
         row += 4;
       } else if (left >= 2) {
-        multiply<2>(source, weights, offset, target, inputs, outputs, first, last);
+        multiply<2, 4>(source, weights, offset, target, inputs, outputs, first, last);
         row += 2;
       } else {
-        multiply<1>(source, weights, offset, target, inputs, outputs, first, last);
+        multiply<1, 4>(source, weights, offset, target, inputs, outputs, first, last);
         row += 1;
       }
     }
