@@ -109,6 +109,22 @@ def test_voices_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "24000 Hz" in listed
 
 
+def test_fetch_shows_the_licences_before_it_asks_the_hub(tmp_path: Path) -> None:
+    arguments = [*command("fetch", "indextts2", "--to", str(tmp_path))]
+    offline = environment() | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
+    ended = subprocess.run(arguments, capture_output=True, cwd=ROOT, env=offline, timeout=60, text=True)
+    assert ended.returncode == 1
+    licences, _, files = ended.stdout.partition("get  config.yaml from IndexTeam/IndexTTS-2")
+    assert "bilibili Model Use License Agreement" in licences
+    assert not files.strip()
+    assert ended.stderr.startswith("tts-serving: the hub did not give the file")
+
+
+def test_a_model_without_files_has_nothing_to_fetch(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fetch", "tone", "--to", "nowhere"]) == 2
+    assert "tone has nothing to fetch" in complaint(capsys)
+
+
 def test_say_writes_a_wav_file_with_its_true_length(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -143,6 +143,25 @@ def test_segments(voices: Path) -> None:
     assert all(0 < len(segment.tokens) <= 40 for segment in segments)
     assert all(2 < token < 100 for segment in segments for token in segment.tokens)
     assert segments[0].text.startswith("FIRST,")
+    shorter = _frontend(voices, max_segment_tokens=20).segments("First, a sentence. " * 5, params)
+    assert all(0 < len(segment.tokens) <= 20 for segment in shorter)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"emo_voice": "eve"}, "emo_voice"),
+        ({"emo_text": " "}, "emo_text"),
+        ({"emo_text": "Alas!"}, "emo_text"),
+        ({"top_k": 129}, "top_k"),
+    ],
+)
+def test_what_the_model_cannot_do_is_refused_at_the_door(
+    voices: Path, fields: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        _frontend(voices).segments("Hello.", SpeechParams(voice="zoe", seed=0, **fields))
+    assert caught.value.field == field
 
 
 @pytest.mark.parametrize("text", ["...", "  ?! ", "—"])

@@ -11,6 +11,14 @@ from __future__ import annotations
 
 import msgspec
 
+AUXILIARIES = {
+    "w2v_bert": "hf_cache/w2v-bert-2.0",
+    "semantic_codec": "hf_cache/semantic_codec_model.safetensors",
+    "campplus": "hf_cache/campplus_cn_common.bin",
+    "bigvgan": "hf_cache/bigvgan",
+}
+"""Auxiliary models by option name, to where the official code keeps them under the checkpoint's folder."""
+
 
 class ConformerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A conditioning conformer and the perceiver that pools it to a fixed number of latents."""

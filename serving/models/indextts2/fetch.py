@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from serving.models.indextts2.sources import AUXILIARIES
+from serving.models.indextts2.config import AUXILIARIES
 
 LICENSE_NOTICE = """\
 IndexTTS-2 weights: bilibili Model Use License Agreement (the model card says apache-2.0; the repository's

@@ -45,7 +45,7 @@ class IndexTts2Frontend:
 
     def __init__(self, spec: ModelSpec, config: IndexTts2Config, tokenizer: Any, options: Options) -> None:
         self.spec = spec
-        self._max_tokens = min(config.gpt.max_text_tokens, options.max_segment_tokens)
+        self._max_tokens = config.gpt.max_text_tokens
         self._emotion_text = Path(options.checkpoint) / config.files.qwen_emo_path / "config.json"
         self._tokenizer = tokenizer
         self._options = options
@@ -62,6 +62,7 @@ class IndexTts2Frontend:
         if not any(character.isalnum() for character in text):
             raise InputError("text", "holds nothing that can be spoken")
         pieces = self.pieces(text)
+        limit = min(limit, self._options.max_segment_tokens)
         return self._numbered(cut(pieces, limit, self._options.quick_streaming_tokens))
 
     def _check(self, params: SpeechParams) -> None:

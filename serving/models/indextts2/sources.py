@@ -13,17 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from serving.models.indextts2.config import IndexTts2Config
+from serving.models.indextts2.config import AUXILIARIES, IndexTts2Config
 from serving.models.indextts2.config_file import ConfigError, read_config
 from serving.models.indextts2.state import CheckpointError
-
-AUXILIARIES = {
-    "w2v_bert": "hf_cache/w2v-bert-2.0",
-    "semantic_codec": "hf_cache/semantic_codec_model.safetensors",
-    "campplus": "hf_cache/campplus_cn_common.bin",
-    "bigvgan": "hf_cache/bigvgan",
-}
-"""Auxiliary models by option name, to where the official code keeps them under the checkpoint's folder."""
 
 
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
