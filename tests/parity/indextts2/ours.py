@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
-from torch import Tensor, nn
+from torch import Tensor
 
 from serving.models.indextts2.checkpoint import COMPONENTS, NoInitialWeights, convert
 from serving.models.indextts2.conditioning import ConditioningParts, ReferenceEncoder
@@ -17,11 +18,11 @@ from tests.parity.indextts2 import official
 
 
 @functools.cache
-def networks(seed: int) -> dict[str, nn.Module]:
+def networks(seed: int) -> dict[str, Any]:
     """Every component of official.checkpoint(seed) by name, converted by our loader."""
     sources, config = locate(official.checkpoint(seed))
     states = convert(sources, config)
-    made: dict[str, nn.Module] = {}
+    made: dict[str, Any] = {}
     for name, build in COMPONENTS.items():
         # Initial weights would be drawn only to be overwritten: for w2v-bert alone, a second.
         with NoInitialWeights():

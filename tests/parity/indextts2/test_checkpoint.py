@@ -22,7 +22,7 @@ from serving.models.indextts2.checkpoint import (
 )
 from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.sources import locate
-from serving.models.indextts2.state import CheckpointError
+from serving.models.indextts2.state import CheckpointError, load
 from tests.parity.indextts2 import official
 from tests.parity.indextts2.ours import networks
 
@@ -50,7 +50,7 @@ def _convert(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
     states = checkpoint.convert(sources, config)
     with torch.device("meta"):
         for name, build in COMPONENTS.items():
-            checkpoint.load(build(config), states[name], name)
+            load(build(config), states[name], name)
     return states
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ from tests.parity.indextts2.ours import distance, recording
 
 TOLERANCE = 1e-4
 
-RECORDINGS = {
+RECORDINGS: dict[str, dict[str, Any]] = {
     "odd": {"seconds": 1.605, "rate_hz": 16000},
     "even": {"seconds": 1.615, "rate_hz": 48000, "channels": 2},
     "speaker-rate": {"seconds": 2.0, "rate_hz": 22050},

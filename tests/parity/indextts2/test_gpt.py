@@ -23,8 +23,9 @@ from serving.models.indextts2.sampling import Sampling
 from tests.parity.indextts2 import official
 
 CODES = 200
+SMALL: Any = OmegaConf.to_container(OmegaConf.load(official.HERE / "small_config.yaml"))
 SETTINGS: dict[str, Any] = {
-    **OmegaConf.to_container(OmegaConf.load(official.HERE / "small_config.yaml"))["gpt"],
+    **SMALL["gpt"],
     # The official width of 1280 is what test_whole.py runs; here it would only cost time.
     "model_dim": 256,
     "heads": 4,

@@ -104,7 +104,7 @@ def official_request(seed: int, voice: Path, text: str, **said: Any) -> Stages:
 
 def our_request(seed: int, voice: Path, theirs: Stages, emotion: Emotion) -> Stages:
     """The same request by ours, with their noise."""
-    parts: dict[str, Any] = dict(networks(seed))
+    parts = networks(seed)
     encoder = reference_encoder(seed)
     conditioning = encoder.voice(voice)
     emovec = encoder.emotion(conditioning, emotion)
