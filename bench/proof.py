@@ -25,8 +25,8 @@ from bench.worktree import checkout, git
 SLOWDOWN_VARIABLE = "TTS_PLANT_SLOWDOWN"
 SUSPECT = "engine.stream_cpu"
 """The metric that must call the planted slow-down."""
-ALARMS = Effort(rounds=5, rounds_per_process=5, server_rounds=2, round_s=4.0)
-PLANTED = Effort(rounds=7, rounds_per_process=7, server_rounds=0, round_s=3.0)
+ALARMS = Effort(rounds=4, rounds_per_process=4, server_rounds=2, round_s=4.0)
+PLANTED = Effort(rounds=5, rounds_per_process=5, server_rounds=0, round_s=2.0)
 
 
 class Trial(msgspec.Struct, kw_only=True):
