@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
@@ -147,6 +148,24 @@ def test_a_replaced_recording_is_another_voice(tmp_path: Path, good: Path) -> No
     good.unlink()
     with pytest.raises(InputError):
         store.content_key("ann")
+
+
+def test_voices_are_conditioned_at_start_if_the_profile_says_so(tmp_path: Path, good: Path) -> None:
+    folder = tmp_path / "voices"
+    add_voice(profile(folder), "ann", good)
+    add_voice(profile(folder), "ben", good)
+    write(folder / "ben.wav", built_in_wave(RATE)[:RATE])
+    for preload, ready in (("none", []), ("default", ["ann"]), ("all", ["ann", "ben"])):
+        frontend, model = make(voices=str(folder), preload=preload)
+        wanted, segment = request(frontend, "Hello.", voice="ann")
+        stages = {
+            name: model.open(msgspec.structs.replace(wanted, voice=name), segment, 0, urgent=False).stage
+            for name in ("ann", "ben")
+        }
+        assert [name for name, stage in stages.items() if stage == "prefill"] == ready
+    (folder / "ben.wav").write_text("no sound")
+    with pytest.raises(ProfileError, match=r"model\.options\.preload: ben\.wav"):
+        make(voices=str(folder), preload="all")
 
 
 def test_the_emotion_that_counts() -> None:

@@ -117,6 +117,16 @@ class IndexTts2Model:
         if options.positions == "aligned":
             self.stages = {name: stage for name, stage in self.stages.items() if name != "latents"}
 
+        self._preload()
+
+    def _preload(self) -> None:
+        names = {"none": [], "default": [self.spec.default_voice], "all": [v.name for v in self.spec.voices]}
+        for name in names[self.options.preload]:
+            try:
+                self.condition.preload(self.store.content_key(name))
+            except InputError as error:
+                raise ProfileError(f"model.options.preload: {error}") from None
+
     def open(self, params: SpeechParams, segment: Segment, slot: int, *, urgent: bool) -> SpeechState:
         """Begin a segment. Raises InputError naming the field that cannot be spoken."""
         text = spoken_ids(segment.tokens, self.config.gpt)

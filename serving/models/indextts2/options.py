@@ -29,6 +29,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Folder of reference recordings; a file's name without its suffix is the voice's name."""
     default_voice: str = ""
     """Empty: the first by name."""
+    preload: Literal["none", "default", "all"] = "none"
+    """Voices that are conditioned at start, so that their first request need not wait for it."""
     normalize: bool = True
     """Spell out numbers, dates and units before tokenising."""
     quick_streaming_tokens: Annotated[int, Meta(ge=0)] = 0

@@ -15,8 +15,9 @@ from serving.models.indextts2.conditioning import (
     built_in_recording,
     read_recording,
 )
+from serving.models.indextts2.emotion import Emotion
 from serving.models.indextts2.stages.speech import Samples, SpeechState
-from serving.models.indextts2.voice_store import VoiceStore
+from serving.models.indextts2.voice_store import EmotionKey, VoiceStore
 
 _PARTS = len(fields(VoiceConditioning))
 
@@ -49,10 +50,7 @@ class Condition:
         for state in states:
             self.find(state)
         keys = list(dict.fromkeys(key for state in states for key in _missing(state)))
-        waves: list[Tensor] = []
-        for key in keys:
-            path = self._store.reference(key).path
-            waves += built_in_recording() if path is None else read_recording(path)
+        waves = [wave for key in keys for wave in self._read(key)]
         for state in states:
             state.recordings = tuple(keys)
         return tuple(waves)
@@ -83,6 +81,16 @@ class Condition:
                 self._store.put_emotion(emotion, state.emovec)
             state.stage, state.length = "prefill", len(state.text)
         return [None] * len(states)
+
+    def preload(self, content_key: str) -> None:
+        """A voice and its own emotion before anybody wants them. Raises InputError if it cannot be read."""
+        voice, own = self._encoder.encode(self._read(content_key)), EmotionKey(content_key, Emotion(), None)
+        self._store.put_voice(content_key, voice)
+        self._store.put_emotion(own, self._encoder.emotion(voice, own.emotion))
+
+    def _read(self, content_key: str) -> Recording:
+        path = self._store.reference(content_key).path
+        return built_in_recording() if path is None else read_recording(path)
 
 
 def _missing(state: SpeechState) -> Iterator[str]:
