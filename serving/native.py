@@ -1,4 +1,4 @@
-"""C kernels, compiled where they run: one source file to one shared library, with the machine's C compiler.
+"""C kernels, compiled where they run: one source file, with the headers beside it, to one shared library.
 
 Building takes about two seconds, once: the library is kept in the user's cache folder under the hash of its source,
 flags and compiler.
@@ -44,7 +44,9 @@ def load_library(source: Path) -> ctypes.CDLL:
     if compiler is None:
         raise NativeError("no C compiler found (cc, gcc or clang, or the one that CC names)")
     flags = [*FLAGS, AVX2] if has_avx2() else [*FLAGS]
-    key = hashlib.sha256("\0".join([compiler, platform.machine(), *flags]).encode() + source.read_bytes())
+    key = hashlib.sha256("\0".join([compiler, platform.machine(), *flags]).encode())
+    for file in (source, *sorted(source.parent.glob("*.h"))):
+        key.update(file.read_bytes())
     library = cache_folder() / f"{source.stem}-{key.hexdigest()[:16]}.so"
     if not library.exists():
         _compile([compiler, *flags], source, library)

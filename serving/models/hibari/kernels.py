@@ -1,4 +1,4 @@
-"""The layers of kernels.c for torch tensors, and its matrices of 16-bit integers."""
+"""The layers of native/kernels.c for torch tensors, and its matrices of 16-bit integers."""
 
 from __future__ import annotations
 
@@ -43,122 +43,44 @@ INPUT_STEPS = 32767
 """Most steps of a row's largest input; fewer where the sums could overflow 32 bits."""
 
 
+_P, _I, _F = c_void_p, c_int32, c_float
+
+
 class _Matrix(ctypes.Structure):
     _fields_ = (
-        ("steps", c_void_p),
-        ("scale", c_void_p),
-        ("bias", c_void_p),
-        ("inputs", c_int32),
-        ("outputs", c_int32),
-        ("limit", c_float),
-    )
+        ("steps", _P), ("scale", _P), ("bias", _P), ("inputs", _I), ("outputs", _I), ("limit", _F),
+    )  # fmt: skip
 
 
 class _Block(ctypes.Structure):
     _fields_ = (
-        ("widen", _Matrix),
-        ("narrow", _Matrix),
-        ("taps", c_void_p),
-        ("taps_bias", c_void_p),
-        ("tap_count", c_int32),
-        ("dilation", c_int32),
-        ("channels", c_int32),
-    )
+        ("widen", _Matrix), ("narrow", _Matrix), ("taps", _P), ("taps_bias", _P),
+        ("tap_count", _I), ("dilation", _I), ("channels", _I),
+    )  # fmt: skip
 
 
 class _TextEncoder(ctypes.Structure):
     _fields_ = (
-        ("convs", _Block * 2),
-        ("qkv", _Matrix),
-        ("out", _Matrix),
-        ("linear1", _Matrix),
-        ("linear2", _Matrix),
-        ("repeats", c_int32),
-        ("heads", c_int32),
-    )
+        ("convs", _Block * 2), ("qkv", _Matrix), ("out", _Matrix), ("linear1", _Matrix), ("linear2", _Matrix),
+        ("repeats", _I), ("heads", _I),
+    )  # fmt: skip
 
 
 _SIGNATURES = {
-    "linear": (
-        c_void_p,  # matrix
-        c_void_p,  # x
-        c_int32,  # stride
-        c_int32,  # rows
-        c_int32,  # channels
-        c_int32,  # width
-        c_int32,  # normal
-        c_float,  # epsilon
-        c_int32,  # gelu
-        c_void_p,  # residual
-        c_void_p,  # y
-    ),
-    "convnext": (
-        c_void_p,  # block
-        c_int32,  # offset
-        c_float,  # epsilon
-        c_void_p,  # before
-        c_int32,  # rows_before
-        c_void_p,  # x
-        c_int32,  # rows_in
-        c_void_p,  # y
-        c_int32,  # rows_out
-    ),
-    "encode_text": (
-        c_void_p,  # text
-        c_int32,  # tokens
-        c_float,  # epsilon
-        c_void_p,  # x
-        c_void_p,  # scratch
-    ),
-    "decode": (
-        c_void_p,  # matrix
-        c_void_p,  # blocks
-        c_int32,  # block_count
-        c_int32,  # reach
-        c_int32,  # width
-        c_float,  # epsilon
-        c_void_p,  # inputs
-        c_int32,  # rows
-        c_void_p,  # before
-        c_int32,  # rows_before
-        c_void_p,  # counts
-        c_void_p,  # kept
-        c_void_p,  # features
-        c_void_p,  # scratch
-    ),
-    "synthesise": (
-        c_void_p,  # heads
-        c_void_p,  # features
-        c_int32,  # rows
-        c_int32,  # channels
-        c_float,  # epsilon
-        c_float,  # highest
-        c_void_p,  # source
-        c_int32,  # hop
-        c_void_p,  # source_window
-        c_void_p,  # noise
-        c_void_p,  # noise_rows
-        c_void_p,  # window
-        c_void_p,  # turns
-        c_void_p,  # frames
-    ),
-    "pulses": (
-        c_void_p,  # f0
-        c_int32,  # frames
-        c_int32,  # hop
-        c_float,  # rate_hz
-        c_float,  # lowest_hz
-        c_float,  # highest_hz
-        c_void_p,  # weight
-        c_void_p,  # blocks
-    ),
+    "linear": (_P, _P, _I, _I, _I, _I, _I, _F, _I, _P, _P),
+    "convnext": (_P, _I, _F, _P, _I, _P, _I, _P, _I),
+    "encode_text": (_P, _I, _F, _P, _P),
+    "decode": (_P, _P, _I, _I, _I, _F, _P, _I, _P, _I, _P, _P, _P, _P),
+    "synthesise": (_P, _P, _I, _I, _F, _F, _P, _I, _P, _P, _P, _P, _P, _P),
+    "pulses": (_P, _I, _I, _F, _F, _F, _P, _P),
 }
+"""The functions of kernels.c, all void."""
 
 
 @functools.cache
 def library() -> ctypes.CDLL:
     """kernels.c, compiled if need be. Raises NativeError."""
-    loaded = load_library(Path(__file__).with_name("kernels.c"))
+    loaded = load_library(Path(__file__).with_name("native") / "kernels.c")
     for name, arguments in _SIGNATURES.items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, None

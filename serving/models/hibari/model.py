@@ -66,7 +66,7 @@ class HibariModel:
 
 
 def use_kernels(profile: Profile, device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether the network runs in our own CPU kernels (kernels.c); see HibariOptions.kernels.
+    """Whether the network runs in our own CPU kernels (native/kernels.c); see HibariOptions.kernels.
 
     Raises ProfileError if the profile demands them where they cannot be had.
     """

@@ -1,4 +1,4 @@
-"""The network of network.py, row by row, in the kernels of kernels.c: what a CPU runs.
+"""The network of network.py, row by row, in the kernels of native/kernels.c: what a CPU runs.
 
 Same weights, same shapes, same formulas. Matrix products are of 16-bit integers, exactly summed; on the same inputs
 a row gives the same bits alone and in a batch, in one window or in many.

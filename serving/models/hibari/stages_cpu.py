@@ -1,4 +1,4 @@
-"""The decode stage on a CPU: the rows of a step one after the other, each in the kernels of kernels.c.
+"""The decode stage on a CPU: the rows of a step one after the other, each in the kernels of native/kernels.c.
 
 A row of a larger product would cost what it costs alone, so nothing is packed or padded.
 """

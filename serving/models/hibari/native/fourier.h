@@ -1,0 +1,73 @@
+/* Fourier transforms of N_FFT real numbers, LANES rows at once: one row per lane. */
+#pragma once
+
+#include "matrix.h"
+
+enum {
+  N_FFT = 1200,
+  HALF = N_FFT / 2,
+  BINS = HALF + 1,
+};
+
+typedef float Lanes __attribute__((vector_size(4 * LANES)));
+typedef struct {
+  Lanes re, im;
+} Complex;
+
+static inline Complex plus(Complex a, Complex b) { return (Complex){a.re + b.re, a.im + b.im}; }
+static inline Complex minus(Complex a, Complex b) { return (Complex){a.re - b.re, a.im - b.im}; }
+static inline Complex scaled(Complex a, float f) { return (Complex){a.re * f, a.im * f}; }
+static inline Complex turned(Complex a) { return (Complex){a.im, -a.re}; } /* by -i */
+static inline Complex times(Complex a, const float *w) { /* w: cosine, sine of an angle; by its conjugate */
+  return (Complex){a.re * w[0] + a.im * w[1], a.im * w[0] - a.re * w[1]};
+}
+
+/* The sums over j of a[j] e^(-2 pi i j k / radix). */
+static inline void butterfly(int radix, Complex *a) {
+  if (radix == 2) {
+    const Complex sum = plus(a[0], a[1]);
+    a[1] = minus(a[0], a[1]), a[0] = sum;
+  } else if (radix == 3) {
+    const Complex sum = plus(a[1], a[2]), side = turned(scaled(minus(a[1], a[2]), 0.866025404f));
+    const Complex rest = minus(a[0], scaled(sum, 0.5f));
+    a[0] = plus(a[0], sum), a[1] = plus(rest, side), a[2] = minus(rest, side);
+  } else if (radix == 4) {
+    const Complex s = plus(a[0], a[2]), t = minus(a[0], a[2]), u = plus(a[1], a[3]), v = turned(minus(a[1], a[3]));
+    a[0] = plus(s, u), a[1] = plus(t, v), a[2] = minus(s, u), a[3] = minus(t, v);
+  } else {
+    const Complex s = plus(a[1], a[4]), t = plus(a[2], a[3]), u = minus(a[1], a[4]), v = minus(a[2], a[3]);
+    const Complex m = plus(a[0], plus(scaled(s, 0.309016994f), scaled(t, -0.809016994f)));
+    const Complex n = plus(a[0], plus(scaled(s, -0.809016994f), scaled(t, 0.309016994f)));
+    const Complex p = turned(plus(scaled(u, 0.951056516f), scaled(v, 0.587785252f)));
+    const Complex q = turned(minus(scaled(u, 0.587785252f), scaled(v, 0.951056516f)));
+    a[0] = plus(a[0], plus(s, t)), a[1] = plus(m, p), a[4] = minus(m, p), a[2] = plus(n, q), a[3] = minus(n, q);
+  }
+}
+
+/* Stockham's transform of HALF points, x to the returned one of x and y. turns [N_FFT][2]: cosine and sine. */
+static Complex *transform(Complex *x, Complex *y, const float *turns) {
+  static const int radices[] = {4, 5, 5, 3, 2};
+  int length = HALF, stride = 1;
+  for (int stage = 0; stage < 5; ++stage) {
+    const int radix = radices[stage], part = length / radix;
+    for (int p = 0; p < part; ++p)
+      for (int q = 0; q < stride; ++q) {
+        Complex a[5];
+        for (int k = 0; k < radix; ++k) a[k] = x[q + stride * (p + part * k)];
+        butterfly(radix, a);
+        y[q + stride * radix * p] = a[0];
+        for (int k = 1; k < radix; ++k)
+          y[q + stride * (radix * p + k)] = times(a[k], turns + 4 * p * k * stride);
+      }
+    Complex *swap = x;
+    x = y, y = swap;
+    length = part, stride *= radix;
+  }
+  return x;
+}
+
+/* Bin k of the transform of 2 HALF real numbers whose even and odd ones were transformed as z = even + i odd. */
+static inline Complex real_bin(const Complex *z, int k, const float *turns) {
+  const Complex a = z[k % HALF], b = z[(HALF - k) % HALF], mirror = {b.re, -b.im};
+  return scaled(plus(plus(a, mirror), turned(times(minus(a, mirror), turns + 2 * k))), 0.5f);
+}
