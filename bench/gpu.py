@@ -170,6 +170,8 @@ def offline_profile(arguments: argparse.Namespace) -> Profile:
         f"model.options.min_codes={arguments.codes}",
         f"model.options.max_codes={arguments.codes}",
         f"model.options.max_segment_tokens={2 * TEXT_TOKENS}",
+        # The cached voice is a made-up one; conditioning on a real one would need audio packages.
+        "model.options.preload=none",
         f"engine.device={arguments.device}",
         f"engine.max_slots={slots}",
     ]
