@@ -110,7 +110,7 @@ MIN_PAIRS = 6
 MIN_COUNTS = 2
 """Rounds that count: a count that differs between them depends on a clock."""
 FULL = Effort(rounds=8, rounds_per_process=4, server_rounds=5, round_s=12.0)
-QUICK = Effort(rounds=6, rounds_per_process=6, server_rounds=3, round_s=5.0)
+QUICK = Effort(rounds=5, rounds_per_process=5, server_rounds=3, round_s=4.0)
 
 
 @dataclass(kw_only=True)

@@ -20,6 +20,7 @@ from bench.gate import METRICS, Effort, Progress, Tree, measure
 from bench.plots import Bar
 from bench.progress import telling
 from bench.verdict import estimate_slowdown
+from serving.profile import load_profile
 
 SPEED, FIRST, HTTP_FIRST = "engine.batch_speed", "engine.first_chunk", "http.ttfa"
 WHOLE = "streaming.first_chunk_s=1000"
@@ -38,6 +39,8 @@ class Switch:
     slow_start: bool = False
     """Takes a minute to warm up: left out of --quick."""
     cuda: bool = False
+    model: str | None = None
+    """The only model that has it; None for every model."""
 
 
 START = (
@@ -48,6 +51,13 @@ START = (
     "engine.cuda_graphs=false",
 )
 SWITCHES = (
+    Switch(
+        name="CPU kernels",
+        overrides=(),
+        metric=SPEED,
+        before=("model.options.kernels=torch",),
+        model="hibari",
+    ),
     Switch(name="batching, 16 slots", overrides=("engine.max_slots=16",), metric=SPEED),
     Switch(name="a worker for every core", overrides=("engine.workers=0",), metric=SPEED),
     Switch(name="torch.compile", overrides=("engine.compile=true",), metric=SPEED, slow_start=True),
@@ -170,10 +180,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Sweep the working tree; write sweep.json, which the report draws, and sweep.md."""
+    model, cuda = load_profile(arguments.profile).model.name, torch.cuda.is_available()
     switches = [
         switch
         for switch in SWITCHES
-        if (torch.cuda.is_available() or not switch.cuda) and not (arguments.quick and switch.slow_start)
+        if switch.model in (None, model)
+        and (cuda or not switch.cuda)
+        and not (arguments.quick and switch.slow_start)
     ]
     with telling() as progress:
         result = sweep(
