@@ -163,7 +163,7 @@ async def test_a_client_gone_in_mid_decode_frees_its_slot_and_no_neighbour_notic
         body = {"text": "This one stays.", "seed": 5, "format": "pcm"}
         alone = pcm(await client.post("/tts", json=body))
         # /tts draws all its codes before its first sample, so this goes in mid-decode.
-        leaving = asyncio.ensure_future(client.post("/tts", json={"text": "This one goes away. " * 8}))
+        leaving = asyncio.ensure_future(client.post("/tts", json={"text": "This one goes away. " * 30}))
         while (await stats())["slots_used"] == 0:
             assert not leaving.done()
         staying = asyncio.ensure_future(client.post("/tts", json=body))
