@@ -224,7 +224,10 @@ class IndexTts2Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def tiny(cls) -> IndexTts2Config:
-        """The same graph at toy widths, for tests on random weights: about two million parameters in all."""
+        """The same graph at toy widths, for tests on random weights: about two million parameters in all.
+
+        The vocoder, nearly all of a toy's time, has also fewer convolutions.
+        """
         semantic = 32
         condition = ConformerConfig(
             input_dim=semantic,
@@ -263,7 +266,11 @@ class IndexTts2Config(msgspec.Struct, frozen=True, kw_only=True):
                 wavenet=WaveNetConfig(hidden_dim=32, num_layers=2),
                 gpt_layer_dims=(64, 16, 8, semantic),
             ),
-            vocoder=BigVganConfig(upsample_initial_channel=64),
+            vocoder=BigVganConfig(
+                upsample_initial_channel=64,
+                resblock_kernel_sizes=(3, 5),
+                resblock_dilation_sizes=((1, 3), (1, 3)),
+            ),
             w2v=W2vBertConfig(
                 hidden_size=semantic, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
             ),
