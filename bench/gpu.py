@@ -18,10 +18,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import msgspec
 import torch
 
-from bench.gpu_parts import Clock, Part, Rates, decode_part, flow_part, rates, vocoder_part
+from bench.gpu_parts import Clock, decode_part, flow_part, rates, vocoder_part
+from bench.gpu_result import Load, Result, markdown, save
 from bench.indextts2_package import Package, PackageMissing
 from bench.machine import commit, machine
 from bench.offline import TEXT_TOKENS, Offline
@@ -36,62 +36,9 @@ from bench.records import (
 )
 from serving.engine.runner import DeviceError
 from serving.models.indextts2.regulator import target_frames
-from serving.models.indextts2.voices import BUILT_IN
 from serving.profile import Profile, load_profile
 
 SAMPLE_RATE_HZ = 22050
-AIMS = {
-    "decode over its floor, 1 and 32 rows": "<= 1.5",
-    "real-time factor of one request": "<= 0.04",
-    "audio s/s at 64 streams": ">= 100",
-    "TTFA p50 at 1 stream": "<= 80 ms",
-    "TTFA p95 at 32 streams": "<= 400 ms",
-    "times the package, one request": ">= 8",
-}
-"""What the project set itself on an H100."""
-
-
-class Load(msgspec.Struct, kw_only=True):
-    """So many streams at once, each asking again when it has heard all."""
-
-    streams: int
-    requests: int
-    audio_s_per_s: float
-    ttfa_p50_ms: float
-    ttfa_p95_ms: float
-    ttfa_max_ms: float
-    stall_max_ms: float
-    without_stall: float
-    """Share of streams that never ran dry, of those with more than one chunk."""
-
-
-class Result(msgspec.Struct, kw_only=True):
-    """A run of this command."""
-
-    started_at: str
-    machine: dict[str, Any]
-    device: str
-    commit: str | None
-    dirty: bool
-    profile: str
-    dtype: str
-    graphs: bool
-    codes: int
-    prompt_s: float
-    tiny: bool
-    warm_s: float = 0.0
-    """Compiling and capturing, once per start."""
-    memory_gib: float | None = None
-    """Most of the device's memory that was allocated by ours."""
-    rates: Rates | None = None
-    parts: list[Part] = []
-    offline_wall_s: list[float] = []
-    """One request without a listener, again and again."""
-    offline_rtf: float | None = None
-    loads: list[Load] = []
-    package: dict[str, float] = {}
-    """Of each mode of the package, its real-time factor at one request (median)."""
-    left_out: list[str] = []
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -259,58 +206,3 @@ def measure_package(device: torch.device, arguments: argparse.Namespace, result:
 def say(text: str) -> None:
     """Progress, beside the result."""
     print(f"bench gpu: {text}", file=sys.stderr)
-
-
-def save(result: Result, folder: Path) -> None:
-    """Write result.json and result.md."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "result.json").write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1))
-    (folder / "result.md").write_text(markdown(result), encoding="utf-8")
-
-
-def markdown(result: Result) -> str:
-    """The run in words and tables."""
-    lines = [
-        f"# IndexTTS2 offline on {result.device}",
-        "",
-        f"{result.started_at}, commit {(result.commit or 'unknown')[:10]}{' with changes' if result.dirty else ''}, "
-        f"torch {result.machine['versions'].get('torch')}, profile {result.profile}, {result.dtype}, "
-        f"CUDA graphs {'on' if result.graphs else 'off'}, {'toy' if result.tiny else 'official'} shapes, random "
-        f"weights, {result.codes} codes a request, a cached voice ({BUILT_IN!r}) of {result.prompt_s:g} s. "
-        f"Warm-up {result.warm_s:.1f} s.",
-    ]
-    if result.memory_gib is not None:
-        lines.append(f"Most memory allocated: {result.memory_gib:.1f} GiB.")
-    if result.rates is not None:
-        rate = result.rates
-        lines += [
-            "",
-            f"Memory {rate.measured_bytes_per_s / 1e9:.0f} GB/s and products {rate.measured_flops / 1e12:.2f} TFLOP/s "
-            f"measured; the floors take {rate.bytes_per_s / 1e9:.0f} GB/s and {rate.flops / 1e12:.2f} TFLOP/s.",
-            "",
-            "| part | rows | shape | ms | per | floor ms | times the floor |",
-            "|---|---|---|---|---|---|---|",
-        ]
-        lines += [
-            f"| {p.name} | {p.rows} | {p.shape} | {p.ms:.3f} | {p.unit} | {p.floor_ms:.3f} | {p.ratio:.2f} |"
-            for p in result.parts
-        ]
-    if result.offline_rtf is not None:
-        lines += ["", f"One request: real-time factor {result.offline_rtf:.4f}."]
-        for name, factor in result.package.items():
-            times = factor / result.offline_rtf
-            lines.append(f"The package in {name}: real-time factor {factor:.4f}, {times:.2f} times ours.")
-    if result.loads:
-        lines += [
-            "",
-            "| streams | requests | audio s/s | TTFA p50 ms | p95 | max | longest stall ms | never dry |",
-            "|---|---|---|---|---|---|---|---|",
-        ]
-        lines += [
-            f"| {x.streams} | {x.requests} | {x.audio_s_per_s:.2f} | {x.ttfa_p50_ms:.0f} | {x.ttfa_p95_ms:.0f} "
-            f"| {x.ttfa_max_ms:.0f} | {x.stall_max_ms:.0f} | {100 * x.without_stall:.0f} % |"
-            for x in result.loads
-        ]
-    lines += ["", "Aims on an H100: " + "; ".join(f"{what} {aim}" for what, aim in AIMS.items()) + "."]
-    lines += [f"Left out: {text}." for text in result.left_out]
-    return "\n".join(lines) + "\n"
