@@ -198,13 +198,24 @@ def convert(sources: Sources, config: IndexTts2Config) -> dict[str, dict[str, Te
             states[name] = make()
         except KeyError as error:
             raise CheckpointError(f"{source.name}: missing: {error.args[0]}") from None
+    taken: set[int] = set()
     return {
-        component: {
-            name: (value.float() if value.is_floating_point() else value).contiguous().clone()
-            for name, value in states[component].items()
-        }
+        component: {name: _alone(value, taken) for name, value in states[component].items()}
         for component in COMPONENTS
     }
+
+
+def _alone(value: Tensor, taken: set[int]) -> Tensor:
+    """float32 if it is real, contiguous, and the only one in its memory, as safetensors wants it.
+
+    A tensor that is so already is not copied: it may still be mapped from its file. `taken` are addresses.
+    """
+    value = (value.float() if value.is_floating_point() else value).contiguous()
+    storage = value.untyped_storage()
+    if storage.nbytes() != value.nbytes or storage.data_ptr() in taken:
+        value = value.clone()
+    taken.add(value.untyped_storage().data_ptr())
+    return value
 
 
 def _write(store: Path, sources: Sources, config: IndexTts2Config) -> None:

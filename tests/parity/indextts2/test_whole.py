@@ -23,7 +23,6 @@ from serving.models.indextts2.sampling import Sampling
 from tests.parity.indextts2 import official
 from tests.parity.indextts2.ours import distance, networks, recording, reference_encoder
 
-CODES = 200
 TOLERANCE = 1e-4
 WAVE_TOLERANCE = 1e-3
 TEXTS = ["SPEECH IS MADE OF SOUNDS, WORDS AND PAUSES.", "WHY NOT? 你 好.", "IT'S NOT A TRICK, IS IT? NO!"]
@@ -56,8 +55,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("whole")
 
 
-def official_request(seed: int, voice: Path, text: str, **said: Any) -> Stages:
-    """Run the package's infer, greedily, and listen at every stage."""
+def official_request(seed: int, voice: Path, text: str, codes: int, **said: Any) -> Stages:
+    """Run the package's infer, greedily, for so many codes, and listen at every stage."""
     pipeline: Any = official.pipeline(seed)
     heard = Stages()
     flow = pipeline.s2mel.models["cfm"]
@@ -65,9 +64,9 @@ def official_request(seed: int, voice: Path, text: str, **said: Any) -> Stages:
 
     def watched_speak(speech: Tensor, text_ids: Tensor, *rest: Any, **options: Any) -> Any:
         heard.text = text_ids[0].tolist()
-        codes, latents = speak(speech, text_ids, *rest, **options)
-        heard.codes = codes[0].tolist()
-        return codes, latents
+        drawn, latents = speak(speech, text_ids, *rest, **options)
+        heard.codes = drawn[0].tolist()
+        return drawn, latents
 
     def watched_prepare(*inputs: Any) -> Any:
         prepared = prepare(*inputs)
@@ -94,7 +93,7 @@ def official_request(seed: int, voice: Path, text: str, **said: Any) -> Stages:
             with pytest.warns(RuntimeWarning, match="max_mel_tokens"):
                 pipeline.infer(
                     str(voice), text, None, num_beams=1, top_k=1, top_p=1.0, temperature=1.0,
-                    max_mel_tokens=CODES, **said,
+                    max_mel_tokens=codes, **said,
                 )  # fmt: skip
     finally:
         for hook in hooks:
@@ -102,7 +101,7 @@ def official_request(seed: int, voice: Path, text: str, **said: Any) -> Stages:
     return heard
 
 
-def our_request(seed: int, voice: Path, theirs: Stages, emotion: Emotion) -> Stages:
+def our_request(seed: int, voice: Path, theirs: Stages, codes: int, emotion: Emotion) -> Stages:
     """The same request by ours, with their noise."""
     parts = networks(seed)
     encoder = reference_encoder(seed)
@@ -111,21 +110,21 @@ def our_request(seed: int, voice: Path, theirs: Stages, emotion: Emotion) -> Sta
     ours = Stages(text=theirs.text)
 
     gpt, slots = parts["gpt"], torch.tensor([0])
-    decoding = Decoding(gpt, 1, max_codes=CODES, max_text=len(ours.text))
-    decoding.configure(0, Sampling(top_k=1, top_p=1.0, temperature=1.0, max_codes=CODES))
+    decoding = Decoding(gpt, 1, max_codes=codes, max_text=len(ours.text))
+    decoding.configure(0, Sampling(top_k=1, top_p=1.0, temperature=1.0, max_codes=codes))
     text, text_length = torch.tensor([ours.text]), torch.tensor([len(ours.text)])
     ours.prefix = gpt.prefix(conditioning.latents[None], emovec[None], text, text_length)[0][0, :-1]
     decoding.prefill(slots, conditioning.latents[None], emovec[None], text, text_length)
     ours.logits = [gpt.logits(decoding.states[0, :1])]
-    for _ in range(CODES - 1):
+    for _ in range(codes - 1):
         decoding.decode(slots, decoding.cache.max_cells)
-    ours.codes = decoding.codes[0, :CODES].tolist()
-    decoding.latents(slots, torch.tensor([1]), torch.tensor([CODES - 1]), CODES - 1, decoding.cache.max_cells)
-    ours.latents = decoding.states[0, :CODES]
+    ours.codes = decoding.codes[0, :codes].tolist()
+    decoding.latents(slots, torch.tensor([1]), torch.tensor([codes - 1]), codes - 1, decoding.cache.max_cells)
+    ours.latents = decoding.states[0, :codes]
 
-    semantic = parts["projection"](ours.latents) + parts["codec"].embed_codes(decoding.codes[0, :CODES])
-    frames = target_frames(CODES)
-    stretched = parts["regulator"](semantic[None], torch.tensor([CODES]), torch.tensor([frames]), frames)[0]
+    semantic = parts["projection"](ours.latents) + parts["codec"].embed_codes(decoding.codes[0, :codes])
+    frames = target_frames(codes)
+    stretched = parts["regulator"](semantic[None], torch.tensor([codes]), torch.tensor([frames]), frames)[0]
     ours.condition = torch.cat([conditioning.prompt_condition, stretched])
     total = len(ours.condition)
     flow = Flow(parts["flow"], 1, total)
@@ -139,12 +138,12 @@ def our_request(seed: int, voice: Path, theirs: Stages, emotion: Emotion) -> Sta
 
 
 @pytest.mark.parametrize(
-    ("seed", "seconds", "asked"),
-    [(0, 1.3, "nothing"), (1, 2.1, "weights"), (2, 1.7, "recording")],
+    ("seed", "seconds", "codes", "asked"),
+    [(0, 1.3, 200, "nothing"), (1, 2.1, 75, "weights"), (2, 1.7, 60, "recording")],
     ids=lambda value: str(value),
     indirect=["seed"],
 )
-def test_whole_request(seed: int, seconds: float, asked: str, folder: Path) -> None:
+def test_whole_request(seed: int, seconds: float, codes: int, asked: str, folder: Path) -> None:
     voice = recording(folder / f"voice-{seed}.wav", seed=seed + 20, seconds=seconds, rate_hz=32000)
     said: dict[str, Any] = {}
     emotion = Emotion()
@@ -155,13 +154,13 @@ def test_whole_request(seed: int, seconds: float, asked: str, folder: Path) -> N
         other = recording(folder / f"emotion-{seed}.wav", seed=seed + 70, seconds=1.1, rate_hz=16000)
         said = {"emo_audio_prompt": str(other), "emo_alpha": 0.7}
         emotion = Emotion(voice=other, alpha=0.7)
-    theirs = official_request(seed, voice, TEXTS[seed], **said)
-    ours = our_request(seed, voice, theirs, emotion)
+    theirs = official_request(seed, voice, TEXTS[seed], codes, **said)
+    ours = our_request(seed, voice, theirs, codes, emotion)
 
     stop = networks(seed)["gpt"].config.stop_mel_token
     first = theirs.logits[0].reshape(-1, stop + 1)[-1:, :stop]
     assert ours.codes == theirs.codes
-    assert len(set(ours.codes)) > CODES // 4, "a constant sequence would prove little"
+    assert len(set(ours.codes)) > codes // 4, "a constant sequence would prove little"
     errors = {"first logits": distance(ours.logits[0][:, :stop], first)}
     for name in ("prefix", "latents", "condition", "mel", "wave"):
         errors[name] = distance(getattr(ours, name), getattr(theirs, name))
