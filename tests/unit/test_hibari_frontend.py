@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
@@ -44,13 +46,15 @@ def test_the_first_sentence_comes_before_the_second_is_phonemized(
     frontend: HibariFrontend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[str] = []
-    phonemize = frontend._phonemize
+    split_sentences, phonemize = frontend._package.result()
 
     def listen(sentence: str) -> str:
         heard.append(sentence)
         return str(phonemize(sentence))
 
-    monkeypatch.setattr(frontend, "_phonemize", listen)
+    listening: Future[Any] = Future()
+    listening.set_result((split_sentences, listen))
+    monkeypatch.setattr(frontend, "_package", listening)
     spoken = frontend.segments("One here. Two there.", params())
     assert next(spoken).index == 0
     assert heard == ["One here."]

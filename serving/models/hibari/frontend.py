@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -62,14 +63,11 @@ class HibariFrontend:
 
     def __init__(self, profile: Profile) -> None:
         read_options(profile)
-        # Imported here, for seconds of lexicons and scipy are no part of importing this module.
-        from hibari.g2p import G2P
-        from hibari.tts import Hibari
-
         self.spec = SPEC
-        self._split_sentences: Any = Hibari.split_sentences
-        self._phonemize: Any = G2P()
-        self._phonemize("Warm up the unknown word zyxwvia.")  # loads the network for unknown words
+        # Two seconds of imports, while the engine's process starts and loads; the first text waits for them.
+        pool = ThreadPoolExecutor(1, "phonemizer")
+        self._package = pool.submit(_load_package)
+        pool.shutdown(wait=False)
         self._lock = threading.Lock()
         vocabulary = files("hibari").joinpath("assets/vocab.json").read_text(encoding="utf-8")
         self._ids: dict[str, int] = json.loads(vocabulary)
@@ -90,9 +88,10 @@ class HibariFrontend:
                 "text", f"text has {len(text)} characters, the limit is {self.spec.max_text_chars}"
             )
         index = 0
-        for sentence in self._split_sentences(_cut_long_words(text)):
+        split_sentences, phonemize = self._package.result()
+        for sentence in split_sentences(_cut_long_words(text)):
             with self._lock:  # the phonemizer does not promise to be safe in threads
-                phonemes = self._phonemize(sentence)
+                phonemes = phonemize(sentence)
             for piece in split_phonemes(phonemes):
                 if is_speakable(piece):
                     ids = [self._ids[symbol] for symbol in piece if symbol in self._ids]
@@ -100,6 +99,16 @@ class HibariFrontend:
                     index += 1
         if index == 0:
             raise InputError("text", "text has nothing that can be spoken")
+
+
+def _load_package() -> tuple[Any, Any]:
+    """The package's sentence splitter and its phonemizer, warm."""
+    from hibari.g2p import G2P
+    from hibari.tts import Hibari
+
+    phonemize = G2P()
+    phonemize("Warm up the unknown word zyxwvia.")  # loads the network for unknown words
+    return Hibari.split_sentences, phonemize
 
 
 def is_speakable(phonemes: str) -> bool:
