@@ -99,3 +99,17 @@ def bench_proof(session: nox.Session) -> None:
     """Prove the gate: head against itself, then with planted slow-downs."""
     install(session, "bench")
     session.run("python", "-m", "bench", "gate-proof", *session.posargs)
+
+
+@nox.session(tags=["bench"])
+def bench_indextts2(session: nox.Session) -> None:
+    """IndexTTS2 on this CPU, full size, random weights: our core against the official package."""
+    install(session, "bench", "parity")
+    session.run("python", "-m", "bench", "indextts2", *session.posargs)
+
+
+@nox.session(tags=["bench"])
+def bench_gpu(session: nox.Session) -> None:
+    """IndexTTS2 on an NVIDIA GPU, offline: each part against its floor, one request, and streams."""
+    install(session, "bench", "parity")
+    session.run("python", "-m", "bench", "gpu", *session.posargs)
