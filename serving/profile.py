@@ -76,9 +76,9 @@ class StreamingProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Size of the windows inside a segment."""
 
     first_chunk_s: PositiveFloat = 0.25
-    growth: Annotated[float, Meta(ge=1, le=100)] = 2.0
+    growth: Annotated[float, Meta(ge=1, le=100)] = 4.0
     """Each window is this many times the one before."""
-    max_chunk_s: PositiveFloat = 2.0
+    max_chunk_s: PositiveFloat = 3.0
 
 
 class HttpProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
