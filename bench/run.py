@@ -35,6 +35,7 @@ from bench.records import (
     ttfa_s,
 )
 from bench.servers import ARMS, Server, StartFailed, foreign, running
+from bench.summary import measured_floor
 from bench.workload import MIXES, texts
 
 
@@ -42,7 +43,7 @@ from bench.workload import MIXES, texts
 class Options:
     """What to measure."""
 
-    arms: tuple[str, ...] = ("granian", "uvicorn", "reference")
+    arms: tuple[str, ...] = ("granian", "twin", "uvicorn", "reference")
     target: str | None = None
     clients: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     texts: tuple[str, ...] = ("short", "long")
@@ -121,6 +122,7 @@ def run(options: Options, console: Console | None = None) -> Run:
             servers = _start(options, measured, stack, console)
             _measure(options, measured, servers, waves, console)
         _hear(measured, options.output, console)
+        measured.noise_floor = measured_floor(measured)
     except KeyboardInterrupt:
         measured.exclusions.append("interrupted: later load points are missing, the quality gate did not run")
         raise

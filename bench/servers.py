@@ -50,6 +50,10 @@ ARMS: dict[str, ArmSpec] = {
         "our server: Litestar on Granian, the engine in its own process",
         ("-m", "serving", "serve", "--host", "127.0.0.1", "--port", "{port}", "--profile", "{profile}"),
     ),
+    "twin": ArmSpec(
+        "our server once more: what differs between it and granian is noise",
+        ("-m", "serving", "serve", "--host", "127.0.0.1", "--port", "{port}", "--profile", "{profile}"),
+    ),
     "uvicorn": ArmSpec(
         "our application and engine under uvicorn instead of Granian",
         ("-m", "bench.uvicorn_server", "--port", "{port}", "--profile", "{profile}"),

@@ -148,6 +148,19 @@ def noise_floor(run: Run, metric: Metric) -> float:
     return (run.noise_floor or {}).get(metric.attribute, DEFAULT_FLOOR)
 
 
+def measured_floor(run: Run, server: str = "granian", twin: str = "twin") -> dict[str, float] | None:
+    """Metric to the relative difference that nine of ten load points of two equal arms stay within.
+
+    None without both arms.
+    """
+    differences: dict[str, list[float]] = {}
+    for one in compare_arms(run, points(run), server, twin):
+        if one.advantage is not None:
+            size = max(one.advantage, 1 / one.advantage) - 1
+            differences.setdefault(one.metric.attribute, []).append(size)
+    return {name: percentile(sizes, 90) for name, sizes in differences.items()} or None
+
+
 def stage_counts(run: Run, arm: str) -> dict[str, dict[str, float]]:
     """Counter ("steps", "rows", "padded_units", "bucket_misses") to stage to its count per second of audio.
 

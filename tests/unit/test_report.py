@@ -11,7 +11,7 @@ import pytest
 
 from bench.records import Arm, Cell, ColdStart, Generator, Run, Sample, save_run
 from bench.report import README_END, README_START, build, markdown, readme_table, update_readme, write_report
-from bench.summary import compare_arms, points, stage_counts
+from bench.summary import compare_arms, measured_floor, points, stage_counts
 from bench.sweep import Sweep, SweepStep
 
 RATE_HZ = 24_000
@@ -81,6 +81,13 @@ def test_standings_follow_from_the_samples_and_the_noise_floor(run: Run) -> None
     assert found[2] == ("even", pytest.approx(20 / 21))
     assert found[4] == ("loses", pytest.approx(0.5))
     assert found[8] == ("INVALID", None)
+
+
+def test_the_noise_floor_is_what_two_equal_arms_differ_by(run: Run) -> None:
+    assert measured_floor(run) is None
+    floor = measured_floor(run, "server", "reference")
+    assert floor is not None
+    assert floor["ttfa_p50_s"] == pytest.approx(1.0)  # of 1.0, 0.05 and 1.0: twice as long both ways
 
 
 def test_no_good_answer_at_all_loses_and_is_not_invalid(run: Run) -> None:
