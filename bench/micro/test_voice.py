@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from hibari import Hibari
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.micro.conftest import TEXTS, Prepare, Timer, audio_s, run_step
 from serving.models.base import Frontend, Model
+from serving.models.driver import speak
 from serving.protocol import Segment, SpeechParams
 
 ROWS = (1, 2, 4, 8, 16)
@@ -63,3 +65,24 @@ def test_decode(rows: int, timed: Timer, prepare: Prepare, model: Model) -> None
     """A whole decode step, first windows of so many segments."""
     step = prepare("decode", rows)
     timed(lambda: model.stages["decode"].forward(*step.inputs))
+
+
+@pytest.mark.benchmark(group="16 sentences offline on one thread")
+@pytest.mark.parametrize("by", ["model", "package"])
+def test_sentences(
+    by: str, timed: Timer, benchmark: BenchmarkFixture, model: Model, segments: list[Segment],
+    params: SpeechParams,
+) -> None:  # fmt: skip
+    """Phonemes to samples: this voice as the engine runs it, and the package hibari-tts (onnxruntime, int8)."""
+    package = Hibari(threads=1)
+    benchmark.extra_info["audio_s"] = sum(audio_s(model, segment, params) for segment in segments)
+
+    def ours() -> None:
+        for segment in segments:
+            speak(model, [(params, segment)])
+
+    def theirs() -> None:
+        for segment in segments:
+            package.from_ids(segment.tokens)
+
+    timed(ours if by == "model" else theirs)

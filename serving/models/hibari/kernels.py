@@ -192,15 +192,16 @@ class Text:
         return functional.layer_norm(x, (text.channels,), text.norm_weight, text.norm_bias, NORM_EPS)
 
 
-class Windows:
+class Windows(nn.Module):
     """Decoder, for one row."""
 
     def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
         self._first = Matrix(decoder.first)
         self._blocks = [Block(block) for block in decoder.blocks if isinstance(block, ConvNeXt)]
         self._structs = (_Block * len(self._blocks))(*(block.as_struct for block in self._blocks))
 
-    def __call__(self, inputs: Tensor, history: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+    def forward(self, inputs: Tensor, history: Tensor, window: Window) -> tuple[Tensor, Tensor]:
         """Run the frames of a window.
 
         inputs [frames, 130]: the new frames with REACH more on both sides (zeros beyond the segment's ends).
@@ -234,10 +235,11 @@ class Windows:
         return features[: counts[-1]], kept
 
 
-class Spectra:
+class Spectra(nn.Module):
     """The decoder's five heads, and Synthesis."""
 
     def __init__(self, heads: Sequence[nn.Linear], synthesis: Synthesis) -> None:
+        super().__init__()
         self._heads = [Matrix(head) for head in heads]
         self._structs = (_Matrix * len(heads))(*(head.as_struct for head in self._heads))
         # One row of steps serves all five.
@@ -248,7 +250,7 @@ class Spectra:
         angles = torch.arange(N_FFT, dtype=torch.float64) * (2 * math.pi / N_FFT)
         self._turns = torch.stack((angles.cos(), angles.sin()), dim=1).float().contiguous()
 
-    def __call__(self, features: Tensor, source: Tensor, noise_rows: Tensor) -> Tensor:
+    def forward(self, features: Tensor, source: Tensor, noise_rows: Tensor) -> Tensor:
         """Windowed frames [frames, 1200] of features [frames, 256] (not yet normalised), source blocks
         [frames + 3, 300] and noise rows [frames] int64.
         """

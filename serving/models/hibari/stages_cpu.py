@@ -35,10 +35,10 @@ class CpuDecode(nn.Module):
         super().__init__()
         self.max_rows, self.max_units = profile.engine.max_slots, profile.engine.max_step_units
         self.buckets = buckets(self.max_rows, self.max_units, (self.max_units,))
-        self._decoder = Windows(decoder)
+        self.decoder = Windows(decoder)
         synthesis = Synthesis()
         heads = [head for head in decoder.heads if isinstance(head, nn.Linear)]
-        self._spectra, self._tapers = Spectra(heads, synthesis), synthesis.tapers
+        self.synthesis, self._tapers = Spectra(heads, synthesis), synthesis.tapers
         self.profile = profile
 
     def collate(self, states: Sequence[HibariState], bucket: Bucket) -> tuple[Tensor, ...]:
@@ -69,8 +69,8 @@ class CpuDecode(nn.Module):
         for at in range(0, len(inputs), INPUTS):
             frames_in, source, noise_rows, numbers, history, tail = inputs[at : at + INPUTS]
             window = Window(*numbers.tolist())
-            features, history = self._decoder(frames_in, history, window)
-            frames = torch.cat((tail, self._spectra(features, source, noise_rows)))
+            features, history = self.decoder(frames_in, history, window)
+            frames = torch.cat((tail, self.synthesis(features, source, noise_rows)))
             outputs += (self._overlap_add(frames, window), history, frames[1 - OVERLAP :].clone())
         return tuple(outputs)
 
