@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from serving.models.base import Bucket, SegmentState
+from serving.models.buckets import make_buckets
 from serving.models.hibari.frontend import MAX_PHONEMES, SAMPLE_RATE_HZ
 from serving.models.hibari.kernels import Pulses
 from serving.models.hibari.network import (
@@ -62,22 +63,6 @@ class HibariState(SegmentState):
     window_blocks: int = 0
 
 
-def buckets(max_rows: int, max_units: int, lengths: Sequence[int]) -> tuple[Bucket, ...]:
-    """Powers of two rows by `lengths`: those that a step within the limits may need, and one row of any
-    length.
-    """
-    rows = [1]
-    while rows[-1] < max_rows:
-        rows.append(min(2 * rows[-1], max_rows))
-    shapes = [
-        Bucket(row, length)
-        for fewer, row in zip([0, *rows], rows, strict=False)
-        for shorter, length in zip([0, *lengths], lengths, strict=False)
-        if row == 1 or (fewer + 1) * (shorter + 1) <= max_units
-    ]
-    return tuple(sorted(shapes, key=lambda bucket: (bucket.units, bucket.rows)))
-
-
 def rows_before_decode(profile: Profile, device: torch.device) -> int:
     """Rows of an encode or prosody step: one on the CPU.
 
@@ -98,7 +83,7 @@ class Encode(nn.Module):
     def __init__(self, profile: Profile, encoder: Encoder | CpuEncoder, device: torch.device) -> None:
         super().__init__()
         self.max_rows, self.max_units = rows_before_decode(profile, device), profile.engine.max_step_units
-        self.buckets = buckets(self.max_rows, self.max_units, (32, 64, 128, 256, MAX_TOKENS))
+        self.buckets = make_buckets(self.max_rows, self.max_units, (32, 64, 128, 256, MAX_TOKENS))
         self.encoder = encoder
         self.device = device
 
@@ -145,7 +130,7 @@ class Prosody(nn.Module):
         super().__init__()
         self.max_rows, self.max_units = rows_before_decode(profile, device), profile.engine.max_step_units
         lengths = [2**power for power in range(5, MAX_PROSODY_FRAMES.bit_length())]
-        self.buckets = buckets(self.max_rows, self.max_units, lengths)
+        self.buckets = make_buckets(self.max_rows, self.max_units, lengths)
         self.net = net
         self.pulses = PulseSource() if isinstance(net, ProsodyNet) else Pulses(PulseSource())
         self.profile = profile
@@ -213,7 +198,7 @@ class Decode(nn.Module):
         lengths = [32, 64, 128, 192, 256]
         while lengths[-1] < self.max_units:
             lengths.append(2 * lengths[-1])
-        self.buckets = buckets(self.max_rows, self.max_units, lengths)
+        self.buckets = make_buckets(self.max_rows, self.max_units, lengths)
         self.decoder = decoder
         self.synthesis = Synthesis()
         self.profile = profile

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from serving.models.base import Bucket
+from serving.models.buckets import make_buckets
 from serving.models.hibari.kernels import Spectra, Windows
 from serving.models.hibari.network import CHANNELS, Decoder
-from serving.models.hibari.stages import HibariState, Samples, advance, buckets
+from serving.models.hibari.stages import HibariState, Samples, advance
 from serving.models.hibari.synthesis import HOP, N_FFT, OVERLAP, Synthesis
 from serving.models.hibari.windows import FIRST, INSIDE, LAST, LAYERS, REACH, SECOND_TO_LAST, Window
 from serving.profile import Profile
@@ -34,7 +35,7 @@ class CpuDecode(nn.Module):
     def __init__(self, profile: Profile, decoder: Decoder) -> None:
         super().__init__()
         self.max_rows, self.max_units = profile.engine.max_slots, profile.engine.max_step_units
-        self.buckets = buckets(self.max_rows, self.max_units, (self.max_units,))
+        self.buckets = make_buckets(self.max_rows, self.max_units, (self.max_units,))
         self.decoder = Windows(decoder)
         synthesis = Synthesis()
         heads = [head for head in decoder.heads if isinstance(head, nn.Linear)]

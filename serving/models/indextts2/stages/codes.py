@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from serving.models.base import Bucket
+from serving.models.buckets import make_buckets
 from serving.models.indextts2.decoding import Decoding
 from serving.models.indextts2.sampling import Sampling
-from serving.models.indextts2.stages.shapes import extent, make_buckets, make_lengths, padded_slots
+from serving.models.indextts2.stages.shapes import extent, make_lengths, padded_slots
 from serving.models.indextts2.stages.speech import Samples, SpeechState
 from serving.models.indextts2.streaming import SegmentStream
 

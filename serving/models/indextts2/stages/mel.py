@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from serving.models.base import Bucket
+from serving.models.buckets import make_buckets
 from serving.models.indextts2.codec import SemanticCodec
 from serving.models.indextts2.decoding import Decoding
 from serving.models.indextts2.dit import take_frames
 from serving.models.indextts2.flow import Flow
 from serving.models.indextts2.regulator import LatentProjection, LengthRegulator
 from serving.models.indextts2.sampling import gaussian
-from serving.models.indextts2.stages.shapes import extent, make_buckets, make_lengths, padded_slots
+from serving.models.indextts2.stages.shapes import extent, make_lengths, padded_slots
 from serving.models.indextts2.stages.speech import Samples, SpeechState
 
 

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from serving.models.base import Bucket
+from serving.models.buckets import make_buckets
 from serving.models.indextts2.flow import Flow
 from serving.models.indextts2.stages.codes import LATENTS_AT_ONCE
-from serving.models.indextts2.stages.shapes import make_buckets, make_lengths
+from serving.models.indextts2.stages.shapes import make_lengths
 from serving.models.indextts2.stages.speech import Samples, SpeechState
 from serving.models.indextts2.vocoder import Vocoder, reach_frames
 
