@@ -79,7 +79,12 @@ class Server:
 
     def alive(self) -> bool:
         """Whether the process that was started still runs."""
-        return self.process is None or (self.process.is_running() and self.process.status() != "zombie")
+        if self.process is None:
+            return True
+        try:
+            return self.process.is_running() and self.process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
 
     def cpu_s(self) -> float | None:
         """CPU seconds that the server's processes have used so far; None for a server of someone else."""
