@@ -82,7 +82,7 @@ class Server:
         if self.process is None:
             return True
         try:
-            return self.process.is_running() and self.process.status() != psutil.STATUS_ZOMBIE
+            return self.process.is_running() and bool(self.process.status() != psutil.STATUS_ZOMBIE)
         except psutil.NoSuchProcess:
             return False
 
