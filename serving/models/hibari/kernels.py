@@ -33,36 +33,23 @@ from serving.models.hibari.synthesis import (
     Synthesis,
 )
 from serving.models.hibari.windows import HISTORY, LAYERS, REACH, Window
-from serving.native import load_library
-
-COLUMNS = 16
-"""Outputs of a panel; a matrix is filled up to a multiple of it."""
-WEIGHT_STEPS = 2047
-"""Steps of an output's largest weight."""
-INPUT_STEPS = 32767
-"""Most steps of a row's largest input; fewer where the sums could overflow 32 bits."""
-
+from serving.native import load_library, matrix
+from serving.native.matrix import MatrixStruct
 
 _P, _I, _F = c_void_p, c_int32, c_float
 
 
-class _Matrix(ctypes.Structure):
-    _fields_ = (
-        ("steps", _P), ("scale", _P), ("bias", _P), ("inputs", _I), ("outputs", _I), ("limit", _F),
-    )  # fmt: skip
-
-
 class _Block(ctypes.Structure):
     _fields_ = (
-        ("widen", _Matrix), ("narrow", _Matrix), ("taps", _P), ("taps_bias", _P),
+        ("widen", MatrixStruct), ("narrow", MatrixStruct), ("taps", _P), ("taps_bias", _P),
         ("tap_count", _I), ("dilation", _I), ("channels", _I),
     )  # fmt: skip
 
 
 class _TextEncoder(ctypes.Structure):
     _fields_ = (
-        ("convs", _Block * 2), ("qkv", _Matrix), ("out", _Matrix), ("linear1", _Matrix), ("linear2", _Matrix),
-        ("repeats", _I), ("heads", _I),
+        ("convs", _Block * 2), ("qkv", MatrixStruct), ("out", MatrixStruct), ("linear1", MatrixStruct),
+        ("linear2", MatrixStruct), ("repeats", _I), ("heads", _I),
     )  # fmt: skip
 
 
@@ -87,27 +74,11 @@ def library() -> ctypes.CDLL:
     return loaded
 
 
-class Matrix:
-    """A linear layer in 16-bit integers: each output's weights in steps of 1/2047 of its largest."""
+class Matrix(matrix.Matrix):
+    """A linear layer in 16-bit integers."""
 
     def __init__(self, layer: nn.Linear) -> None:
-        weight = layer.weight.detach().double()
-        self.width, self.channels = weight.shape
-        outputs, inputs = -(-self.width // COLUMNS) * COLUMNS, self.channels + self.channels % 2
-        scale = weight.abs().amax(1).clamp_min(1e-30) / WEIGHT_STEPS
-        steps = torch.zeros(outputs, inputs, dtype=torch.float64)
-        steps[: self.width, : self.channels] = (weight / scale[:, None]).round()
-        # No sum exceeds limit * (sum of an output's steps), whatever the input.
-        limit = min(INPUT_STEPS, (2**31 - 1) // int(steps.abs().sum(1).max().item()))
-        panels = steps.view(-1, COLUMNS, inputs // 2, 2).transpose(1, 2)
-        self._steps = panels.to(torch.int16).contiguous()
-        self._scale, self._bias = torch.zeros(outputs), torch.zeros(outputs)
-        self._scale[: self.width] = scale
-        self._bias[: self.width] = layer.bias.detach()
-        self.as_struct = _Matrix(
-            self._steps.data_ptr(), self._scale.data_ptr(), self._bias.data_ptr(), inputs, outputs, limit
-        )
-        self.address = ctypes.addressof(self.as_struct)
+        super().__init__(layer.weight, layer.bias)
 
     def __call__(
         self, x: Tensor, *, normal: bool = False, gelu: bool = False, residual: Tensor | None = None
@@ -241,7 +212,7 @@ class Spectra(nn.Module):
     def __init__(self, heads: Sequence[nn.Linear], synthesis: Synthesis) -> None:
         super().__init__()
         self._heads = [Matrix(head) for head in heads]
-        self._structs = (_Matrix * len(heads))(*(head.as_struct for head in self._heads))
+        self._structs = (MatrixStruct * len(heads))(*(head.as_struct for head in self._heads))
         # One row of steps serves all five.
         limit = min(struct.limit for struct in self._structs)
         for struct in self._structs:

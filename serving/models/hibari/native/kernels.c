@@ -11,6 +11,9 @@
 #include "matrix.h"
 
 enum {
+  TILE = 48, /* rows of a layer that stay in the cache together */
+  MAX_INPUTS = 1024,
+  MAX_OUTPUTS = 1024,
   MAX_TOKENS = 512,
   MAX_HEAD = 128,
   MAX_HOP = 512,

@@ -1,4 +1,4 @@
-"""C kernels, compiled where they run: one source file, with the headers beside it, to one shared library.
+"""C kernels, compiled where they run: one source file, with the headers beside it and here, to one shared library.
 
 Building takes about two seconds, once: the library is kept in the user's cache folder under the hash of its source,
 flags and compiler.
@@ -32,25 +32,39 @@ FLAGS = (
     "-fno-signed-zeros",
 )
 AVX2 = "-march=x86-64-v3"
+HEADERS = Path(__file__).parent
+"""What every source may include: matrix.h and numbers.h."""
 
 
 class NativeError(RuntimeError):
     """There is no C compiler, or it does not take the source."""
 
 
-def load_library(source: Path) -> ctypes.CDLL:
-    """Compile `source` unless that was done before, and load it. Raises NativeError."""
+def load_library(source: Path, *, openmp: bool = False) -> ctypes.CDLL:
+    """Compile `source` unless that was done before, and load it. Raises NativeError.
+
+    `openmp` asks for threads; a compiler that knows none builds the same library for one.
+    """
     compiler = os.environ.get("CC") or next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
     if compiler is None:
         raise NativeError("no C compiler found (cc, gcc or clang, or the one that CC names)")
     flags = [*FLAGS, AVX2] if has_avx2() else [*FLAGS]
+    if openmp:
+        try:
+            return ctypes.CDLL(str(_built(compiler, [*flags, "-fopenmp"], source)))
+        except NativeError as error:
+            log.warning("kernels run on one thread: %s", error)
+    return ctypes.CDLL(str(_built(compiler, flags, source)))
+
+
+def _built(compiler: str, flags: list[str], source: Path) -> Path:
     key = hashlib.sha256("\0".join([compiler, platform.machine(), *flags]).encode())
-    for file in (source, *sorted(source.parent.glob("*.h"))):
+    for file in (source, *sorted(source.parent.glob("*.h")), *sorted(HEADERS.glob("*.h"))):
         key.update(file.read_bytes())
     library = cache_folder() / f"{source.stem}-{key.hexdigest()[:16]}.so"
     if not library.exists():
-        _compile([compiler, *flags], source, library)
-    return ctypes.CDLL(str(library))
+        _compile([compiler, *flags, f"-I{HEADERS}"], source, library)
+    return library
 
 
 def has_avx2() -> bool:
