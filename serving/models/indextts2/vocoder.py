@@ -64,6 +64,11 @@ class Vocoder(nn.Module):
         self.snake_out = AntiAliasedSnake(width)
         self.conv_out = nn.Conv1d(width, 1, 7, padding=3, bias=config.use_bias_at_final)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the mel that it takes and the samples that it makes."""
+        return self.conv_in.weight.dtype
+
     def forward(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Samples in [-1, 1], [B, T * hop_length].
 

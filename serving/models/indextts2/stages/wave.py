@@ -15,6 +15,7 @@ from serving.models.indextts2.stages.codes import LATENTS_AT_ONCE
 from serving.models.indextts2.stages.shapes import make_lengths
 from serving.models.indextts2.stages.speech import Samples, SpeechState
 from serving.models.indextts2.vocoder import Vocoder, reach_frames
+from serving.models.indextts2.vocoder_cpu import CpuVocoder
 
 
 class Vocode:
@@ -25,7 +26,14 @@ class Vocode:
     lookahead = False
 
     def __init__(
-        self, vocoder: Vocoder, flow: Flow, *, max_rows: int, max_units: int, at_once: int, static: bool
+        self,
+        vocoder: Vocoder | CpuVocoder,
+        flow: Flow,
+        *,
+        max_rows: int,
+        max_units: int,
+        at_once: int,
+        static: bool,
     ) -> None:
         """`at_once`: longest stretch in frames; `static`: shapes follow from the bucket alone."""
         self.max_rows, self.max_units = max_rows, max_units
@@ -35,7 +43,7 @@ class Vocode:
         self._flow = flow
         self._at_once = at_once
         self._static = static
-        self._dtype = vocoder.conv_in.weight.dtype
+        self._dtype = vocoder.dtype
 
     def collate(self, states: Sequence[SpeechState], bucket: Bucket) -> tuple[Tensor, ...]:
         """mel [R, M, T] and its live frames int64 [R]; without frames if every row is T long."""
