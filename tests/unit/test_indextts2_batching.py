@@ -188,7 +188,7 @@ def test_flow_keeps_only_the_frames_it_needs(estimator: Estimator) -> None:
     """Running the tail on the target and the WaveNet's reach alone gives what running it on every frame
     gives."""
     mel = Mel(2)
-    reach = estimator.wavenet.reach
+    reach = estimator.reach
     assert mel.prompt_frames > reach
     results = []
     for kept in (reach, mel.prompt_frames, reach - 1):

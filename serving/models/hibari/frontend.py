@@ -8,11 +8,12 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from serving.models.base import ModelSpec, Voice
+from serving.native.choice import Kernels
 from serving.profile import Profile, ProfileError
 from serving.protocol import InputError, Segment, SpeechParams
 
@@ -44,10 +45,7 @@ _STRESS_AND_LENGTH = "ˈˌː"
 class HibariOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """model.options of the embedded voice."""
 
-    kernels: Literal["auto", "native", "torch"] = "auto"
-    """native: our own CPU kernels, compiled at the first start; torch: plain torch operations; auto: native
-    where they can be had (a CPU with AVX2, a C compiler, float32, no torch.compile).
-    """
+    kernels: Kernels = "auto"
 
 
 def read_options(profile: Profile) -> HibariOptions:

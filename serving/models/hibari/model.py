@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,11 +15,9 @@ from serving.models.hibari.network_cpu import CpuEncoder, CpuProsodyNet
 from serving.models.hibari.stages import MAX_TOKENS, Decode, Encode, HibariState, Prosody
 from serving.models.hibari.stages_cpu import CpuDecode
 from serving.models.hibari.weights import load_weights
-from serving.native import NativeError, has_avx2
-from serving.profile import Profile, ProfileError
+from serving.native.choice import use_kernels
+from serving.profile import Profile
 from serving.protocol import InputError, Segment, SpeechParams
-
-log = logging.getLogger(__name__)
 
 
 class HibariModel:
@@ -31,7 +28,7 @@ class HibariModel:
     def __init__(self, profile: Profile, device: torch.device, dtype: torch.dtype) -> None:
         weights = load_weights()
         encoder, net, decoder = Encoder(weights), ProsodyNet(weights), Decoder(weights, dtype)
-        self.native = use_kernels(profile, device, dtype)
+        self.native = use_kernels(read_options(profile).kernels, profile, device, dtype, library)
         if self.native:
             self.encode = Encode(profile, CpuEncoder(encoder), device)
             self.prosody = Prosody(profile, CpuProsodyNet(net), device)
@@ -63,29 +60,3 @@ class HibariModel:
     def close(self, state: HibariState) -> None:
         """Nothing to free: a segment's first window reads no history from its slot."""
         state.stage = None
-
-
-def use_kernels(profile: Profile, device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether the network runs in our own CPU kernels (native/kernels.c); see HibariOptions.kernels.
-
-    Raises ProfileError if the profile demands them where they cannot be had.
-    """
-    wanted = read_options(profile).kernels
-    if wanted == "torch":
-        return False
-    reason = None
-    if device.type != "cpu":
-        reason = f"they run on a CPU, and the device is {device}"
-    elif profile.engine.compile or dtype != torch.float32:
-        reason = "they take the place of engine.compile and of other types than float32"
-    elif not has_avx2():
-        reason = "this CPU has no AVX2"
-    else:
-        try:
-            library()
-        except NativeError as error:
-            reason = str(error)
-            log.warning("speaking with plain torch operations, at about half the speed: %s", error)
-    if reason and wanted == "native":
-        raise ProfileError(f"model.options.kernels: native kernels cannot be had: {reason}")
-    return reason is None

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from serving.models.indextts2.config import DiTConfig
 from serving.models.indextts2.linear import Linear
 
-_NORM_EPS = 1e-5
+NORM_EPS = 1e-5
 _ROPE_BASE = 10_000.0
 
 
@@ -129,7 +129,7 @@ class Transformer(nn.Module):
 def modulated_norm(x: Tensor, modulation: tuple[Tensor, Tensor]) -> Tensor:
     """scale * rms_norm(x) + shift. The scale multiplies as it is: there is no one added to it."""
     scale, shift = modulation
-    return F.rms_norm(x, (x.shape[-1],), eps=_NORM_EPS) * scale + shift
+    return F.rms_norm(x, (x.shape[-1],), eps=NORM_EPS) * scale + shift
 
 
 def take_frames(x: Tensor, frames: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from serving.models.indextts2.schedule import Schedule, TimeModulation, convert_
 from serving.models.indextts2.state import fold_weight_norm, take
 from serving.models.indextts2.wavenet import WaveNet, convert_wavenet
 
-_FINAL_NORM_EPS = 1e-6
+FINAL_NORM_EPS = 1e-6
 
 
 class Estimator(nn.Module):
@@ -55,7 +55,7 @@ class Estimator(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """The dtype that activations run in."""
-        return self.mel_out.weight.dtype
+        return self.merge_mu.weight.dtype
 
     def cast(self, dtype: torch.dtype) -> Estimator:
         """Store the weights in dtype, but for those of time; the rotary table stays float32. Returns self."""
@@ -64,6 +64,16 @@ class Estimator(nn.Module):
             if parameter not in kept:
                 parameter.data = parameter.data.to(dtype)
         return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.merge_mu.weight.device
+
+    @property
+    def reach(self) -> int:
+        """Frames before a kept one that its velocity depends on, past the transformer."""
+        return self.wavenet.reach
 
     def constant(self, prompt_mel: Tensor, mu: Tensor, style: Tensor) -> Tensor:
         """The share of the merge layer that is the same at every step.
@@ -116,7 +126,7 @@ class Estimator(nn.Module):
         h = self.transformer(h, both(modulation.norm_scale), both(modulation.norm_shift), mask, kept_frames)
         joined = self.join_hidden(h) + both(self.join_x(take_frames(x, kept)))
         wave = self.wavenet(self.wavenet_in(joined), both(modulation.condition), both(kept_lengths))
-        wave = F.layer_norm(wave + self.wavenet_around(joined), (wave.shape[-1],), eps=_FINAL_NORM_EPS)
+        wave = F.layer_norm(wave + self.wavenet_around(joined), (wave.shape[-1],), eps=FINAL_NORM_EPS)
         final = self.final(
             wave * both(modulation.final_scale)[:, None] + both(modulation.final_shift)[:, None]
         )
@@ -144,14 +154,14 @@ class Flow:
     ) -> None:
         """Allocate for segments of at most max_frames frames, prompt included. Tabulates `steps` Euler
         steps."""
-        device, dtype = estimator.merge_x.weight.device, estimator.dtype
+        device, dtype = estimator.device, estimator.dtype
         config = estimator.config
         self.estimator = estimator
         self.guidance = guidance
         self.steps = steps
         self.spare = slots
         self.max_frames = max_frames
-        self.reach = estimator.wavenet.reach
+        self.reach = estimator.reach
         """Prompt frames before the target that the tail must run on for the target's to be right."""
         self.schedule = estimator.time.schedule(steps).to(device, dtype)
         self.x = torch.zeros(slots + 1, max_frames, config.dit.in_channels, device=device)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from serving.models.base import ModelSpec, Stage
+from serving.models.indextts2 import flow_cpu
 from serving.models.indextts2.checkpoint import RandomWeights, Weights, open_checkpoint
 from serving.models.indextts2.conditioning import ConditioningParts, ReferenceEncoder
 from serving.models.indextts2.config import IndexTts2Config
@@ -16,6 +17,7 @@ from serving.models.indextts2.config_file import ConfigError
 from serving.models.indextts2.decoding import Decoding
 from serving.models.indextts2.emotion import Emotion
 from serving.models.indextts2.flow import Estimator, Flow
+from serving.models.indextts2.flow_cpu import CpuEstimator
 from serving.models.indextts2.frontend import model_spec
 from serving.models.indextts2.gpt import Gpt, spoken_ids
 from serving.models.indextts2.linear import store_narrow
@@ -32,6 +34,7 @@ from serving.models.indextts2.streaming import StreamingOptions
 from serving.models.indextts2.vocoder import Vocoder, reach_frames
 from serving.models.indextts2.voice_store import EmotionKey, VoiceStore
 from serving.models.indextts2.voices import references
+from serving.native.choice import use_kernels
 from serving.profile import Profile, ProfileError, StreamingProfile
 from serving.protocol import InputError, Segment, SpeechParams
 
@@ -71,9 +74,19 @@ class IndexTts2Model:
             positions=options.positions,
             second_rows=options.positions == "official",
         )
+        native = use_kernels(
+            options.kernels,
+            profile,
+            device,
+            dtype,
+            flow_cpu.library,
+            dtypes=(torch.float32, torch.bfloat16),
+        )
         prompt_frames = round(options.prompt_s * rate_hz / hop)
         self.flow = Flow(
-            load_flow(weights, options, device, dtype),
+            CpuEstimator(load_flow(weights, options, device, torch.float32))
+            if native
+            else load_flow(weights, options, device, dtype),
             slots,
             prompt_frames + round(options.history_s * rate_hz / hop) + target_frames(self.max_codes),
             steps=options.flow_steps,

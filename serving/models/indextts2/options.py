@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from serving.models.indextts2.config import IndexTts2Config
+from serving.native.choice import Kernels
 from serving.profile import Profile, ProfileError
 
 
@@ -51,6 +52,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     min_codes: Annotated[int, Meta(ge=0)] = 0
     """The stop is not drawn before; with min_codes = max_codes every segment has exactly that many codes."""
     repetition_penalty: Annotated[float, Meta(gt=0)] = 10.0
+    kernels: Kernels = "auto"
     flow_steps: Annotated[int, Meta(ge=1, le=100)] = 25
     """Euler steps of the flow."""
     guidance: Annotated[float, Meta(ge=0)] = 0.7

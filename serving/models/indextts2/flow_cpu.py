@@ -1,0 +1,175 @@
+"""The velocity estimator in the kernels of native/flow.c: what a CPU runs.
+
+Same weights, shapes and formulas as flow.py. Matrix products are of 16-bit integers, exactly summed, everything else
+is float32; the segments of a step run one after the other, so that each gives the same bits alone and in a batch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Iterable
+from ctypes import c_float, c_int32, c_int64, c_void_p
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from serving.models.indextts2.dit import NORM_EPS, Block
+from serving.models.indextts2.flow import FINAL_NORM_EPS, Estimator
+from serving.models.indextts2.linear import Linear
+from serving.models.indextts2.schedule import Schedule
+from serving.models.indextts2.wavenet import Layer
+from serving.native import load_library
+from serving.native.matrix import Matrix, MatrixStruct
+
+WEIGHT_STEPS = 4095
+LONGEST_SUM = 512
+"""Inputs of one exact sum: longer ones would leave the inputs too few steps."""
+
+
+class _Block(ctypes.Structure):
+    _fields_ = tuple((name, MatrixStruct) for name in ("qkv", "out", "gate_up", "down", "skip"))
+
+
+class _Gated(ctypes.Structure):
+    _fields_ = (("conv", MatrixStruct), ("residual_skip", MatrixStruct))
+
+
+_PARTS = ("merge_x", "join_hidden", "join_x", "wavenet_in", "wavenet_around", "final", "mel_out")
+
+
+class _Estimator(ctypes.Structure):
+    _fields_ = (
+        ("blocks", c_void_p),
+        ("gated", c_void_p),
+        *((name, MatrixStruct) for name in _PARTS),
+        *((name, c_void_p) for name in ("unconditioned", "cosines", "sines")),
+        *((name, c_int32) for name in ("depth", "gated_count", "heads", "channels", "wave_channels")),
+        *((name, c_int32) for name in ("hidden", "mels")),
+        *((name, c_float) for name in ("norm_epsilon", "last_epsilon")),
+    )
+
+
+class _Segment(ctypes.Structure):
+    _fields_ = (
+        *((name, c_void_p) for name in ("x", "constant", "norm_scale", "norm_shift", "condition")),
+        *((name, c_void_p) for name in ("last_scale", "last_shift")),
+        ("frames", c_int32),
+        ("first", c_int32),
+        ("guidance", c_float),
+    )
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """flow.c, compiled if need be. Raises NativeError."""
+    loaded = load_library(Path(__file__).with_name("native") / "flow.c", openmp=True)
+    loaded.scratch_size.argtypes, loaded.scratch_size.restype = (c_void_p, c_int32, c_int32), c_int64
+    loaded.estimate.argtypes, loaded.estimate.restype = (
+        (c_void_p, c_void_p, c_int32, c_void_p, c_void_p),
+        None,
+    )
+    return loaded
+
+
+class CpuEstimator(Estimator):
+    """Estimator, for float32 on a CPU. What runs once a segment stays in torch."""
+
+    def __init__(self, estimator: Estimator) -> None:
+        """Packs the weights of a step anew; those of `estimator` are not needed afterwards."""
+        nn.Module.__init__(self)
+        self.config = estimator.config
+        self.time = estimator.time
+        self._reach = estimator.reach
+        self.merge_prompt = estimator.merge_prompt
+        self.merge_mu = estimator.merge_mu
+        self.merge_style = estimator.merge_style
+        transformer = estimator.transformer
+        blocks = [block for block in transformer.blocks if isinstance(block, Block)]
+        layers = [layer for layer in estimator.wavenet.layers if isinstance(layer, Layer)]
+        self._kept: list[Matrix | Tensor] = []
+        self._blocks = (_Block * len(blocks))(*(_Block(*self._matrices(block)) for block in blocks))
+        taps = self.config.wavenet.kernel_size
+        self._gated = (_Gated * len(layers))(
+            *(_Gated(self._matrix(layer.conv, taps), self._matrix(layer.residual_skip)) for layer in layers)
+        )
+        tables = [self._table(t) for t in (self.merge_mu.bias, transformer.cos, transformer.sin)]
+        channels = self.config.dit.hidden_dim
+        self._net = _Estimator(
+            ctypes.addressof(self._blocks),
+            ctypes.addressof(self._gated),
+            *(self._matrix(getattr(estimator, name)) for name in _PARTS),
+            *tables,
+            len(blocks),
+            len(layers),
+            self.config.dit.num_heads,
+            channels,
+            self.config.wavenet.hidden_dim,
+            blocks[0].down.in_features,
+            self.config.dit.in_channels,
+            NORM_EPS,
+            FINAL_NORM_EPS,
+        )
+
+    @property
+    def reach(self) -> int:
+        """As Estimator.reach."""
+        return self._reach
+
+    def forward(
+        self,
+        x: Tensor,
+        constant: Tensor,
+        modulation: Schedule,
+        lengths: Tensor,
+        kept: Tensor,
+        kept_lengths: Tensor,
+        *,
+        guidance: float,
+        ragged: bool,
+    ) -> Tensor:
+        """As Estimator.forward; frames of padding are zero in the result."""
+        velocity = torch.zeros(len(x), kept.shape[1], x.shape[2])
+        for row, (frames, first, count) in enumerate(
+            zip(lengths.tolist(), kept[:, 0].tolist(), kept_lengths.tolist(), strict=True)
+        ):
+            inputs = [
+                t[row].contiguous()
+                for t in (
+                    x,
+                    constant,
+                    modulation.norm_scale,
+                    modulation.norm_shift,
+                    modulation.condition,
+                    modulation.final_scale,
+                    modulation.final_shift,
+                )
+            ]
+            assert all(t.dtype == torch.float32 for t in inputs)
+            assert first + count == frames <= x.shape[1]
+            segment = _Segment(*(t.data_ptr() for t in inputs), frames, first, guidance)
+            threads, net = torch.get_num_threads(), ctypes.addressof(self._net)
+            scratch = torch.empty(library().scratch_size(net, frames, threads))
+            library().estimate(
+                net, ctypes.addressof(segment), threads, scratch.data_ptr(), velocity[row].data_ptr()
+            )
+        return velocity
+
+    def _matrices(self, block: Block) -> Iterable[MatrixStruct]:
+        for layer in (block.qkv, block.out, block.gate_up, block.down):
+            yield self._matrix(layer)
+        if block.skip is not None:
+            # Its inputs are two rows, each with steps of its own.
+            yield self._matrix(block.skip, 2)
+
+    def _matrix(self, layer: Linear, parts: int = 0) -> MatrixStruct:
+        parts = parts or -(-layer.in_features // LONGEST_SUM)
+        packed = Matrix(layer.weight, layer.bias, parts=parts, weight_steps=WEIGHT_STEPS)
+        self._kept.append(packed)
+        return packed.as_struct
+
+    def _table(self, values: Tensor) -> int:
+        table = values.detach().float().contiguous()
+        self._kept.append(table)
+        return table.data_ptr()

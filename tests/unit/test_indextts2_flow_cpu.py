@@ -1,0 +1,109 @@
+"""The flow's kernels against the estimator in torch: one velocity, whole flows, edges, batches and threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from msgspec import structs
+from torch import Tensor
+
+from serving.models.indextts2.checkpoint import RandomWeights
+from serving.models.indextts2.config import IndexTts2Config, S2MelConfig
+from serving.models.indextts2.flow import Estimator, Flow
+from serving.models.indextts2.flow_cpu import CpuEstimator
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _inference() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[Estimator, CpuEstimator]:
+    """Plain torch and kernels, of the same weights."""
+    estimator: Estimator = RandomWeights(IndexTts2Config.tiny(), 5).load("flow", CPU)
+    return estimator, CpuEstimator(estimator)
+
+
+def relative(ours: Tensor, truth: Tensor) -> float:
+    """Root mean square of the difference over that of the truth."""
+    assert ours.shape == truth.shape
+    return float((ours - truth).square().mean().sqrt() / truth.square().mean().sqrt())
+
+
+def begin(flow: Flow, slot: int, config: S2MelConfig, prompt: int, target: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    frames = prompt + target
+    mels, content = config.dit.in_channels, config.dit.content_dim
+    flow.begin(
+        slot, random(prompt, mels), random(frames, content), random(config.style_dim), random(frames, mels)
+    )
+
+
+def run(
+    estimator: Estimator, rows: list[tuple[int, int]], guidance: float = 0.7, steps: int = 5
+) -> list[Tensor]:
+    """Mels of segments (prompt, target) that share every step."""
+    width, reach = max(map(sum, rows)), estimator.reach
+    flow = Flow(estimator, len(rows), width, steps=steps, guidance=guidance)
+    for slot, (prompt, target) in enumerate(rows):
+        begin(flow, slot, estimator.config, prompt, target, seed=prompt * 1000 + target)
+    kept = max(min(prompt, reach) + target for prompt, target in rows)
+    for _ in range(steps):
+        flow.step(torch.arange(len(rows)), width, kept, ragged=len(rows) > 1)
+    return [flow.target(slot).clone() for slot in range(len(rows))]
+
+
+@pytest.mark.parametrize("guidance", [0.7, 0.0])
+@pytest.mark.parametrize(("prompt", "target"), [(40, 60), (3, 1), (1, 2), (30, 18), (0, 25), (17, 31)])
+def test_a_flow_is_that_of_torch(
+    pair: tuple[Estimator, CpuEstimator], prompt: int, target: int, guidance: float
+) -> None:
+    plain, kernels = (run(estimator, [(prompt, target)], guidance)[0] for estimator in pair)
+    assert relative(kernels, plain) < 3e-4
+
+
+@pytest.mark.parametrize("rows", [[(40, 60), (11, 29)], [(5, 3), (40, 60), (0, 49), (24, 24), (1, 1)]])
+def test_ragged_rows_are_bit_for_bit_what_they_are_alone(
+    pair: tuple[Estimator, CpuEstimator], rows: list[tuple[int, int]]
+) -> None:
+    _, kernels = pair
+    for row, together in zip(rows, run(kernels, rows), strict=True):
+        assert torch.equal(run(kernels, [row])[0], together)
+
+
+def test_threads_change_no_bit(pair: tuple[Estimator, CpuEstimator]) -> None:
+    _, kernels = pair
+    flow = Flow(kernels, 1, 130, steps=5)
+    threads, mels = torch.get_num_threads(), []
+    for count in (1, 2, 3):
+        begin(flow, 0, kernels.config, 40, 90, seed=1)
+        torch.set_num_threads(count)
+        try:
+            flow.step(torch.tensor([0]), 130, 106)
+        finally:
+            torch.set_num_threads(threads)
+        mels.append(flow.target(0).clone())
+    assert torch.equal(mels[0], mels[1])
+    assert torch.equal(mels[0], mels[2])
+
+
+def test_official_widths_stay_close_to_torch() -> None:
+    """Products of full length, with fewer layers: what 16-bit steps cost where sums are long."""
+    config = IndexTts2Config.official().s2mel
+    dit = structs.replace(config.dit, depth=3)
+    small = structs.replace(config, dit=dit, wavenet=structs.replace(config.wavenet, num_layers=2))
+    torch.manual_seed(9)
+    estimator = Estimator(small).requires_grad_(False)
+    plain, kernels = (run(one, [(40, 60)])[0] for one in (estimator, CpuEstimator(estimator)))
+    assert relative(kernels, plain) < 3e-4
+    assert not torch.equal(kernels, plain)
