@@ -49,7 +49,7 @@ class Decoding:
         decode.
         """
         config = gpt.config
-        device = gpt.code_head.weight.device
+        device = gpt.device
         rows = slots + 1
         self.gpt = gpt
         self.positions = positions

@@ -98,6 +98,11 @@ class Gpt(nn.Module):
         """The dtype that activations run in, whatever the projections are stored in."""
         return self.speed_embedding.weight.dtype
 
+    @property
+    def device(self) -> torch.device:
+        """Where everything lies."""
+        return self.speed_embedding.weight.device
+
     def prefix(
         self, latents: Tensor, emovec: Tensor, text: Tensor, text_lengths: Tensor
     ) -> tuple[Tensor, Tensor]:
