@@ -6,7 +6,8 @@
 enum {
   SPAN = 96, /* frames activated together: their upsampled pairs stay in the first cache */
   TAPS = 12,
-  BEFORE = 3, /* pairs that an output reads before its own, and after it; and samples that a pair reads */
+  BEFORE = 3, /* pairs that an output reads before its own, and after it; and samples that a pair reads, */
+  READ = 2 * BEFORE + 1, /* so many in all */
   WIDE = 2 * LANES,
 };
 
@@ -23,56 +24,106 @@ INLINE Floats sine_squared(Floats turns) {
   return p * square;
 }
 
-/* The snakes of the two upsampled samples at a frame: x [7][stride] from BEFORE frames before it. */
-INLINE void make_pair(const float *x, int64_t stride, const float *filter, Floats turns, Floats amplitude, Floats *even,
-                      Floats *odd) {
-  Floats sums[2] = {{0}, {0}};
-  for (int i = 0; i < TAPS / 2; ++i) {
-    sums[0] = multiply_add(splat(2.0f * filter[2 * i + 1]), load(x + (5 - i) * stride), sums[0]);
-    sums[1] = multiply_add(splat(2.0f * filter[2 * i]), load(x + (6 - i) * stride), sums[1]);
-  }
-  *even = multiply_add(amplitude, sine_squared(turns * sums[0]), sums[0]);
-  *odd = multiply_add(amplitude, sine_squared(turns * sums[1]), sums[1]);
-}
+/* The three steps of a span, each a function of its own so that its constants stay in registers and no compiler
+ * carries what it loads from one turn of its loop to the next. Pairs are [..][2][vectors * LANES]. */
 
-/* y[t - first] for t in first..stop, at most SPAN of them, of vectors * LANES channels; all pointers are at the first
- * of these. */
-INLINE void activate_span(const float *filter, const float *turns, const float *amplitude, const float *x,
-                          int32_t frames, int32_t channels, int32_t first, int32_t stop, int vectors, float *y) {
-  Floats pairs[SPAN + 2 * BEFORE][2][2];
-  const int32_t begin = first - BEFORE, end = stop + BEFORE;
-  const int32_t low = begin < 0 ? 0 : begin, high = end > frames ? frames : end;
-  for (int32_t u = low; u < high; ++u) {
-    const float *from = x + (int64_t)(u - BEFORE) * channels;
-    int64_t stride = channels;
-    float held[7 * WIDE];
-    if (u < BEFORE || u + BEFORE >= frames) {
-      for (int32_t k = 0; k < 7; ++k) {
-        const int32_t at = u + k - BEFORE, inside = at < 0 ? 0 : at < frames ? at : frames - 1;
-        memcpy(held + k * WIDE, x + (int64_t)inside * channels, sizeof(float) * (size_t)(vectors * LANES));
-      }
-      from = held, stride = WIDE;
-    }
-#pragma GCC unroll 2
-    for (int v = 0; v < vectors; ++v)
-      make_pair(from + v * LANES, stride, filter, load(turns + v * LANES), load(amplitude + v * LANES),
-                &pairs[u - begin][0][v], &pairs[u - begin][1][v]);
-  }
-  for (int v = 0; v < vectors; ++v) {
-    for (int32_t u = begin; u < low; ++u) pairs[u - begin][0][v] = pairs[u - begin][1][v] = pairs[low - begin][0][v];
-    for (int32_t u = high; u < end; ++u)
-      pairs[u - begin][0][v] = pairs[u - begin][1][v] = pairs[high - 1 - begin][1][v];
-  }
-  for (int32_t t = 0; t < stop - first; ++t)
+/* Tap of the symmetric filter. */
+INLINE Floats tap_of(const Floats taps[TAPS / 2], int tap) { return taps[tap < TAPS / 2 ? tap : TAPS - 1 - tap]; }
+
+/* pairs [count]: the upsampled samples at each frame, from x at BEFORE frames before the first of them. */
+INLINE void rise(const float *filter, const float *x, int64_t stride, int32_t count, int vectors, float *pairs) {
+  Floats taps[TAPS / 2];
+  for (int i = 0; i < TAPS / 2; ++i) taps[i] = splat(2.0f * filter[i]);
+  for (int32_t u = 0; u < count; ++u, x += stride, pairs += 2 * vectors * LANES)
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) {
-      Floats sum = {0};
+      Floats even = {0}, odd = {0};
+#pragma GCC unroll 6
       for (int i = 0; i < TAPS / 2; ++i) {
-        sum = multiply_add(splat(filter[2 * i + 1]), pairs[t + i + 1][0][v], sum);
-        sum = multiply_add(splat(filter[2 * i]), pairs[t + i][1][v], sum);
+        even = multiply_add(tap_of(taps, 2 * i + 1), load(x + (5 - i) * stride + v * LANES), even);
+        odd = multiply_add(tap_of(taps, 2 * i), load(x + (6 - i) * stride + v * LANES), odd);
       }
-      store(y + (int64_t)t * channels + v * LANES, sum);
+      store(pairs + v * LANES, even), store(pairs + (vectors + v) * LANES, odd);
     }
+}
+
+INLINE void bend(const float *turns, const float *amplitude, int32_t samples, int vectors, float *pairs) {
+  for (int32_t u = 0; u < samples; ++u, pairs += vectors * LANES)
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) {
+      const Floats x = load(pairs + v * LANES);
+      store(pairs + v * LANES,
+            multiply_add(load(amplitude + v * LANES), sine_squared(load(turns + v * LANES) * x), x));
+    }
+}
+
+/* y [count], its rows `stride` apart, from pairs at BEFORE frames before the first of them. */
+INLINE void fall(const float *filter, const float *pairs, int32_t count, int vectors, float *y, int64_t stride) {
+  Floats taps[TAPS / 2];
+  for (int i = 0; i < TAPS / 2; ++i) taps[i] = splat(filter[i]);
+  for (int32_t t = 0; t < count; ++t, y += stride, pairs += 2 * vectors * LANES)
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) {
+      Floats even = {0}, odd = {0};
+#pragma GCC unroll 6
+      for (int i = 0; i < TAPS / 2; ++i) {
+        even = multiply_add(tap_of(taps, 2 * i + 1), load(pairs + (2 * (i + 1) * vectors + v) * LANES), even);
+        odd = multiply_add(tap_of(taps, 2 * i), load(pairs + ((2 * i + 1) * vectors + v) * LANES), odd);
+      }
+      store(y + v * LANES, even + odd);
+    }
+}
+
+#define APART static __attribute__((noinline))
+APART void rise_1(const float *filter, const float *x, int64_t stride, int32_t count, float *pairs) {
+  rise(filter, x, stride, count, 1, pairs);
+}
+APART void rise_2(const float *filter, const float *x, int64_t stride, int32_t count, float *pairs) {
+  rise(filter, x, stride, count, 2, pairs);
+}
+APART void bend_1(const float *turns, const float *amplitude, int32_t samples, float *pairs) {
+  bend(turns, amplitude, samples, 1, pairs);
+}
+APART void bend_2(const float *turns, const float *amplitude, int32_t samples, float *pairs) {
+  bend(turns, amplitude, samples, 2, pairs);
+}
+APART void fall_1(const float *filter, const float *pairs, int32_t count, float *y, int64_t stride) {
+  fall(filter, pairs, count, 1, y, stride);
+}
+APART void fall_2(const float *filter, const float *pairs, int32_t count, float *y, int64_t stride) {
+  fall(filter, pairs, count, 2, y, stride);
+}
+
+/* y[t - first] for t in first..stop, at most SPAN of them, of width channels, LANES or twice that; all pointers are at
+ * the first of these. */
+static void activate_span(const float *filter, const float *turns, const float *amplitude, const float *x,
+                          int32_t frames, int32_t channels, int32_t first, int32_t stop, int32_t width, float *y) {
+  float pairs[(SPAN + 2 * BEFORE) * 2 * WIDE] __attribute__((aligned(64))), held[READ * WIDE];
+  void (*const rise_of)(const float *, const float *, int64_t, int32_t, float *) = width == WIDE ? rise_2 : rise_1;
+  const int32_t begin = first - BEFORE, end = stop + BEFORE, pair = 2 * width;
+  const int32_t low = begin < 0 ? 0 : begin, high = end > frames ? frames : end;
+  const int32_t inside = high > frames - BEFORE ? frames - BEFORE : high; /* beyond it, pairs hear past the end */
+  const size_t bytes = sizeof(float) * (size_t)width;
+  for (int32_t u = low; u < high;) {
+    if (u >= BEFORE && u < inside) {
+      rise_of(filter, x + (int64_t)(u - BEFORE) * channels, channels, inside - u, pairs + (u - begin) * pair);
+      u = inside;
+      continue;
+    }
+    for (int32_t k = 0; k < READ; ++k) {
+      const int32_t at = u + k - BEFORE;
+      memcpy(held + k * width, x + (int64_t)(at < 0 ? 0 : at < frames ? at : frames - 1) * channels, bytes);
+    }
+    rise_of(filter, held, width, 1, pairs + (u - begin) * pair);
+    ++u;
+  }
+  (width == WIDE ? bend_2 : bend_1)(turns, amplitude, 2 * (high - low), pairs + (low - begin) * pair);
+  /* The first even sample before the signal, the last odd one after it. */
+  for (int32_t sample = 0; sample < 2 * (low - begin); ++sample)
+    memcpy(pairs + sample * width, pairs + (low - begin) * pair, bytes);
+  for (int32_t sample = 2 * (high - begin); sample < 2 * (end - begin); ++sample)
+    memcpy(pairs + sample * width, pairs + (high - begin) * pair - width, bytes);
+  (width == WIDE ? fall_2 : fall_1)(filter, pairs, stop - first, y, channels);
 }
 
 /* y[n] = snake(x)[first + n] for n in 0..count, zero outside 0..frames; without turns x itself. */
@@ -91,9 +142,8 @@ static void activate(const float *filter, const float *turns, const float *ampli
   for (int32_t t = low; t < high; t += SPAN) {
     const int32_t stop = t + SPAN < high ? t + SPAN : high;
     float *to = y + (int64_t)(t - first) * channels;
-    int32_t c = 0;
-    for (; c + WIDE <= channels; c += WIDE)
-      activate_span(filter, turns + c, amplitude + c, x + c, frames, channels, t, stop, 2, to + c);
-    if (c < channels) activate_span(filter, turns + c, amplitude + c, x + c, frames, channels, t, stop, 1, to + c);
+    for (int32_t c = 0; c < channels; c += WIDE)
+      activate_span(filter, turns + c, amplitude + c, x + c, frames, channels, t, stop,
+                    channels - c < WIDE ? channels - c : WIDE, to + c);
   }
 }
