@@ -16,8 +16,10 @@ from serving.native import load_library
 
 LANES = 8
 """Channels are filled up to a multiple of it."""
-_ROWS = 6
-_CHUNK_FRAMES = 512
+_ROWS, _GROUP = 6, 4
+"""ROWS and GROUP of vocoder.c."""
+_CHUNK_FRAMES = 768
+"""About so many make a chunk: fewer would read the weights more often."""
 _POINTS: dict[int, tuple[tuple[float, float], ...]] = {
     1: (),
     2: ((0, 2), (1, -2), (-1, -6), (2, 6)),
@@ -167,16 +169,16 @@ class Convolution:
     def _chunk(self, frames: int, threads: int) -> int:
         """Frames of a chunk: as many chunks for each thread."""
         step = self._tile * self._dilation
-        rounds = -(-frames // (_CHUNK_FRAMES * threads))
+        rounds = max(1, round(frames / (_CHUNK_FRAMES * threads)))
         return -(-frames // (rounds * threads * step)) * step
 
     def _scratch_floats(self, chunk: int) -> int:
-        """A chunk's active inputs, their transforms and the products of one column, as convolve_chunk lays them."""
+        """A chunk's active inputs, their transforms and products of panels, as convolve_chunk lays them."""
         points, tiles = self._tile + self._taps - 1, chunk // (self._tile * self._dilation)
         lines = tiles + self._pieces - 1
         heard = self._dilation * (self._tile * lines + self._taps - 1)
         transformed = points * self._dilation * lines
-        products = points * (self._dilation * tiles + _ROWS) * self._columns
+        products = points * (self._dilation * tiles + _ROWS) * self._columns * _GROUP
         return -(-((heard + transformed) * self.inputs + products) // 16) * 16
 
 

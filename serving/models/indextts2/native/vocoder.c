@@ -18,8 +18,10 @@ static int omp_get_thread_num(void) { return 0; }
 #endif
 
 enum {
-  ROWS = 6, /* rows of a product held in registers */
-  COLUMNS = 24,
+  ROWS = 6,    /* rows of a product held in registers */
+  COLUMNS = 24, /* most columns of a panel */
+  DEPTH = 192, /* inputs of a partial sum */
+  GROUP = 4,   /* panels whose products are kept */
 };
 
 /* vocoder_kernels.py fills this in. */
@@ -41,8 +43,9 @@ typedef struct {
   int32_t more;
 } Target;
 
-/* to [rows][vectors * LANES] = from [rows][depth] * weight [depth][vectors * LANES] */
-INLINE void product(const float *weight, const float *const from[ROWS], int32_t depth, int rows, int vectors, float *to) {
+/* to [rows][vectors * LANES] (+)= from [rows][depth] * weight [depth][vectors * LANES] */
+INLINE void product(const float *weight, const float *const from[ROWS], int32_t depth, int rows, int vectors, int more,
+                    float *to) {
   Floats sums[ROWS][COLUMNS / LANES];
 #pragma GCC unroll 6
   for (int row = 0; row < rows; ++row)
@@ -62,21 +65,27 @@ INLINE void product(const float *weight, const float *const from[ROWS], int32_t 
 #pragma GCC unroll 6
   for (int row = 0; row < rows; ++row)
 #pragma GCC unroll 3
-    for (int v = 0; v < vectors; ++v) store(to + (row * vectors + v) * LANES, sums[row][v]);
+    for (int v = 0; v < vectors; ++v) {
+      float *const at = to + (row * vectors + v) * LANES;
+      store(at, more ? load(at) + sums[row][v] : sums[row][v]);
+    }
 }
 
-/* to [phases * tiles][vectors * LANES]; row r of a phase reads the depth numbers from line r of its `lines`. */
+/* to [phases * tiles][vectors * LANES]; row r of a phase reads the depth numbers from line r of its `lines`. Sums are
+ * in parts of DEPTH, whose weights stay in the first cache, and which err less than long ones. */
 INLINE void product_of_phases(const float *weight, const float *x, int32_t depth, int32_t inputs, int32_t phases,
                               int32_t tiles, int32_t lines, int rows, int vectors, float *to) {
   const int32_t last = phases * tiles - 1;
-  for (int32_t first = 0; first <= last; first += rows) {
-    const float *from[ROWS];
-    for (int row = 0; row < rows; ++row) {
-      const int32_t at = first + row < last ? first + row : last;
-      from[row] = x + ((int64_t)(at / tiles) * lines + at % tiles) * inputs;
+  for (int32_t k = 0; k < depth; k += DEPTH, weight += DEPTH * vectors * LANES)
+    for (int32_t first = 0; first <= last; first += rows) {
+      const float *from[ROWS];
+      for (int row = 0; row < rows; ++row) {
+        const int32_t at = first + row < last ? first + row : last;
+        from[row] = x + ((int64_t)(at / tiles) * lines + at % tiles) * inputs + k;
+      }
+      product(weight, from, depth - k < DEPTH ? depth - k : DEPTH, rows, vectors, k > 0,
+              to + (int64_t)first * vectors * LANES);
     }
-    product(weight, from, depth, rows, vectors, to + (int64_t)first * vectors * LANES);
-  }
 }
 
 static void multiply(const float *weight, const float *x, int32_t depth, int32_t inputs, int32_t phases, int32_t tiles,
@@ -149,12 +158,19 @@ INLINE void convolve_chunk(const Layer *layer, const float *x, int32_t frames, i
   float *products = points + points_of(taps) * point_size;
   activate(layer->filter, layer->turns, layer->amplitude, x, frames, layer->inputs, start + layer->first, heard, active);
   transform(active, layer->inputs, phases, lines, taps, points);
+  /* A point's inputs stay in the cache for the panels of a group. */
+  const int64_t panel = (int64_t)depth * columns, block = size * columns;
   const float *weight = layer->weight;
-  for (int32_t column = 0; column < layer->outputs; column += columns) {
-    for (int32_t point = 0; point < points_of(taps); ++point, weight += (int64_t)depth * columns)
-      multiply(weight, points + point * point_size, depth, layer->inputs, phases, tiles, lines, columns,
-               products + point * size * columns);
-    finish(layer, target, products, size, tiles, start, stop, column, taps);
+  for (int32_t column = 0; column < layer->outputs; column += GROUP * columns) {
+    const int32_t left = (layer->outputs - column) / columns, group = left < GROUP ? left : GROUP;
+    for (int32_t point = 0; point < points_of(taps); ++point)
+      for (int32_t index = 0, at = point; index < group; ++index, at += points_of(taps))
+        multiply(weight + at * panel, points + point * point_size, depth, layer->inputs, phases, tiles, lines, columns,
+                 products + at * block);
+    for (int32_t index = 0; index < group; ++index)
+      finish(layer, target, products + index * points_of(taps) * block, size, tiles, start, stop,
+             column + index * columns, taps);
+    weight += group * points_of(taps) * panel;
   }
 }
 
