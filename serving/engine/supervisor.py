@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RESTART_WINDOW_S = 600.0
-BACKOFF_S = (0.1, 1.0, 5.0)
+BACKOFF_S = (0.1, 1.0, 2.0)
 """Pause before the first, second and any later restart within the window."""
 STOP_S = 5.0
 """The engine has this long to end by itself."""

@@ -13,6 +13,7 @@ from serving.models.indextts2.checkpoint import RandomWeights
 from serving.models.indextts2.config import IndexTts2Config, S2MelConfig
 from serving.models.indextts2.flow import Estimator, Flow
 from serving.models.indextts2.flow_cpu import CpuEstimator
+from serving.models.indextts2.toom_cook import minimal_filter
 
 CPU = torch.device("cpu")
 
@@ -107,3 +108,13 @@ def test_official_widths_stay_close_to_torch() -> None:
     plain, kernels = (run(one, [(40, 60)])[0] for one in (estimator, CpuEstimator(estimator)))
     assert relative(kernels, plain) < 3e-4
     assert not torch.equal(kernels, plain)
+
+
+@pytest.mark.parametrize(("outputs", "taps"), [(4, 5), (2, 3), (6, 3), (1, 5), (4, 1)])
+def test_a_minimal_filter_is_a_filter(outputs: int, taps: int) -> None:
+    a, g, b = minimal_filter(outputs, taps)
+    assert g.shape == (outputs + taps - 1, taps)
+    weights = torch.randn(taps, dtype=torch.float64)
+    inputs = torch.randn(outputs + taps - 1, dtype=torch.float64)
+    plain = inputs.unfold(0, taps, 1) @ weights
+    assert torch.allclose(a @ ((g @ weights) * (b @ inputs)), plain, rtol=0, atol=1e-12)

@@ -19,6 +19,7 @@ from serving.models.indextts2.dit import NORM_EPS, Block
 from serving.models.indextts2.flow import FINAL_NORM_EPS, Estimator
 from serving.models.indextts2.linear import Linear
 from serving.models.indextts2.schedule import Schedule
+from serving.models.indextts2.toom_cook import minimal_filter
 from serving.models.indextts2.wavenet import Layer
 from serving.native import load_library
 from serving.native.matrix import Matrix, MatrixStruct
@@ -26,6 +27,10 @@ from serving.native.matrix import Matrix, MatrixStruct
 WEIGHT_STEPS = 4095
 LONGEST_SUM = 512
 """Inputs of one exact sum: longer ones would leave the inputs too few steps."""
+TAPS = 5
+GROUP = 4
+"""Frames of a convolution that share their products."""
+POINTS = GROUP + TAPS - 1
 
 
 class _Block(ctypes.Structure):
@@ -33,7 +38,7 @@ class _Block(ctypes.Structure):
 
 
 class _Gated(ctypes.Structure):
-    _fields_ = (("conv", MatrixStruct), ("residual_skip", MatrixStruct))
+    _fields_ = (("points", MatrixStruct * POINTS), ("residual_skip", MatrixStruct), ("bias", c_void_p))
 
 
 _PARTS = ("merge_x", "join_hidden", "join_x", "wavenet_in", "wavenet_around", "final", "mel_out")
@@ -44,7 +49,7 @@ class _Estimator(ctypes.Structure):
         ("blocks", c_void_p),
         ("gated", c_void_p),
         *((name, MatrixStruct) for name in _PARTS),
-        *((name, c_void_p) for name in ("unconditioned", "cosines", "sines")),
+        *((name, c_void_p) for name in ("unconditioned", "cosines", "sines", "spread", "gather")),
         *((name, c_int32) for name in ("depth", "gated_count", "heads", "channels", "wave_channels")),
         *((name, c_int32) for name in ("hidden", "mels")),
         *((name, c_float) for name in ("norm_epsilon", "last_epsilon")),
@@ -77,7 +82,12 @@ class CpuEstimator(Estimator):
     """Estimator, for float32 on a CPU. What runs once a segment stays in torch."""
 
     def __init__(self, estimator: Estimator) -> None:
-        """Packs the weights of a step anew; those of `estimator` are not needed afterwards."""
+        """Packs the weights of a step anew; those of `estimator` are not needed afterwards.
+
+        Raises ValueError if the WaveNet's kernels are not TAPS long.
+        """
+        if estimator.wavenet.kernel != TAPS:
+            raise ValueError(f"the kernels take convolutions of {TAPS} taps, not {estimator.wavenet.kernel}")
         nn.Module.__init__(self)
         self.config = estimator.config
         self.time = estimator.time
@@ -90,11 +100,11 @@ class CpuEstimator(Estimator):
         layers = [layer for layer in estimator.wavenet.layers if isinstance(layer, Layer)]
         self._kept: list[Matrix | Tensor] = []
         self._blocks = (_Block * len(blocks))(*(_Block(*self._matrices(block)) for block in blocks))
-        taps = self.config.wavenet.kernel_size
-        self._gated = (_Gated * len(layers))(
-            *(_Gated(self._matrix(layer.conv, taps), self._matrix(layer.residual_skip)) for layer in layers)
-        )
-        tables = [self._table(t) for t in (self.merge_mu.bias, transformer.cos, transformer.sin)]
+        gather, values, spread = minimal_filter(GROUP, TAPS)
+        self._gated = (_Gated * len(layers))(*(self._layer(layer, values) for layer in layers))
+        tables = [
+            self._table(t) for t in (self.merge_mu.bias, transformer.cos, transformer.sin, spread, gather)
+        ]
         channels = self.config.dit.hidden_dim
         self._net = _Estimator(
             ctypes.addressof(self._blocks),
@@ -163,9 +173,26 @@ class CpuEstimator(Estimator):
             # Its inputs are two rows, each with steps of its own.
             yield self._matrix(block.skip, 2)
 
+    def _layer(self, layer: Layer, values: Tensor) -> _Gated:
+        """A layer of the WaveNet, its filter's values [POINTS, TAPS] at each point."""
+        outputs, channels = layer.residual_skip.in_features * 2, layer.residual_skip.in_features
+        taps = layer.conv.weight.detach().double().view(outputs, TAPS, channels)
+        # More parts than a linear layer's: the points' errors grow in the sums that make frames of them.
+        points = [
+            self._pack(
+                torch.einsum("t,ntc->nc", value, taps), None, parts=max(1, 2 * channels // LONGEST_SUM)
+            )
+            for value in values
+        ]
+        return _Gated(
+            (MatrixStruct * POINTS)(*points), self._matrix(layer.residual_skip), self._table(layer.conv.bias)
+        )
+
     def _matrix(self, layer: Linear, parts: int = 0) -> MatrixStruct:
-        parts = parts or -(-layer.in_features // LONGEST_SUM)
-        packed = Matrix(layer.weight, layer.bias, parts=parts, weight_steps=WEIGHT_STEPS)
+        return self._pack(layer.weight, layer.bias, parts=parts or -(-layer.in_features // LONGEST_SUM))
+
+    def _pack(self, weight: Tensor, bias: Tensor | None, *, parts: int) -> MatrixStruct:
+        packed = Matrix(weight, bias, parts=parts, weight_steps=WEIGHT_STEPS)
         self._kept.append(packed)
         return packed.as_struct
 

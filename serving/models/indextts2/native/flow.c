@@ -16,7 +16,11 @@ enum {
   TILE = 24,         /* frames of a layer that stay in the cache together: a multiple of ROWS */
   MAX_CHANNELS = 512,
   MAX_HIDDEN = 1536,
-  MAX_TAPS = 8,
+  TAPS = 5,          /* of a convolution; */
+  GROUP = 4,         /* frames that share its products, */
+  POINTS = 8,        /* one at each point; see toom_cook.py */
+  GROUPS = 12,       /* groups of a tile of convolutions */
+  WIDE = GROUPS * GROUP,
 };
 
 typedef struct {
@@ -24,7 +28,8 @@ typedef struct {
 } Block;
 
 typedef struct {
-  Matrix conv, residual_skip; /* conv's parts are its taps */
+  Matrix points[POINTS], residual_skip;
+  const float *bias; /* [2 channels], of the convolution */
 } Gated;
 
 typedef struct {
@@ -33,6 +38,7 @@ typedef struct {
   Matrix merge_x, join_hidden, join_x, wavenet_in, wavenet_around, last, mel_out;
   const float *unconditioned;   /* [channels] */
   const float *cosines, *sines; /* [frames][head size / 2] */
+  const float *spread, *gather; /* [POINTS][POINTS] and [GROUP][POINTS]: B and A of toom_cook.py */
   int32_t depth, gated_count, heads, channels, wave_channels, hidden, mels;
   float norm_epsilon, last_epsilon;
 } Estimator;
@@ -49,9 +55,7 @@ typedef struct {
 
 /* Scratch of one call, carved from one piece of memory; see plan(). */
 typedef struct {
-  float *levels[16], *queries, *keys, *values, *joined, *wave, *sum, *velocity, *weights;
-  float *worth[2];
-  int16_t *steps[2];
+  float *levels[16], *queries, *keys, *values, *joined, *waves[2], *sum, *velocity, *weights;
   int64_t weights_size;
 } Plan;
 
@@ -68,19 +72,15 @@ static inline float *carve(float **memory, int64_t count) {
 /* Cut scratch for both sequences of `frames` frames; returns the floats it takes (memory may be null). */
 static int64_t plan(const Estimator *net, int32_t frames, int32_t threads, float *memory, Plan *p) {
   float *at = memory;
-  const int64_t rows = 2 * (int64_t)frames, padding = 2 * (MAX_TAPS - 1);
+  const int64_t rows = 2 * (int64_t)frames;
   for (int32_t level = 0; level <= net->depth / 2; ++level) p->levels[level] = carve(&at, rows * net->channels);
   p->queries = carve(&at, rows * net->channels);
   p->keys = carve(&at, 2 * (int64_t)padded_keys(frames) * net->channels);
   p->values = carve(&at, rows * net->channels);
   p->joined = carve(&at, rows * net->channels);
-  p->wave = carve(&at, rows * net->wave_channels);
+  for (int buffer = 0; buffer < 2; ++buffer) p->waves[buffer] = carve(&at, rows * net->wave_channels);
   p->sum = carve(&at, rows * net->wave_channels);
   p->velocity = carve(&at, rows * net->mels);
-  for (int buffer = 0; buffer < 2; ++buffer) {
-    p->worth[buffer] = carve(&at, rows + padding);
-    p->steps[buffer] = (int16_t *)carve(&at, (rows + padding) * net->wave_channels / 2);
-  }
   p->weights_size = (int64_t)ROWS * padded_keys(frames);
   p->weights = carve(&at, threads * p->weights_size);
   return at - memory;
@@ -187,21 +187,6 @@ static void transform(const Estimator *net, const Segment *segment, int32_t laye
   for (int32_t c = 0; c < count * channels; ++c) y[c] += heard[c];
 }
 
-/* Frame `frame` of `count` to steps, and to the padding rows that reflect it. Row r of steps is frame r - reach. */
-static void store_steps(const Matrix *conv, const float *x, int32_t frame, int32_t count, int16_t *steps, float *worth) {
-  const int32_t inputs = conv->inputs, reach = conv->parts / 2, last = count - 1;
-  int16_t *to = steps + (int64_t)(frame + reach) * inputs;
-  worth[frame + reach] = quantise(x, inputs, inputs, conv->limit, to);
-  for (int32_t past = 1; past <= 2 * reach; ++past) {
-    const int32_t place = past <= reach ? past : last + past - reach; /* frames -1, -2, .. and last + 1, last + 2, .. */
-    const int32_t mirrored = last - (place > last ? place - last : last - place);
-    const int32_t row = past <= reach ? reach - past : place + reach;
-    if ((mirrored < 0 ? 0 : mirrored) != frame) continue;
-    memcpy(steps + (int64_t)row * inputs, to, sizeof(int16_t) * (size_t)inputs);
-    worth[row] = worth[frame + reach];
-  }
-}
-
 /* The transformer's output to the WaveNet's input, for a tile of kept frames. */
 static void join(const Estimator *net, const Segment *segment, const float *h, const float *x, int32_t count,
                  float *joined, float *wave) {
@@ -217,29 +202,72 @@ static void join(const Estimator *net, const Segment *segment, const float *h, c
   apply(&net->wavenet_in, joined, count, wave);
 }
 
-/* A gated convolution for a tile: wave gains its residual, sum its output. */
-static void convolve(const Estimator *net, const Segment *segment, int32_t layer, const Rows *windows, int32_t count,
-                     float *wave, float *sum) {
+/* Frame of 0 .. last that stands for one past either end: mirrored there, and never outside. */
+static inline int32_t reflected(int32_t frame, int32_t last) {
+  const int32_t place = frame < 0 ? -frame : frame, mirrored = last - (place > last ? place - last : last - place);
+  return mirrored < 0 ? 0 : mirrored;
+}
+
+/* y [groups of frames][2 channels] = the convolution of wave [last + 1][channels], from `frame` on. */
+static void convolve(const Estimator *net, const Gated *gated, const float *wave, int32_t last, int32_t frame,
+                     int32_t groups, float *y) {
+  const int32_t channels = net->wave_channels, inputs = gated->points->inputs, parts = gated->points->parts;
+  int16_t steps[GROUPS * MAX_CHANNELS];
+  float worth[2 * GROUPS], point_row[MAX_CHANNELS], products[GROUPS * 2 * MAX_CHANNELS];
+  for (int point = 0; point < POINTS; ++point) {
+    for (int32_t group = 0; group < groups; ++group) {
+      memset(point_row, 0, sizeof(float) * (size_t)channels);
+      for (int tap = 0; tap < POINTS; ++tap) {
+        const float factor = net->spread[point * POINTS + tap];
+        const float *from = wave + (int64_t)reflected(frame + group * GROUP + tap - TAPS / 2, last) * channels;
+        if (factor != 0.0f)
+          for (int32_t c = 0; c < channels; ++c) point_row[c] += factor * from[c];
+      }
+      for (int32_t part = 0; part < parts; ++part)
+        worth[part * GROUPS + group] = quantise(point_row + part * inputs, inputs, inputs, gated->points[point].limit,
+                                                steps + (group * parts + part) * inputs);
+    }
+    const Rows rows = {steps, worth, channels, inputs, GROUPS};
+    multiply_rows(gated->points + point, &rows, groups, products, 2 * channels);
+    for (int32_t row = 0; row < groups * GROUP; ++row) {
+      const float factor = net->gather[row % GROUP * POINTS + point], *from = products + row / GROUP * 2 * channels;
+      float *to = y + row * 2 * channels;
+      if (point == 0)
+        for (int32_t c = 0; c < 2 * channels; ++c) to[c] = gated->bias[c] + factor * from[c];
+      else if (factor != 0.0f)
+        for (int32_t c = 0; c < 2 * channels; ++c) to[c] += factor * from[c];
+    }
+  }
+}
+
+/* A layer of the WaveNet for `count` frames from `frame` on, at most WIDE: `after` is the layer's input with its
+ * residual, sum gains its output. */
+static void gate(const Estimator *net, const Segment *segment, int32_t layer, const float *before, int32_t last,
+                 int32_t frame, int32_t count, float *after, float *sum) {
   const Gated *gated = net->gated + layer;
-  const int32_t channels = net->wave_channels;
+  const int32_t channels = net->wave_channels, outputs = gated->residual_skip.outputs;
   const float *condition = segment->condition + 2 * (int64_t)layer * channels;
   const int is_last = layer == net->gated_count - 1;
-  float wide[TILE * 2 * MAX_CHANNELS], rows[TILE * MAX_CHANNELS];
-  multiply_rows(&gated->conv, windows, count, wide, 2 * channels);
-  for (int32_t row = 0; row < count; ++row) {
-    const float *signal = wide + row * 2 * channels, *gate = signal + channels;
-    for (int32_t c = 0; c < channels; ++c)
-      rows[row * channels + c] =
-          tanh_of(signal[c] + condition[c]) / (1.0f + exp_of(-(gate[c] + condition[channels + c])));
-  }
-  apply(&gated->residual_skip, rows, count, wide);
-  for (int32_t row = 0; row < count; ++row)
-    for (int32_t c = 0; c < channels; ++c) {
-      const float *from = wide + row * gated->residual_skip.outputs;
-      const float output = from[is_last ? c : channels + c], before = layer ? sum[row * channels + c] : 0.0f;
-      if (!is_last) wave[row * channels + c] += from[c];
-      sum[row * channels + c] = before + output;
+  float wide[WIDE * 2 * MAX_CHANNELS], rows[TILE * MAX_CHANNELS], mixed[TILE * 2 * MAX_CHANNELS];
+  convolve(net, gated, before, last, frame, (count + GROUP - 1) / GROUP, wide);
+  for (int32_t first = 0; first < count; first += TILE) {
+    const int32_t here = count - first < TILE ? count - first : TILE;
+    for (int32_t row = 0; row < here; ++row) {
+      const float *signal = wide + (first + row) * 2 * channels, *shut = signal + channels;
+      for (int32_t c = 0; c < channels; ++c)
+        rows[row * channels + c] =
+            tanh_of(signal[c] + condition[c]) / (1.0f + exp_of(-(shut[c] + condition[channels + c])));
     }
+    apply(&gated->residual_skip, rows, here, mixed);
+    for (int32_t row = 0; row < here; ++row) {
+      const float *from = mixed + row * outputs, *output = is_last ? from : from + channels;
+      const int64_t at = (int64_t)(frame + first + row) * channels;
+      for (int32_t c = 0; c < channels; ++c) {
+        if (!is_last) after[at + c] = before[at + c] + from[c];
+        sum[at + c] = (layer ? sum[at + c] : 0.0f) + output[c];
+      }
+    }
+  }
 }
 
 /* The WaveNet's output to velocities, for a tile. */
@@ -264,10 +292,10 @@ void estimate(const Estimator *net, const Segment *segment, int32_t threads, flo
   plan(net, segment->frames, threads, scratch, &p);
   const int32_t copies = segment->guidance != 0.0f ? 2 : 1, frames = segment->frames;
   const int32_t channels = net->channels, middle = net->depth / 2;
-  const int32_t kept = frames - segment->first, reach = net->gated->conv.parts / 2, taps = net->gated->conv.parts;
+  const int32_t kept = frames - segment->first, wide_tiles = (kept + WIDE - 1) / WIDE;
   const int32_t tiles = (frames + TILE - 1) / TILE, kept_tiles = (kept + TILE - 1) / TILE;
   const int64_t size = (int64_t)frames * channels, keys_size = (int64_t)padded_keys(frames) * channels;
-  const int64_t kept_size = (int64_t)kept * net->wave_channels, padded = kept + taps - 1;
+  const int64_t kept_size = (int64_t)kept * net->wave_channels;
 #ifdef _OPENMP
 #pragma omp parallel num_threads(threads)
 #endif
@@ -325,38 +353,34 @@ void estimate(const Estimator *net, const Segment *segment, int32_t threads, flo
     for (int32_t item = 0; item < copies * kept_tiles; ++item) {
       const int32_t copy = item / kept_tiles, row = item % kept_tiles * TILE, frame = segment->first + row;
       const int32_t count = kept - row < TILE ? kept - row : TILE;
-      float *wave = p.wave + copy * kept_size + (int64_t)row * net->wave_channels;
+      const int64_t at = (int64_t)row * net->wave_channels;
       join(net, segment, p.levels[0] + copy * size + (int64_t)frame * channels,
-           segment->x + (int64_t)frame * net->mels, count, p.joined + copy * size + (int64_t)row * channels, wave);
-      for (int32_t i = 0; i < count; ++i)
-        store_steps(&net->gated->conv, wave + i * net->wave_channels, row + i, kept,
-                    p.steps[0] + copy * padded * net->wave_channels, p.worth[0] + copy * padded);
+           segment->x + (int64_t)frame * net->mels, count, p.joined + copy * size + (int64_t)row * channels,
+           p.waves[0] + copy * kept_size + at);
     }
     for (int32_t layer = 0; layer < net->gated_count; ++layer) {
-      const int16_t *steps = p.steps[layer % 2];
-      const float *worth = p.worth[layer % 2];
 #ifdef _OPENMP
 #pragma omp for schedule(dynamic)
 #endif
-      for (int32_t item = 0; item < copies * kept_tiles; ++item) {
-        const int32_t copy = item / kept_tiles, row = item % kept_tiles * TILE;
-        const int32_t count = kept - row < TILE ? kept - row : TILE, width = net->wave_channels;
-        const Rows windows = {steps + (copy * padded + row) * width, worth + copy * padded + row, width, width, 1};
-        const int64_t at = copy * kept_size + (int64_t)row * width;
-        convolve(net, segment, layer, &windows, count, p.wave + at, p.sum + at);
-        if (layer + 1 < net->gated_count)
-          for (int32_t i = 0; i < count; ++i)
-            store_steps(&net->gated[layer + 1].conv, p.wave + at + i * width, row + i, kept,
-                        p.steps[(layer + 1) % 2] + copy * padded * width, p.worth[(layer + 1) % 2] + copy * padded);
-        else
-          finish(net, segment, p.joined + copy * size + (int64_t)row * channels, p.sum + at, count,
-                 p.velocity + ((int64_t)copy * kept + row) * net->mels);
+      for (int32_t item = 0; item < copies * wide_tiles; ++item) {
+        const int32_t row = item % wide_tiles * WIDE, count = kept - row < WIDE ? kept - row : WIDE;
+        const int64_t at = item / wide_tiles * kept_size;
+        gate(net, segment, layer, p.waves[layer % 2] + at, kept - 1, row, count, p.waves[(layer + 1) % 2] + at,
+             p.sum + at);
       }
+    }
+#ifdef _OPENMP
+#pragma omp for schedule(dynamic)
+#endif
+    for (int32_t item = 0; item < copies * kept_tiles; ++item) {
+      const int32_t copy = item / kept_tiles, row = item % kept_tiles * TILE;
+      finish(net, segment, p.joined + copy * size + (int64_t)row * channels,
+             p.sum + copy * kept_size + (int64_t)row * net->wave_channels, kept - row < TILE ? kept - row : TILE,
+             p.velocity + ((int64_t)copy * kept + row) * net->mels);
     }
   }
   const int64_t values = (int64_t)kept * net->mels;
   const float guidance = segment->guidance;
   for (int64_t i = 0; i < values; ++i)
     velocity[i] = copies == 2 ? (1.0f + guidance) * p.velocity[i] - guidance * p.velocity[values + i] : p.velocity[i];
-  (void)reach;
 }
