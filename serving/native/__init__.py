@@ -30,6 +30,7 @@ FLAGS = (
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fno-signed-zeros",
+    "-ffp-contract=fast",
 )
 AVX2 = "-march=x86-64-v3"
 HEADERS = Path(__file__).parent

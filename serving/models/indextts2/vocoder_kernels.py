@@ -85,8 +85,8 @@ class Convolution:
         the output's; `taps` of a piece, 1 for plain sums of products, None for the fewest products."""
         outputs, inputs, kernel = weight.shape
         self.inputs, self.outputs = filled(inputs), filled(outputs)
-        self._taps = taps or min(kernel, 4)
-        self._tile = 1 if self._taps == 1 else 4
+        self._taps = taps or next((taps for taps in (1, 2, 3, 4, 8, 12) if taps >= kernel), 4)
+        self._tile = 1 if self._taps == 1 else 4 if self._taps <= 4 else 8
         pieces = -(-kernel // self._taps)
         assert pieces == 1 or self._tile == self._taps
         self._columns = next(count for count in (16, 24, 8) if self.outputs % count == 0)
@@ -174,7 +174,7 @@ class Convolution:
 
     def _scratch_floats(self, chunk: int) -> int:
         """A chunk's active inputs, their transforms and products of panels, as convolve_chunk lays them."""
-        points, tiles = self._tile + self._taps - 1, chunk // (self._tile * self._dilation)
+        points, tiles = len(_tap_matrix(self._taps)), chunk // (self._tile * self._dilation)
         lines = tiles + self._pieces - 1
         heard = self._dilation * (self._tile * lines + self._taps - 1)
         transformed = points * self._dilation * lines
@@ -184,6 +184,9 @@ class Convolution:
 
 def _tap_matrix(taps: int) -> Tensor:
     """Points by taps, float64: what each point multiplies."""
+    if taps > 4:
+        pieces = [[1, 0], [1, 1], [0, 1]] if taps == 8 else [[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]
+        return torch.kron(torch.tensor(pieces, dtype=torch.float64), _tap_matrix(4))
     rows = [[point**tap / divisor for tap in range(taps)] for point, divisor in _POINTS[taps]]
     return torch.tensor([*rows, [0.0] * (taps - 1) + [1.0]], dtype=torch.float64)
 

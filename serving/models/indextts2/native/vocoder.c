@@ -99,24 +99,12 @@ static void multiply(const float *weight, const float *x, int32_t depth, int32_t
 
 /* points [points][phases * lines][channels] of x [..][channels]: line l of phase p starts at frame p + phases * tile * l. */
 INLINE void transform(const float *x, int32_t channels, int32_t phases, int32_t lines, int taps, float *points) {
-  const int width = outputs_of(taps) + taps - 1;
   const int64_t step = (int64_t)phases * channels, size = (int64_t)phases * lines * channels;
   for (int32_t phase = 0; phase < phases; ++phase)
     for (int32_t line = 0; line < lines; ++line) {
       const float *from = x + (int64_t)phase * channels + line * outputs_of(taps) * step;
       float *to = points + ((int64_t)phase * lines + line) * channels;
-      for (int32_t c = 0; c < channels; c += LANES) {
-        Floats in[MAX_POINTS];
-#pragma GCC unroll 7
-        for (int i = 0; i < width; ++i) in[i] = load(from + i * step + c);
-#pragma GCC unroll 7
-        for (int point = 0; point < points_of(taps); ++point) {
-          Floats sum = splat(0.0f);
-#pragma GCC unroll 7
-          for (int i = 0; i < width; ++i) sum = add_scaled(sum, in_of(taps, point, i), in[i]);
-          store(to + point * size + c, sum);
-        }
-      }
+      for (int32_t c = 0; c < channels; c += LANES) to_points(from + c, step, taps, to + c, size);
     }
 }
 
@@ -124,22 +112,22 @@ INLINE void transform(const float *x, int32_t channels, int32_t phases, int32_t 
 INLINE void finish(const Layer *layer, const Target *target, const float *products, int64_t size, int32_t tiles,
                    int32_t start, int32_t stop, int32_t column, int taps) {
   const int32_t phases = layer->dilation, columns = layer->columns;
+  const int inner = taps > 4 ? 4 : taps;
   for (int32_t phase = 0; phase < phases; ++phase)
     for (int32_t tile = 0; tile < tiles; ++tile)
       for (int32_t c = 0; c < columns; c += LANES) {
         const float *from = products + ((int64_t)phase * tiles + tile) * columns + c;
         const Floats bias = load(layer->bias + column + c);
-        Floats in[MAX_POINTS];
-#pragma GCC unroll 7
-        for (int point = 0; point < points_of(taps); ++point) in[point] = load(from + point * size * columns);
-#pragma GCC unroll 4
+        Floats in[2][POINTS];
+        to_tiles(from, size * columns, taps, in);
+#pragma GCC unroll 8
         for (int output = 0; output < outputs_of(taps); ++output) {
           const int32_t t = start + phase + phases * (tile * outputs_of(taps) + output);
           if (t >= stop) break;
           Floats sum = bias;
 #pragma GCC unroll 7
-          for (int point = 0; point < points_of(taps); ++point)
-            sum = add_scaled(sum, out_of(taps, output, point), in[point]);
+          for (int point = 0; point < (inner == 1 ? 1 : TILE + inner - 1); ++point)
+            sum = add_scaled(sum, out_of(inner, output % TILE, point), in[output / TILE][point]);
           float *to = target->y + t * target->stride + column + c;
           if (target->residual) sum += load(target->residual + (int64_t)t * layer->outputs + column + c);
           sum *= splat(target->share);
@@ -184,6 +172,8 @@ void convolve(const Layer *layer, const float *x, int32_t frames, int32_t chunk,
     const int32_t stop = frames - start < chunk ? frames : start + chunk;
     float *own = scratch + omp_get_thread_num() * scratch_each;
     switch (layer->taps) {
+      case 12: convolve_chunk(layer, x, frames, start, stop, &target, own, 12); break;
+      case 8: convolve_chunk(layer, x, frames, start, stop, &target, own, 8); break;
       case 4: convolve_chunk(layer, x, frames, start, stop, &target, own, 4); break;
       case 3: convolve_chunk(layer, x, frames, start, stop, &target, own, 3); break;
       case 2: convolve_chunk(layer, x, frames, start, stop, &target, own, 2); break;
