@@ -23,7 +23,7 @@ ODD = BigVganConfig(
     upsample_rates=(2, 6),
     upsample_kernel_sizes=(4, 12),
     upsample_initial_channel=48,
-    resblock_kernel_sizes=(1, 9, 5),
+    resblock_kernel_sizes=(1, 9, 15),
     resblock_dilation_sizes=((1,), (2, 7), (1, 3, 4)),
     use_bias_at_final=True,
 )
@@ -81,7 +81,7 @@ def layer(
     return y[:, :outputs], theirs
 
 
-@pytest.mark.parametrize("taps", [None, 1])
+@pytest.mark.parametrize("taps", [None, 1, 4])
 @pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (3, 5), (7, 3), (11, 1), (11, 5), (1, 1), (5, 2)])
 @pytest.mark.parametrize("frames", [1, 2, 3, 7, 95, 700])
 def test_a_layer_is_a_snake_and_a_convolution(

@@ -16,9 +16,9 @@ from serving.native import load_library
 
 LANES = 8
 """Channels are filled up to a multiple of it."""
-_ROWS, _GROUP = 6, 4
+_ROWS, _GROUP = 6, 2
 """ROWS and GROUP of vocoder.c."""
-_CHUNK_FRAMES = 768
+_CHUNK_FRAMES = 512
 """About so many make a chunk: fewer would read the weights more often."""
 _POINTS: dict[int, tuple[tuple[float, float], ...]] = {
     1: (),
@@ -185,7 +185,11 @@ class Convolution:
 def _tap_matrix(taps: int) -> Tensor:
     """Points by taps, float64: what each point multiplies."""
     if taps > 4:
-        pieces = [[1, 0], [1, 1], [0, 1]] if taps == 8 else [[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]
+        pieces = (
+            [[1, 0], [1, 1], [0, 1]]
+            if taps == 8
+            else [[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]
+        )
         return torch.kron(torch.tensor(pieces, dtype=torch.float64), _tap_matrix(4))
     rows = [[point**tap / divisor for tap in range(taps)] for point, divisor in _POINTS[taps]]
     return torch.tensor([*rows, [0.0] * (taps - 1) + [1.0]], dtype=torch.float64)

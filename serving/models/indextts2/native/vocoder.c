@@ -21,7 +21,7 @@ enum {
   ROWS = 6,    /* rows of a product held in registers */
   COLUMNS = 24, /* most columns of a panel */
   DEPTH = 192, /* inputs of a partial sum */
-  GROUP = 4,   /* panels whose products are kept */
+  GROUP = 2,   /* panels whose products are kept */
 };
 
 /* vocoder_kernels.py fills this in. */
