@@ -140,10 +140,10 @@ def test_the_whole(config: BigVganConfig, frames: int) -> None:
 
 
 def test_official_stages() -> None:
-    """The second and the third, as the released model has them."""
-    config = BigVganConfig(upsample_initial_channel=768, upsample_rates=(4, 2), upsample_kernel_sizes=(8, 4))
+    """The third and the fourth, as the released model has them."""
+    config = BigVganConfig(upsample_initial_channel=384, upsample_rates=(2, 2), upsample_kernel_sizes=(4, 4))
     vocoder, ours = make(config)
-    mel = 2 * torch.randn(1, 80, 5)
+    mel = 2 * torch.randn(1, 80, 9)
     assert_close(ours(mel), vocoder(mel))
 
 
@@ -232,6 +232,7 @@ def test_plain_code_gives_the_sums_of_the_vector_code(
     fast = ours(mel)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(native, "has_avx2", lambda: False)
+    monkeypatch.setattr(native, "FLAGS", [flag for flag in native.FLAGS if flag != "-O3"])  # built sooner
     plain = vocoder_kernels.library.__wrapped__()
     monkeypatch.setattr(vocoder_kernels, "library", lambda: plain)
     assert_close(ours(mel), fast)
