@@ -3,8 +3,8 @@
  * A scheme makes some outputs of a filter of `taps` taps, from as many inputs and taps - 1 more, with one product a
  * point: y = out ((kernel g) * (in d)), with g the taps and d the inputs. Points are 0, 1, -1, 2, and for more taps -2
  * and -1/2, and infinity (Toom-Cook). Schemes of 8 and 12 taps are of two or three pieces of four: those are a filter
- * of tiles, from which a scheme of its own (points 0, 1, for three pieces -1, and infinity) makes two tiles at once. The
- * matrix of the taps lies with their packing (vocoder_kernels.py). */
+ * of tiles, from which a scheme of its own (points 0, 1, for three pieces -1, and infinity) makes two tiles at once.
+ * The matrix of the taps lies with their packing (vocoder_kernels.py). */
 #pragma once
 
 #include <stdint.h>

@@ -133,7 +133,8 @@ static void activate(const float *filter, const float *turns, const float *ampli
   const int32_t high = first + count < low ? low : first + count > frames ? frames : first + count;
   memset(y, 0, sizeof(float) * (size_t)channels * (size_t)(low - first < count ? low - first : count));
   if (high - first < count && high >= first)
-    memset(y + (int64_t)(high - first) * channels, 0, sizeof(float) * (size_t)channels * (size_t)(first + count - high));
+    memset(y + (int64_t)(high - first) * channels, 0,
+           sizeof(float) * (size_t)channels * (size_t)(first + count - high));
   if (!turns) {
     memcpy(y + (int64_t)(low - first) * channels, x + (int64_t)low * channels,
            sizeof(float) * (size_t)channels * (size_t)(high - low));

@@ -3,7 +3,8 @@
  * A layer runs in chunks of frames, each by one thread: its snake, then minimal filtering (filtering.h) along time.
  * The frames of a dilated convolution fall into `dilation` phases that never meet; in each, tiles of outputs are made
  * from overlapping windows of inputs. A point of all tiles is one product of matrices, whose rows are the channels of
- * a tile and, as kernels are cut into pieces of as many taps as a tile is long, those of the tiles after it.
+ * a tile. A kernel of more taps than a scheme has is cut into pieces as long as a tile: a row then goes on into the
+ * tiles after it. Released sizes take 1.5, 2.6 and 3.5 products an output for their 3, 7 and 11 taps.
  *
  * Arrays are contiguous, [frames][channels], channels a multiple of LANES; floats are float32. Nothing allocates,
  * fails or keeps state. Outputs depend neither on the chunks nor on the threads: a chunk begins at a multiple of
@@ -97,7 +98,8 @@ static void multiply(const float *weight, const float *x, int32_t depth, int32_t
   }
 }
 
-/* points [points][phases * lines][channels] of x [..][channels]: line l of phase p starts at frame p + phases * tile * l. */
+/* points [points][phases * lines][channels] of x [..][channels]: line l of phase p starts at frame
+ * p + phases * tile * l. */
 INLINE void transform(const float *x, int32_t channels, int32_t phases, int32_t lines, int taps, float *points) {
   const int64_t step = (int64_t)phases * channels, size = (int64_t)phases * lines * channels;
   for (int32_t phase = 0; phase < phases; ++phase)
@@ -144,7 +146,8 @@ INLINE void convolve_chunk(const Layer *layer, const float *x, int32_t frames, i
   const int64_t size = phases * tiles + ROWS - 1, point_size = (int64_t)phases * lines * layer->inputs;
   float *active = scratch, *points = active + (int64_t)heard * layer->inputs;
   float *products = points + points_of(taps) * point_size;
-  activate(layer->filter, layer->turns, layer->amplitude, x, frames, layer->inputs, start + layer->first, heard, active);
+  activate(layer->filter, layer->turns, layer->amplitude, x, frames, layer->inputs, start + layer->first, heard,
+           active);
   transform(active, layer->inputs, phases, lines, taps, points);
   /* A point's inputs stay in the cache for the panels of a group. */
   const int64_t panel = (int64_t)depth * columns, block = size * columns;
