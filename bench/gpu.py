@@ -119,6 +119,7 @@ def offline_profile(arguments: argparse.Namespace) -> Profile:
         f"model.options.max_segment_tokens={2 * TEXT_TOKENS}",
         # The cached voice is a made-up one; conditioning on a real one would need audio packages.
         "model.options.preload=none",
+        "model.options.kernels=torch",
         f"engine.device={arguments.device}",
         f"engine.max_slots={slots}",
     ]

@@ -212,9 +212,9 @@ def estimator_flops(estimator: Estimator, frames: int) -> float:
 def vocoder_part(model: IndexTts2Model, rows: int, frames: int, rate: Rates, clock: Clock) -> Part:
     """Samples of `rows` stretches of mel, per second of audio."""
     vocoder = model.vocoder
-    weight = vocoder.conv_in.weight
+    assert isinstance(vocoder, Vocoder)
     mel = torch.randn(rows, vocoder.config.num_mels, frames, generator=torch.Generator().manual_seed(0))
-    mel = mel.to(weight.device, weight.dtype)
+    mel = mel.to(vocoder.conv_in.weight.device, vocoder.dtype)
     ms = clock.ms(lambda: vocoder(mel))
     audio_s = rows * frames * _frame_s(model)
     floor_s = rows * frames * vocoder_flops_per_frame(vocoder) / rate.flops

@@ -30,12 +30,14 @@ from serving.profile import EngineProfile, ModelProfile, Profile
 
 OURS: dict[str, tuple[str, dict[str, Any]]] = {
     "exact": (
-        "ours, float32 throughout, official positions with their second pass: the package's numbers up to rounding",
-        {"dtype": "float32", "positions": "official"},
+        "ours in plain torch, float32 throughout, official positions with their second pass: the package's numbers up "
+        "to rounding",
+        {"kernels": "torch", "positions": "official"},
     ),
     "ours": (
-        "ours as it serves on a CPU: GPT weights stored in bfloat16 (activations float32), aligned positions",
-        {"dtype": "bfloat16", "positions": "aligned"},
+        "ours as it serves on a CPU: our own kernels (products of the code model and the flow in 16-bit integers, the "
+        "vocoder in float32), aligned positions",
+        {"kernels": "native", "positions": "aligned"},
     ),
 }
 PACKAGE = "package"
@@ -174,7 +176,7 @@ def profile(arguments: argparse.Namespace, settings: dict[str, Any]) -> Profile:
     options = {
         "weights": "random",
         "size": "tiny" if arguments.tiny else "official",
-        "positions": settings["positions"],
+        **settings,
         "min_codes": arguments.codes,
         "max_codes": arguments.codes,
         "max_segment_tokens": TEXT_TOKENS,
@@ -182,7 +184,7 @@ def profile(arguments: argparse.Namespace, settings: dict[str, Any]) -> Profile:
     }
     engine = EngineProfile(
         device="cpu",
-        dtype=settings["dtype"],
+        dtype="float32",
         workers=1,
         max_slots=max(arguments.loads),
         max_step_units=16384,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from serving.engine.graphs import pick_bucket
 from serving.models.base import Bucket, Frontend
@@ -37,17 +38,29 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="module")
-def made() -> tuple[Frontend, IndexTts2Model]:
-    return make()
+@pytest.fixture(scope="module", params=["native", "torch"])
+def made(request: pytest.FixtureRequest) -> tuple[Frontend, IndexTts2Model]:
+    return make(kernels=request.param)
 
 
+def favour_stop(model: IndexTts2Model, gain: float) -> None:
+    """Make the stop code likelier than the weights do."""
+    gpt, plain = model.decoding.gpt, model.decoding.gpt.logits
+
+    def logits(states: Tensor) -> Tensor:
+        drawn = plain(states).clone()
+        drawn[..., model.config.gpt.stop_mel_token] += gain
+        return drawn
+
+    gpt.logits = logits  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("kernels", ["native", "torch"])
 @pytest.mark.parametrize(("positions", "urgent"), [("aligned", True), ("official", False)])
-def test_together_is_as_alone(positions: str, urgent: bool) -> None:
+def test_together_is_as_alone(positions: str, urgent: bool, kernels: str) -> None:
     """Ragged texts, and ragged lengths: each stops at a length of its own."""
-    frontend, model = make(positions=positions, min_codes=12)
-    bias = model.decoding.gpt.code_head.bias
-    bias[model.config.gpt.stop_mel_token] += 2.5
+    frontend, model = make(positions=positions, min_codes=12, kernels=kernels)
+    favour_stop(model, 2.5)
     requests = [request(frontend, text, seed=seed) for seed, text in enumerate(TEXTS)]
     together = [np.concatenate(chunks) for chunks in speak(model, requests, urgent=urgent)]
     assert len({len(wave) for wave in together}) > 1
@@ -217,7 +230,7 @@ def test_a_long_window_is_vocoded_in_stretches(made: tuple[Frontend, IndexTts2Mo
 def test_the_stop_ends_a_segment() -> None:
     """A stop code that is nearly always drawn: no codes, no samples, and no hang."""
     frontend, model = make(min_codes=0)
-    model.decoding.gpt.code_head.bias[model.config.gpt.stop_mel_token] = 100.0
+    favour_stop(model, 100.0)
     assert speak(model, [request(frontend, "Hello.")]) == [[]]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from serving.models.base import ModelSpec, Stage
-from serving.models.indextts2 import flow_cpu
+from serving.models.indextts2 import flow_cpu, gpt_cpu, vocoder_kernels
 from serving.models.indextts2.checkpoint import RandomWeights, Weights, open_checkpoint
 from serving.models.indextts2.conditioning import ConditioningParts, ReferenceEncoder
 from serving.models.indextts2.config import IndexTts2Config
@@ -20,6 +20,7 @@ from serving.models.indextts2.flow import Estimator, Flow
 from serving.models.indextts2.flow_cpu import CpuEstimator
 from serving.models.indextts2.frontend import model_spec
 from serving.models.indextts2.gpt import Gpt, spoken_ids
+from serving.models.indextts2.gpt_cpu import CpuGpt
 from serving.models.indextts2.linear import store_narrow
 from serving.models.indextts2.options import Options, read_options, sizes
 from serving.models.indextts2.regulator import target_frames
@@ -32,6 +33,7 @@ from serving.models.indextts2.stages.wave import Vocode
 from serving.models.indextts2.state import CheckpointError
 from serving.models.indextts2.streaming import StreamingOptions
 from serving.models.indextts2.vocoder import Vocoder, reach_frames
+from serving.models.indextts2.vocoder_cpu import CpuVocoder
 from serving.models.indextts2.voice_store import EmotionKey, VoiceStore
 from serving.models.indextts2.voices import references
 from serving.native.choice import use_kernels
@@ -66,25 +68,20 @@ class IndexTts2Model:
             Path(options.checkpoint) / config.files.qwen_emo_path,
         )
         slots = engine.max_slots
+        native = use_kernels(
+            options.kernels, profile, device, dtype, build_kernels, dtypes=(torch.float32, torch.bfloat16)
+        )
         self.decoding = Decoding(
-            load_gpt(weights, device, dtype),
+            CpuGpt(weights.load("gpt", device)) if native else load_gpt(weights, device, dtype),
             slots,
             max_codes=self.max_codes,
             max_text=self.max_text,
             positions=options.positions,
             second_rows=options.positions == "official",
         )
-        native = use_kernels(
-            options.kernels,
-            profile,
-            device,
-            dtype,
-            flow_cpu.library,
-            dtypes=(torch.float32, torch.bfloat16),
-        )
         prompt_frames = round(options.prompt_s * rate_hz / hop)
         self.flow = Flow(
-            CpuEstimator(load_flow(weights, options, device, torch.float32))
+            CpuEstimator(weights.load("flow", device))
             if native
             else load_flow(weights, options, device, dtype),
             slots,
@@ -92,7 +89,10 @@ class IndexTts2Model:
             steps=options.flow_steps,
             guidance=options.guidance,
         )
-        self.vocoder: Vocoder = weights.load("vocoder", device).to(getattr(torch, options.vocoder_dtype))
+        vocoder: Vocoder = weights.load("vocoder", device)
+        self.vocoder: Vocoder | CpuVocoder = (
+            CpuVocoder(vocoder) if native else vocoder.to(getattr(torch, options.vocoder_dtype))
+        )
         self.mel_parts = MelParts(
             encoder.parts.codec, weights.load("projection", device), encoder.parts.regulator
         )
@@ -227,6 +227,12 @@ def open_weights(options: Options) -> Weights:
         return open_checkpoint(Path(options.checkpoint), options.auxiliaries, store)
     except (CheckpointError, ConfigError) as error:
         raise ProfileError(f"model.options.checkpoint: {error}") from None
+
+
+def build_kernels() -> None:
+    """Compile what runs the model on a CPU, if need be. Raises NativeError."""
+    for part in (gpt_cpu, flow_cpu, vocoder_kernels):
+        part.library()
 
 
 def load_gpt(weights: Weights, device: torch.device, dtype: torch.dtype) -> Gpt:
