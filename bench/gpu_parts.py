@@ -20,7 +20,6 @@ from serving.engine.graphs import WARM_UP_RUNS
 from serving.models.indextts2.config import GptConfig
 from serving.models.indextts2.flow import Estimator
 from serving.models.indextts2.gpt import Gpt
-from serving.models.indextts2.linear import Linear
 from serving.models.indextts2.model import IndexTts2Model
 from serving.models.indextts2.vocoder import Vocoder
 
@@ -204,7 +203,7 @@ def flow_part(model: IndexTts2Model, rows: int, prompt: int, target: int, rate: 
 def estimator_flops(estimator: Estimator, frames: int) -> float:
     """Operations of one row of one estimator call, as if every layer ran on every frame."""
     timeless = [m for name, m in estimator.named_modules() if not name.startswith("time.")]
-    weights = sum(m.weight.numel() for m in timeless if isinstance(m, Linear))
+    weights = sum(m.weight.numel() for m in timeless if isinstance(m, nn.Linear))
     config = estimator.config.dit
     return frames * (2.0 * weights + 4.0 * config.depth * config.hidden_dim * frames)
 

@@ -17,8 +17,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import torch
-
 log = logging.getLogger(__name__)
 
 FLAGS = (
@@ -70,6 +68,8 @@ def _built(compiler: str, flags: list[str], source: Path) -> Path:
 
 def has_avx2() -> bool:
     """Whether this CPU (and the operating system) runs AVX2."""
+    import torch  # a front end reads the options that name kernels, and has no use for torch
+
     return platform.machine() in ("x86_64", "AMD64") and torch.backends.cpu.get_cpu_capability() != "DEFAULT"
 
 

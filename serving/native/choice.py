@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Literal
-
-import torch
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Literal
 
 from serving.native import NativeError, has_avx2
 from serving.profile import Profile, ProfileError
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +23,11 @@ def use_kernels(
     wanted: Kernels,
     profile: Profile,
     device: torch.device,
-    dtype: torch.dtype,
+    asked: Collection[torch.dtype],
+    served: Collection[torch.dtype],
     build: Callable[[], object],
-    *,
-    dtypes: tuple[torch.dtype, ...] = (torch.float32,),
 ) -> bool:
-    """Whether the kernels that `build` compiles, and that stand for `dtypes`, shall be used.
+    """Whether the kernels that `build` compiles shall be used; they serve for some of the dtypes asked for.
 
     Raises ProfileError if the profile demands them where they cannot be had.
     """
@@ -38,8 +38,8 @@ def use_kernels(
         reason = f"they run on a CPU, and the device is {device}"
     elif profile.engine.compile:
         reason = "they take the place of engine.compile"
-    elif dtype not in dtypes:
-        reason = f"they take the place of {' and '.join(map(str, dtypes))}, and engine.dtype is {dtype}"
+    elif other := set(asked) - set(served):
+        reason = f"they serve for {' and '.join(map(str, served))}, not for {other.pop()}"
     elif not has_avx2():
         reason = "this CPU has no AVX2"
     else:

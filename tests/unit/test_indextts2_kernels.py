@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from serving.models.indextts2.attention import decode_attention, decode_attention_plain, extend_attention
-from serving.models.indextts2.linear import Linear
 from serving.models.indextts2.snake import snake_by_convolution, snake_by_shifts
 
 ROOT = Path(__file__).parents[2]
@@ -105,15 +104,3 @@ def test_snake_forms_agree_on_ragged_rows(width: int) -> None:
         alone = snake_by_convolution(x[row : row + 1, :, :length], frequency, amplitude, None)
         torch.testing.assert_close(plain[row : row + 1, :, :length], alone, atol=2e-6, rtol=1e-5)
         assert not plain[row, :, length:].any()
-
-
-@pytest.mark.parametrize("rows", [1, 3, 9, 40])
-def test_narrow_weights_are_widened_exactly(rows: int) -> None:
-    """bfloat16 weights under float32 activations give the float32 product of the rounded weights."""
-    torch.manual_seed(0)
-    layer = Linear(96, 70)
-    with torch.inference_mode():
-        layer.weight.data = layer.weight.data.bfloat16()
-        x = torch.randn(rows, 96)
-        expected = torch.nn.functional.linear(x, layer.weight.float(), layer.bias)
-        torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)

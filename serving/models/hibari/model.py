@@ -28,7 +28,9 @@ class HibariModel:
     def __init__(self, profile: Profile, device: torch.device, dtype: torch.dtype) -> None:
         weights = load_weights()
         encoder, net, decoder = Encoder(weights), ProsodyNet(weights), Decoder(weights, dtype)
-        self.native = use_kernels(read_options(profile).kernels, profile, device, dtype, library)
+        self.native = use_kernels(
+            read_options(profile).kernels, profile, device, {dtype}, {torch.float32}, library
+        )
         if self.native:
             self.encode = Encode(profile, CpuEncoder(encoder), device)
             self.prosody = Prosody(profile, CpuProsodyNet(net), device)

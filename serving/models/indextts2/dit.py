@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from serving.models.indextts2.config import DiTConfig
-from serving.models.indextts2.linear import Linear
 
 NORM_EPS = 1e-5
 _ROPE_BASE = 10_000.0
@@ -47,11 +46,11 @@ class Block(nn.Module):
         super().__init__()
         hidden = feed_forward_dim(dim)
         self.heads = heads
-        self.qkv = Linear(dim, 3 * dim, bias=False)
-        self.out = Linear(dim, dim, bias=False)
-        self.gate_up = Linear(dim, 2 * hidden, bias=False)
-        self.down = Linear(hidden, dim, bias=False)
-        self.skip = Linear(2 * dim, dim) if takes_skip else None
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.out = nn.Linear(dim, dim, bias=False)
+        self.gate_up = nn.Linear(dim, 2 * hidden, bias=False)
+        self.down = nn.Linear(hidden, dim, bias=False)
+        self.skip = nn.Linear(2 * dim, dim) if takes_skip else None
 
     def forward(
         self,

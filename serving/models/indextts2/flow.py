@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from serving.models.indextts2.config import S2MelConfig
 from serving.models.indextts2.dit import Transformer, convert_transformer, take_frames
-from serving.models.indextts2.linear import Linear
 from serving.models.indextts2.sampling import gaussian
 from serving.models.indextts2.schedule import Schedule, TimeModulation, convert_time
 from serving.models.indextts2.state import fold_weight_norm, take
@@ -37,20 +36,20 @@ class Estimator(nn.Module):
         super().__init__()
         dim, wave_dim, mels = config.dit.hidden_dim, config.wavenet.hidden_dim, config.dit.in_channels
         self.config = config
-        self.merge_x = Linear(mels, dim, bias=False)
-        self.merge_prompt = Linear(mels, dim, bias=False)
-        self.merge_mu = Linear(config.dit.content_dim, dim)
+        self.merge_x = nn.Linear(mels, dim, bias=False)
+        self.merge_prompt = nn.Linear(mels, dim, bias=False)
+        self.merge_mu = nn.Linear(config.dit.content_dim, dim)
         """The condition's projection and its share of the merge, biases of both included."""
-        self.merge_style = Linear(config.style_dim, dim, bias=False)
+        self.merge_style = nn.Linear(config.style_dim, dim, bias=False)
         self.time = TimeModulation(config)
         self.transformer = Transformer(config.dit)
-        self.join_hidden = Linear(dim, dim)
-        self.join_x = Linear(mels, dim, bias=False)
-        self.wavenet_in = Linear(dim, wave_dim)
-        self.wavenet_around = Linear(dim, wave_dim)
+        self.join_hidden = nn.Linear(dim, dim)
+        self.join_x = nn.Linear(mels, dim, bias=False)
+        self.wavenet_in = nn.Linear(dim, wave_dim)
+        self.wavenet_around = nn.Linear(dim, wave_dim)
         self.wavenet = WaveNet(config.wavenet)
-        self.final = Linear(wave_dim, wave_dim)
-        self.mel_out = Linear(wave_dim, mels)
+        self.final = nn.Linear(wave_dim, wave_dim)
+        self.mel_out = nn.Linear(wave_dim, mels)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from serving.models.indextts2.dit import NORM_EPS, Block
 from serving.models.indextts2.flow import FINAL_NORM_EPS, Estimator
-from serving.models.indextts2.linear import Linear
 from serving.models.indextts2.schedule import Schedule
 from serving.models.indextts2.toom_cook import minimal_filter
 from serving.models.indextts2.wavenet import Layer
@@ -188,7 +187,7 @@ class CpuEstimator(Estimator):
             (MatrixStruct * POINTS)(*points), self._matrix(layer.residual_skip), self._table(layer.conv.bias)
         )
 
-    def _matrix(self, layer: Linear, parts: int = 0) -> MatrixStruct:
+    def _matrix(self, layer: nn.Linear, parts: int = 0) -> MatrixStruct:
         return self._pack(layer.weight, layer.bias, parts=parts or -(-layer.in_features // LONGEST_SUM))
 
     def _pack(self, weight: Tensor, bias: Tensor | None, *, parts: int) -> MatrixStruct:

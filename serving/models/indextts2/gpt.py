@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from serving.models.indextts2.attention import decode_attention, extend_attention
 from serving.models.indextts2.config import GptConfig
-from serving.models.indextts2.linear import Linear
 
 
 class CodeCache:
@@ -62,11 +61,11 @@ class Block(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(dim)
-        self.qkv = Linear(dim, 3 * dim)
-        self.out = Linear(dim, dim)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
         self.mlp_norm = nn.LayerNorm(dim)
-        self.up = Linear(dim, 4 * dim)
-        self.down = Linear(4 * dim, dim)
+        self.up = nn.Linear(dim, 4 * dim)
+        self.down = nn.Linear(4 * dim, dim)
 
     def forward(self, x: Tensor, attend: Callable[[Tensor], Tensor]) -> Tensor:
         """x [.., D]; `attend` takes queries, keys and values [.., 3 D] to values [.., D]."""
@@ -91,7 +90,7 @@ class Gpt(nn.Module):
         self.blocks = nn.ModuleList(Block(dim) for _ in range(config.layers))
         self.stack_norm = nn.LayerNorm(dim)
         self.final_norm = nn.LayerNorm(dim)
-        self.code_head = Linear(dim, config.number_mel_codes)
+        self.code_head = nn.Linear(dim, config.number_mel_codes)
 
     @property
     def dtype(self) -> torch.dtype:

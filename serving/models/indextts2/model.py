@@ -21,7 +21,6 @@ from serving.models.indextts2.flow_cpu import CpuEstimator
 from serving.models.indextts2.frontend import model_spec
 from serving.models.indextts2.gpt import Gpt, spoken_ids
 from serving.models.indextts2.gpt_cpu import CpuGpt
-from serving.models.indextts2.linear import store_narrow
 from serving.models.indextts2.options import Options, read_options, sizes
 from serving.models.indextts2.regulator import target_frames
 from serving.models.indextts2.sampling import Sampling
@@ -68,11 +67,18 @@ class IndexTts2Model:
             Path(options.checkpoint) / config.files.qwen_emo_path,
         )
         slots = engine.max_slots
+        vocoder_dtype = getattr(torch, options.vocoder_dtype)
+        flow_dtype = choose_flow_dtype(options, device, dtype)
         native = use_kernels(
-            options.kernels, profile, device, dtype, build_kernels, dtypes=(torch.float32, torch.bfloat16)
+            options.kernels,
+            profile,
+            device,
+            {dtype, flow_dtype, vocoder_dtype},
+            (torch.float32, torch.bfloat16),
+            build_kernels,
         )
         self.decoding = Decoding(
-            CpuGpt(weights.load("gpt", device)) if native else load_gpt(weights, device, dtype),
+            CpuGpt(load_gpt(weights, device, dtype)) if native else load_gpt(weights, device, dtype),
             slots,
             max_codes=self.max_codes,
             max_text=self.max_text,
@@ -80,19 +86,16 @@ class IndexTts2Model:
             second_rows=options.positions == "official",
         )
         prompt_frames = round(options.prompt_s * rate_hz / hop)
+        estimator: Estimator = weights.load("flow", device)
         self.flow = Flow(
-            CpuEstimator(weights.load("flow", device))
-            if native
-            else load_flow(weights, options, device, dtype),
+            CpuEstimator(estimator) if native else estimator.cast(flow_dtype),
             slots,
             prompt_frames + round(options.history_s * rate_hz / hop) + target_frames(self.max_codes),
             steps=options.flow_steps,
             guidance=options.guidance,
         )
         vocoder: Vocoder = weights.load("vocoder", device)
-        self.vocoder: Vocoder | CpuVocoder = (
-            CpuVocoder(vocoder) if native else vocoder.to(getattr(torch, options.vocoder_dtype))
-        )
+        self.vocoder: Vocoder | CpuVocoder = CpuVocoder(vocoder) if native else vocoder.to(vocoder_dtype)
         self.mel_parts = MelParts(
             encoder.parts.codec, weights.load("projection", device), encoder.parts.regulator
         )
@@ -236,22 +239,18 @@ def build_kernels() -> None:
 
 
 def load_gpt(weights: Weights, device: torch.device, dtype: torch.dtype) -> Gpt:
-    """The code model in `dtype`; bfloat16 on a CPU narrows the stored weights alone. Raises ProfileError."""
+    """The code model: in `dtype` on CUDA, in float32 on a CPU. Raises ProfileError."""
     gpt: Gpt = weights.load("gpt", device)
     if device.type != "cpu":
         return gpt.to(dtype)
     if dtype == torch.float16:
         raise ProfileError("engine.dtype: float16 needs a CUDA device; a CPU takes float32 or bfloat16")
-    if dtype == torch.bfloat16:
-        store_narrow(gpt)
     return gpt
 
 
-def load_flow(weights: Weights, options: Options, device: torch.device, dtype: torch.dtype) -> Estimator:
-    """The flow's estimator: in `dtype` on CUDA and in float32 on a CPU, unless options.flow_dtype says."""
-    estimator: Estimator = weights.load("flow", device)
+def choose_flow_dtype(options: Options, device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """What the flow's estimator runs in: `dtype` on CUDA and float32 on a CPU, unless options.flow_dtype says."""
     if options.flow_dtype != "auto":
-        dtype = getattr(torch, options.flow_dtype)
-    elif device.type == "cpu":
-        dtype = torch.float32
-    return estimator.cast(dtype)
+        chosen: torch.dtype = getattr(torch, options.flow_dtype)
+        return chosen
+    return torch.float32 if device.type == "cpu" else dtype

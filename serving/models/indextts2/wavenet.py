@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from serving.models.indextts2.config import WaveNetConfig
 from serving.models.indextts2.dit import take_frames
-from serving.models.indextts2.linear import Linear
 
 
 def reflect_index(lengths: Tensor, width: int, pad: int) -> Tensor:
@@ -27,9 +26,9 @@ class Layer(nn.Module):
 
     def __init__(self, dim: int, kernel: int, *, is_last: bool) -> None:
         super().__init__()
-        self.conv = Linear(kernel * dim, 2 * dim)
+        self.conv = nn.Linear(kernel * dim, 2 * dim)
         """Taps first: column tap * dim + channel."""
-        self.residual_skip = Linear(dim, dim if is_last else 2 * dim)
+        self.residual_skip = nn.Linear(dim, dim if is_last else 2 * dim)
 
     def forward(self, windows: Tensor, condition: Tensor) -> Tensor:
         """windows [B, T, kernel C], condition [B, 1, 2 C]. Returns [B, T, 2 C], residual first; of the last,
