@@ -114,9 +114,8 @@ def beam_search(
     vectors, lengths = gpt.prefix(latents, emovec, text, torch.tensor([text.shape[1]], device=device))
     cells = vectors.shape[1]
     cache = CodeCache(config, beams, cells + sampling.max_codes, device, gpt.dtype)
-    slots = torch.arange(beams, device=device)
-    states = gpt.extend(vectors, lengths, slots[:1], cache)[:, -1].expand(beams, -1)
-    cache.copy_rows(torch.zeros_like(slots), slots, cells)
+    slots = [0] * beams
+    states = gpt.extend(vectors, lengths, torch.tensor([0], device=device), cache)[:, -1].expand(beams, -1)
 
     seen = torch.zeros(beams, config.number_mel_codes, dtype=torch.bool, device=device)
     seen[:, [_PENALISED_CODE, config.start_mel_token]] = True
@@ -154,9 +153,10 @@ def beam_search(
             break
         parents, drawn = parents[going.indices], drawn[going.indices]
         seen = seen[parents].scatter(1, drawn[:, None], value=True)
-        slots = _inherit(cache, slots.tolist(), parents.tolist(), cells + step)
+        slots = _inherit(cache, [slots[parent] for parent in parents.tolist()], cells + step)
         fed = gpt.embed_codes(drawn, torch.full_like(drawn, step + 2))
-        states = gpt.decode(fed, slots, torch.full_like(drawn, cells + step), cache, cells + step + 1)
+        length = torch.full_like(drawn, cells + step)
+        states = gpt.decode(fed, torch.tensor(slots, device=device), length, cache, cells + step + 1)
 
     return [
         Hypothesis(_spoken(codes, config), float(score))
@@ -197,21 +197,16 @@ def _is_settled(
     return not bool((reachable > torch.where(is_finished, scores.min(), _OUT)).any())
 
 
-def _inherit(cache: CodeCache, slots: Sequence[int], parents: Sequence[int], span: int) -> Tensor:
-    """Slots int64 [B] of the new beams: a parent's own for its first child, a copy of `span` cells for
-    others."""
-    free = [slot for beam, slot in enumerate(slots) if beam not in parents]
-    sources = [slots[parent] for parent in parents]
-    targets = [
-        slot if parent not in parents[:child] else free.pop()
-        for child, (slot, parent) in enumerate(zip(sources, parents, strict=True))
-    ]
-    device = cache.keys[0].device
-    copies = [(source, target) for source, target in zip(sources, targets, strict=True) if source != target]
+def _inherit(cache: CodeCache, sources: Sequence[int], span: int) -> list[int]:
+    """Slots of the new beams, whose parents' are `sources`: the parent's own for its first child, a copy of
+    its first `span` cells for the others."""
+    free = [slot for slot in range(len(sources)) if slot not in sources]
+    slots = [slot if slot not in sources[:beam] else free.pop() for beam, slot in enumerate(sources)]
+    copies = [pair for pair in zip(sources, slots, strict=True) if pair[0] != pair[1]]
     if copies:
-        origin, copy = torch.tensor(copies, device=device).unbind(1)
-        cache.copy_rows(origin, copy, span)
-    return torch.tensor(targets, device=device)
+        origins, targets = torch.tensor(copies, device=cache.keys[0].device).unbind(1)
+        cache.copy_rows(origins, targets, span)
+    return slots
 
 
 def _spoken(codes: Tensor, config: GptConfig) -> Tensor:

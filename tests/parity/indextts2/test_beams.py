@@ -4,6 +4,7 @@ sampling."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 import pytest
 import torch
 from indextts.gpt.model_v2 import GPT2InferenceModel, UnifiedVoice
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.indextts2_package import give_attention_mask
 from serving.models.indextts2.beams import BeamSampling, beam_search
@@ -22,8 +23,10 @@ from tests.parity.indextts2.test_gpt import SETTINGS, SHAPES
 
 CODES = 60
 NO_STOP = -1e4
-LIKELY_STOP = 3.5
+LIKELY_STOP = 4.5
 """Bias at which every case ends by the stop code within CODES, its hypotheses at different lengths."""
+EARLY_STOP = 5.5
+"""Bias at which a search is settled long before its most codes."""
 
 Found = list[tuple[list[int], float]]
 """Codes without the stop, and score, of every hypothesis, best first."""
@@ -75,14 +78,26 @@ class Case:
         return found, latents
 
     def compare(self, sampling: BeamSampling, seed: int) -> Found:
-        """Assert that both find the same, to a millionth of each score; returns it."""
-        theirs, latents = self.official(sampling, seed)
+        """Assert that both find the same in as many steps, scores to a millionth of each; returns it."""
+        with counted(self.theirs.mel_head) as their_steps:
+            theirs, latents = self.official(sampling, seed)
         generator = torch.Generator().manual_seed(seed)
-        ours = beam_search(self.ours, latents, self.emovec, self.text, sampling, generator)
+        with counted(self.ours.code_head) as our_steps:
+            ours = beam_search(self.ours, latents, self.emovec, self.text, sampling, generator)
         assert [hypothesis.codes.tolist() for hypothesis in ours] == [codes for codes, _ in theirs]
         scores = [hypothesis.score for hypothesis in ours]
         assert scores == pytest.approx([score for _, score in theirs], rel=1e-6)
+        assert len(our_steps) == len(their_steps)
         return theirs
+
+
+@contextmanager
+def counted(head: nn.Module) -> Iterator[list[None]]:
+    """A list with an entry for each call of the head of codes: one a step."""
+    calls: list[None] = []
+    hook = head.register_forward_hook(lambda *_: calls.append(None))
+    yield calls
+    hook.remove()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -144,12 +159,11 @@ def test_beams_that_stop(case: Case, do_sample: bool) -> None:
 
 
 VARIANTS = {
-    "length-penalty-1": BeamSampling(length_penalty=1.0),
     "length-penalty-2": BeamSampling(length_penalty=2.0),
     "length-penalty-negative": BeamSampling(length_penalty=-0.5),
-    "early-stopping": BeamSampling(early_stopping=True),
-    "never": BeamSampling(early_stopping="never"),
-    "never-length-penalty-2": BeamSampling(early_stopping="never", length_penalty=2.0),
+    # Each would run for another number of steps under another rule of stopping.
+    "early-stopping": BeamSampling(early_stopping=True, length_penalty=2.0),
+    "never": BeamSampling(early_stopping="never", length_penalty=1.0),
     "two-beams": BeamSampling(beams=2),
     "five-beams": BeamSampling(beams=5),
     "no-penalty": BeamSampling(repetition_penalty=1.0),
@@ -158,8 +172,6 @@ VARIANTS = {
     "top-p-small": BeamSampling(top_p=0.01),
     "all-codes": BeamSampling(top_p=1.0, top_k=1000, temperature=1.5),
 }
-
-
 DRAWN_ONLY = {"top-k-1", "top-p-small", "all-codes"}
 
 
@@ -168,8 +180,8 @@ DRAWN_ONLY = {"top-k-1", "top-p-small", "all-codes"}
     [(name, drawn) for name in VARIANTS for drawn in (False, True) if drawn or name not in DRAWN_ONLY],
 )
 def test_settings(one: Case, name: str, do_sample: bool) -> None:
-    one.set_stop(LIKELY_STOP)
-    one.compare(replace(VARIANTS[name], do_sample=do_sample, max_codes=20), seed=0)
+    one.set_stop(EARLY_STOP)
+    one.compare(replace(VARIANTS[name], do_sample=do_sample, max_codes=24), seed=0)
 
 
 def test_the_default_generator(one: Case) -> None:
@@ -198,6 +210,6 @@ def test_one_segment_at_a_time(one: Case) -> None:
         ("top_p", 1.1),
     ],
 )
-def test_settings_out_of_range(field: str, value: float) -> None:
+def test_settings_out_of_range(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=field):
         replace(BeamSampling(), **{field: value})
