@@ -10,11 +10,11 @@
 enum {
   ROWS = 6,     /* rows of a product held in registers, */
   COLUMNS = 16, /* by columns */
-  AHEAD = 2048, /* steps of a panel fetched before they are used */
+  UNROLL = 4,   /* pairs of inputs that a turn of the innermost loop takes */
 };
 
-/* A matrix as Matrix in matrix.py lays it out. `outputs` is a multiple of COLUMNS, `inputs` even. Its inputs come in
- * `parts` of `inputs` each; a part is summed exactly, the parts in float32. */
+/* A matrix as Matrix in matrix.py lays it out. `outputs` is a multiple of COLUMNS, `inputs` of 2 * UNROLL. Its inputs
+ * come in `parts` of `inputs` each; a part is summed exactly, the parts in float32. */
 typedef struct {
   const int16_t *steps; /* [outputs / COLUMNS][parts][inputs / 2][COLUMNS][2] */
   const float *scale;   /* [outputs] */
@@ -61,29 +61,39 @@ typedef struct {
   int32_t part_worth;
 } Rows;
 
-/* sums = ROWS by COLUMNS of one part: exact, then rounded to float32. */
+#ifdef __AVX2__
+/* A loop that a compiler spills sums in, whatever it is told: written out, UNROLL steps at a time. ymm0 to ymm11 hold
+ * the sums, 12 and 13 the panel's step, 14 a pair of a row, 15 a product. */
+#define PAIR(row, low, high, at)                                                                                       \
+  "vpbroadcastd " #at "(%[" #row "],%[k]), %%ymm14\n\tvpmaddwd %%ymm12, %%ymm14, %%ymm15\n\t"                          \
+  "vpaddd %%ymm15, %%ymm" #low ", %%ymm" #low "\n\tvpmaddwd %%ymm13, %%ymm14, %%ymm14\n\t"                             \
+  "vpaddd %%ymm14, %%ymm" #high ", %%ymm" #high "\n\t"
+#define STEP(at, left, right, ahead)                                                                                   \
+  "vmovdqu " #left "(%[panel]), %%ymm12\n\tvmovdqu " #right "(%[panel]), %%ymm13\n\t"                                  \
+  "prefetcht0 " #ahead "(%[panel])\n\t" PAIR(row0, 0, 1, at) PAIR(row1, 2, 3, at) PAIR(row2, 4, 5, at)                 \
+      PAIR(row3, 6, 7, at) PAIR(row4, 8, 9, at) PAIR(row5, 10, 11, at)
+#define CLEAR(sum) "vpxor %%ymm" #sum ", %%ymm" #sum ", %%ymm" #sum "\n\t"
+#define STORE(sum, at) "vcvtdq2ps %%ymm" #sum ", %%ymm" #sum "\n\tvmovups %%ymm" #sum ", " #at "(%[sums])\n\t"
+#endif
+
+/* sums = ROWS by COLUMNS of one part: exact, then rounded to float32. inputs is a multiple of 2 * UNROLL. */
 static inline __attribute__((always_inline)) void part_sums(const int16_t *panel, const int16_t *const from[ROWS],
                                                             int32_t inputs, Floats sums[ROWS][2]) {
 #ifdef __AVX2__
-  __m256i total[ROWS][2];
-  for (int row = 0; row < ROWS; ++row) total[row][0] = total[row][1] = _mm256_setzero_si256();
-  for (int32_t k = 0; k < inputs; k += 2, panel += 2 * COLUMNS) {
-    const __m256i left = _mm256_loadu_si256((const __m256i *)panel);
-    const __m256i right = _mm256_loadu_si256((const __m256i *)(panel + COLUMNS));
-    _mm_prefetch((const char *)(panel + AHEAD), _MM_HINT_T0);
-#pragma GCC unroll 6
-    for (int row = 0; row < ROWS; ++row) {
-      /* Compilers want a 17th register here and spill a sum in the innermost loop. */
-      __m256i pair, product;
-      __asm__("vpbroadcastd %4, %2\n\tvpmaddwd %5, %2, %3\n\tvpaddd %3, %0, %0\n\t"
-              "vpmaddwd %6, %2, %2\n\tvpaddd %2, %1, %1"
-              : "+x"(total[row][0]), "+x"(total[row][1]), "=&x"(pair), "=&x"(product)
-              : "m"(*(const int32_t *)(from[row] + k)), "x"(left), "x"(right));
-    }
-  }
-#pragma GCC unroll 6
-  for (int row = 0; row < ROWS; ++row)
-    for (int half = 0; half < 2; ++half) sums[row][half] = (Floats)_mm256_cvtepi32_ps(total[row][half]);
+  int64_t k = -2 * (int64_t)inputs; /* bytes to the end of the rows */
+  const char *at = (const char *)panel + 128;
+  __asm__ volatile(
+      CLEAR(0) CLEAR(1) CLEAR(2) CLEAR(3) CLEAR(4) CLEAR(5) CLEAR(6) CLEAR(7) CLEAR(8) CLEAR(9) CLEAR(10) CLEAR(11)
+      ".p2align 6\n1:\n\t"
+      STEP(0, -128, -96, 3968) STEP(4, -64, -32, 4032) STEP(8, 0, 32, 4096) STEP(12, 64, 96, 4160)
+      "add $256, %[panel]\n\tadd $16, %[k]\n\tjne 1b\n\t"
+      STORE(0, 0) STORE(1, 32) STORE(2, 64) STORE(3, 96) STORE(4, 128) STORE(5, 160) STORE(6, 192) STORE(7, 224)
+      STORE(8, 256) STORE(9, 288) STORE(10, 320) STORE(11, 352)
+      : [panel] "+r"(at), [k] "+r"(k)
+      : [row0] "r"(from[0] + inputs), [row1] "r"(from[1] + inputs), [row2] "r"(from[2] + inputs),
+        [row3] "r"(from[3] + inputs), [row4] "r"(from[4] + inputs), [row5] "r"(from[5] + inputs), [sums] "r"(sums)
+      : "cc", "memory", "ymm0", "ymm1", "ymm2", "ymm3", "ymm4", "ymm5", "ymm6", "ymm7", "ymm8", "ymm9", "ymm10",
+        "ymm11", "ymm12", "ymm13", "ymm14", "ymm15");
 #else
   int32_t total[ROWS][COLUMNS] = {{0}};
   for (int32_t k = 0; k < inputs; k += 2, panel += 2 * COLUMNS)

@@ -10,6 +10,8 @@ from torch import Tensor
 
 COLUMNS = 16
 """Outputs of a panel; a matrix is filled up to a multiple of it."""
+UNROLL = 8
+"""Inputs of a part are filled up to a multiple of it."""
 WEIGHT_STEPS = 2047
 """Steps of an output's largest weight."""
 INPUT_STEPS = 32767
@@ -35,11 +37,11 @@ class Matrix:
     def __init__(
         self, weight: Tensor, bias: Tensor | None = None, *, parts: int = 1, weight_steps: int = WEIGHT_STEPS
     ) -> None:
-        """weight [N, K] and bias [N], of any floating dtype; K a multiple of 2 * parts, unless parts is 1."""
+        """weight [N, K] and bias [N], of any floating dtype; K a multiple of UNROLL * parts, unless parts is 1."""
         weight = weight.detach().double()
         self.width, self.channels = weight.shape
         outputs, inputs = -(-self.width // COLUMNS) * COLUMNS, self.channels // parts
-        inputs += inputs % 2
+        inputs = -(-inputs // UNROLL) * UNROLL
         scale = weight.abs().amax(1).clamp_min(1e-30) / weight_steps
         steps = torch.zeros(outputs, parts * inputs, dtype=torch.float64)
         steps[: self.width, : self.channels] = (weight / scale[:, None]).round()

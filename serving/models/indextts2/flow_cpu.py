@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import threading
 from collections.abc import Iterable
 from ctypes import c_float, c_int32, c_int64, c_void_p
 from pathlib import Path
@@ -91,6 +92,7 @@ class CpuEstimator(Estimator):
         self.config = estimator.config
         self.time = estimator.time
         self._reach = estimator.reach
+        self._of_thread = threading.local()
         self.merge_prompt = estimator.merge_prompt
         self.merge_mu = estimator.merge_mu
         self.merge_style = estimator.merge_style
@@ -159,11 +161,18 @@ class CpuEstimator(Estimator):
             assert first + count == frames <= x.shape[1]
             segment = _Segment(*(t.data_ptr() for t in inputs), frames, first, guidance)
             threads, net = torch.get_num_threads(), ctypes.addressof(self._net)
-            scratch = torch.empty(library().scratch_size(net, frames, threads))
+            scratch = self._scratch(library().scratch_size(net, frames, threads))
             library().estimate(
                 net, ctypes.addressof(segment), threads, scratch.data_ptr(), velocity[row].data_ptr()
             )
         return velocity
+
+    def _scratch(self, floats: int) -> Tensor:
+        """float32 [at least `floats`], undefined: the calling thread's own, kept, for fresh pages cost time."""
+        kept: Tensor | None = getattr(self._of_thread, "scratch", None)
+        if kept is None or len(kept) < floats:
+            kept = self._of_thread.scratch = torch.empty(floats)
+        return kept
 
     def _matrices(self, block: Block) -> Iterable[MatrixStruct]:
         for layer in (block.qkv, block.out, block.gate_up, block.down):
