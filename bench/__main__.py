@@ -35,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if [name] == list(chosen):
             importlib.import_module(module).add_arguments(command)
     arguments = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, _interrupt)
+    # SIGINT too: a shell starts what it puts in the background with SIGINT ignored, and a child of that would run on.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         code: int = importlib.import_module(COMMANDS[arguments.command][0]).main(arguments)
     except KeyboardInterrupt:

@@ -39,6 +39,10 @@ OURS: dict[str, tuple[str, dict[str, Any]]] = {
         "vocoder in float32), aligned positions",
         {"kernels": "native", "positions": "aligned"},
     ),
+    "side-by-side": (
+        "the same with as many steps at once as there are cores, a thread each, as the server's profiles have it",
+        {"kernels": "native", "positions": "aligned", "workers": 0},
+    ),
 }
 PACKAGE = "package"
 DESCRIPTION = "indextts2-inference: float32, num_beams=1, one request after another"
@@ -172,7 +176,9 @@ def open_arms(arguments: argparse.Namespace, result: Result) -> dict[str, Callab
 
 
 def profile(arguments: argparse.Namespace, settings: dict[str, Any]) -> Profile:
-    """The profile of one of our arms: all cores in every step, as the package has them."""
+    """The profile of one of our arms: all cores in every step, as the package has them, unless it says otherwise."""
+    settings = dict(settings)
+    workers = settings.pop("workers", 1)
     options = {
         "weights": "random",
         "size": "tiny" if arguments.tiny else "official",
@@ -185,7 +191,7 @@ def profile(arguments: argparse.Namespace, settings: dict[str, Any]) -> Profile:
     engine = EngineProfile(
         device="cpu",
         dtype="float32",
-        workers=1,
+        workers=workers,
         max_slots=max(arguments.loads),
         max_step_units=16384,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -111,7 +112,9 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
             assert _until(loading, 60.0), (tmp_path / "log").read_text()
             bench.send_signal(signal.SIGINT)
             assert bench.wait(30.0) == 130
+            assert _until(lambda: not any(process.is_running() for process in family), 5.0)
         finally:
-            bench.kill()
+            for process in (bench, *family):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
     assert any("interrupted" in reason for reason in load_run(tmp_path / "run.json").exclusions)
-    assert _until(lambda: not any(process.is_running() for process in family), 5.0)
