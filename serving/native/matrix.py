@@ -37,9 +37,14 @@ class Matrix:
     def __init__(
         self, weight: Tensor, bias: Tensor | None = None, *, parts: int = 1, weight_steps: int = WEIGHT_STEPS
     ) -> None:
-        """weight [N, K] and bias [N], of any floating dtype; K a multiple of UNROLL * parts, unless parts is 1."""
+        """weight [N, K] and bias [N], of any floating dtype; K a multiple of UNROLL * parts, unless parts is 1.
+
+        Raises ValueError if it is not.
+        """
         weight = weight.detach().double()
         self.width, self.channels = weight.shape
+        if parts > 1 and self.channels % (UNROLL * parts):
+            raise ValueError(f"{self.channels} inputs do not make {parts} parts of a multiple of {UNROLL}")
         outputs, inputs = -(-self.width // COLUMNS) * COLUMNS, self.channels // parts
         inputs = -(-inputs // UNROLL) * UNROLL
         scale = weight.abs().amax(1).clamp_min(1e-30) / weight_steps

@@ -110,6 +110,22 @@ def test_official_widths_stay_close_to_torch() -> None:
     assert not torch.equal(kernels, plain)
 
 
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("dit", {"hidden_dim": 528, "num_heads": 11}, "528"),
+        ("dit", {"num_heads": 4}, "multiple of 16"),
+        ("dit", {"depth": 33}, "33 layers"),
+        ("wavenet", {"kernel_size": 3}, "5 taps, not 3"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(part: str, change: dict[str, int], message: str) -> None:
+    config = IndexTts2Config.tiny().s2mel
+    changed = structs.replace(config, **{part: structs.replace(getattr(config, part), **change)})
+    with pytest.raises(ValueError, match=message):
+        CpuEstimator(Estimator(changed))
+
+
 @pytest.mark.parametrize(("outputs", "taps"), [(4, 5), (2, 3), (6, 3), (1, 5), (4, 1)])
 def test_a_minimal_filter_is_a_filter(outputs: int, taps: int) -> None:
     a, g, b = minimal_filter(outputs, taps)

@@ -16,13 +16,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from serving.models.indextts2.dit import NORM_EPS, Block
+from serving.models.indextts2.dit import NORM_EPS, Block, feed_forward_dim
 from serving.models.indextts2.flow import FINAL_NORM_EPS, Estimator
 from serving.models.indextts2.schedule import Schedule
 from serving.models.indextts2.toom_cook import minimal_filter
 from serving.models.indextts2.wavenet import Layer
 from serving.native import load_library
-from serving.native.matrix import Matrix, MatrixStruct
+from serving.native.matrix import COLUMNS, Matrix, MatrixStruct
 
 WEIGHT_STEPS = 4095
 LONGEST_SUM = 512
@@ -31,6 +31,8 @@ TAPS = 5
 GROUP = 4
 """Frames of a convolution that share their products."""
 POINTS = GROUP + TAPS - 1
+MAX_CHANNELS, MAX_HIDDEN, MAX_DEPTH = 512, 1536, 31
+"""What flow.c has room for: of a row, of a gated feed-forward, of the transformer."""
 
 
 class _Block(ctypes.Structure):
@@ -84,10 +86,9 @@ class CpuEstimator(Estimator):
     def __init__(self, estimator: Estimator) -> None:
         """Packs the weights of a step anew; those of `estimator` are not needed afterwards.
 
-        Raises ValueError if the WaveNet's kernels are not TAPS long.
+        Raises ValueError if the sizes are not such as flow.c has room for.
         """
-        if estimator.wavenet.kernel != TAPS:
-            raise ValueError(f"the kernels take convolutions of {TAPS} taps, not {estimator.wavenet.kernel}")
+        _check_sizes(estimator)
         nn.Module.__init__(self)
         self.config = estimator.config
         self.time = estimator.time
@@ -208,3 +209,16 @@ class CpuEstimator(Estimator):
         table = values.detach().float().contiguous()
         self._kept.append(table)
         return table.data_ptr()
+
+
+def _check_sizes(estimator: Estimator) -> None:
+    dit, wavenet = estimator.config.dit, estimator.config.wavenet
+    widths = (dit.in_channels, dit.hidden_dim, wavenet.hidden_dim, dit.hidden_dim // dit.num_heads)
+    if any(width % COLUMNS or width > MAX_CHANNELS for width in widths):
+        raise ValueError(
+            f"the kernels take widths of a multiple of {COLUMNS} to {MAX_CHANNELS}, not {widths}"
+        )
+    if feed_forward_dim(dit.hidden_dim) > MAX_HIDDEN or dit.depth > MAX_DEPTH:
+        raise ValueError(f"the kernels take no transformer of {dit.depth} layers of {dit.hidden_dim}")
+    if wavenet.kernel_size != TAPS:
+        raise ValueError(f"the kernels take convolutions of {TAPS} taps, not {wavenet.kernel_size}")

@@ -77,8 +77,9 @@ class IndexTts2Model:
             (torch.float32, torch.bfloat16),
             build_kernels,
         )
+        gpt = load_gpt(weights, device, dtype)
         self.decoding = Decoding(
-            CpuGpt(load_gpt(weights, device, dtype)) if native else load_gpt(weights, device, dtype),
+            CpuGpt(gpt) if native else gpt,
             slots,
             max_codes=self.max_codes,
             max_text=self.max_text,
