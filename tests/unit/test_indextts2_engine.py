@@ -17,7 +17,7 @@ from serving.engine.client import EngineClient, Handle
 from serving.models import load_frontend
 from serving.models.base import Frontend
 from serving.profile import EngineProfile
-from tests.unit.engine_support import eventually, listen
+from tests.unit.engine.engine_support import eventually, listen
 from tests.unit.indextts2_support import CODES, make_profile, params, relative_error
 
 ENGINE = EngineProfile(

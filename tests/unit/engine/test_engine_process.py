@@ -16,7 +16,7 @@ import pytest
 
 from serving.engine.client import EngineState, EngineUnavailable
 from serving.protocol import NotReady, SpeechFailed
-from tests.unit.engine_support import (
+from tests.unit.engine.engine_support import (
     SLOW,
     eventually,
     listen,
@@ -26,7 +26,7 @@ from tests.unit.engine_support import (
     submit,
 )
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ORPHAN_MAKER = """
 import asyncio
 from serving.engine.client import EngineClient

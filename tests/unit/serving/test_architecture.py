@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SOURCES = sorted((ROOT / "serving").rglob("*.py"))
 
 # Layers from the leaves up; a module may import its own layer's package and any layer to its left.

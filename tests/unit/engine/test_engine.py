@@ -14,7 +14,7 @@ from serving.engine.client import EngineClient, EngineState, EngineUnavailable
 from serving.models import load_frontend
 from serving.profile import AdmissionProfile, ModelProfile, Profile, ProfileError
 from serving.protocol import InputError, NotReady, Overloaded, Segment, SpeechFailed
-from tests.unit.engine_support import (
+from tests.unit.engine.engine_support import (
     PARAMS,
     SHORT,
     SLOW,
