@@ -16,30 +16,30 @@ nox.options.sessions = ["lint", "types", "tests"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 
-def install(session: nox.Session, *groups: str) -> None:
-    """Install the project, editable, with dependency groups, at the tested versions."""
+def install(session: nox.Session, *groups: str, extras: str = "") -> None:
+    """Install the project, editable, with extras such as "[indextts2]" and groups, at the tested versions."""
     wanted = nox.project.dependency_groups(PYPROJECT, *groups) if groups else ()
-    session.install("-c", "constraints.txt", "-e", ".", *wanted)
+    session.install("-c", "constraints.txt", "-e", f".{extras}", *wanted)
 
 
 @nox.session
 def serve(session: nox.Session) -> None:
     """Speak: start the server on 127.0.0.1:8009 with the embedded voice."""
-    install(session)
+    install(session, extras="[indextts2]" if any("indextts2" in word for word in session.posargs) else "")
     session.run("tts-serving", "serve", *session.posargs)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run every test."""
-    install(session, "tests")
+    install(session, "tests", extras="[indextts2]")
     session.run("pytest", *session.posargs)
 
 
 @nox.session
 def parity(session: nox.Session) -> None:
     """Compare IndexTTS2, stage by stage, with the official package on small random weights."""
-    install(session, "tests", "parity")
+    install(session, "tests", "parity", extras="[indextts2]")
     # The official package brings a top-level module `tests` and warnings of its own.
     session.run("python", "-m", "pytest", "tests/parity/indextts2", "-W", "default", *session.posargs)
 
@@ -55,7 +55,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
-    install(session, "tests", "lint")
+    install(session, "tests", "lint", extras="[indextts2]")
     session.run("mypy", *session.posargs)
 
 
@@ -104,12 +104,12 @@ def bench_proof(session: nox.Session) -> None:
 @nox.session(tags=["bench"])
 def bench_indextts2(session: nox.Session) -> None:
     """IndexTTS2 on this CPU, full size, random weights: our core against the official package."""
-    install(session, "bench", "parity")
+    install(session, "bench", "parity", extras="[indextts2]")
     session.run("python", "-m", "bench", "indextts2", *session.posargs)
 
 
 @nox.session(tags=["bench"])
 def bench_gpu(session: nox.Session) -> None:
     """IndexTTS2 on an NVIDIA GPU, offline: each part against its floor, one request, and streams."""
-    install(session, "bench", "parity")
+    install(session, "bench", "parity", extras="[indextts2]")
     session.run("python", "-m", "bench", "gpu", *session.posargs)

@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from serving import __version__
-from serving.audio.encode import AUDIO_FORMATS
+from serving.flags import add_field_flags, as_body, given_fields
+from serving.models import request_fields
+from serving.models.base import RequestFields
 from serving.profile import Profile, ProfileError, load_profile, profile_names
 from serving.protocol import InputError
-from serving.request import parse
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -28,8 +29,9 @@ class UsageError(ValueError):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code: 0 done, 1 failed, 2 wrong command line, profile or port."""
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
     try:
+        arguments = _parser(_fields_of_say(words)).parse_args(words)
         code: int = arguments.run(arguments)
     except (UsageError, ProfileError) as error:
         return _complain(str(error), USAGE)
@@ -45,7 +47,15 @@ def _complain(message: str, code: int) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _fields_of_say(words: Sequence[str]) -> type[RequestFields] | None:
+    """`say` has the flags of the profile's model, so the profile is read before the rest of the command line."""
+    if not words or words[0] != "say":
+        return None
+    arguments, _ = _profiled("default", []).parse_known_args(words[1:])
+    return request_fields(_profile(arguments).model.name)
+
+
+def _parser(say_fields: type[RequestFields] | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tts-serving", description="A server for neural speech.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -62,19 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     say.add_argument(
         "-o", "--output", default="speech.wav", metavar="FILE", help="- writes to standard output"
     )
-    say.add_argument("--voice", help="see `voices`")
-    say.add_argument("--speed", type=float, default=1.0)
-    say.add_argument("--seed", type=int, help="the same seed gives the same samples")
-    say.add_argument("--emo-voice", metavar="NAME", help="speak with the emotion of this voice")
-    say.add_argument("--emo-text", metavar="TEXT", help="speak in the mood of this text")
-    say.add_argument(
-        "--emo-vector",
-        type=_weights,
-        metavar="W,..",
-        help="eight weights: happy, angry, sad, afraid, disgusted, melancholic, surprised, calm",
-    )
-    say.add_argument("--emo-alpha", type=float, default=1.0, help="strength of the emotion, 0 to 1")
-    say.add_argument("--format", choices=AUDIO_FORMATS, default="wav")
+    if say_fields is not None:
+        add_field_flags(say, say_fields)
     say.set_defaults(run=_say)
 
     voices = commands.add_parser("voices", parents=[profiled], help="list the model's voices, or add one")
@@ -144,31 +143,17 @@ def _say(arguments: argparse.Namespace) -> int:
     text = sys.stdin.read() if arguments.text == "-" else arguments.text
     if arguments.output == "-" and sys.stdout.isatty():
         raise UsageError("standard output is a terminal; name a file with -o, or pipe it to a player")
-    fields = {
-        "text": text,
-        "voice": arguments.voice,
-        "speed": arguments.speed,
-        "seed": arguments.seed,
-        "format": arguments.format,
-        "emo_voice": arguments.emo_voice,
-        "emo_text": arguments.emo_text,
-        "emo_vector": arguments.emo_vector,
-        "emo_alpha": arguments.emo_alpha,
-    }
-    request, _ = parse(msgspec.json.encode(fields))
+    profile = _profile(arguments)
+    fields = given_fields(arguments, request_fields(profile.model.name))
+    body = as_body(text, fields)
     try:
-        return say(_profile(arguments), request, arguments.output)
+        return say(profile, body, arguments.output)
     except BrokenPipeError:
         # The player was closed. Point standard output elsewhere, or Python complains once more as it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except OSError as error:
         raise UsageError(f"cannot write {arguments.output}: {error.strerror}") from None
-
-
-def _weights(text: str) -> list[float]:
-    """Numbers between commas. ValueError, which argparse reports, if one is none."""
-    return [float(part) for part in text.split(",")]
 
 
 def _voices(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The words that the HTTP side and the engine share. No torch, no litestar.
+"""The messages between the HTTP side and the engine, and the errors that a caller sees. No torch, no litestar.
 
 Two processes speak these structs as msgpack over a ZeroMQ pair of sockets; audio travels beside them as a raw
 frame of little-endian float32 samples, so that it is never re-encoded. In one process the same bytes go over
@@ -7,7 +7,7 @@ an inproc socket.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -26,25 +26,15 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class SpeechParams(msgspec.Struct, frozen=True, kw_only=True):
-    """How to speak: the request's fields once checked. A model reads those it names in ModelSpec.used_fields."""
+    """How to speak: the request's fields once checked."""
 
     voice: str
     seed: int
     """Fixes everything random; the same seed, text and voice give the same samples."""
-    speed: float = 1.0
-    temperature: float = 0.8
-    top_p: float = 0.8
-    top_k: int = 30
-    max_text_tokens_per_segment: int = 120
-    emo_text: str | None = None
-    """A text whose mood is taken. Of the three emo_ fields that name an emotion the first given counts, in
-    the order text, vector, voice; without any, the emotion is the voice's own."""
-    emo_vector: tuple[float, ...] | None = None
-    """Weights of happy, angry, sad, afraid, disgusted, melancholic, surprised, calm."""
-    emo_voice: str | None = None
-    """A voice whose emotion is taken."""
-    emo_alpha: float = 1.0
-    """Strength of the emotion."""
+    fields: Any = {}
+    """The request fields of the model's own: a struct of its ModelSpec.fields. On the wire it is a map, which the
+    engine's loop turns into the struct again.
+    """
 
 
 class RequestStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +60,9 @@ class Submit(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     request_id: str
     params: SpeechParams
     streaming: bool
-    """A listener plays the audio as it comes: the first chunk is due at once, the rest before he runs dry."""
+    """A listener plays the audio as it comes: the first chunk is due at once, each later one before the playback
+    buffer empties.
+    """
     timeout_s: float
     """The request expires this long after its arrival, whatever state it is in."""
     segments: list[Segment]
@@ -132,14 +124,14 @@ class Chunk(msgspec.Struct, tag=True, frozen=True, kw_only=True):
 
 
 class Finished(msgspec.Struct, tag=True, frozen=True, kw_only=True):
-    """The last word on a request that was spoken to its end."""
+    """A request has been spoken to its end; no message about it follows."""
 
     request_id: str
     stats: RequestStats
 
 
 class Failed(msgspec.Struct, tag=True, frozen=True, kw_only=True):
-    """The last word on a request that was not."""
+    """A request was not spoken to its end; no message about it follows."""
 
     request_id: str
     code: FailureCode

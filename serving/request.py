@@ -1,11 +1,13 @@
-"""The fields of a speech request, and errors that name the field. No litestar, no torch.
+"""A request body to an order for the engine, strictly checked; each error names its field. No litestar, no torch.
 
-A body is decoded strictly or refused: a web framework would take "1.5" for a number.
+What may stand in a body is made from two declarations: SpeechRequest, which every model shares, and the Fields of
+the model that is served. A field of another model of the package is checked too, ignored and named in the answer.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import math
 import re
@@ -16,7 +18,8 @@ import msgspec
 from msgspec import Meta
 
 from serving.audio.encode import AudioFormat
-from serving.models.base import ModelSpec
+from serving.models import known_fields
+from serving.models.base import ModelSpec, RequestFields
 from serving.protocol import InputError, SpeechParams
 
 
@@ -27,9 +30,6 @@ class SpeechRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     voice: Annotated[
         str | None, Meta(description="A name from GET /voices; the model's default without it.")
     ] = None
-    speed: Annotated[
-        float, Meta(ge=0.25, le=4.0, description="1 is the voice's own pace, 2 twice as fast.")
-    ] = 1.0
     seed: Annotated[
         Annotated[int, Meta(ge=0, le=2**63 - 1)] | None,
         Meta(description="Same seed, text and voice: same samples. Drawn without it; see X-Seed."),
@@ -38,34 +38,24 @@ class SpeechRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         AudioFormat,
         Meta(description="wav, or pcm: the bare samples, signed 16-bit little-endian mono."),
     ] = "wav"
-    temperature: Annotated[float, Meta(ge=0.0, le=2.0, description="Sampling temperature.")] = 0.8
-    top_p: Annotated[float, Meta(gt=0.0, le=1.0, description="Nucleus sampling mass.")] = 0.8
-    top_k: Annotated[int, Meta(ge=1, le=1000, description="Sampling keeps this many candidates.")] = 30
-    max_text_tokens_per_segment: Annotated[
-        int, Meta(ge=20, le=600, description="Longer texts are cut into segments of at most this length.")
-    ] = 120
-    emo_text: Annotated[
-        str | None,
-        Meta(description="Speak in the mood of this text. Wins over emo_vector, which wins over emo_voice."),
-    ] = None
-    emo_vector: Annotated[
-        Annotated[list[Annotated[float, Meta(ge=0.0, le=1.2)]], Meta(min_length=8, max_length=8)] | None,
-        Meta(
-            description="Weights of happy, angry, sad, afraid, disgusted, melancholic, surprised and calm. "
-            "What they lack to 1 is the voice's own emotion."
-        ),
-    ] = None
-    emo_voice: Annotated[
-        str | None, Meta(description="Speak with the emotion of this voice, a name from GET /voices.")
-    ] = None
-    emo_alpha: Annotated[
-        float, Meta(ge=0.0, le=1.0, description="Strength of the emotion; 0 is the voice's own.")
-    ] = 1.0
 
 
-FIELDS = SpeechRequest.__struct_fields__
-_ALWAYS_USED = frozenset({"text", "voice", "format"})
-_DECODER = msgspec.json.Decoder(SpeechRequest, strict=True)
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What a checked request asks for."""
+
+    text: str
+    params: SpeechParams
+    audio_format: AudioFormat
+    audio_s: float
+    """Seconds of speech that the text will make, by its length; for admission and progress bars."""
+    ignored_fields: tuple[str, ...]
+    """The fields that the client wrote and that change nothing with this model, sorted."""
+
+
+class BodyError(ValueError):
+    """The body is not a JSON object in UTF-8."""
+
+
 _KEYS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 _AT_FIELD = re.compile(r" - at `\$\.(\w+)(?:\[[\d.]+\])?`$")
@@ -83,15 +73,77 @@ _JSON_WORDS = {
 }
 
 
-class BodyError(ValueError):
-    """The body is not a JSON object in UTF-8."""
-
-
-def parse(body: bytes) -> tuple[SpeechRequest, frozenset[str]]:
-    """Decode a request body. Returns the request and the names of the fields that the client wrote.
+def parse(body: bytes, spec: ModelSpec) -> Order:
+    """Decode a request body: the model's default voice where it names none, a drawn seed where it has none.
 
     Raises InputError naming the field that is wrong, BodyError if the body is no JSON object at all.
     """
+    request, sent = _decode(body, spec.fields)
+    if not request.text.strip():
+        raise InputError("text", "empty, there is nothing to say")
+    if len(request.text) > spec.max_text_chars:
+        raise InputError("text", f"{len(request.text)} characters long; the limit is {spec.max_text_chars}")
+    own = spec.fields(**{name: getattr(request, name) for name in spec.fields.__struct_fields__})
+    _check_voices(request, spec)
+    return Order(
+        text=request.text,
+        params=SpeechParams(
+            voice=spec.default_voice if request.voice is None else request.voice,
+            seed=secrets.randbits(32) if request.seed is None else request.seed,
+            fields=own,
+        ),
+        audio_format=request.format,
+        audio_s=len(request.text) * spec.seconds_per_char / getattr(own, "speed", 1.0),
+        ignored_fields=tuple(sorted(sent - spec.used_fields)),
+    )
+
+
+def request_schema(spec: ModelSpec) -> dict[str, Any]:
+    """JSON schema of a request body for this model. Fields that it ignores say so."""
+    document = msgspec.json.schema(_request_type(spec.fields))
+    schema: dict[str, Any] = document["$defs"][document["$ref"].rsplit("/", 1)[-1]]
+    for name, field in schema["properties"].items():
+        if name not in spec.used_fields:
+            field["description"] = f"{field.get('description', '')} Ignored by the model {spec.name}.".strip()
+    return schema
+
+
+@functools.cache
+def _request_type(own: type[RequestFields]) -> type[SpeechRequest]:
+    """The struct that a body is decoded to: what is common, the model's own, and what other models have."""
+    fields: dict[str, Any] = {}
+    for struct in (own, *known_fields()):
+        for field in msgspec.structs.fields(struct):
+            if field.name in SpeechRequest.__struct_fields__:
+                raise TypeError(f"{struct.__qualname__}.{field.name}: every request has a field of this name")
+            if field.required:
+                raise TypeError(f"{struct.__qualname__}.{field.name}: a request field needs a default")
+            fields.setdefault(field.name, (field.name, field.type, _default(field)))
+    # A class statement would do, but for the fields that are known only now.
+    made = msgspec.defstruct(
+        "Request",
+        list(fields.values()),
+        bases=(SpeechRequest,),
+        frozen=True,
+        forbid_unknown_fields=True,
+        kw_only=True,
+    )
+    return made  # type: ignore[return-value]
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return msgspec.field(default_factory=field.default_factory)
+    return field.default
+
+
+@functools.cache
+def _decoder(own: type[RequestFields]) -> msgspec.json.Decoder[SpeechRequest]:
+    return msgspec.json.Decoder(_request_type(own), strict=True)
+
+
+def _decode(body: bytes, own: type[RequestFields]) -> tuple[SpeechRequest, frozenset[str]]:
+    """The request and the names of the fields that the client wrote."""
     if not body:
         raise BodyError("the body is empty; send a JSON object with a field `text`")
     try:
@@ -99,60 +151,44 @@ def parse(body: bytes) -> tuple[SpeechRequest, frozenset[str]]:
     except UnicodeDecodeError as error:
         raise BodyError(f"the body is not UTF-8: {error.reason} at byte {error.start}") from None
     try:
-        request = _DECODER.decode(text)
+        request = _decoder(own).decode(text)
     except msgspec.ValidationError as error:
-        raise _field_error(str(error)) from None
+        raise _field_error(str(error), own) from None
     except msgspec.DecodeError as error:
         raise _json_error(text, str(error)) from None
-    if not request.text.strip():
-        raise InputError("text", "empty, there is nothing to say")
     return request, frozenset(_KEYS.decode(text))
 
 
-def speech_params(request: SpeechRequest, spec: ModelSpec) -> SpeechParams:
-    """What the engine is told: the request with the model's default voice and a drawn seed where it has none.
-
-    Raises InputError if this model cannot speak the request.
-    """
-    if len(request.text) > spec.max_text_chars:
-        raise InputError("text", f"{len(request.text)} characters long; the limit is {spec.max_text_chars}")
-    names = [voice.name for voice in spec.voices]
-    if request.voice is not None and request.voice not in names:
-        raise InputError("voice", f"no voice is called {request.voice[:60]!r}; there are {', '.join(names)}")
-    if request.emo_voice is not None and "emo_voice" in spec.used_fields and request.emo_voice not in names:
-        raise InputError(
-            "emo_voice", f"no voice is called {request.emo_voice[:60]!r}; there are {', '.join(names)}"
-        )
-    return SpeechParams(
-        voice=spec.default_voice if request.voice is None else request.voice,
-        seed=secrets.randbits(32) if request.seed is None else request.seed,
-        speed=request.speed,
-        temperature=request.temperature,
-        top_p=request.top_p,
-        top_k=request.top_k,
-        max_text_tokens_per_segment=request.max_text_tokens_per_segment,
-        emo_text=request.emo_text,
-        emo_vector=None if request.emo_vector is None else tuple(request.emo_vector),
-        emo_voice=request.emo_voice,
-        emo_alpha=request.emo_alpha,
-    )
+@functools.cache
+def _voice_fields(own: type[RequestFields]) -> tuple[str, ...]:
+    """Names of the fields that hold a voice's name: `voice`, and those of type base.VoiceName."""
+    described = msgspec.inspect.type_info(own)
+    assert isinstance(described, msgspec.inspect.StructType)
+    return ("voice", *(field.name for field in described.fields if _is_voice(field.type)))
 
 
-def expected_audio_s(request: SpeechRequest, spec: ModelSpec) -> float:
-    """Seconds of speech that the text will make, by its length; for admission and progress bars."""
-    return len(request.text) * spec.seconds_per_char / request.speed
+def _is_voice(kind: msgspec.inspect.Type) -> bool:
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return any(_is_voice(option) for option in kind.types)
+    if isinstance(kind, msgspec.inspect.Metadata):
+        return bool(kind.extra and kind.extra.get("voice")) or _is_voice(kind.type)
+    return False
 
 
-def ignored_fields(sent: frozenset[str], spec: ModelSpec) -> list[str]:
-    """The fields that the client wrote and that change nothing with this model, sorted."""
-    return sorted(sent - _ALWAYS_USED - spec.used_fields)
+def _check_voices(request: SpeechRequest, spec: ModelSpec) -> None:
+    for field in _voice_fields(spec.fields):
+        name = getattr(request, field)
+        if name is not None and all(name != voice.name for voice in spec.voices):
+            names = ", ".join(voice.name for voice in spec.voices)
+            raise InputError(field, f"no voice is called {name[:60]!r}; there are {names}")
 
 
-def _field_error(message: str) -> InputError | BodyError:
+def _field_error(message: str, own: type[RequestFields]) -> InputError | BodyError:
     """Say what msgspec found in the words of JSON."""
     if unknown := _UNKNOWN_FIELD.search(message):
-        near = difflib.get_close_matches(unknown[1], FIELDS, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"the fields are {', '.join(FIELDS)}"
+        near = difflib.get_close_matches(unknown[1], _request_type(own).__struct_fields__, n=1)
+        names = (*SpeechRequest.__struct_fields__, *own.__struct_fields__)
+        hint = f"did you mean `{near[0]}`?" if near else f"the fields are {', '.join(names)}"
         return InputError(unknown[1], f"not a field of a request; {hint}")
     if missing := _MISSING_FIELD.search(message):
         return InputError(missing[1], "required")

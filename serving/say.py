@@ -21,7 +21,7 @@ from serving.models import load_frontend
 from serving.models.base import Frontend
 from serving.profile import Profile
 from serving.protocol import Overloaded, SpeechFailed
-from serving.request import SpeechRequest, expected_audio_s, speech_params
+from serving.request import Order, parse
 
 _START_LIMIT_S = 600.0
 """Compiling every stage takes minutes; more than this is a hang."""
@@ -38,17 +38,17 @@ class Spoken:
     total_s: float
 
 
-def say(profile: Profile, request: SpeechRequest, output: str) -> int:
-    """Speak to the file `output`, or to standard output if it is "-". Returns the exit code.
+def say(profile: Profile, body: bytes, output: str) -> int:
+    """Speak a request body to the file `output`, or to standard output if it is "-". Returns the exit code.
 
     A WAV file gets its true length at the end; on standard output its header keeps the sizes of a stream.
     Raises InputError if the request cannot be spoken, OSError if the file cannot be written.
     """
     profile = msgspec.structs.replace(profile, engine=msgspec.structs.replace(profile.engine, process=False))
     frontend = load_frontend(profile)
-    speech_params(request, frontend.spec)
+    order = parse(body, frontend.spec)
     try:
-        spoken = asyncio.run(_speak(profile, frontend, request, output))
+        spoken = asyncio.run(_speak(profile, frontend, order, output))
     except (EngineUnavailable, SpeechFailed, Overloaded) as error:
         print(f"tts-serving: {error}", file=sys.stderr)
         return 1
@@ -63,23 +63,21 @@ def say(profile: Profile, request: SpeechRequest, output: str) -> int:
     return 0
 
 
-async def _speak(profile: Profile, frontend: Frontend, request: SpeechRequest, output: str) -> Spoken:
+async def _speak(profile: Profile, frontend: Frontend, order: Order, output: str) -> Spoken:
     spec = frontend.spec
-    audio_s = expected_audio_s(request, spec)
-    params = speech_params(request, spec)
+    audio_s = order.audio_s
     engine = EngineClient(profile, spec)
     await engine.start()
     try:
         await engine.wait_ready(_START_LIMIT_S)
         begun = time.perf_counter()
-        handle = await engine.submit(
-            params, frontend.segments(request.text, params), streaming=True, audio_s=audio_s
-        )
+        segments = frontend.segments(order.text, order.params)
+        utterance = await engine.submit(order.params, segments, streaming=True, audio_s=audio_s)
         samples, first_chunk_s = 0, 0.0
         with _sink(output) as out, _progress(audio_s) as progress:
             bar = progress.add_task("speaking", total=audio_s)
-            out.write(header(request.format, spec.sample_rate_hz))
-            async for chunk in handle.chunks():
+            out.write(header(order.audio_format, spec.sample_rate_hz))
+            async for chunk in engine.chunks(utterance):
                 if not samples:
                     first_chunk_s = time.perf_counter() - begun
                 samples += len(chunk)
@@ -90,7 +88,7 @@ async def _speak(profile: Profile, frontend: Frontend, request: SpeechRequest, o
             total_s = time.perf_counter() - begun
             if output != "-" and out.seekable():
                 out.seek(0)
-                out.write(header(request.format, spec.sample_rate_hz, samples))
+                out.write(header(order.audio_format, spec.sample_rate_hz, samples))
         return Spoken(samples, first_chunk_s, total_s)
     finally:
         await engine.stop()

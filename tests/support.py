@@ -28,7 +28,7 @@ JSON = ((b"content-type", b"application/json"),)
 def tone_profile(*overrides: str) -> Profile:
     """The tone model with its engine in this process, on one thread."""
     fixed = [
-        "model.name=tone",
+        "model.name=tests.faulty_tone",
         "engine.process=false",
         "engine.threads=1",
         "engine.workers=1",

@@ -3,8 +3,8 @@
 client = EngineClient(profile, frontend.spec)
 await client.start()                     # returns at once; the engine loads and warms up meanwhile
 await client.wait_ready(timeout_s=60)
-handle = await client.submit(params, frontend.segments(text, params), streaming=True, audio_s=4.0)
-async for samples in handle.chunks(): ...
+utterance = await client.submit(params, frontend.segments(text, params), streaming=True, audio_s=4.0)
+async for samples in client.chunks(utterance): ...
 await client.stop()
 """
 
@@ -15,17 +15,18 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from serving.engine.admission import Admission
-from serving.engine.handle import Handle
 from serving.engine.supervisor import EngineState, EngineUnavailable, Supervisor
-from serving.models.base import ModelSpec
+from serving.models.base import ModelError, ModelSpec
 from serving.profile import Profile
 from serving.protocol import (
     Abort,
+    Broken,
     Chunk,
     Extend,
     Failed,
@@ -36,11 +37,13 @@ from serving.protocol import (
     InputError,
     NotReady,
     Ready,
+    RequestStats,
     Segment,
     SpeechFailed,
     SpeechParams,
     Stats,
     Submit,
+    ToEngine,
     Warming,
 )
 
@@ -48,13 +51,28 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["EngineClient", "EngineState", "EngineUnavailable", "Handle"]
+__all__ = ["EngineClient", "EngineState", "EngineUnavailable", "Utterance"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FRONTEND_THREADS = 2
 PULL_S = 0.005
 """A frontend works this long on one request before others have their turn."""
+
+
+@dataclass(slots=True, eq=False)
+class Utterance:
+    """A request under way. Only the client that made it changes it."""
+
+    request_id: str
+    stats: RequestStats | None = None
+    """What the request cost; set when it was spoken to its end."""
+    failure: SpeechFailed | None = None
+    """Why it was not."""
+    ended: bool = False
+    """The engine makes no more of it."""
+    unread: deque[NDArray[np.float32]] = field(default_factory=deque)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class EngineClient:
@@ -66,7 +84,7 @@ class EngineClient:
         self._spec = spec
         self._supervisor = Supervisor(profile, self._receive, self._fail_all)
         self._admission = Admission(profile.admission)
-        self._handles: dict[str, Handle] = {}
+        self._utterances: dict[str, Utterance] = {}
         self._extending: dict[str, asyncio.Task[None]] = {}
         self._asked: deque[asyncio.Future[Stats]] = deque()
         self._pool = ThreadPoolExecutor(FRONTEND_THREADS, thread_name_prefix="frontend")
@@ -108,107 +126,159 @@ class EngineClient:
 
     async def submit(
         self, params: SpeechParams, segments: Iterator[Segment], *, streaming: bool, audio_s: float
-    ) -> Handle:
+    ) -> Utterance:
         """Begin to speak. `audio_s` estimates the length, for admission.
 
         The first segment is sent as soon as the frontend has made it, the rest as they come. Raises NotReady
-        or Overloaded before anything is done, and InputError from the frontend's first segment.
+        or Overloaded before anything is done, and InputError or ModelError from the frontend's first segment.
         """
-        self._supervisor.check_ready()
-        ticket = self._admission.admit(audio_s)
+        self._check_ready()
+        utterance = Utterance(secrets.token_hex(8))
+        request_id = utterance.request_id
+        self._admission.admit(request_id, audio_s)
         try:
-            first = await asyncio.get_running_loop().run_in_executor(self._pool, next, segments, None)
-            if first is None:
+            first, _ = await asyncio.get_running_loop().run_in_executor(self._pool, _pull, segments, 1)
+            if not first:
                 raise InputError("text", "holds nothing that can be spoken")
-            self._supervisor.check_ready()
+            self._check_ready()
         except BaseException:
-            ticket.close()
+            self._admission.close(request_id)
             raise
-        handle = Handle(secrets.token_hex(8), ticket, self._spec.sample_rate_hz, self._abort)
-        self._handles[handle.request_id] = handle
-        self._supervisor.send(
+        self._utterances[request_id] = utterance
+        self._send(
             Submit(
-                request_id=handle.request_id,
+                request_id=request_id,
                 params=params,
                 streaming=streaming,
                 timeout_s=self._profile.engine.request_timeout_s,
-                segments=[first],
+                segments=first,
                 last=False,
             )
         )
-        self._extending[handle.request_id] = asyncio.create_task(self._extend(handle, segments))
-        return handle
+        self._extending[request_id] = asyncio.create_task(self._extend(utterance, segments))
+        return utterance
+
+    async def chunks(self, utterance: Utterance) -> AsyncIterator[NDArray[np.float32]]:
+        """Yield mono float32 samples in order, read-only arrays of varying length.
+
+        Raises SpeechFailed, after the samples that came before the failure. Leaving early aborts the request.
+        """
+        try:
+            while True:
+                while utterance.unread:
+                    samples = utterance.unread.popleft()
+                    self._admission.taken(utterance.request_id, len(samples) / self._spec.sample_rate_hz)
+                    yield samples
+                if utterance.ended:
+                    break
+                utterance.wake.clear()
+                await utterance.wake.wait()
+            if utterance.failure is not None:
+                raise utterance.failure
+        finally:
+            self.abort(utterance)
+
+    def abort(self, utterance: Utterance) -> None:
+        """Give a request up: unread samples are dropped and the engine stops at its next step.
+
+        Call it from the event loop's thread, at any point, any number of times.
+        """
+        if not utterance.ended:
+            self._end(utterance, SpeechFailed("aborted", "the request was given up"))
+            self._send(Abort(request_id=utterance.request_id))
+        utterance.unread.clear()
+        self._admission.close(utterance.request_id)
 
     async def stats(self) -> Stats:
         """The engine's counters. Raises NotReady if it cannot answer."""
-        self._supervisor.check_ready()
+        self._check_ready()
         answer: asyncio.Future[Stats] = asyncio.get_running_loop().create_future()
         self._asked.append(answer)
-        self._supervisor.send(GetStats())
+        self._send(GetStats())
         return await answer
 
-    async def _extend(self, handle: Handle, segments: Iterator[Segment]) -> None:
+    def _check_ready(self) -> None:
+        if self._supervisor.state is not EngineState.READY:
+            raise self._supervisor.not_ready()
+
+    def _send(self, message: ToEngine) -> None:
+        """Send if there is an engine; without one, its requests are failed anyway."""
+        if (pair := self._supervisor.pair) is not None:
+            pair.send(message)
+
+    async def _extend(self, utterance: Utterance, segments: Iterator[Segment]) -> None:
         """Pull the rest of the segments and send them, several at a time if they are quick to come."""
         loop = asyncio.get_running_loop()
+        request_id = utterance.request_id
         last = False
         while not last:
             try:
-                more, last = await loop.run_in_executor(self._pool, _pull, segments)
+                more, last = await loop.run_in_executor(self._pool, _pull, segments, None)
             except Exception as error:
-                log.error("the frontend failed for %s", handle.request_id, exc_info=error)
-                handle.fail(SpeechFailed("internal", f"the frontend failed: {error}"))
-                self._abort(handle)
+                logger.error("the frontend failed for %s", request_id, exc_info=error)
+                self._end(utterance, SpeechFailed("internal", f"the frontend failed: {error}"))
+                self._send(Abort(request_id=request_id))
                 return
-            self._supervisor.send(Extend(request_id=handle.request_id, segments=more, last=last))
-        self._extending.pop(handle.request_id, None)
+            self._send(Extend(request_id=request_id, segments=more, last=last))
+        self._extending.pop(request_id, None)
 
-    def _abort(self, handle: Handle) -> None:
-        self._forget(handle)
-        self._supervisor.send(Abort(request_id=handle.request_id))
+    def _receive(self, message: FromEngine, samples: NDArray[np.float32] | None) -> None:
+        """What the engine sends: about requests to their utterances, about its own life to the supervisor."""
+        match message:
+            case Chunk(request_id=request_id):
+                utterance = self._utterances.get(request_id)
+                if utterance is not None and samples is not None:
+                    self._admission.made(request_id, len(samples) / self._spec.sample_rate_hz)
+                    utterance.unread.append(samples)
+                    utterance.wake.set()
+            case Finished(request_id=request_id, stats=stats):
+                utterance = self._utterances.get(request_id)
+                if utterance is not None:
+                    utterance.stats = stats
+                    self._end(utterance, None)
+            case Failed(request_id=request_id, code=code, message=text):
+                utterance = self._utterances.get(request_id)
+                if utterance is not None:
+                    self._end(utterance, SpeechFailed(code, text))
+            case Stats():
+                answer = self._asked.popleft()
+                if not answer.done():
+                    answer.set_result(message)
+            case Warming() | Ready() | Broken():
+                self._supervisor.observe(message)
 
-    def _forget(self, handle: Handle) -> None:
-        self._handles.pop(handle.request_id, None)
-        extending = self._extending.pop(handle.request_id, None)
+    def _end(self, utterance: Utterance, failure: SpeechFailed | None) -> None:
+        """The engine makes no more of it."""
+        request_id = utterance.request_id
+        utterance.failure = failure
+        utterance.ended = True
+        self._utterances.pop(request_id, None)
+        extending = self._extending.pop(request_id, None)
         if extending is not None and extending is not asyncio.current_task():
             extending.cancel()
+        self._admission.end(request_id)
+        utterance.wake.set()
 
     def _fail_all(self, code: FailureCode, message: str) -> None:
-        for handle in list(self._handles.values()):
-            self._forget(handle)
-            handle.fail(SpeechFailed(code, message))
+        for utterance in list(self._utterances.values()):
+            self._end(utterance, SpeechFailed(code, message))
         while self._asked:
             answer = self._asked.popleft()
             if not answer.done():
                 answer.set_exception(NotReady(message, 1.0))
 
-    def _receive(self, message: FromEngine, samples: NDArray[np.float32] | None) -> None:
-        match message:
-            case Chunk(request_id=request_id):
-                handle = self._handles.get(request_id)
-                if handle is not None and samples is not None:
-                    handle.receive(samples)
-            case Finished(request_id=request_id, stats=stats):
-                handle = self._handles.get(request_id)
-                if handle is not None:
-                    self._forget(handle)
-                    handle.finish(stats)
-            case Failed(request_id=request_id, code=code, message=text):
-                handle = self._handles.get(request_id)
-                if handle is not None:
-                    self._forget(handle)
-                    handle.fail(SpeechFailed(code, text))
-            case Stats():
-                answer = self._asked.popleft()
-                if not answer.done():
-                    answer.set_result(message)
 
+def _pull(segments: Iterator[Segment], limit: int | None) -> tuple[list[Segment], bool]:
+    """The segments that come within PULL_S, at least one and at most `limit`, and whether there are no more.
 
-def _pull(segments: Iterator[Segment]) -> tuple[list[Segment], bool]:
-    """The segments that come within PULL_S, at least one, and whether there are no more."""
+    Raises what the frontend raises, and ModelError for a segment that the engine could not read.
+    """
     pulled: list[Segment] = []
     until_s = time.monotonic() + PULL_S
     for segment in segments:
+        if not all(type(token) is int for token in segment.tokens):
+            raise ModelError(f"segment {segment.index}: the frontend's tokens are not all of type int")
         pulled.append(segment)
-        if time.monotonic() >= until_s:
+        if len(pulled) == limit or time.monotonic() >= until_s:
             return pulled, False
     return pulled, True

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import torch
 
 from serving.engine.requests import Part, Plan, Speech, StageLimits
 from serving.engine.runner import DeviceError, Launched, Runner, pick_device, pick_workers
 from serving.engine.scheduler import Scheduler
 from serving.models import load_model
-from serving.models.base import Model
+from serving.models.base import Model, ModelError, SegmentState
 from serving.profile import Profile, ProfileError
 from serving.protocol import (
     Abort,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from serving.engine.transport import EnginePair
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 NEWCOMER_S = 0.001
 """While a worker is idle, messages are looked for this often."""
@@ -52,7 +53,7 @@ class Stopped(Exception):
 
 
 class Pair(Protocol):
-    """The engine's end of its line to whoever asks it to speak: a socket (transport.py) or an offline caller."""
+    """The engine's end of the connection to its client: a socket (transport.py), or an offline caller."""
 
     def receive(self) -> Sequence[ToEngine]:
         """What came since the last call; does not wait."""
@@ -68,7 +69,7 @@ class Pair(Protocol):
 
 
 def run_engine(profile: Profile, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
-    """Load, warm up, then serve until Shutdown. What cannot be mended is told by Broken before it returns."""
+    """Load, warm up, then serve until Shutdown. Sends Broken before it returns if it cannot go on."""
     import zmq
 
     from serving.engine.transport import EnginePair
@@ -78,11 +79,11 @@ def run_engine(profile: Profile, context: zmq.Context[zmq.Socket[bytes]], endpoi
         loop = _start(profile, pair)
         loop.run()
     except (Stopped, zmq.ContextTerminated):
-        log.info("engine stopped before its time")
-    except (DeviceError, ProfileError) as error:
+        logger.info("engine stopped before its time")
+    except (DeviceError, ModelError, ProfileError) as error:
         pair.send_last(Broken(message=str(error)))
     except Exception as error:
-        log.exception("engine broke")
+        logger.exception("engine broke")
         pair.send_last(Broken(message=f"{type(error).__name__}: {error}"))
     finally:
         pair.close()
@@ -145,7 +146,7 @@ class EngineLoop:
             self._run_one_by_one()
 
     def _run_one_by_one(self) -> None:
-        """One step at a time; where the device overlaps, the next is launched before the last is scattered."""
+        """One step at a time; where the device overlaps, the next is launched before the last completes."""
         running: tuple[Plan, Launched] | None = None
         while self._begin_turn():
             plan = self._scheduler.plan(time.monotonic(), after=None if running is None else running[0])
@@ -204,7 +205,7 @@ class EngineLoop:
         now = time.monotonic()
         match message:
             case Submit():
-                self._scheduler.submit(message, now)
+                self._submit(message, now)
             case Extend():
                 self._scheduler.extend(message, now)
             case Abort(request_id=request_id):
@@ -212,11 +213,26 @@ class EngineLoop:
             case GetStats():
                 self._pair.send(self._stats())
 
+    def _submit(self, message: Submit, now: float) -> None:
+        """Take in a request, with the model's own fields as the struct that the model reads."""
+        fields = msgspec.convert(message.params.fields, self._model.spec.fields)
+        params = msgspec.structs.replace(message.params, fields=fields)
+        self._scheduler.submit(msgspec.structs.replace(message, params=params), now)
+
+    def _close(self, state: SegmentState) -> None:
+        """Close a state; a model that fails here harms nobody, for its segment has ended."""
+        try:
+            self._model.close(state)
+        except torch.AcceleratorError:
+            raise
+        except Exception:
+            logger.exception("close failed; the segment had ended")
+
     def _open_segments(self) -> None:
         """Close what has ended, then give the free slots to waiting segments."""
         while True:
             while self._scheduler.closing:
-                self._model.close(self._scheduler.closing.popleft())
+                self._close(self._scheduler.closing.popleft())
             part = self._scheduler.open_next(time.monotonic())
             if part is None:
                 return
@@ -224,6 +240,7 @@ class EngineLoop:
                 part.state = self._model.open(
                     part.request.params, part.segment, part.slot, urgent=part.urgent
                 )
+                self._runner.check_state(part.state, "open")
             except InputError as error:
                 self._scheduler.fail(part, f"{error.field}: {error}", time.monotonic())
             except Exception as error:
@@ -239,7 +256,7 @@ class EngineLoop:
 
     def _launch_failed(self, plan: Plan, error: Exception) -> None:
         self._fail_parts(plan.stage, plan.parts, error)
-        self._scheduler.scattered(plan, [], time.monotonic())
+        self._scheduler.complete(plan, [], time.monotonic())
 
     def _finish(self, plan: Plan, launched: Launched) -> None:
         samples: list[NDArray[np.float32] | None] = []
@@ -247,14 +264,14 @@ class EngineLoop:
             samples = self._runner.finish(launched)
         except Exception as error:
             self._fail_parts(plan.stage, plan.parts, error)
-        self._scheduler.scattered(plan, samples, time.monotonic())
+        self._scheduler.complete(plan, samples, time.monotonic())
 
     def _fail_parts(self, what: str, parts: Sequence[Part], error: Exception) -> None:
         """A step harms the requests in it and no other, unless the device itself is lost."""
         if isinstance(error, torch.AcceleratorError):
             raise error
         ids = ", ".join(sorted({part.request.request_id for part in parts}))
-        log.error("%s failed for %s", what, ids, exc_info=error)
+        logger.error("%s failed for %s", what, ids, exc_info=error)
         for part in parts:
             self._scheduler.fail(part, f"{what}: {type(error).__name__}: {error}", time.monotonic())
 

@@ -23,7 +23,7 @@ import zmq
 
 from serving.profile import Profile
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 """torch's OpenMP threads sleep at a barrier instead of spinning. Where the engine shares its cores with other

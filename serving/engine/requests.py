@@ -33,7 +33,7 @@ class Part:
     urgent: bool
     state: SegmentState | None = None
     in_steps: int = 0
-    """Steps that hold it and are not scattered yet: at most 2, and 2 only by lookahead."""
+    """Steps that hold it and are not complete yet: at most 2, and 2 only by lookahead."""
     ended: bool = False
     """All its samples are made, or it is not wanted any more."""
     held: list[NDArray[np.float32]] = field(default_factory=list)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,13 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from serving.engine.graphs import BucketMiss, Forward, StageGraphs, pick_bucket
-from serving.models.base import Bucket, Model, Stage
+from serving.models.base import Bucket, Model, ModelError, SegmentState, Stage
 from serving.profile import EngineProfile
 
-log = logging.getLogger(__name__)
-
-SLOWDOWN_VARIABLE = "TTS_PLANT_SLOWDOWN"
-"""Environment variable for the regression gate's own test: 0.10 makes each step take 10 % longer."""
+logger = logging.getLogger(__name__)
 
 Report = Callable[[str, int, int], None]
 """Called with what is being warmed, how much of it is done, and how much there is."""
@@ -95,9 +91,6 @@ class Runner:
                 for name, f in self._forward.items()
             }
         self._graphs: dict[str, StageGraphs] = {}
-        self._slowdown = float(os.environ.get(SLOWDOWN_VARIABLE, "0"))
-        if self._slowdown:
-            log.warning("%s=%g: every step is slowed down on purpose", SLOWDOWN_VARIABLE, self._slowdown)
         self.steps: Counter[str] = Counter(dict.fromkeys(model.stages, 0))
         self.rows: Counter[str] = Counter(dict.fromkeys(model.stages, 0))
         self.padded_units: Counter[str] = Counter(dict.fromkeys(model.stages, 0))
@@ -152,17 +145,20 @@ class Runner:
             outputs = self._to_host(stage, outputs)
             copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             copied.record()
-        self._slow_down(started_s, wanted=copied is None)
-        return Launched(stage, states, outputs, copied, bucket.units - sum(lengths), started_s)
+        padding = bucket.rows * bucket.length - sum(lengths)
+        return Launched(stage, states, outputs, copied, padding, started_s)
 
     @torch.inference_mode()
     def finish(self, launched: Launched) -> list[NDArray[np.float32] | None]:
-        """Wait for a step, let its states move on, and count it; the samples of each state, in order."""
+        """Wait for a step, let its states move on, and count it; the samples of each state, in order.
+
+        Raises ModelError if scatter broke a rule of serving.models.base, and whatever the model raises.
+        """
         name = launched.stage.name
         if launched.copied is not None:
             launched.copied.synchronize()
         samples = launched.stage.scatter(launched.states, launched.outputs)
-        self._slow_down(launched.started_s, wanted=launched.copied is not None)
+        self._check(launched, samples)
         self.busy_s += time.perf_counter() - launched.started_s
         self.copies_to_host += len(launched.stage.to_host)
         self.steps[name] += 1
@@ -170,11 +166,34 @@ class Runner:
         self.padded_units[name] += launched.padded_units
         return samples
 
-    def _slow_down(self, started_s: float, *, wanted: bool) -> None:
-        """Busy-wait for a share of the time since started_s: on a CPU where the step runs, else where it ends."""
-        until_s = time.perf_counter() + (time.perf_counter() - started_s) * self._slowdown * wanted
-        while time.perf_counter() < until_s:
-            pass
+    def _check(self, launched: Launched, samples: Sequence[object]) -> None:
+        """What the scheduler relies on: one entry of samples per state, and states that want a stage that exists."""
+        name = launched.stage.name
+        if len(samples) != len(launched.states):
+            raise ModelError(
+                f"stage {name}: scatter gave {len(samples)} samples for {len(launched.states)} states"
+            )
+        for made in samples:
+            if made is not None and not (
+                isinstance(made, np.ndarray) and made.ndim == 1 and made.dtype.kind == "f"
+            ):
+                raise ModelError(
+                    f"stage {name}: scatter gave samples that are no float array [n]: {_shape(made)}"
+                )
+        for state in launched.states:
+            self.check_state(state, f"stage {name}: scatter")
+
+    def check_state(self, state: SegmentState, what: str) -> None:
+        """Raise ModelError, which names `what` left the state so, unless its stage and length can be planned."""
+        if state.stage is None:
+            return
+        if state.stage not in self._stages:
+            raise ModelError(
+                f"{what} sent a segment to the stage {state.stage!r}; there are {', '.join(self._stages)}"
+            )
+        length: object = state.length
+        if not isinstance(length, int) or length < 0:
+            raise ModelError(f"{what} left a segment of length {length!r}")
 
     def _bucket(self, name: str, stage: Stage, rows: int, length: int) -> Bucket:
         if not stage.buckets or not (self._engine.compile or self._engine.cuda_graphs):
@@ -202,3 +221,9 @@ class Runner:
             host = torch.empty(outputs[index].shape, dtype=outputs[index].dtype, pin_memory=True)
             moved[index] = host.copy_(outputs[index], non_blocking=True)
         return tuple(moved)
+
+
+def _shape(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {list(value.shape)}"
+    return type(value).__name__

@@ -3,8 +3,8 @@
 A request holds segments in order. A segment takes a slot, is stepped through its model's stages and gives the
 slot back; samples leave the request in order, whatever order the segments were computed in.
 
-Every segment in a slot has a due time. With a listener it is when he runs dry; without, it is the arrival
-plus a slack, so that such a request fills batches while it is young and is served first when it is old. The
+Every segment in a slot has a due time. With a listener it is when the playback buffer empties; without, it is the
+arrival plus a slack, so that such a request fills batches while it is young and is served first when it is old. The
 most urgent segment picks the stage of the next step; others that want the same stage join it in due order.
 """
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from serving.models.base import SegmentState
 
 OFFLINE_SLACK_S = 5.0
-"""A request without a listener is as urgent as one whose listener runs dry this long after its arrival."""
+"""A request without a listener is as urgent as one whose playback buffer empties this long after its arrival."""
 FOLLOWER_SLACK_S = 2.0
 """A segment is less urgent than the one before it in its request by this much."""
 URGENT_S = 1.0
-"""A listener who runs dry sooner than this gets small windows."""
+"""A listener whose playback buffer empties sooner than this gets small windows."""
 SPREAD = 2.0
 """Rows of a step are at most this many times longer or shorter than the row that the step is for."""
 
@@ -52,7 +52,7 @@ class Scheduler:
         sample_rate_hz: int,
         join_s: float = float("inf"),
     ) -> None:
-        """`join_s`: a step for a listener about to run dry takes in only rows due within join_s of his.
+        """`join_s`: a step for a listener whose buffer is about to empty takes only rows due within join_s of it.
 
         Infinite where a wider batch costs no time (CUDA), short where a step's time grows with its units.
         """
@@ -123,7 +123,7 @@ class Scheduler:
 
         A request without a slot comes before one that has some, so that a hundred segments of one do not keep
         out the others; a quarter of the slots is kept for such requests. A listener's request has one segment
-        in flight until he hears something, then the current and the next.
+        in flight until its first samples leave, then the current and the next.
         """
         best: tuple[int, float] | None = None
         chosen: Request | None = None
@@ -132,12 +132,12 @@ class Scheduler:
                 continue
             if request.streaming and len(request.parts) >= (1 if request.first_chunk_s is None else 2):
                 continue
-            rank = (request.slots, self._dry_s(request) + FOLLOWER_SLACK_S * len(request.parts))
+            rank = (request.slots, self._buffer_empty_s(request) + FOLLOWER_SLACK_S * len(request.parts))
             if best is None or rank < best:
                 best, chosen = rank, request
         if chosen is None:
             return None
-        urgent = chosen.streaming and self._dry_s(chosen) - now < URGENT_S
+        urgent = chosen.streaming and self._buffer_empty_s(chosen) - now < URGENT_S
         part = Part(chosen, chosen.waiting.popleft(), self._free.pop(), urgent)
         chosen.parts.append(part)
         chosen.slots += 1
@@ -150,7 +150,7 @@ class Scheduler:
 
         `workers` of them are idle: the step takes no more than its share of the rows that could join it.
 
-        `after` is a step that was launched and is not scattered yet. The answer is then a step of the same
+        `after` is a step that was launched and is not complete yet. The answer is then a step of the same
         stage, and None if that stage allows no lookahead or the most urgent segment wants another.
         """
         if after is not None and not self._stages[after.stage].lookahead:
@@ -158,12 +158,12 @@ class Scheduler:
         depth = 0 if after is None else 1
         ready: list[tuple[float, Part]] = []
         for request in self._requests.values():
-            dry_s = self._dry_s(request)
+            buffer_empty_s = self._buffer_empty_s(request)
             for behind, part in enumerate(request.parts):
                 state = part.state
                 if state is None or state.stage is None or part.ended or part.in_steps > depth:
                     continue
-                due_s = dry_s + FOLLOWER_SLACK_S * behind + part.held_samples / self._rate_hz
+                due_s = buffer_empty_s + FOLLOWER_SLACK_S * behind + part.held_samples / self._rate_hz
                 ready.append((due_s, part))
         if not ready:
             return None
@@ -203,8 +203,8 @@ class Scheduler:
                 longest = stretched
         return Plan(stage, parts)
 
-    def scattered(self, plan: Plan, samples: Sequence[NDArray[np.float32] | None], now: float) -> None:
-        """A step is done and its states moved on. `samples` are what each made; [] if the step failed."""
+    def complete(self, plan: Plan, samples: Sequence[NDArray[np.float32] | None], now: float) -> None:
+        """A step has run and its states have moved on. `samples` are what each made; [] if the step failed."""
         for row, part in enumerate(plan.parts):
             part.in_steps -= 1
             state = part.state
@@ -222,8 +222,8 @@ class Scheduler:
 
     # ---- inside --------------------------------------------------------------------------------------------
 
-    def _dry_s(self, request: Request) -> float:
-        """When the request's listener runs dry, or would be deemed to."""
+    def _buffer_empty_s(self, request: Request) -> float:
+        """When the listener's playback buffer empties; without a listener, the moment that counts as that."""
         if not request.streaming:
             return request.arrived_s + OFFLINE_SLACK_S
         if request.first_chunk_s is None:
@@ -264,7 +264,7 @@ class Scheduler:
         self.outcomes["failed" if code == "internal" else code] += 1
         self._forget(request)
         for part in request.parts:
-            # Idle parts free their slots now, running ones when their step is scattered.
+            # Idle parts free their slots now, running ones when their step completes.
             if not part.ended:
                 part.ended = True
                 if not part.in_steps:

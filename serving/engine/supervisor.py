@@ -1,4 +1,4 @@
-"""Keeps one engine running: starts it, hears how far it is, starts it again when it dies, ends it."""
+"""Keeps one engine running: starts it, follows its progress, starts it again when it dies, ends it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import zmq
 from serving.engine.process import EngineProcess, EngineThread
 from serving.engine.transport import ClientPair
 from serving.profile import Profile
-from serving.protocol import Broken, FailureCode, FromEngine, NotReady, Ready, Shutdown, ToEngine, Warming
+from serving.protocol import Broken, FailureCode, FromEngine, NotReady, Ready, Shutdown, Warming
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 RESTART_WINDOW_S = 600.0
 BACKOFF_S = (0.1, 1.0, 2.0)
@@ -53,19 +53,22 @@ class Supervisor:
     def __init__(
         self,
         profile: Profile,
-        on_message: Callable[[FromEngine, NDArray[np.float32] | None], None],
+        receive: Callable[[FromEngine, NDArray[np.float32] | None], None],
         on_down: Callable[[FailureCode, str], None],
     ) -> None:
-        """`on_message` gets what is about requests, `on_down` the reason when none of them can go on."""
+        """`receive` gets every message of the engine and hands those about its life to observe(). `on_down` gets the
+        reason when no request can go on.
+        """
         self.state = EngineState.STOPPED
         self.warming: Warming | None = None
         self.info: Ready | None = None
         self.problem: str | None = None
         self._profile = profile
-        self._on_message = on_message
+        self._receive = receive
         self._on_down = on_down
         self._engine: EngineProcess | EngineThread | None = None
-        self._pair: ClientPair | None = None
+        self.pair: ClientPair | None = None
+        """The connection to the engine that runs."""
         self._broken: str | None = None
         self._task: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
@@ -99,38 +102,34 @@ class Supervisor:
         if self._task is not None:
             await asyncio.shield(self._task)
 
-    def send(self, message: ToEngine) -> None:
-        """Send if there is an engine; without one, its requests are failed anyway."""
-        if self._pair is not None:
-            self._pair.send(message)
-
-    def check_ready(self) -> None:
-        """Raises NotReady, with the reason, unless the engine takes requests."""
-        if self.state is not EngineState.READY:
-            why = f": {self.problem}" if self.problem else ""
-            retry_after_s = FAILED_RETRY_S if self.state is EngineState.FAILED else WARMING_RETRY_S
-            raise NotReady(f"the engine is {self.state.value}{why}", retry_after_s)
+    def not_ready(self) -> NotReady:
+        """The refusal of a request, with the reason why the engine takes none."""
+        why = f": {self.problem}" if self.problem else ""
+        retry_after_s = FAILED_RETRY_S if self.state is EngineState.FAILED else WARMING_RETRY_S
+        return NotReady(f"the engine is {self.state.value}{why}", retry_after_s)
 
     def _set_state(self, state: EngineState) -> None:
         self.state = state
         self._changed.set()
 
-    def _receive(self, message: FromEngine, samples: NDArray[np.float32] | None) -> None:
+    def observe(self, message: Warming | Ready | Broken) -> None:
+        """Take note of how far the engine is."""
         match message:
             case Warming():
                 if self.warming is None and self._engine is not None:
                     self._engine.connected()
                 self.warming = message
-                log.info("%s: %d of %d, %.1f s", message.what, message.done, message.total, message.elapsed_s)
+                logger.info(
+                    "%s: %d of %d, %.1f s", message.what, message.done, message.total, message.elapsed_s
+                )
             case Ready():
                 self.info, self.warming, self.problem = message, None, None
                 self._set_state(EngineState.READY)
-                log.info("ready: %s on %s, %.1f s", message.model, message.device, message.warmup_s)
+                logger.info("ready: %s on %s, %.1f s", message.model, message.device, message.warmup_s)
             case Broken(message=text):
                 self._broken = text
-                self.send(Shutdown())
-            case _:
-                self._on_message(message, samples)
+                if self.pair is not None:
+                    self.pair.send(Shutdown())
 
     async def _run(self) -> None:
         """Run engines until stop() or until they die too often."""
@@ -150,7 +149,7 @@ class Supervisor:
                 while deaths[0] < now - RESTART_WINDOW_S:
                     deaths.popleft()
                 self.problem = self._broken or f"the engine died: {how}"
-                log.error("%s", self.problem)
+                logger.error("%s", self.problem)
                 if (self._broken and not was_ready) or len(deaths) > self._profile.engine.restart_limit:
                     self._set_state(EngineState.FAILED)
                     await self._stop.wait()
@@ -177,7 +176,7 @@ class Supervisor:
         engine = EngineProcess() if self._profile.engine.process else EngineThread(context)
         self._engine = engine
         try:
-            self._pair = pair = ClientPair(context, engine.endpoint, self._receive)
+            self.pair = pair = ClientPair(context, engine.endpoint, self._receive)
             engine.start(self._profile, on_exit)
             await asyncio.wait((exited, stopping), return_when=asyncio.FIRST_COMPLETED)
             if not exited.done():
@@ -187,23 +186,23 @@ class Supervisor:
             stopping.cancel()
             if not exited.done():
                 engine.kill()
-            if self._pair is not None:
-                self._pair.close()
+            if self.pair is not None:
+                self.pair.close()
             engine.close()
-            self._pair = self._engine = self.info = None
+            self.pair = self._engine = self.info = None
             self._set_state(EngineState.STOPPED if self._stop.is_set() else EngineState.RESTARTING)
             self._on_down("engine_died", "the engine died while it spoke")
 
     async def _shut_down(
         self, engine: EngineProcess | EngineThread, pair: ClientPair, exited: asyncio.Future[str]
     ) -> None:
-        """End an engine: by a word if it is ready, at once if it is still loading or does not listen."""
+        """End an engine: by Shutdown if it is ready, at once if it is still loading or does not read."""
         kill_at_s = time.monotonic() + (STOP_S if self.info is not None else 0.0)
         self._set_state(EngineState.STOPPED)
         self._on_down("aborted", "the engine was stopped")
         while not exited.done():
             if time.monotonic() >= kill_at_s:
                 engine.kill()
-            # Said again until it is heard: an engine in a thread may not have connected yet.
+            # Sent again until it is read: an engine in a thread may not have connected yet.
             pair.send(Shutdown())
             await asyncio.wait((exited,), timeout=0.1)

@@ -16,10 +16,10 @@ from litestar.openapi.plugins import JsonRenderPlugin, ScalarRenderPlugin
 
 from serving import __version__
 from serving.engine.client import EngineClient, EngineState
-from serving.http.guards import AbortOnExit
 from serving.http.ops import healthz, readyz, stats, voices
 from serving.http.problems import EXCEPTION_HANDLERS
-from serving.http.speech import tts, tts_stream
+from serving.http.schema import PROBLEM_RESPONSES, speech_operation
+from serving.http.speech import AbortOnExit, speech_routes
 from serving.models import load_frontend
 from serving.profile import Profile
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 _WATCH_INTERVAL_S = 0.1
 _PROGRESS_INTERVAL_S = 10.0
-"""A step of the warm-up that takes longer than this, such as a compilation, is mentioned again."""
+"""A part of the warm-up that takes longer than this, such as a compilation, is mentioned again."""
 
 
 def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) -> Litestar:
@@ -49,12 +49,12 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
             watcher.cancel()
             await engine.stop()
 
+    speech = speech_routes(engine, frontend, speech_operation(frontend.spec), PROBLEM_RESPONSES)
     return Litestar(
-        [tts, tts_stream, healthz, readyz, voices, stats],
+        [*speech, healthz, readyz, voices, stats],
         lifespan=[run_engine],
         dependencies={
             "engine": _provide(engine),
-            "frontend": _provide(frontend),
             "spec": _provide(frontend.spec),
             "profile": _provide(profile),
         },

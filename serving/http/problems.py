@@ -8,16 +8,14 @@ from __future__ import annotations
 import http
 import logging
 import math
-import re
-import uuid
-from typing import Any
 
 import msgspec
-from litestar import Request, Response
+from litestar import Response
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import ExceptionHandlersMap
 
+from serving.http.speech import AnyRequest, ClientGone, request_id
 from serving.protocol import FailureCode, InputError, NotReady, Overloaded, SpeechFailed
 from serving.request import BodyError
 
@@ -35,7 +33,6 @@ _STATUS_OF_FAILURE: dict[FailureCode, int] = {
     "internal": 500,
 }
 _CODE_OF_STATUS = {405: "method_not_allowed", 415: "unsupported_media_type"}
-_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -50,24 +47,6 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One sentence for people."""
     field: str | None = None
     """The request field that is wrong, as the client wrote it."""
-
-
-class ClientGone(Exception):
-    """The client closed the line; whatever is answered, nobody reads it."""
-
-
-AnyRequest = Request[Any, Any, Any]
-
-
-def request_id(request: AnyRequest) -> str:
-    """The client's X-Request-Id if it is short and plain, else a new one; the same for the whole request."""
-    known = request.scope["state"].get("request_id")
-    if isinstance(known, str):
-        return known
-    given = request.headers.get("x-request-id", "")
-    chosen = given if _SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-    request.scope["state"]["request_id"] = chosen
-    return chosen
 
 
 def _problem(
@@ -111,7 +90,7 @@ def _speech_failed(request: AnyRequest, error: SpeechFailed) -> Response[bytes]:
 
 
 def _client_gone(request: AnyRequest, error: ClientGone) -> Response[bytes]:
-    return _problem(request, 499, "aborted", "the client closed the line")
+    return _problem(request, 499, "aborted", "the client closed the connection")
 
 
 def _http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Operation
 
 from serving.audio.encode import MEDIA_TYPES
 from serving.http.problems import PROBLEM_MEDIA_TYPE, Problem
-from serving.request import SpeechRequest
+from serving.models.base import ModelSpec
+from serving.request import request_schema
 
 SPEECH_HEADERS = {
     "X-Request-Id": "Names this request in the server's log; the client's own if it sent one.",
@@ -37,31 +37,26 @@ PROBLEM_RESPONSES = {
 }
 
 
-@dataclass
-class SpeechOperation(Operation):
-    """A POST whose body is decoded by serving.request and whose answer is audio."""
+def speech_operation(spec: ModelSpec) -> type[Operation]:
+    """A POST whose body is decoded by serving.request, for this model, and whose answer is audio."""
+    body = {"required": True, "content": {"application/json": {"schema": request_schema(spec)}}}
 
-    def to_schema(self) -> dict[str, Any]:
-        operation = super().to_schema()
-        operation["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": _inline(msgspec.json.schema(SpeechRequest))}},
-        }
-        operation["responses"]["200"] = {
-            "description": "Speech: mono, signed 16-bit little-endian samples",
-            "headers": {
-                name: {"description": text, "schema": {"type": "string"}}
-                for name, text in SPEECH_HEADERS.items()
-            },
-            "content": {
-                media_type: {"schema": {"type": "string", "format": "binary"}}
-                for media_type in MEDIA_TYPES.values()
-            },
-        }
-        return operation
+    @dataclass
+    class SpeechOperation(Operation):
+        def to_schema(self) -> dict[str, Any]:
+            operation = super().to_schema()
+            operation["requestBody"] = body
+            operation["responses"]["200"] = {
+                "description": "Speech: mono, signed 16-bit little-endian samples",
+                "headers": {
+                    name: {"description": text, "schema": {"type": "string"}}
+                    for name, text in SPEECH_HEADERS.items()
+                },
+                "content": {
+                    media_type: {"schema": {"type": "string", "format": "binary"}}
+                    for media_type in MEDIA_TYPES.values()
+                },
+            }
+            return operation
 
-
-def _inline(schema: dict[str, Any]) -> dict[str, Any]:
-    """The one struct that msgspec's document refers to."""
-    struct: dict[str, Any] = schema["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
-    return struct
+    return SpeechOperation

@@ -1,113 +1,204 @@
-"""POST /tts and POST /tts/stream.
+"""POST /tts and POST /tts/stream, and what ties a request to the engine's work for it.
 
 A stream that fails after its first bytes can no longer say so in its status: its connection is closed without
 the last chunk, and HTTP clients report an incomplete body.
+
+The size of a body is bounded by Litestar (request_max_body_size): by Content-Length before a byte is read,
+and by the bytes that really come.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import asyncio
+import functools
+import logging
+import re
+import uuid
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
 
-from litestar import Response, post
-from litestar.di import NamedDependency
-from litestar.params import RawBody, SkipValidation
+from litestar import Request, Response, post
+from litestar.connection import ASGIConnection
+from litestar.enums import ScopeType
+from litestar.exceptions import HTTPException, LitestarException
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.middleware import ASGIMiddleware
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Operation
+from litestar.params import RawBody
 from litestar.response import Stream
+from litestar.types import ASGIApp, Receive, Scope, Send
 
-from serving.audio.encode import BYTES_PER_SAMPLE, MEDIA_TYPES, AudioFormat, header, pcm16
-from serving.engine.client import EngineClient, Handle
-from serving.http.guards import hold, json_only, while_connected
-from serving.http.problems import AnyRequest, request_id
-from serving.http.schema import PROBLEM_RESPONSES, SpeechOperation
+from serving.audio.encode import BYTES_PER_SAMPLE, MEDIA_TYPES, header, pcm16
+from serving.engine.client import EngineClient, Utterance
 from serving.models.base import Frontend
-from serving.request import expected_audio_s, ignored_fields, parse, speech_params
+from serving.protocol import SpeechFailed
+from serving.request import Order, parse
 
-_Engine = NamedDependency[SkipValidation[EngineClient]]
-_Frontend = NamedDependency[SkipValidation[Frontend]]
+logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+AnyRequest = Request[Any, Any, Any]
 
-@dataclass(frozen=True, slots=True)
-class Speech:
-    """A request that the engine has taken."""
-
-    handle: Handle
-    audio_format: AudioFormat
-    sample_rate_hz: int
-    headers: dict[str, str]
+_ABORT = "speech_abort"
+_UTF8 = ("utf-8", "utf8")
+_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
-@post(
-    "/tts",
-    status_code=200,
-    guards=[json_only],
-    operation_class=SpeechOperation,
-    responses=PROBLEM_RESPONSES,
-)
-async def tts(body: RawBody, request: AnyRequest, engine: _Engine, frontend: _Frontend) -> Response[bytes]:
-    """Speak a text; the answer is the whole audio, with its true length in the header."""
-    speech = await _begin(body, request, engine, frontend, streaming=False)
-    samples = await while_connected(request.receive, _collect(speech.handle))
-    count = len(samples) // BYTES_PER_SAMPLE
-    return Response(
-        header(speech.audio_format, speech.sample_rate_hz, count) + samples,
-        media_type=MEDIA_TYPES[speech.audio_format],
-        headers={**speech.headers, "X-Audio-Seconds": f"{count / speech.sample_rate_hz:.3f}"},
-    )
+class ClientGone(Exception):
+    """The client closed the connection; nobody reads the answer."""
 
 
-@post(
-    "/tts/stream",
-    status_code=200,
-    guards=[json_only],
-    operation_class=SpeechOperation,
-    responses=PROBLEM_RESPONSES,
-)
-async def tts_stream(body: RawBody, request: AnyRequest, engine: _Engine, frontend: _Frontend) -> Stream:
-    """Speak a text; the answer begins at once and brings the samples as they are made.
-
-    With format wav it is one WAV stream: a single header whose sizes are 0xFFFFFFFF, then samples to the end.
-    """
-    speech = await _begin(body, request, engine, frontend, streaming=True)
-    return Stream(
-        _encoded(speech),
-        media_type=MEDIA_TYPES[speech.audio_format],
-        headers=speech.headers,
-    )
-
-
-async def _begin(
-    body: RawBody, request: AnyRequest, engine: EngineClient, frontend: Frontend, *, streaming: bool
-) -> Speech:
-    """Check the request and hand it to the engine. Raises what serving.http.problems turns into answers."""
-    wanted, sent = parse(body)
+def speech_routes(
+    engine: EngineClient, frontend: Frontend, operation: type[Operation], responses: dict[int, ResponseSpec]
+) -> list[HTTPRouteHandler]:
+    """The two handlers, for this engine and this frontend, documented by `operation` and `responses`."""
     spec = frontend.spec
-    params = speech_params(wanted, spec)
-    handle = await engine.submit(
-        params,
-        frontend.segments(wanted.text, params),
-        streaming=streaming,
-        audio_s=expected_audio_s(wanted, spec),
-    )
-    hold(request.scope, handle)
-    headers = {
-        "X-Request-Id": request_id(request),
-        "X-Sample-Rate": str(spec.sample_rate_hz),
-        "X-Voice": params.voice,
-        "X-Seed": str(params.seed),
-        "Cache-Control": "no-store",
+    documented: dict[str, Any] = {
+        "status_code": 200,
+        "guards": [json_only],
+        "operation_class": operation,
+        "responses": responses,
     }
-    if ignored := ignored_fields(sent, spec):
-        headers["X-Ignored-Fields"] = ", ".join(ignored)
-    return Speech(handle, wanted.format, spec.sample_rate_hz, headers)
+
+    async def begin(body: bytes, request: AnyRequest, *, streaming: bool) -> tuple[Order, Utterance]:
+        """Check the request and hand it to the engine. Raises what serving.http.problems turns into answers."""
+        order = parse(body, spec)
+        utterance = await engine.submit(
+            order.params,
+            frontend.segments(order.text, order.params),
+            streaming=streaming,
+            audio_s=order.audio_s,
+        )
+        request.scope["state"][_ABORT] = functools.partial(engine.abort, utterance)
+        return order, utterance
+
+    def headers(order: Order, request: AnyRequest) -> dict[str, str]:
+        named = {
+            "X-Request-Id": request_id(request),
+            "X-Sample-Rate": str(spec.sample_rate_hz),
+            "X-Voice": order.params.voice,
+            "X-Seed": str(order.params.seed),
+            "Cache-Control": "no-store",
+        }
+        if order.ignored_fields:
+            named["X-Ignored-Fields"] = ", ".join(order.ignored_fields)
+        return named
+
+    async def collect(utterance: Utterance) -> bytes:
+        return b"".join([pcm16(samples) async for samples in engine.chunks(utterance)])
+
+    async def encode(order: Order, utterance: Utterance) -> AsyncIterator[bytes]:
+        # The first piece, empty for raw samples, sends the headers at once.
+        yield header(order.audio_format, spec.sample_rate_hz)
+        async for samples in engine.chunks(utterance):
+            yield pcm16(samples)
+
+    @post("/tts", **documented)
+    async def tts(body: RawBody, request: AnyRequest) -> Response[bytes]:
+        """Speak a text; the answer is the whole audio, with its true length in the header."""
+        order, utterance = await begin(body, request, streaming=False)
+        samples = await while_connected(request.receive, collect(utterance))
+        count = len(samples) // BYTES_PER_SAMPLE
+        return Response(
+            header(order.audio_format, spec.sample_rate_hz, count) + samples,
+            media_type=MEDIA_TYPES[order.audio_format],
+            headers=headers(order, request) | {"X-Audio-Seconds": f"{count / spec.sample_rate_hz:.3f}"},
+        )
+
+    @post("/tts/stream", **documented)
+    async def tts_stream(body: RawBody, request: AnyRequest) -> Stream:
+        """Speak a text; the answer begins at once and brings the samples as they are made.
+
+        With format wav it is one WAV stream: a single header whose sizes are 0xFFFFFFFF, then samples to the end.
+        """
+        order, utterance = await begin(body, request, streaming=True)
+        return Stream(
+            encode(order, utterance),
+            media_type=MEDIA_TYPES[order.audio_format],
+            headers=headers(order, request),
+        )
+
+    return [tts, tts_stream]
 
 
-async def _collect(handle: Handle) -> bytes:
-    """All samples of a request as 16-bit integers."""
-    return b"".join([pcm16(samples) async for samples in handle.chunks()])
+def request_id(request: AnyRequest) -> str:
+    """The client's X-Request-Id if it is short and plain, else a new one; the same for the whole request."""
+    known = request.scope["state"].get("request_id")
+    if isinstance(known, str):
+        return known
+    given = request.headers.get("x-request-id", "")
+    chosen = given if _SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    request.scope["state"]["request_id"] = chosen
+    return chosen
 
 
-async def _encoded(speech: Speech) -> AsyncIterator[bytes]:
-    """The body of a stream. Its first piece, empty for raw samples, sends the headers at once."""
-    yield header(speech.audio_format, speech.sample_rate_hz)
-    async for samples in speech.handle.chunks():
-        yield pcm16(samples)
+def json_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard: the body is JSON in UTF-8 and not compressed, or 415."""
+    media_type, *rest = connection.headers.get("content-type", "").split(";", maxsplit=1)
+    media_type = media_type.strip().lower()
+    options = rest[0].strip().lower() if rest else ""
+    if media_type != "application/json":
+        raise HTTPException(
+            f"send Content-Type: application/json, not {media_type[:100] or 'nothing'}", status_code=415
+        )
+    if options.startswith("charset=") and options.removeprefix("charset=").strip('"') not in _UTF8:
+        raise HTTPException(f"send the body in UTF-8, not {options[:100]}", status_code=415)
+    if (encoding := connection.headers.get("content-encoding", "identity")) != "identity":
+        raise HTTPException(f"send the body without Content-Encoding, not {encoding[:100]}", status_code=415)
+
+
+class AbortOnExit(ASGIMiddleware):
+    """The end of the ASGI call, for any reason (the stream's end, an error, a disconnect), frees the engine's slots.
+
+    The generator of a stream cannot do this: Litestar does not close it when a stalled client goes away.
+    abort() is synchronous and idempotent, so no cancellation can come between.
+
+    A stream that fails after its start is logged and left without its last message: the server then closes
+    the connection, and the client sees that the body is incomplete.
+    """
+
+    scopes = (ScopeType.HTTP,)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        try:
+            await next_app(scope, receive, send)
+        except LitestarException as error:
+            failure = _speech_failure(error)
+            if failure is None:
+                raise
+            request = scope["state"].get("request_id")
+            logger.warning("stream %s is cut (%s): %s", request, failure.code, failure)
+        finally:
+            abort = scope["state"].pop(_ABORT, None)
+            if abort is not None:
+                abort()
+
+
+def _speech_failure(error: BaseException | None) -> SpeechFailed | None:
+    """The SpeechFailed behind what Litestar raises once an answer has begun, if that is what it was."""
+    while error is not None and not isinstance(error, SpeechFailed):
+        error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__
+    return error
+
+
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end and return its result.
+
+    Raises ClientGone, and cancels the work, as soon as the client closes the connection. The body has been read.
+    """
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientGone
+    finally:
+        task.cancel()
+        gone.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import importlib.util
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
-from serving.models.base import Frontend, Model
+import msgspec
+
+from serving.models.base import Frontend, Model, ModelError, ModelOptions, RequestFields
 from serving.profile import Profile, ProfileError
 
 if TYPE_CHECKING:
@@ -20,14 +26,67 @@ def model_names() -> list[str]:
     return sorted(path.parent.name for path in Path(__file__).parent.glob("*/__init__.py"))
 
 
+def request_fields(name: str) -> type[RequestFields]:
+    """The request fields of a model's own. Raises ProfileError for an unknown model."""
+    return cast(type[RequestFields], getattr(_package(name), "Fields", RequestFields))
+
+
+@functools.cache
+def known_fields() -> tuple[type[RequestFields], ...]:
+    """The request fields of all models that come with the package.
+
+    A client may send any of them to any model: those that the served one does not use are named in the answer.
+    """
+    return tuple(request_fields(name) for name in model_names())
+
+
+def load_options(profile: Profile) -> ModelOptions:
+    """`profile.model.options`, checked. Raises ProfileError that names the key."""
+    options_type: type[ModelOptions] = getattr(_package(profile.model.name), "Options", ModelOptions)
+    try:
+        return msgspec.convert(profile.model.options, options_type, strict=True)
+    except msgspec.ValidationError as error:
+        raise ProfileError(f"profile {profile.name}: {_at_option(str(error))}") from None
+
+
 def load_frontend(profile: Profile) -> Frontend:
-    """Make the frontend of `profile.model`, without torch. Raises ProfileError for an unknown model."""
-    return cast(Frontend, _package(profile.model.name).create_frontend(profile))
+    """Make the frontend of `profile.model`, without torch. Raises ProfileError for an unknown model or option."""
+    package = _package(profile.model.name)
+    with _with_extra(profile.model.name):
+        frontend = cast(Frontend, package.create_frontend(profile, load_options(profile)))
+    declared = request_fields(profile.model.name)
+    if frontend.spec.fields is not declared:
+        raise ProfileError(
+            f"model.name: {profile.model.name} declares the request fields {declared.__qualname__}, "
+            f"its spec has {frontend.spec.fields.__qualname__}"
+        )
+    return frontend
 
 
 def load_model(profile: Profile, device: torch.device, dtype: torch.dtype) -> Model:
-    """Make the tensors and stages of `profile.model`. Raises ProfileError for an unknown model."""
-    return cast(Model, _package(profile.model.name).create_model(profile, device, dtype))
+    """Make the tensors and stages of `profile.model`. Raises ProfileError as load_frontend does, and ModelError."""
+    package = _package(profile.model.name)
+    with _with_extra(profile.model.name):
+        model = cast(Model, package.create_model(profile, load_options(profile), device, dtype))
+    check_stages(model)
+    return model
+
+
+def check_stages(model: Model) -> None:
+    """Raise ModelError unless every stage name that the model declares is one of its stages."""
+    names = ", ".join(model.stages)
+    for key, stage in model.stages.items():
+        if stage.name != key:
+            raise ModelError(f"model {model.spec.name}: stages[{key!r}] is called {stage.name!r}")
+        for following in stage.next_stages:
+            if following not in model.stages:
+                raise ModelError(
+                    f"model {model.spec.name}: next_stages of stage {key!r} has {following!r}; "
+                    f"the stages are {names}"
+                )
+    for first in model.first_stages:
+        if first not in model.stages:
+            raise ModelError(f"model {model.spec.name}: first_stages has {first!r}; the stages are {names}")
 
 
 def add_voice(profile: Profile, name: str, file: Path) -> str:
@@ -37,8 +96,9 @@ def add_voice(profile: Profile, name: str, file: Path) -> str:
     """
     package = _package(profile.model.name)
     if not hasattr(package, "add_voice"):
-        raise ProfileError(f"model.name: {profile.model.name} takes no voices of one's own")
-    return cast(str, package.add_voice(profile, name, file))
+        raise ProfileError(f"model.name: {profile.model.name} cannot take new voices")
+    with _with_extra(profile.model.name):
+        return cast(str, package.add_voice(load_options(profile), name, file))
 
 
 def fetch(model: str, to: Path, *, everything: bool) -> None:
@@ -46,7 +106,8 @@ def fetch(model: str, to: Path, *, everything: bool) -> None:
     package = _package(model)
     if not hasattr(package, "fetch"):
         raise ProfileError(f"model.name: {model} has nothing to fetch")
-    package.fetch(to, everything=everything)
+    with _with_extra(model):
+        package.fetch(to, everything=everything)
 
 
 def _package(name: str) -> ModuleType:
@@ -63,3 +124,24 @@ def _package(name: str) -> ModuleType:
         f"model.name: no model {name!r}; there are {', '.join(model_names())}, "
         "or the dotted name of a package with create_frontend and create_model"
     )
+
+
+@contextlib.contextmanager
+def _with_extra(model: str) -> Iterator[None]:
+    """Raise ProfileError, which names the extra to install, where a model of the package lacks a library."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if model in model_names() and not (error.name or "").startswith("serving"):
+            raise ProfileError(
+                f"model.name: {model} needs the package {error.name}: pip install 'tts-serving[{model}]'"
+            ) from None
+        raise
+
+
+def _at_option(message: str) -> str:
+    """What msgspec found wrong, with the option's name first."""
+    at = re.search(r" - at `\$\.?(.*)`$", message)
+    if at is None:
+        return f"model.options: {message}"
+    return f"model.options.{at[1]}: {message[: at.start()]}"

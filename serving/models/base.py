@@ -1,14 +1,19 @@
 """What a model gives the engine. The engine knows no model; a model knows no queue, clock or HTTP.
 
-A model is one package `serving.models.<name>` (or any importable dotted name) with two functions:
+A model is one package `serving.models.<name>`, or any importable dotted name, with
 
-    create_frontend(profile: Profile) -> Frontend          # no torch: the HTTP process calls it
-    create_model(profile: Profile, device, dtype) -> Model # the engine process calls it
+    class Fields(RequestFields, frozen=True): ...  # request fields of its own; may be left out
+    class Options(ModelOptions, frozen=True): ...  # what model.options may hold; may be left out
+    create_frontend(profile: Profile, options: Options) -> Frontend            # no torch: the HTTP process calls it
+    create_model(profile: Profile, options: Options, device, dtype) -> Model   # the engine process calls it
 
 and, where it makes sense, two more that the command line calls:
 
-    add_voice(profile: Profile, name: str, file: Path) -> str      # checks and stores; says what it did
+    add_voice(options: Options, name: str, file: Path) -> str      # checks and stores; says what it did
     fetch(to: Path, *, everything: bool) -> None                   # downloads the weights; RuntimeError
+
+The parser of requests, OpenAPI, the flags of `tts-serving say`, X-Ignored-Fields and the check for unknown options are
+all made from Fields and Options. docs/models.md shows a whole model.
 
 Text becomes segments in the frontend, a segment becomes a SegmentState in the model, and the engine carries the
 state through the model's stages, batching the states that want the same stage, until its audio is out.
@@ -18,9 +23,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from serving.protocol import Segment, SpeechParams
 
@@ -28,6 +34,23 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
+
+
+VoiceName = Annotated[str, Meta(extra={"voice": True})]
+"""Type of a request field that names a voice of the model; the parser checks it against ModelSpec.voices."""
+
+
+class RequestFields(msgspec.Struct, frozen=True, kw_only=True):
+    """Request fields that only this model knows, besides text, voice, seed and format, which every model has.
+
+    Each field has a default and Annotated[type, Meta(bounds, description="one line of help")]; its type is a
+    number, a bool, a str, a Literal, a list of numbers, or one of these or None. A field called `speed` divides the
+    expected length of the speech.
+    """
+
+
+class ModelOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a profile's model.options may hold for this model; each option has a default."""
 
 
 class Voice(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,10 +70,22 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     default_voice: str
     languages: tuple[str, ...]
     max_text_chars: int
-    used_fields: frozenset[str]
-    """Request fields that change this model's audio; the answer names the other fields a client sent."""
     seconds_per_char: float
     """Speech seconds that a character of text makes at speed 1, for admission only."""
+    fields: type[RequestFields] = RequestFields
+    """The package's Fields."""
+    seeded: bool = True
+    """The seed changes the audio."""
+
+    @property
+    def used_fields(self) -> frozenset[str]:
+        """Request fields that change this model's audio; the answer names the other fields a client sent."""
+        common = {"text", "voice", "format", "seed"} if self.seeded else {"text", "voice", "format"}
+        return frozenset(common) | frozenset(self.fields.__struct_fields__)
+
+
+class ModelError(RuntimeError):
+    """A model does not do what this file asks of it; the message names the stage."""
 
 
 class Frontend(Protocol):
@@ -61,7 +96,8 @@ class Frontend(Protocol):
     def segments(self, text: str, params: SpeechParams) -> Iterator[Segment]:
         """Yield the segments in order, each as soon as it is known.
 
-        Raises InputError (field "text" or "voice") before the first segment if nothing can be spoken.
+        `params.voice` and `params.fields` were checked by the parser. Raises InputError before the first
+        segment if nothing can be spoken.
         """
         ...
 
@@ -98,6 +134,9 @@ class Stage(Protocol):
     """
 
     name: str
+    """The stage's key in Model.stages."""
+    next_stages: tuple[str, ...]
+    """Names of the stages that scatter may send a state to; to None, the end, it always may."""
     max_rows: int
     """Most rows of one step."""
     max_units: int
@@ -140,6 +179,8 @@ class Model(Protocol):
 
     spec: ModelSpec
     stages: Mapping[str, Stage]
+    first_stages: tuple[str, ...]
+    """Names of the stages that a segment may begin in."""
 
     def open(self, params: SpeechParams, segment: Segment, slot: int, *, urgent: bool) -> SegmentState:
         """Begin a segment. `urgent`: a listener waits for its first sound, so the first window is small.
@@ -151,6 +192,6 @@ class Model(Protocol):
     def close(self, state: Any) -> None:
         """The segment has ended or was aborted; its slot may be given to another at once.
 
-        Every step that holds the state was scattered before, or has failed.
+        No step that holds the state is under way.
         """
         ...

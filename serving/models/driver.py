@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import torch
 
 from serving.models.base import Bucket, Model, Stage
@@ -26,7 +27,8 @@ def speak(
     Needs as many slots as there are segments. Raises what the model's open() raises.
     """
     states = [
-        model.open(params, segment, slot, urgent=urgent) for slot, (params, segment) in enumerate(requests)
+        model.open(_with_fields(model, params), segment, slot, urgent=urgent)
+        for slot, (params, segment) in enumerate(requests)
     ]
     chunks: list[list[NDArray[np.float32]]] = [[] for _ in states]
     while any(state.stage for state in states):
@@ -40,6 +42,12 @@ def speak(
     for state in states:
         model.close(state)
     return chunks
+
+
+def _with_fields(model: Model, params: SpeechParams) -> SpeechParams:
+    """As the engine's loop does: the model's own fields as the struct that it reads."""
+    fields = msgspec.convert(params.fields, model.spec.fields)
+    return msgspec.structs.replace(params, fields=fields)
 
 
 def take_batch(stage: Stage, states: Sequence[Any], waiting: list[int]) -> tuple[list[int], list[int]]:

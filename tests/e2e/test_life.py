@@ -23,7 +23,14 @@ TONE = ("--set", "model.name=tone", "--set", "engine.threads=1", "--set", "engin
 LONG = (
     "The harbour was quiet when the first boats came home, and nobody spoke while they were unloaded. " * 30
 )
-SLOW = ("--set", "model.options.step_s=0.05", "--set", "model.options.max_window_tokens=1")
+SLOW = (
+    "--set",
+    "model.name=tests.faulty_tone",
+    "--set",
+    "model.options.step_s=0.05",
+    "--set",
+    "model.options.max_window_tokens=1",
+)
 
 
 class Listener(threading.Thread):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from serving.audio.encode import UNKNOWN_SIZE, WAV_HEADER_BYTES, pcm16, wav_header
 from serving.http.app import create_app
 from serving.models.tone.model import expected_samples
-from serving.models.tone.options import ToneOptions
+from serving.models.tone.options import Options
 from tests.support import JSON, Api, running, tone_profile
 
 TEXT = "Hello there. This is the second sentence, somewhat longer than the first! Is it?"
@@ -23,8 +23,7 @@ SEGMENTS = ["Hello there.", "This is the second sentence, somewhat longer than t
 def tones(*segments: str, voice: str = "low") -> bytes:
     """The integers that the tone model must answer with."""
     spoken: list[NDArray[np.float32]] = [
-        expected_samples([ord(character) for character in segment], voice, ToneOptions())
-        for segment in segments
+        expected_samples([ord(character) for character in segment], voice, Options()) for segment in segments
     ]
     return pcm16(np.concatenate(spoken))
 

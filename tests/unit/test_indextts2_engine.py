@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import torch
 
-from serving.engine.client import EngineClient, Handle
+from serving.engine.client import EngineClient, Utterance
 from serving.models import load_frontend
 from serving.models.base import Frontend
 from serving.profile import EngineProfile
@@ -40,14 +40,14 @@ async def running(**options: Any) -> AsyncIterator[tuple[EngineClient, Frontend]
 
 async def submit(
     client: EngineClient, frontend: Frontend, text: str, *, streaming: bool = True, **fields: Any
-) -> Handle:
+) -> Utterance:
     wanted = params(**fields)
     return await client.submit(wanted, frontend.segments(text, wanted), streaming=streaming, audio_s=1.0)
 
 
 async def test_an_abort_in_mid_decode_frees_the_slot_and_no_neighbour_notices() -> None:
     async with running(max_codes=200, min_codes=CODES) as (client, frontend):
-        alone = await listen(await submit(client, frontend, "The neighbour.", seed=1))
+        alone = await listen(client, await submit(client, frontend, "The neighbour.", seed=1))
 
         async def steps() -> int:
             return (await client.stats()).steps["decode"]
@@ -57,15 +57,17 @@ async def test_an_abort_in_mid_decode_frees_the_slot_and_no_neighbour_notices() 
 
         before = await steps()
         leaving = [await submit(client, frontend, "Goes.", seed=n, streaming=False) for n in range(2)]
-        neighbour = asyncio.ensure_future(listen(await submit(client, frontend, "The neighbour.", seed=1)))
+        neighbour = asyncio.ensure_future(
+            listen(client, await submit(client, frontend, "The neighbour.", seed=1))
+        )
 
         async def decoding() -> bool:
             return await steps() > before + 3
 
         await eventually(decoding)
-        for handle in leaving:
-            assert not handle.ended
-            handle.abort()
+        for utterance in leaving:
+            assert not utterance.ended
+            client.abort(utterance)
         assert relative_error(await neighbour, alone) <= 1e-5
         await eventually(no_slot_used)
         stats = await client.stats()
@@ -74,11 +76,11 @@ async def test_an_abort_in_mid_decode_frees_the_slot_and_no_neighbour_notices() 
 
 async def test_a_voice_is_conditioned_once_for_all_that_wait_for_it() -> None:
     async with running(max_codes=4, min_codes=4) as (client, frontend):
-        handles = [await submit(client, frontend, "Hello.", seed=n) for n in range(3)]
-        await asyncio.gather(*(listen(handle) for handle in handles))
+        utterances = [await submit(client, frontend, "Hello.", seed=n) for n in range(3)]
+        await asyncio.gather(*(listen(client, utterance) for utterance in utterances))
         first = (await client.stats()).steps["condition"]
         assert 1 <= first <= 2, "two workers may both begin before either is done"
-        await listen(await submit(client, frontend, "Hello."))
+        await listen(client, await submit(client, frontend, "Hello."))
         assert (await client.stats()).steps["condition"] == first
 
 
@@ -91,12 +93,14 @@ async def test_sixty_requests_leave_no_memory_behind() -> None:
 
     async def some(client: EngineClient, frontend: Frontend, first: int, count: int) -> None:
         for number in range(first, first + count, 4):
-            handles = [
+            utterances = [
                 await submit(client, frontend, "Hello there.", seed=n, streaming=n % 2 == 0)
                 for n in range(number, number + 4)
             ]
-            handles[1].abort()
-            waves = await asyncio.gather(*(listen(handle) for handle in (handles[0], *handles[2:])))
+            client.abort(utterances[1])
+            waves = await asyncio.gather(
+                *(listen(client, utterance) for utterance in (utterances[0], *utterances[2:]))
+            )
             assert all(np.isfinite(wave).all() for wave in waves)
 
         async def no_slot_used() -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from serving.models.hibari.frontend import HibariFrontend
+from serving.models.hibari.frontend import Fields, HibariFrontend, Options
 
 if TYPE_CHECKING:
     import torch
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from serving.models.hibari.model import HibariModel
     from serving.profile import Profile
 
-
-def create_frontend(profile: Profile) -> HibariFrontend:
-    """Text to phoneme ids. Raises ProfileError if the profile's model.options hold what this voice does not
-    know.
-    """
-    return HibariFrontend(profile)
+__all__ = ["Fields", "Options", "create_frontend", "create_model"]
 
 
-def create_model(profile: Profile, device: torch.device, dtype: torch.dtype) -> HibariModel:
+def create_frontend(profile: Profile, options: Options) -> HibariFrontend:
+    """Text to phoneme ids."""
+    return HibariFrontend()
+
+
+def create_model(profile: Profile, options: Options, device: torch.device, dtype: torch.dtype) -> HibariModel:
     """The network on `device`; `dtype` is that of the decoder's matrix products, the rest is float32."""
     from serving.models.hibari.model import HibariModel
 
-    return HibariModel(profile, device, dtype)
+    return HibariModel(profile, options, device, dtype)

@@ -8,23 +8,36 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
-from typing import Any
+from typing import Annotated, Any
 
-import msgspec
+from msgspec import Meta
 
-from serving.models.base import ModelSpec, Voice
+from serving.models.base import ModelOptions, ModelSpec, RequestFields, Voice
 from serving.native.choice import Kernels
-from serving.profile import Profile, ProfileError
 from serving.protocol import InputError, Segment, SpeechParams
 
 SAMPLE_RATE_HZ = 24000
-MIN_SPEED, MAX_SPEED = 0.5, 2.0
 MAX_PHONEMES = 400
 """Phonemes of one segment; a longer sentence is cut at clauses, then at words, then anywhere."""
 MAX_WORD_CHARS = 40
 """The phonemizer's time grows with the cube of a word's length, so longer words are cut into pieces."""
 WORD_PIECE_CHARS = 20
 PAD_ID = 0
+
+
+class Fields(RequestFields, frozen=True, kw_only=True):
+    """Request fields of the embedded voice."""
+
+    speed: Annotated[
+        float, Meta(ge=0.5, le=2.0, description="1 is the voice's own pace, 2 twice as fast.")
+    ] = 1.0
+
+
+class Options(ModelOptions, frozen=True, kw_only=True):
+    """model.options of the embedded voice."""
+
+    kernels: Kernels = "auto"
+
 
 SPEC = ModelSpec(
     name="hibari",
@@ -33,8 +46,8 @@ SPEC = ModelSpec(
     default_voice="heart",
     languages=("en",),
     max_text_chars=5000,
-    used_fields=frozenset({"text", "voice", "seed", "speed", "format"}),
     seconds_per_char=0.065,
+    fields=Fields,
 )
 
 _LONG_WORD = re.compile(rf"\S{{{MAX_WORD_CHARS + 1},}}")
@@ -42,25 +55,10 @@ _CLAUSE_END = re.compile(r"(?<=[,;:—])\s+")
 _STRESS_AND_LENGTH = "ˈˌː"
 
 
-class HibariOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """model.options of the embedded voice."""
-
-    kernels: Kernels = "auto"
-
-
-def read_options(profile: Profile) -> HibariOptions:
-    """Raises ProfileError that names the key."""
-    try:
-        return msgspec.convert(profile.model.options, HibariOptions)
-    except msgspec.ValidationError as error:
-        raise ProfileError(f"model.options: {error}") from None
-
-
 class HibariFrontend:
     """Sentences of a text as segments of phoneme ids. Safe to use from several threads."""
 
-    def __init__(self, profile: Profile) -> None:
-        read_options(profile)
+    def __init__(self) -> None:
         self.spec = SPEC
         # Two seconds of imports, while the engine's process starts and loads; the first text waits for them.
         pool = ThreadPoolExecutor(1, "phonemizer")
@@ -73,18 +71,8 @@ class HibariFrontend:
     def segments(self, text: str, params: SpeechParams) -> Iterator[Segment]:
         """Yield one segment per sentence, each before the next one is phonemized.
 
-        Raises InputError: "voice" unknown, "speed" outside 0.5 to 2.0, "text" too long or without a word.
+        Raises InputError (field "text") for a text without a word.
         """
-        if params.voice not in {voice.name for voice in self.spec.voices}:
-            raise InputError("voice", f"unknown voice {params.voice!r}; there is {self.spec.default_voice!r}")
-        if not MIN_SPEED <= params.speed <= MAX_SPEED:
-            raise InputError(
-                "speed", f"speed must lie between {MIN_SPEED} and {MAX_SPEED}, got {params.speed}"
-            )
-        if len(text) > self.spec.max_text_chars:
-            raise InputError(
-                "text", f"text has {len(text)} characters, the limit is {self.spec.max_text_chars}"
-            )
         index = 0
         split_sentences, phonemize = self._package.result()
         for sentence in split_sentences(_cut_long_words(text)):

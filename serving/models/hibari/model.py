@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from serving.models.base import ModelSpec, Stage
-from serving.models.hibari.frontend import SPEC, read_options
+from serving.models.hibari.frontend import SPEC, Options
 from serving.models.hibari.kernels import library
 from serving.models.hibari.network import Decoder, Encoder, ProsodyNet
 from serving.models.hibari.network_cpu import CpuEncoder, CpuProsodyNet
@@ -24,13 +24,12 @@ class HibariModel:
     """The network on one device, in three stages: encode, prosody, decode."""
 
     spec: ModelSpec = SPEC
+    first_stages: tuple[str, ...] = ("encode",)
 
-    def __init__(self, profile: Profile, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, profile: Profile, options: Options, device: torch.device, dtype: torch.dtype) -> None:
         weights = load_weights()
         encoder, net, decoder = Encoder(weights), ProsodyNet(weights), Decoder(weights, dtype)
-        self.native = use_kernels(
-            read_options(profile).kernels, profile, device, {dtype}, {torch.float32}, library
-        )
+        self.native = use_kernels(options.kernels, profile, device, {dtype}, {torch.float32}, library)
         if self.native:
             self.encode = Encode(profile, CpuEncoder(encoder), device)
             self.prosody = Prosody(profile, CpuProsodyNet(net), device)
@@ -54,7 +53,7 @@ class HibariModel:
             stage="encode",
             length=len(segment.tokens),
             tokens=np.asarray(segment.tokens, np.int64),
-            speed=params.speed,
+            speed=params.fields.speed,
             noise_seed=(params.seed, segment.index),
             urgent=urgent,
         )

@@ -77,6 +77,7 @@ class Encode(nn.Module):
     """Rows of tokens to text features and durations."""
 
     name = "encode"
+    next_stages: tuple[str, ...] = ("prosody",)
     to_host: tuple[int, ...] = (2,)
     lookahead = False
 
@@ -123,6 +124,7 @@ class Prosody(nn.Module):
     """Rows of 25 ms frames to the decoder's inputs and the pulse source of the whole segment."""
 
     name = "prosody"
+    next_stages: tuple[str, ...] = ("decode",)
     to_host: tuple[int, ...] = ()
     lookahead = False
 
@@ -186,6 +188,7 @@ class Decode(nn.Module):
     """
 
     name = "decode"
+    next_stages: tuple[str, ...] = ("decode",)
     to_host: tuple[int, ...] = (0,)
     lookahead = False
 

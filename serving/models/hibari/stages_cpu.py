@@ -29,6 +29,7 @@ class CpuDecode(nn.Module):
     """Rows of 12.5 ms frames, a window each, to samples. What the next window needs travels in the state."""
 
     name = "decode"
+    next_stages: tuple[str, ...] = ("decode",)
     to_host: tuple[int, ...] = ()
     lookahead = False
 

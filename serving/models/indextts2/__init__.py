@@ -1,34 +1,47 @@
-"""IndexTTS2: zero-shot speech with a reference voice and an emotion. Torch only once the model is created."""
+"""IndexTTS2: zero-shot speech with a reference voice and an emotion.
+
+The fields and options are known without the libraries of the extra `indextts2`; torch comes with the model.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from serving.models.indextts2 import voices
-from serving.models.indextts2.frontend import create_frontend
-from serving.models.indextts2.options import parse_options
+from serving.models.indextts2.options import Fields, Options
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
 
+    from serving.models.indextts2.frontend import IndexTts2Frontend
     from serving.models.indextts2.model import IndexTts2Model
     from serving.profile import Profile
 
-__all__ = ["add_voice", "create_frontend", "create_model", "fetch"]
+__all__ = ["Fields", "Options", "add_voice", "create_frontend", "create_model", "fetch"]
 
 
-def create_model(profile: Profile, device: torch.device, dtype: torch.dtype) -> IndexTts2Model:
+def create_frontend(profile: Profile, options: Options) -> IndexTts2Frontend:
+    """Text to SentencePiece ids. Raises ProfileError if the checkpoint or the voices are not there."""
+    from serving.models.indextts2 import frontend
+
+    return frontend.create_frontend(options)
+
+
+def create_model(
+    profile: Profile, options: Options, device: torch.device, dtype: torch.dtype
+) -> IndexTts2Model:
     """The networks on `device`, the large ones in `dtype`. Raises ProfileError if the weights are not there."""
     from serving.models.indextts2.model import IndexTts2Model
 
-    return IndexTts2Model(profile, device, dtype)
+    return IndexTts2Model(profile, options, device, dtype)
 
 
-def add_voice(profile: Profile, name: str, file: Path) -> str:
+def add_voice(options: Options, name: str, file: Path) -> str:
     """Check a recording and copy it into the folder model.options.voices; see voices.add_voice."""
-    return voices.add_voice(parse_options(profile), name, file)
+    from serving.models.indextts2 import voices
+
+    return voices.add_voice(options, name, file)
 
 
 def fetch(to: Path, *, everything: bool) -> None:

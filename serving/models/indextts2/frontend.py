@@ -9,33 +9,15 @@ from typing import Any
 from serving.models.base import ModelSpec, Voice
 from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.config_file import ConfigError, read_config
-from serving.models.indextts2.options import Options, read_options, sizes
+from serving.models.indextts2.options import Fields, Options, check_options, sizes
 from serving.models.indextts2.segments import cut
 from serving.models.indextts2.text import normalize, prepare
 from serving.models.indextts2.tokenizer import character_tokenizer, load_tokenizer
 from serving.models.indextts2.voices import references
-from serving.profile import Profile, ProfileError
+from serving.profile import ProfileError
 from serving.protocol import InputError, Segment, SpeechParams
 
 MAX_TEXT_CHARS = 5000
-MAX_TOP_K = 128
-"""What the sampler sorts, see sampling.py."""
-USED_FIELDS = frozenset(
-    {
-        "text",
-        "voice",
-        "seed",
-        "temperature",
-        "top_p",
-        "top_k",
-        "max_text_tokens_per_segment",
-        "format",
-        "emo_vector",
-        "emo_voice",
-        "emo_text",
-        "emo_alpha",
-    }
-)
 SECONDS_PER_CHAR = 0.08
 """Between English, about 0.065, and Chinese, about 0.25, whose texts are short."""
 
@@ -55,30 +37,25 @@ class IndexTts2Frontend:
 
         Raises InputError naming the field before the first.
         """
-        self._check(params)
-        limit = params.max_text_tokens_per_segment
-        if not 2 <= limit <= self._max_tokens:
-            raise InputError("max_text_tokens_per_segment", f"must be between 2 and {self._max_tokens}")
+        self._check_emotion(params.fields)
+        limit = params.fields.max_text_tokens_per_segment
+        if limit > self._max_tokens:
+            raise InputError("max_text_tokens_per_segment", f"must be at most {self._max_tokens}")
         if not any(character.isalnum() for character in text):
             raise InputError("text", "holds nothing that can be spoken")
         pieces = self.pieces(text)
         limit = min(limit, self._options.max_segment_tokens)
         return self._numbered(cut(pieces, limit, self._options.quick_streaming_tokens))
 
-    def _check(self, params: SpeechParams) -> None:
-        names = [voice.name for voice in self.spec.voices]
-        for field, name in (("voice", params.voice), ("emo_voice", params.emo_voice)):
-            if name is not None and name not in names:
-                raise InputError(field, f"no voice {name!r}; there are {', '.join(names)}")
-        if params.emo_text is not None:
-            if not params.emo_text.strip():
-                raise InputError("emo_text", "is empty")
-            if not self._options.checkpoint or not self._emotion_text.is_file():
-                raise InputError(
-                    "emo_text", "this server's checkpoint has no model for emotion by text; use emo_vector"
-                )
-        if params.top_k > MAX_TOP_K:
-            raise InputError("top_k", f"must be at most {MAX_TOP_K}")
+    def _check_emotion(self, fields: Fields) -> None:
+        if fields.emo_text is None:
+            return
+        if not fields.emo_text.strip():
+            raise InputError("emo_text", "is empty")
+        if not self._options.checkpoint or not self._emotion_text.is_file():
+            raise InputError(
+                "emo_text", "this server's checkpoint has no model for emotion by text; use emo_vector"
+            )
 
     def pieces(self, text: str) -> list[str]:
         """The SentencePiece pieces of a text. A single character is taken as it is."""
@@ -93,9 +70,9 @@ class IndexTts2Frontend:
             yield Segment(index=index, tokens=ids, text="".join(pieces).replace("▁", " ").strip())
 
 
-def create_frontend(profile: Profile) -> IndexTts2Frontend:
-    """The front end of a profile. Raises ProfileError if its checkpoint or its voices are not there."""
-    options = read_options(profile)
+def create_frontend(options: Options) -> IndexTts2Frontend:
+    """The frontend of a profile. Raises ProfileError if its checkpoint or its voices are not there."""
+    check_options(options)
     config = sizes(options)
     if config is None:
         try:
@@ -135,6 +112,6 @@ def model_spec(options: Options, config: IndexTts2Config) -> ModelSpec:
         default_voice=default,
         languages=("zh", "en"),
         max_text_chars=MAX_TEXT_CHARS,
-        used_fields=USED_FIELDS,
         seconds_per_char=SECONDS_PER_CHAR,
+        fields=Fields,
     )

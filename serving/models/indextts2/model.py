@@ -21,7 +21,7 @@ from serving.models.indextts2.flow_cpu import CpuEstimator
 from serving.models.indextts2.frontend import model_spec
 from serving.models.indextts2.gpt import Gpt, spoken_ids
 from serving.models.indextts2.gpt_cpu import CpuGpt
-from serving.models.indextts2.options import Options, read_options, sizes
+from serving.models.indextts2.options import Fields, Options, check_options, sizes
 from serving.models.indextts2.regulator import target_frames
 from serving.models.indextts2.sampling import Sampling
 from serving.models.indextts2.stages.codes import Decode, Latents, Prefill
@@ -46,8 +46,11 @@ _WHOLE_S = 3600.0
 class IndexTts2Model:
     """The networks on one device and the state of every slot."""
 
-    def __init__(self, profile: Profile, device: torch.device, dtype: torch.dtype) -> None:
-        options, engine = read_options(profile), profile.engine
+    first_stages: tuple[str, ...] = ("condition", "prefill")
+
+    def __init__(self, profile: Profile, options: Options, device: torch.device, dtype: torch.dtype) -> None:
+        check_options(options)
+        engine = profile.engine
         weights = open_weights(options)
         config = weights.config
         self.config = config
@@ -128,7 +131,13 @@ class IndexTts2Model:
                 self.flow, max_rows=rows, max_units=units, vocoder_frames=frames, static_prompt=static_prompt
             ),
             "vocode": Vocode(
-                self.vocoder, self.flow, max_rows=rows, max_units=units, at_once=frames, static=static
+                self.vocoder,
+                self.flow,
+                max_rows=rows,
+                max_units=units,
+                at_once=frames,
+                static=static,
+                second_pass=options.positions == "official",
             ),
         }
         if options.positions == "aligned":
@@ -156,9 +165,9 @@ class IndexTts2Model:
             stage="condition",
             length=1,
             text=text,
-            sampling=self._sampling(params, segment.index),
+            sampling=self._sampling(params.fields, params.seed, segment.index),
             voice_key=voice_key,
-            emotion_key=self._emotion(params, voice_key),
+            emotion_key=self._emotion(params.fields, voice_key),
             windows=self.streaming if urgent else self.whole,
             silence_samples=round(self.options.silence_s * rate_hz) if segment.index else 0,
             second_pass=self.options.positions == "official",
@@ -171,29 +180,29 @@ class IndexTts2Model:
         """Let go of the segment's tensors. A slot's rows are overwritten by its next owner's prefill."""
         state.stage = state.stream = state.voice = state.mel = state.wave = None
 
-    def _sampling(self, params: SpeechParams, index: int) -> Sampling:
-        greedy = params.temperature == 0
+    def _sampling(self, fields: Fields, seed: int, index: int) -> Sampling:
+        greedy = fields.temperature == 0
         return Sampling(
-            temperature=1.0 if greedy else params.temperature,
-            top_k=1 if greedy else min(params.top_k, self.config.gpt.number_mel_codes),
-            top_p=params.top_p,
+            temperature=1.0 if greedy else fields.temperature,
+            top_k=1 if greedy else min(fields.top_k, self.config.gpt.number_mel_codes),
+            top_p=fields.top_p,
             repetition_penalty=self.options.repetition_penalty,
-            seed=segment_seed(params.seed, index),
+            seed=segment_seed(seed, index),
             max_codes=self.max_codes,
             min_codes=self.min_codes,
         )
 
-    def _emotion(self, params: SpeechParams, voice_key: str) -> EmotionKey:
+    def _emotion(self, fields: Fields, voice_key: str) -> EmotionKey:
         """The emotion that counts: text before vector before voice. What does not count leaves no trace."""
-        if params.emo_text is not None:
-            return EmotionKey(voice_key, Emotion(text=params.emo_text, alpha=params.emo_alpha), None)
-        if params.emo_vector is not None:
-            return EmotionKey(voice_key, Emotion(vector=params.emo_vector, alpha=params.emo_alpha), None)
-        if params.emo_voice is None:
+        if fields.emo_text is not None:
+            return EmotionKey(voice_key, Emotion(text=fields.emo_text, alpha=fields.emo_alpha), None)
+        if fields.emo_vector is not None:
+            return EmotionKey(voice_key, Emotion(vector=fields.emo_vector, alpha=fields.emo_alpha), None)
+        if fields.emo_voice is None:
             return EmotionKey(voice_key, Emotion(), None)
         # The path only says that there is another voice: its emotion is handed over with it.
-        emotion = Emotion(voice=Path(params.emo_voice), alpha=params.emo_alpha)
-        return EmotionKey(voice_key, emotion, self.store.content_key(params.emo_voice))
+        emotion = Emotion(voice=Path(fields.emo_voice), alpha=fields.emo_alpha)
+        return EmotionKey(voice_key, emotion, self.store.content_key(fields.emo_voice))
 
 
 def segment_seed(seed: int, index: int) -> int:

@@ -1,4 +1,4 @@
-"""model.options of a profile that names indextts2. No torch."""
+"""Request fields of the model, and model.options of a profile that names it. No torch."""
 
 from __future__ import annotations
 
@@ -7,19 +7,54 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from serving.models.base import ModelOptions, RequestFields, VoiceName
 from serving.models.indextts2.config import IndexTts2Config
 from serving.native.choice import Kernels
-from serving.profile import Profile, ProfileError
+from serving.profile import ProfileError
+
+MAX_TOP_K = 128
+"""What the sampler sorts, see sampling.py."""
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Fields(RequestFields, frozen=True, kw_only=True):
+    """Request fields of IndexTTS2."""
+
+    temperature: Annotated[
+        float, Meta(ge=0.0, le=2.0, description="Sampling temperature; 0 takes the likeliest code.")
+    ] = 0.8
+    top_p: Annotated[float, Meta(gt=0.0, le=1.0, description="Nucleus sampling mass.")] = 0.8
+    top_k: Annotated[int, Meta(ge=1, le=MAX_TOP_K, description="Sampling keeps this many candidates.")] = 30
+    max_text_tokens_per_segment: Annotated[
+        int, Meta(ge=20, le=600, description="Longer texts are cut into segments of at most this length.")
+    ] = 120
+    emo_text: Annotated[
+        str | None,
+        Meta(description="Speak in the mood of this text. Wins over emo_vector, which wins over emo_voice."),
+    ] = None
+    emo_vector: Annotated[
+        Annotated[tuple[Annotated[float, Meta(ge=0.0, le=1.2)], ...], Meta(min_length=8, max_length=8)]
+        | None,
+        Meta(
+            description="Weights of happy, angry, sad, afraid, disgusted, melancholic, surprised and calm. "
+            "What they lack to 1 is the voice's own emotion."
+        ),
+    ] = None
+    emo_voice: Annotated[
+        VoiceName | None, Meta(description="Speak with the emotion of this voice, a name from GET /voices.")
+    ] = None
+    emo_alpha: Annotated[
+        float, Meta(ge=0.0, le=1.0, description="Strength of the emotion; 0 is the voice's own.")
+    ] = 1.0
+
+
+class Options(ModelOptions, frozen=True, kw_only=True):
     """The model's own settings."""
 
     weights: Literal["checkpoint", "random"] = "checkpoint"
     """random: the same shapes from a seed, to measure speed or to test; it speaks noise."""
     checkpoint: str = ""
     """Folder of the official files (`tts-serving fetch indextts2 --to DIR` makes one)."""
-    auxiliaries: dict[str, str] = {}
+    auxiliaries: dict[str, str] = msgspec.field(default_factory=dict)
     """Places of w2v_bert, semantic_codec, campplus and bigvgan other than hf_cache/ in the checkpoint."""
     store: str = ""
     """Folder of the converted weights; empty: a folder inside the checkpoint's."""
@@ -74,29 +109,17 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """What the conditioning of voices may hold together; the least recently used goes first."""
 
 
-def parse_options(profile: Profile) -> Options:
-    """model.options by themselves. Raises ProfileError that names the key."""
-    try:
-        options: Options = msgspec.convert(profile.model.options, Options, strict=True)
-    except msgspec.ValidationError as error:
-        raise ProfileError(f"profile {profile.name}: model.options: {error}") from None
-    return options
-
-
-def read_options(profile: Profile) -> Options:
-    """model.options, checked to be enough to speak. Raises ProfileError that names the key."""
-    options = parse_options(profile)
+def check_options(options: Options) -> None:
+    """Raise ProfileError, which names the key, unless the options are enough to speak."""
     if options.weights == "checkpoint" and not options.checkpoint:
         raise ProfileError(
-            f"profile {profile.name}: model.options.checkpoint must name the folder of the official files; "
+            "model.options.checkpoint must name the folder of the official files; "
             'or set model.options.weights to "random"'
         )
     if options.min_codes > options.max_codes:
         raise ProfileError(
-            f"profile {profile.name}: model.options.min_codes: {options.min_codes} is more than max_codes, "
-            f"{options.max_codes}"
+            f"model.options.min_codes: {options.min_codes} is more than max_codes, {options.max_codes}"
         )
-    return options
 
 
 def sizes(options: Options) -> IndexTts2Config | None:

@@ -1,8 +1,7 @@
-"""Tone: a model without weights that speaks each character as a beep. The example of how to write a model.
+"""Tone: a model without weights that speaks each character as a beep.
 
-It costs nothing, so it shows what the engine itself costs; its samples are known in advance
-(expected_samples), so tests can tell whether a batch, a window or a slot was mixed up. Its options can
-make it slow, fail or crash.
+It costs nothing, so it shows what the engine itself costs; its samples are known in advance (expected_samples), so
+tests can tell whether a batch, a window or a slot was mixed up.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from serving.models.tone.frontend import ToneFrontend
-from serving.models.tone.options import ToneOptions, read_options
+from serving.models.tone.options import Fields, Options
 from serving.profile import Profile
 
 if TYPE_CHECKING:
@@ -18,16 +17,16 @@ if TYPE_CHECKING:
 
     from serving.models.tone.model import ToneModel
 
-__all__ = ["ToneOptions", "create_frontend", "create_model"]
+__all__ = ["Fields", "Options", "create_frontend", "create_model"]
 
 
-def create_frontend(profile: Profile) -> ToneFrontend:
-    """Raises ProfileError if model.options holds what ToneOptions does not."""
-    return ToneFrontend(read_options(profile))
+def create_frontend(profile: Profile, options: Options) -> ToneFrontend:
+    """Characters to tokens."""
+    return ToneFrontend(options)
 
 
-def create_model(profile: Profile, device: torch.device, dtype: torch.dtype) -> ToneModel:
-    """Raises ProfileError if model.options holds what ToneOptions does not."""
+def create_model(profile: Profile, options: Options, device: torch.device, dtype: torch.dtype) -> ToneModel:
+    """Pitches on `device`, in float32 whatever `dtype` is."""
     from serving.models.tone.model import ToneModel  # torch, which the HTTP process does without
 
-    return ToneModel(read_options(profile), profile.engine, device, dtype)
+    return ToneModel(options, profile.engine, device)

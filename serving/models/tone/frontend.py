@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from serving.models.tone.options import MAX_TOKENS, VOICES_HZ, ToneOptions, make_spec
+from serving.models.tone.options import MAX_TOKENS, Options, make_spec
 from serving.protocol import InputError, Segment, SpeechParams
 
 _SENTENCE = re.compile(r"[^.!?]*[^.!?\s][^.!?]*[.!?]*")
@@ -14,16 +14,14 @@ _SENTENCE = re.compile(r"[^.!?]*[^.!?\s][^.!?]*[.!?]*")
 class ToneFrontend:
     """A token is a character's code point, at most 255."""
 
-    def __init__(self, options: ToneOptions) -> None:
+    def __init__(self, options: Options) -> None:
         self.spec = make_spec(options)
 
     def segments(self, text: str, params: SpeechParams) -> Iterator[Segment]:
-        """Yield sentences, cut where they pass params.max_text_tokens_per_segment or MAX_TOKENS."""
-        if params.voice not in VOICES_HZ:
-            raise InputError("voice", f"no voice {params.voice!r}; there are {', '.join(VOICES_HZ)}")
+        """Yield sentences, cut where they pass params.fields.max_text_tokens_per_segment or MAX_TOKENS."""
         if not any(character.isalnum() for character in text):
             raise InputError("text", "holds nothing that can be spoken")
-        limit = min(params.max_text_tokens_per_segment, MAX_TOKENS)
+        limit = min(params.fields.max_text_tokens_per_segment, MAX_TOKENS)
         index = 0
         for match in _SENTENCE.finditer(text):
             sentence = match.group().strip()

@@ -6,8 +6,6 @@ Sample i of token n is 0.3 sin(2 pi f i / rate) with f = voice pitch + 4 n Hz; e
 from __future__ import annotations
 
 import math
-import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from serving.models.base import Bucket, SegmentState, Stage
-from serving.models.tone.options import MAX_TOKENS, SAMPLE_RATE_HZ, VOICES_HZ, ToneOptions, make_spec
+from serving.models.tone.options import MAX_TOKENS, SAMPLE_RATE_HZ, VOICES_HZ, Options, make_spec
 from serving.profile import EngineProfile
 from serving.protocol import InputError, Segment, SpeechParams
 
@@ -24,7 +22,7 @@ AMPLITUDE = 0.3
 HZ_PER_TOKEN = 4.0
 
 
-def expected_samples(tokens: Sequence[int], voice: str, options: ToneOptions) -> NDArray[np.float32]:
+def expected_samples(tokens: Sequence[int], voice: str, options: Options) -> NDArray[np.float32]:
     """What the model must say: float32 [len(tokens) * samples_per_token], by numpy alone."""
     hz = VOICES_HZ[voice] + HZ_PER_TOKEN * np.asarray(tokens, np.float64)
     time_s = np.arange(options.samples_per_token) / SAMPLE_RATE_HZ
@@ -46,6 +44,7 @@ class EmbedStage:
     """tokens [R, L] int64, base_hz [R] float32, slot [R] int64 -> pitches written into the slot's row."""
 
     name = "embed"
+    next_stages: tuple[str, ...] = ("render",)
     lookahead = False
     to_host: tuple[int, ...] = ()
 
@@ -85,10 +84,11 @@ class RenderStage:
     """slot [R] int64, start [R] int64, columns [L] int64 -> samples [R, L * samples_per_token] float32."""
 
     name = "render"
+    next_stages: tuple[str, ...] = ("render",)
     lookahead = False
     to_host: tuple[int, ...] = (0,)
 
-    def __init__(self, pitch_hz: torch.Tensor, options: ToneOptions, max_rows: int, max_units: int) -> None:
+    def __init__(self, pitch_hz: torch.Tensor, options: Options, max_rows: int, max_units: int) -> None:
         self.pitch_hz = pitch_hz
         self.options = options
         self.max_rows = max_rows
@@ -97,14 +97,6 @@ class RenderStage:
         self.time_s = torch.arange(options.samples_per_token, device=pitch_hz.device) / SAMPLE_RATE_HZ
 
     def collate(self, states: Sequence[ToneState], bucket: Bucket) -> tuple[torch.Tensor, ...]:
-        for state in states:
-            window = state.tokens[state.done : state.done + state.length]
-            if self.options.crash_token in window:
-                os._exit(70)
-            if self.options.fail_token in window:
-                raise RuntimeError(f"token {self.options.fail_token} was asked to fail")
-        if self.options.step_s:
-            time.sleep(self.options.step_s)
         inert = bucket.rows - len(states)
         slot = torch.tensor([state.slot for state in states] + [self.pitch_hz.shape[0] - 1] * inert)
         start = torch.tensor([state.done for state in states] + [0] * inert)
@@ -135,10 +127,9 @@ class RenderStage:
 class ToneModel:
     """One row of pitches per slot, and one spare row for what is computed only as padding."""
 
-    def __init__(
-        self, options: ToneOptions, engine: EngineProfile, device: torch.device, dtype: torch.dtype
-    ) -> None:
-        time.sleep(options.load_s)
+    first_stages: tuple[str, ...] = ("embed",)
+
+    def __init__(self, options: Options, engine: EngineProfile, device: torch.device) -> None:
         self.spec = make_spec(options)
         self.options = options
         # Pitches up to a kilohertz need float32 whatever the profile's dtype is.

@@ -1,14 +1,12 @@
-"""The settings of the tone model and what callers may know of it."""
+"""The request fields and options of the tone model, and what callers may know of it. No torch."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
-from serving.models.base import ModelSpec, Voice
-from serving.profile import Profile, ProfileError
+from serving.models.base import ModelOptions, ModelSpec, RequestFields, Voice
 
 SAMPLE_RATE_HZ = 24000
 MAX_TOKENS = 512
@@ -17,7 +15,15 @@ VOICES_HZ = {"low": 110.0, "high": 440.0}
 """Voice name to the pitch of token 0."""
 
 
-class ToneOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Fields(RequestFields, frozen=True, kw_only=True):
+    """Request fields of the tone model."""
+
+    max_text_tokens_per_segment: Annotated[
+        int, Meta(ge=20, le=600, description="Longer texts are cut into segments of at most this length.")
+    ] = 120
+
+
+class Options(ModelOptions, frozen=True, kw_only=True):
     """model.options of a profile whose model.name is "tone"."""
 
     samples_per_token: Annotated[int, Meta(ge=1)] = 1200
@@ -26,25 +32,9 @@ class ToneOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Size of an urgent segment's first window; each next one is twice as long."""
     max_window_tokens: Annotated[int, Meta(ge=1, le=MAX_TOKENS)] = 64
     """Size of the largest window, and of each window of a segment that is not urgent."""
-    step_s: Annotated[float, Meta(ge=0)] = 0.0
-    """Time that each render step sleeps: a stand-in for work, for tests that need a request in flight."""
-    load_s: Annotated[float, Meta(ge=0)] = 0.0
-    """Time that loading sleeps."""
-    fail_token: int | None = None
-    """A step that holds this token raises."""
-    crash_token: int | None = None
-    """A step that holds this token ends the process without a word, as a segmentation fault would."""
 
 
-def read_options(profile: Profile) -> ToneOptions:
-    """Check profile.model.options. Raises ProfileError that names the key."""
-    try:
-        return msgspec.convert(profile.model.options, ToneOptions)
-    except msgspec.ValidationError as error:
-        raise ProfileError(f"model.options: {error}") from None
-
-
-def make_spec(options: ToneOptions) -> ModelSpec:
+def make_spec(options: Options) -> ModelSpec:
     """The spec that the frontend and the model share."""
     return ModelSpec(
         name="tone",
@@ -56,6 +46,7 @@ def make_spec(options: ToneOptions) -> ModelSpec:
         default_voice="low",
         languages=("en",),
         max_text_chars=10_000,
-        used_fields=frozenset({"text", "voice", "max_text_tokens_per_segment"}),
+        fields=Fields,
+        seeded=False,
         seconds_per_char=options.samples_per_token / SAMPLE_RATE_HZ,
     )

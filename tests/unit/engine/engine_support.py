@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.engine.client import EngineClient, EngineState, Handle
+from serving.engine.client import EngineClient, EngineState, Utterance
 from serving.models import load_frontend
 from serving.models.tone.model import expected_samples
-from serving.models.tone.options import ToneOptions
+from serving.models.tone.options import Fields, Options
 from serving.profile import AdmissionProfile, EngineProfile, ModelProfile, Profile
 from serving.protocol import Segment, SpeechParams
 
-PARAMS = SpeechParams(voice="low", seed=0)
+PARAMS = SpeechParams(voice="low", seed=0, fields=Fields())
 SHORT: dict[str, Any] = {"samples_per_token": 24}
 SLOW = SHORT | {"step_s": 0.02, "window_tokens": 1, "max_window_tokens": 1}
 """20 ms a token: a request that is still under way when the test looks at it."""
@@ -29,7 +29,7 @@ def make_profile(
     settings: dict[str, Any] = {"threads": 1, "workers": 1, "device": "cpu"} | engine
     return Profile(
         name="test",
-        model=ModelProfile(name="tone", options=options),
+        model=ModelProfile(name="tests.faulty_tone", options=options),
         engine=EngineProfile(**settings),
         admission=admission or AdmissionProfile(),
     )
@@ -43,24 +43,26 @@ def segments(text: str) -> Iterator[Segment]:
     return load_frontend(make_profile(SHORT)).segments(text, PARAMS)
 
 
-async def submit(client: EngineClient, text: str, *, streaming: bool = True, audio_s: float = 1.0) -> Handle:
+async def submit(
+    client: EngineClient, text: str, *, streaming: bool = True, audio_s: float = 1.0
+) -> Utterance:
     return await client.submit(PARAMS, segments(text), streaming=streaming, audio_s=audio_s)
 
 
-async def listen(handle: Handle) -> NDArray[np.float32]:
+async def listen(client: EngineClient, utterance: Utterance) -> NDArray[np.float32]:
     """All samples of a request."""
-    return np.concatenate([samples async for samples in handle.chunks()])
+    return np.concatenate([samples async for samples in client.chunks(utterance)])
 
 
-async def hear_first(handle: Handle) -> None:
+async def hear_first(client: EngineClient, utterance: Utterance) -> None:
     """Wait for the first samples, then go away."""
-    async for _ in handle.chunks():
+    async for _ in client.chunks(utterance):
         return
 
 
 def expected(text: str, options: dict[str, Any]) -> NDArray[np.float32]:
     tokens = [token for segment in segments(text) for token in segment.tokens]
-    return expected_samples(tokens, "low", ToneOptions(**options))
+    return expected_samples(tokens, "low", Options(**options))
 
 
 def state_of(client: EngineClient) -> EngineState:

@@ -53,7 +53,7 @@ async def running(profile: Profile) -> AsyncIterator[EngineClient]:
         await client.stop()
     assert client._admission.requests == 0
     assert client._admission.audio_s == pytest.approx(0.0)
-    assert not client._handles
+    assert not client._utterances
     assert not client._extending
 
 
@@ -62,20 +62,20 @@ async def test_streamed_and_offline_samples_are_right_and_in_order(workers: int)
     text = "One. Two, a longer one! Three? " * 4
     async with running(thread_profile(SHORT, workers=workers)) as client:
         for streaming in (True, False):
-            handle = await submit(client, text, streaming=streaming)
-            samples = await listen(handle)
+            utterance = await submit(client, text, streaming=streaming)
+            samples = await listen(client, utterance)
             np.testing.assert_allclose(samples, expected(text, SHORT), atol=1e-4)
-            assert handle.stats is not None
-            assert handle.stats.audio_s == pytest.approx(len(samples) / 24000)
-            assert handle.stats.steps["embed"] == 12
-        handle.abort()
+            assert utterance.stats is not None
+            assert utterance.stats.audio_s == pytest.approx(len(samples) / 24000)
+            assert utterance.stats.steps["embed"] == 12
+        client.abort(utterance)
 
 
 async def test_requests_share_steps() -> None:
     async with running(thread_profile(SHORT | {"step_s": 0.005})) as client:
         texts = [f"Number {number} of them." for number in range(8)]
-        handles = [await submit(client, text, streaming=False) for text in texts]
-        spoken = await asyncio.gather(*(listen(handle) for handle in handles))
+        utterances = [await submit(client, text, streaming=False) for text in texts]
+        spoken = await asyncio.gather(*(listen(client, utterance) for utterance in utterances))
         for text, samples in zip(texts, spoken, strict=True):
             np.testing.assert_allclose(samples, expected(text, SHORT), atol=1e-4)
         stats = await client.stats()
@@ -87,32 +87,32 @@ async def test_requests_share_steps() -> None:
 @both_ways
 async def test_abort_in_mid_stream_leaves_the_neighbours_alone(workers: int) -> None:
     async with running(thread_profile(SLOW, workers=workers)) as client:
-        alone = await listen(await submit(client, "a neighbour"))
+        alone = await listen(client, await submit(client, "a neighbour"))
         gone, stays = await submit(client, "x" * 100), await submit(client, "a neighbour")
-        await hear_first(gone)
-        gone.abort()
-        gone.abort()
-        np.testing.assert_array_equal(await listen(stays), alone)
+        await hear_first(client, gone)
+        client.abort(gone)
+        client.abort(gone)
+        np.testing.assert_array_equal(await listen(client, stays), alone)
         stats = await client.stats()
         assert stats.requests["aborted"] == 1
         with pytest.raises(SpeechFailed, match="given up") as failure:
-            await listen(gone)
+            await listen(client, gone)
         assert failure.value.code == "aborted"
 
 
 async def test_abort_wakes_a_reader_that_waits() -> None:
     async with running(thread_profile(SHORT | {"step_s": 0.5})) as client:
-        handle = await submit(client, "waits")
-        reader = asyncio.create_task(listen(handle))
+        utterance = await submit(client, "waits")
+        reader = asyncio.create_task(listen(client, utterance))
         await asyncio.sleep(0.02)
-        handle.abort()
+        client.abort(utterance)
         with pytest.raises(SpeechFailed):
             await asyncio.wait_for(reader, 0.3)
 
 
 async def test_a_cancelled_reader_frees_the_slot() -> None:
     async with running(thread_profile(SLOW)) as client:
-        reader = asyncio.create_task(listen(await submit(client, "x" * 200)))
+        reader = asyncio.create_task(listen(client, await submit(client, "x" * 200)))
         await asyncio.sleep(0.1)
         reader.cancel()
 
@@ -128,30 +128,30 @@ async def test_a_step_that_raises_harms_its_own_requests_only(workers: int) -> N
     async with running(thread_profile(SHORT | {"fail_token": ord("q")}, workers=workers)) as client:
         bad, good = await submit(client, "q"), await submit(client, "a far longer one without it")
         with pytest.raises(SpeechFailed, match="asked to fail") as failure:
-            await listen(bad)
+            await listen(client, bad)
         assert failure.value.code == "internal"
         text = "a far longer one without it"
-        np.testing.assert_allclose(await listen(good), expected(text, SHORT), atol=1e-4)
-        assert len(await listen(await submit(client, "and on it goes"))) > 0
+        np.testing.assert_allclose(await listen(client, good), expected(text, SHORT), atol=1e-4)
+        assert len(await listen(client, await submit(client, "and on it goes"))) > 0
         assert (await client.stats()).requests["failed"] == 1
 
 
 async def test_a_segment_that_the_model_refuses() -> None:
     async with running(thread_profile(SHORT)) as client:
-        handle = await client.submit(
+        utterance = await client.submit(
             PARAMS, iter([Segment(index=0, tokens=[])]), streaming=False, audio_s=1.0
         )
         with pytest.raises(SpeechFailed, match="text: segment 0 has 0 tokens"):
-            await listen(handle)
+            await listen(client, utterance)
 
 
 async def test_a_request_expires_with_the_samples_it_has() -> None:
     async with running(thread_profile(SLOW, request_timeout_s=0.2)) as client:
-        handle = await submit(client, "x" * 200)
+        utterance = await submit(client, "x" * 200)
         heard = []
 
         async def hear() -> None:
-            async for samples in handle.chunks():
+            async for samples in client.chunks(utterance):
                 heard.append(samples)
 
         with pytest.raises(SpeechFailed, match=r"within 0\.2 s") as failure:
@@ -162,14 +162,14 @@ async def test_a_request_expires_with_the_samples_it_has() -> None:
 
 async def test_overload_is_refused_at_once() -> None:
     async with running(thread_profile(SLOW, AdmissionProfile(max_requests=2))) as client:
-        handles = [await submit(client, "x" * 20) for _ in range(2)]
+        utterances = [await submit(client, "x" * 20) for _ in range(2)]
         with pytest.raises(Overloaded, match="the limit is 2") as refusal:
             await submit(client, "one too many")
         assert refusal.value.retry_after_s >= 1
         assert not isinstance(refusal.value, NotReady)
-        for handle in handles:
-            await listen(handle)
-        await listen(await submit(client, "there is room"))
+        for utterance in utterances:
+            await listen(client, utterance)
+        await listen(client, await submit(client, "there is room"))
 
 
 async def test_a_frontend_that_refuses_or_breaks() -> None:
@@ -183,9 +183,9 @@ async def test_a_frontend_that_refuses_or_breaks() -> None:
         assert refusal.value.field == "text"
         with pytest.raises(InputError):
             await client.submit(PARAMS, iter([]), streaming=True, audio_s=1.0)
-        handle = await client.submit(PARAMS, breaks_midway(), streaming=True, audio_s=1.0)
+        utterance = await client.submit(PARAMS, breaks_midway(), streaming=True, audio_s=1.0)
         with pytest.raises(SpeechFailed, match="no such phoneme") as failure:
-            await listen(handle)
+            await listen(client, utterance)
         assert failure.value.code == "internal"
 
 
@@ -199,8 +199,8 @@ async def test_the_first_sentence_does_not_wait_for_the_last() -> None:
         yield Segment(index=1, tokens=[66])
 
     async with running(thread_profile(SHORT)) as client:
-        handle = await client.submit(PARAMS, slow_frontend(), streaming=True, audio_s=1.0)
-        chunks = handle.chunks()
+        utterance = await client.submit(PARAMS, slow_frontend(), streaming=True, audio_s=1.0)
+        chunks = client.chunks(utterance)
         assert len(await anext(chunks)) == 24
         gate.set()
         assert len(await anext(chunks)) == 24
@@ -218,12 +218,12 @@ async def test_not_ready_before_and_after() -> None:
     with pytest.raises(RuntimeError, match="before"):
         await client.start()
     await client.wait_ready(30)
-    handle = await submit(client, "under way " * 9)
+    utterance = await submit(client, "under way " * 9)
     await client.stop()
     await client.stop()
     assert client.state is EngineState.STOPPED
     with pytest.raises(SpeechFailed, match="stopped"):
-        await listen(handle)
+        await listen(client, utterance)
     with pytest.raises(NotReady):
         await client.stats()
 

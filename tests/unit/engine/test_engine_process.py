@@ -77,13 +77,13 @@ async def test_a_dead_engine_fails_its_requests_and_comes_back_as_often_as_allow
     await client.start()
     first = await client.wait_ready(60)
     assert first.pid != os.getpid()
-    handle = await submit(client, "x" * 200)
-    chunks = handle.chunks()  # kept: a reader that is dropped gives its request up
+    utterance = await submit(client, "x" * 200)
+    chunks = client.chunks(utterance)  # kept: a reader that is dropped gives its request up
     await anext(chunks)
     asked = asyncio.create_task(client.stats())
     os.kill(first.pid, signal.SIGKILL)
     with pytest.raises(SpeechFailed) as failure:
-        await listen(handle)
+        await listen(client, utterance)
     assert failure.value.code == "engine_died"
     assert state_of(client) is EngineState.RESTARTING
     with pytest.raises(NotReady, match="restarting"):
@@ -92,10 +92,10 @@ async def test_a_dead_engine_fails_its_requests_and_comes_back_as_often_as_allow
     second = await client.wait_ready(60)
     assert second.pid != first.pid
     assert client.problem is None
-    assert len(await listen(await submit(client, "works again"))) == 11 * 24
+    assert len(await listen(client, await submit(client, "works again"))) == 11 * 24
     # One restart was allowed, so the next death, here a crash inside a step, is the last.
     with pytest.raises(SpeechFailed) as failure:
-        await listen(await submit(client, "boom!"))
+        await listen(client, await submit(client, "boom!"))
     assert failure.value.code == "engine_died"
     with pytest.raises(EngineUnavailable, match="the engine died: exit status 70"):
         await client.wait_ready(60)
@@ -109,8 +109,8 @@ async def test_stop_ends_the_process_in_any_state() -> None:
     speaking = make_client(make_profile(SLOW))
     await asyncio.gather(loading.start(), speaking.start())
     pid = (await speaking.wait_ready(60)).pid
-    handle = await submit(speaking, "x" * 200)
-    chunks = handle.chunks()  # kept: a reader that is dropped gives its request up
+    utterance = await submit(speaking, "x" * 200)
+    chunks = speaking.chunks(utterance)  # kept: a reader that is dropped gives its request up
     await anext(chunks)
     stop = asyncio.create_task(speaking.stop())
     await asyncio.sleep(0)
@@ -118,7 +118,7 @@ async def test_stop_ends_the_process_in_any_state() -> None:
     await asyncio.gather(speaking.stop(), loading.stop())
     assert not psutil.pid_exists(pid)
     with pytest.raises(SpeechFailed, match="stopped"):
-        await listen(handle)
+        await listen(speaking, utterance)
 
 
 async def test_a_dead_parent_takes_the_engine_along() -> None:

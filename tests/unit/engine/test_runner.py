@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,15 +9,15 @@ import pytest
 import torch
 
 from serving.engine.graphs import BucketMiss
-from serving.engine.runner import SLOWDOWN_VARIABLE, DeviceError, Runner, pick_device, pick_workers
+from serving.engine.runner import DeviceError, Runner, pick_device, pick_workers
 from serving.models.base import Bucket
 from serving.models.tone.model import ToneModel, ToneState, expected_samples
-from serving.models.tone.options import ToneOptions
+from serving.models.tone.options import Options
 from serving.profile import EngineProfile
 from serving.protocol import InputError, Segment, SpeechParams
 
 CPU = torch.device("cpu")
-OPTIONS = ToneOptions(samples_per_token=16)
+OPTIONS = Options(samples_per_token=16)
 ENGINE = EngineProfile()
 PARAMS = SpeechParams(voice="low", seed=0)
 
@@ -31,8 +30,8 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def make(engine: EngineProfile = ENGINE, options: ToneOptions = OPTIONS) -> tuple[ToneModel, Runner]:
-    model = ToneModel(options, engine, CPU, torch.float32)
+def make(engine: EngineProfile = ENGINE, options: Options = OPTIONS) -> tuple[ToneModel, Runner]:
+    model = ToneModel(options, engine, CPU)
     return model, Runner(model, engine, CPU)
 
 
@@ -77,7 +76,7 @@ def test_rows_of_unlike_length_are_spoken_as_if_alone() -> None:
 
 
 def test_windows_of_an_urgent_segment_join_without_a_seam() -> None:
-    model, runner = make(options=ToneOptions(samples_per_token=16, window_tokens=2, max_window_tokens=8))
+    model, runner = make(options=Options(samples_per_token=16, window_tokens=2, max_window_tokens=8))
     (samples,) = speak(runner, open_rows(model, "a sentence of some length", urgent=True))
     assert runner.steps == {"embed": 1, "render": 5}, "2, 4, 8, 8 and the 3 that are left"
     expected = expected_samples([ord(c) for c in "a sentence of some length"], "low", OPTIONS)
@@ -160,18 +159,6 @@ def test_the_largest_bucket_holds_any_step() -> None:
         for rows in range(1, stage.max_rows + 1):
             for length in {1, 512 if rows == 1 else min(512, stage.max_units // rows)}:
                 assert any(b.rows >= rows and b.length >= length for b in stage.buckets), (rows, length)
-
-
-def test_a_planted_slowdown_takes_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = ToneOptions(samples_per_token=16, step_s=0.02)
-    monkeypatch.setenv(SLOWDOWN_VARIABLE, "0.5")
-    model, runner = make(options=options)
-    states = open_rows(model, "a")
-    runner.finish(runner.launch("embed", states))
-    before_s, started_s = runner.busy_s, time.perf_counter()
-    runner.finish(runner.launch("render", states))
-    assert time.perf_counter() - started_s >= 0.03, "at least the 20 ms of the step and half of it again"
-    assert runner.busy_s - before_s >= 0.03
 
 
 def test_a_segment_that_cannot_be_spoken() -> None:

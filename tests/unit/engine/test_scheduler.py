@@ -65,7 +65,7 @@ def step(scheduler: Scheduler, plan: Plan, now: float) -> None:
         assert isinstance(state, Script)
         samples.append(np.full(state.samples, part.segment.index, np.float32))
         state.stage = state.stages.pop(0) if state.stages else None
-    scheduler.scattered(plan, samples, now)
+    scheduler.complete(plan, samples, now)
 
 
 def make(

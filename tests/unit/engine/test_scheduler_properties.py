@@ -117,7 +117,7 @@ class Machine:
                 self.scheduler.fail(part, "planted", self.now)
         samples = [] if fails else [self.advance(part) for part in plan.parts]
         self.running = None
-        self.scheduler.scattered(plan, samples, self.now)
+        self.scheduler.complete(plan, samples, self.now)
 
     @staticmethod
     def advance(part: Part) -> NDArray[np.float32] | None:

@@ -53,7 +53,7 @@ def _no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (["say", " ", *TONE], "text: empty"),
         (["say", "?!", *TONE], "text: "),
         (["say", "x", "--voice", "nobody", *TONE], "voice: no voice is called 'nobody'; there are low, high"),
-        (["say", "x", "--speed", "9", *TONE], "speed: "),
+        (["say", "x", "--speed", "9"], "speed: "),
         (["say", "x", "--seed", "-1", *TONE], "seed: "),
         (["say", "x", "-o", "no/such/folder/x.wav", *TONE], "no/such/folder/x.wav"),
         (["profiles", "fast"], "no profile 'fast'"),
@@ -160,7 +160,7 @@ def test_say_streams_standard_input_to_standard_output() -> None:
 
 
 def test_a_model_that_fails_ends_say_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fails = ("--set", "model.options.fail_token=33")
+    fails = ("--set", "model.name=tests.faulty_tone", "--set", "model.options.fail_token=33")
     assert main(["say", "This fails!", "-o", str(tmp_path / "x.wav"), *TONE, *fails]) == 1
     assert "tts-serving: " in capsys.readouterr().err
 

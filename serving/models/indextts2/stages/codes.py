@@ -12,7 +12,7 @@ from serving.models.buckets import make_buckets
 from serving.models.indextts2.decoding import Decoding
 from serving.models.indextts2.sampling import Sampling
 from serving.models.indextts2.stages.shapes import extent, make_lengths, padded_slots
-from serving.models.indextts2.stages.speech import Samples, SpeechState
+from serving.models.indextts2.stages.speech import Samples, SpeechState, after_codes
 from serving.models.indextts2.streaming import SegmentStream
 
 LATENTS_AT_ONCE = 256
@@ -33,6 +33,7 @@ class Prefill:
         """`reach` of the vocoder, in frames, for the streams that begin here."""
         self.max_rows, self.max_units = max_rows, max_units
         self.buckets = make_buckets(max_rows, max_units, make_lengths(min(32, max_text), max_text))
+        self.next_stages: tuple[str, ...] = after_codes(second_pass=decoding.second_offset > 0)
         self._decoding = decoding
         self._reach = reach
         self._config = decoding.gpt.config
@@ -98,6 +99,7 @@ class Decode:
     def __init__(self, decoding: Decoding, *, max_rows: int) -> None:
         self.max_rows = self.max_units = max_rows
         self.buckets = make_buckets(max_rows, max_rows, [1])
+        self.next_stages: tuple[str, ...] = after_codes(second_pass=decoding.second_offset > 0)
         self._decoding = decoding
         self._span = decoding.cache.max_cells
 
@@ -123,6 +125,7 @@ class Latents:
     """Latents of drawn codes at the positions of training, LATENTS_AT_ONCE of each segment at most."""
 
     name = "latents"
+    next_stages: tuple[str, ...] = after_codes(second_pass=True)
     to_host: tuple[int, ...] = ()
     lookahead = False
 

@@ -26,6 +26,7 @@ class Condition:
     """Recordings that nobody has used yet to their conditioning. Runs seldom, so it has no shapes of its own."""
 
     name = "condition"
+    next_stages: tuple[str, ...] = ("prefill",)
     to_host: tuple[int, ...] = ()
     lookahead = False
     buckets: tuple[Bucket, ...] = ()

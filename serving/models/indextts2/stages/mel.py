@@ -38,6 +38,7 @@ class Prepare:
     """The condition of a window, and its flow begun in its slot."""
 
     name = "prepare"
+    next_stages: tuple[str, ...] = ("flow",)
     to_host: tuple[int, ...] = ()
     lookahead = False
 
@@ -120,6 +121,7 @@ class FlowStep:
     """One Euler step of each window, all at their own time."""
 
     name = "flow"
+    next_stages: tuple[str, ...] = ("flow", "vocode")
     to_host: tuple[int, ...] = ()
     lookahead = True
 

@@ -18,6 +18,11 @@ from serving.models.indextts2.voice_store import EmotionKey
 Samples = NDArray[np.float32]
 
 
+def after_codes(*, second_pass: bool) -> tuple[str, ...]:
+    """The stages that SpeechState.choose may choose."""
+    return ("decode", "latents", "prepare") if second_pass else ("decode", "prepare")
+
+
 class Stretch(NamedTuple):
     """Frames first .. last - 1 of a window's mel are wanted, and begin .. end - 1 are vocoded for them."""
 

@@ -13,7 +13,7 @@ from serving.models.buckets import make_buckets
 from serving.models.indextts2.flow import Flow
 from serving.models.indextts2.stages.codes import LATENTS_AT_ONCE
 from serving.models.indextts2.stages.shapes import make_lengths
-from serving.models.indextts2.stages.speech import Samples, SpeechState
+from serving.models.indextts2.stages.speech import Samples, SpeechState, after_codes
 from serving.models.indextts2.vocoder import Vocoder, reach_frames
 from serving.models.indextts2.vocoder_cpu import CpuVocoder
 
@@ -34,9 +34,11 @@ class Vocode:
         max_units: int,
         at_once: int,
         static: bool,
+        second_pass: bool = False,
     ) -> None:
         """`at_once`: longest stretch in frames; `static`: shapes follow from the bucket alone."""
         self.max_rows, self.max_units = max_rows, max_units
+        self.next_stages: tuple[str, ...] = (self.name, *after_codes(second_pass=second_pass))
         longest = at_once + 2 * reach_frames(vocoder.config)
         self.buckets = make_buckets(max_rows, max_units, make_lengths(min(96, longest), longest))
         self._vocoder = vocoder
