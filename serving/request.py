@@ -94,8 +94,19 @@ def parse(body: bytes, spec: ModelSpec) -> Order:
         ),
         audio_format=request.format,
         audio_s=len(request.text) * spec.seconds_per_char / getattr(own, "speed", 1.0),
-        ignored_fields=tuple(sorted(sent - spec.used_fields)),
+        ignored_fields=tuple(sorted(sent - used_fields(spec))),
     )
+
+
+def used_fields(spec: ModelSpec) -> frozenset[str]:
+    """Request fields that change this model's audio; the answer names the other fields a client sent."""
+    return _used(spec.fields, spec.seeded)
+
+
+@functools.cache
+def _used(own: type[RequestFields], seeded: bool) -> frozenset[str]:
+    common = SpeechRequest.__struct_fields__
+    return frozenset((*common, *own.__struct_fields__)) - (frozenset() if seeded else {"seed"})
 
 
 def request_schema(spec: ModelSpec) -> dict[str, Any]:
@@ -103,7 +114,7 @@ def request_schema(spec: ModelSpec) -> dict[str, Any]:
     document = msgspec.json.schema(_request_type(spec.fields))
     schema: dict[str, Any] = document["$defs"][document["$ref"].rsplit("/", 1)[-1]]
     for name, field in schema["properties"].items():
-        if name not in spec.used_fields:
+        if name not in used_fields(spec):
             field["description"] = f"{field.get('description', '')} Ignored by the model {spec.name}.".strip()
     return schema
 

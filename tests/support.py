@@ -205,11 +205,13 @@ def environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *arguments: str, ready_s: float = 120.0) -> Iterator[Server]:
+def serving(
+    folder: Path, *arguments: str, ready_s: float = 120.0, environ: dict[str, str] | None = None
+) -> Iterator[Server]:
     """Start `serve` on a free port with its log in `folder`, wait until it is ready, stop it at the end."""
     log = folder / "server.log"
     with log.open("w", encoding="utf-8") as stderr:
-        process = start(stderr, "serve", "--port", "0", *arguments)
+        process = start(stderr, "serve", "--port", "0", *arguments, environ=environ)
     try:
         yield Server(process, wait_ready(process, log, ready_s), log)
     finally:
@@ -218,9 +220,14 @@ def serving(folder: Path, *arguments: str, ready_s: float = 120.0) -> Iterator[S
             process.wait(60)
 
 
-def start(stderr: IO[str], *arguments: str) -> subprocess.Popen[str]:
+def start(stderr: IO[str], *arguments: str, environ: dict[str, str] | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command(*arguments), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=stderr, text=True
+        command(*arguments),
+        cwd=ROOT,
+        env=environ or environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        text=True,
     )
 
 

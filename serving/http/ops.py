@@ -13,6 +13,7 @@ from serving.engine.client import EngineClient, EngineState
 from serving.models.base import ModelSpec, Voice
 from serving.profile import Profile
 from serving.protocol import Stats, Warming
+from serving.request import used_fields
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -98,7 +99,7 @@ async def voices(spec: NamedDependency[SkipValidation[ModelSpec]]) -> Voices:
         voices=spec.voices,
         languages=spec.languages,
         max_text_chars=spec.max_text_chars,
-        used_fields=sorted(spec.used_fields),
+        used_fields=sorted(used_fields(spec)),
     )
 
 

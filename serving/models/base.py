@@ -77,12 +77,6 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     seeded: bool = True
     """The seed changes the audio."""
 
-    @property
-    def used_fields(self) -> frozenset[str]:
-        """Request fields that change this model's audio; the answer names the other fields a client sent."""
-        common = {"text", "voice", "format", "seed"} if self.seeded else {"text", "voice", "format"}
-        return frozenset(common) | frozenset(self.fields.__struct_fields__)
-
 
 class ModelError(RuntimeError):
     """A model does not do what this file asks of it; the message names the stage."""
