@@ -21,6 +21,7 @@ import torch
 from bench.records import Sample
 from serving.engine.loop import EngineLoop
 from serving.engine.runner import Launched, Runner, pick_device, pick_workers
+from serving.models import load_model
 from serving.models.indextts2.conditioning import VoiceConditioning
 from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.model import IndexTts2Model
@@ -125,7 +126,9 @@ class Offline:
         workers, threads = pick_workers(engine, self.device, usable_cores())
         torch.set_num_threads(threads)
         self.workers = workers
-        self.model = IndexTts2Model(profile, self.device, getattr(torch, engine.dtype))
+        model = load_model(profile, self.device, getattr(torch, engine.dtype))
+        assert isinstance(model, IndexTts2Model)
+        self.model = model
         self.threads = threads
         self.stage_s: defaultdict[str, float] = defaultdict(float)
         """Time in each stage's steps, launch to finish, since it was last cleared."""

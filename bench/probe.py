@@ -97,7 +97,9 @@ class Probe:
         return self._encode(request) if request.what == "encode" else self._phonemise(request)
 
     def _params(self, request: Request) -> SpeechParams:
-        return SpeechParams(voice=self._frontend.spec.default_voice, seed=request.seed)
+        return SpeechParams(
+            voice=self._frontend.spec.default_voice, seed=request.seed, fields=self._frontend.spec.fields()
+        )
 
     def _prepared(self, text: str, request: Request) -> list[Segment]:
         if text not in self._segments:
@@ -117,10 +119,10 @@ class Probe:
         """Samples of one request, and the time to its first."""
         started_s = time.perf_counter()
         first_s, samples = 0.0, 0
-        handle = await self._client.submit(
+        utterance = await self._client.submit(
             self._params(request), iter(segments), streaming=request.streaming, audio_s=1.0
         )
-        async for chunk in handle.chunks():
+        async for chunk in self._client.chunks(utterance):
             first_s = first_s or time.perf_counter() - started_s
             samples += len(chunk)
         return samples, first_s

@@ -38,7 +38,7 @@ def frontend(profile: Profile) -> Frontend:
 
 @pytest.fixture(scope="session")
 def params(frontend: Frontend) -> SpeechParams:
-    return SpeechParams(voice=frontend.spec.default_voice, seed=1)
+    return SpeechParams(voice=frontend.spec.default_voice, seed=1, fields=frontend.spec.fields())
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,10 @@ import pytest
 import torch
 from hibari import dsp
 
+from serving.models import load_frontend, load_model
 from serving.models.base import Bucket
 from serving.models.driver import step
-from serving.models.hibari import create_frontend, create_model
+from serving.models.hibari import Fields
 from serving.models.hibari.frontend import HibariFrontend
 from serving.models.hibari.model import HibariModel
 from serving.models.hibari.stages import Decode, HibariState
@@ -30,14 +31,18 @@ TOLERANCE = 1e-3
 
 @pytest.fixture(scope="module")
 def frontend() -> HibariFrontend:
-    return create_frontend(Profile(name="test"))
+    frontend = load_frontend(Profile(name="test"))
+    assert isinstance(frontend, HibariFrontend)
+    return frontend
 
 
 @pytest.fixture(scope="module")
 def model() -> HibariModel:
     torch.set_num_threads(1)
     profile = Profile(name="test", model=ModelProfile(options={"kernels": "torch"}))
-    return create_model(profile, torch.device("cpu"), torch.float32)
+    model = load_model(profile, torch.device("cpu"), torch.float32)
+    assert isinstance(model, HibariModel)
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +57,7 @@ def segment_of(frontend: HibariFrontend, text: str, params: SpeechParams) -> Seg
 
 def run(model: HibariModel, segment: Segment, speed: float) -> tuple[HibariState, Spoken]:
     """Our network's outputs in the graph's names, and the state that is ready to decode."""
-    params = SpeechParams(voice="heart", seed=0, speed=speed)
+    params = SpeechParams(voice="heart", seed=0, fields=Fields(speed=speed))
     state = model.open(params, segment, 0, urgent=False)
     encode, prosody, decode = model.encode, model.prosody, model.decode
     assert isinstance(decode, Decode)
@@ -87,7 +92,7 @@ def run(model: HibariModel, segment: Segment, speed: float) -> tuple[HibariState
 def test_network_matches_the_float_graph(
     frontend: HibariFrontend, model: HibariModel, graph: FloatGraph, text: str, speed: float
 ) -> None:
-    segment = segment_of(frontend, text, SpeechParams(voice="heart", seed=0))
+    segment = segment_of(frontend, text, SpeechParams(voice="heart", seed=0, fields=Fields()))
     _, ours = run(model, segment, speed)
     theirs = graph(segment.tokens, speed)
     np.testing.assert_array_equal(ours.durations, theirs.durations)
@@ -102,7 +107,7 @@ def test_synthesis_matches_the_package(
     frontend: HibariFrontend, model: HibariModel, graph: FloatGraph, text: str, speed: float
 ) -> None:
     """The same parameters, pitch and noise give the package's samples."""
-    segment = segment_of(frontend, text, SpeechParams(voice="heart", seed=0))
+    segment = segment_of(frontend, text, SpeechParams(voice="heart", seed=0, fields=Fields()))
     theirs = graph(segment.tokens, speed)
     frames = theirs.f0.size
     spectra = (theirs.lh, theirs.theta, theirs.ln, theirs.lr, theirs.phi)

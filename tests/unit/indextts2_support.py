@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from serving.models import load_frontend, load_model
 from serving.models.base import Frontend
 from serving.models.driver import speak
+from serving.models.indextts2 import Fields
 from serving.models.indextts2.model import IndexTts2Model
 from serving.profile import EngineProfile, ModelProfile, Profile, StreamingProfile
 from serving.protocol import Segment, SpeechParams
@@ -50,7 +51,7 @@ def make(engine: EngineProfile | None = None, **options: Any) -> tuple[Frontend,
 
 
 def params(seed: int = 0, **fields: Any) -> SpeechParams:
-    return SpeechParams(voice=fields.pop("voice", "hum"), seed=seed, **fields)
+    return SpeechParams(voice=fields.pop("voice", "hum"), seed=seed, fields=Fields(**fields))
 
 
 def request(frontend: Frontend, text: str, **fields: Any) -> tuple[SpeechParams, Segment]:

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from serving import native
-from serving.models.hibari import create_model, kernels
+from serving.models import load_model
+from serving.models.hibari import kernels
 from serving.models.hibari.kernels import Block, Matrix, Pulses, Spectra, Text, Windows
+from serving.models.hibari.model import HibariModel
 from serving.models.hibari.network import (
     CHANNELS,
     ConvNeXt,
@@ -212,9 +214,11 @@ def test_the_profile_chooses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         return Profile(name="test", model=options, engine=EngineProfile(**engine))  # type: ignore[arg-type]
 
     with pytest.raises(ProfileError, match="kernels"):
-        create_model(profile("fast"), CPU, torch.float32)
+        load_model(profile("fast"), CPU, torch.float32)
     with pytest.raises(ProfileError, match=r"model\.options\.kernels.*compile"):
-        create_model(profile("native", compile=True), CPU, torch.float32)
+        load_model(profile("native", compile=True), CPU, torch.float32)
     with pytest.raises(ProfileError, match=r"model\.options\.kernels.*float32"):
-        create_model(profile("native"), CPU, torch.bfloat16)
-    assert create_model(profile("torch"), CPU, torch.float32).native is False
+        load_model(profile("native"), CPU, torch.bfloat16)
+    model = load_model(profile("torch"), CPU, torch.float32)
+    assert isinstance(model, HibariModel)
+    assert model.native is False

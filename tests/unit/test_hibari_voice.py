@@ -7,9 +7,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from serving.models import load_frontend, load_model
 from serving.models.base import Bucket
 from serving.models.driver import speak, step
-from serving.models.hibari import create_frontend, create_model
+from serving.models.hibari import Fields
 from serving.models.hibari.model import HibariModel
 from serving.models.hibari.stages import MAX_TOKENS, HibariState
 from serving.profile import EngineProfile, ModelProfile, Profile
@@ -38,13 +39,13 @@ TEXTS = (
     "Thank you very much for listening, and good night.",
 )
 TOLERANCE = 1e-4
-PARAMS = SpeechParams(voice="heart", seed=11)
+PARAMS = SpeechParams(voice="heart", seed=11, fields=Fields())
 Samples = NDArray[np.float32]
 
 
 @pytest.fixture(scope="module")
 def sentences() -> list[Segment]:
-    frontend = create_frontend(Profile(name="test"))
+    frontend = load_frontend(Profile(name="test"))
     return [segment for text in TEXTS for segment in frontend.segments(text, PARAMS)]
 
 
@@ -75,7 +76,9 @@ def make_model(
     torch.set_num_threads(1)
     options = ModelProfile(options={"kernels": kernels})
     profile = Profile(name="test", model=options, engine=engine or EngineProfile())
-    return create_model(profile, torch.device("cpu"), dtype)
+    model = load_model(profile, torch.device("cpu"), dtype)
+    assert isinstance(model, HibariModel)
+    return model
 
 
 def speech(
@@ -198,7 +201,7 @@ def test_every_step_within_the_limits_has_a_bucket(model: HibariModel) -> None:
 def test_the_seed_fixes_the_samples(
     model: HibariModel, sentences: list[Segment], offline: list[Samples]
 ) -> None:
-    other = SpeechParams(voice="heart", seed=12)
+    other = SpeechParams(voice="heart", seed=12, fields=Fields())
     np.testing.assert_array_equal(speech(model, sentences[3]), offline[3])
     assert distance(speech(model, sentences[3], other), offline[3]) > 1e-3
     later = Segment(index=1, tokens=sentences[3].tokens)
@@ -208,8 +211,8 @@ def test_the_seed_fixes_the_samples(
 def test_speed_changes_the_length(
     model: HibariModel, sentences: list[Segment], offline: list[Samples]
 ) -> None:
-    fast = speech(model, sentences[4], SpeechParams(voice="heart", seed=11, speed=2.0))
-    slow = speech(model, sentences[4], SpeechParams(voice="heart", seed=11, speed=0.5))
+    fast = speech(model, sentences[4], SpeechParams(voice="heart", seed=11, fields=Fields(speed=2.0)))
+    slow = speech(model, sentences[4], SpeechParams(voice="heart", seed=11, fields=Fields(speed=0.5)))
     assert 0.4 < fast.size / offline[4].size < 0.65
     assert 1.7 < slow.size / offline[4].size < 2.1
 
@@ -232,6 +235,6 @@ def test_a_segment_of_a_wrong_size_is_refused(model: HibariModel) -> None:
 def test_the_longest_segment_can_be_spoken(model: HibariModel) -> None:
     """400 open vowels at half speed: whatever the durations, the frames stay within the buckets."""
     segment = Segment(index=0, tokens=[0, *[43] * (MAX_TOKENS - 2), 0])
-    spoken = speech(model, segment, SpeechParams(voice="heart", seed=0, speed=0.5))
+    spoken = speech(model, segment, SpeechParams(voice="heart", seed=0, fields=Fields(speed=0.5)))
     assert np.isfinite(spoken).all()
     assert 0.01 < spoken.std() < 0.5

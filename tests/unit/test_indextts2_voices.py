@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from serving.cli import main
-from serving.models.indextts2 import add_voice
+from serving.models import add_voice
 from serving.models.indextts2.conditioning import VoiceConditioning
 from serving.models.indextts2.options import Options
 from serving.models.indextts2.voice_store import ByteLru, VoiceStore
@@ -58,7 +58,7 @@ def test_a_voice_is_added_and_listed(tmp_path: Path, good: Path, capsys: pytest.
     assert main(["voices", "add", "ann", str(good), *where]) == 2
     assert "name: there is a voice 'ann'" in capsys.readouterr().err
     assert main(["voices", "add", "ann", str(good)]) == 2
-    assert "model.name: hibari takes no voices" in capsys.readouterr().err
+    assert "model.name: hibari cannot take new voices" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.models.indextts2.frontend import create_frontend
+from serving.models import load_frontend
+from serving.models.indextts2.options import Fields
 from serving.models.indextts2.segments import cut
 from serving.profile import ModelProfile, Profile
 from serving.protocol import SpeechParams
@@ -36,14 +37,14 @@ def test_ids_of_segments(tmp_path: Path, limit: int, quick: int) -> None:
         "normalize": False,
         "quick_streaming_tokens": quick,
     }
-    frontend = create_frontend(Profile(name="parity", model=ModelProfile(name="indextts2", options=options)))
+    frontend = load_frontend(Profile(name="parity", model=ModelProfile(name="indextts2", options=options)))
     tokenizer = official.pipeline(0).tokenizer
     for text in TEXTS:
         pieces = tokenizer.tokenize(text)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             theirs = tokenizer.split_segments(pieces, limit, quick_streaming_tokens=quick)
-        params = SpeechParams(voice="voice", seed=0, max_text_tokens_per_segment=limit)
+        params = SpeechParams(voice="voice", seed=0, fields=Fields(max_text_tokens_per_segment=limit))
         ours = list(frontend.segments(text, params))
         assert [segment.tokens for segment in ours] == [
             tokenizer.convert_tokens_to_ids(part) for part in theirs

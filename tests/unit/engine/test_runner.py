@@ -12,14 +12,14 @@ from serving.engine.graphs import BucketMiss
 from serving.engine.runner import DeviceError, Runner, pick_device, pick_workers
 from serving.models.base import Bucket
 from serving.models.tone.model import ToneModel, ToneState, expected_samples
-from serving.models.tone.options import Options
+from serving.models.tone.options import Fields, Options
 from serving.profile import EngineProfile
 from serving.protocol import InputError, Segment, SpeechParams
 
 CPU = torch.device("cpu")
 OPTIONS = Options(samples_per_token=16)
 ENGINE = EngineProfile()
-PARAMS = SpeechParams(voice="low", seed=0)
+PARAMS = SpeechParams(voice="low", seed=0, fields=Fields())
 
 
 @pytest.fixture(autouse=True)
