@@ -21,6 +21,21 @@ from serving.profile import Profile, ProfileError, load_profile, profile_names
 from serving.protocol import InputError
 
 OK, FAILED, USAGE = 0, 1, 2
+_AUDIO_SUFFIXES = {
+    "wav",
+    "pcm",
+    "raw",
+    "mp3",
+    "m4a",
+    "mp4",
+    "aac",
+    "flac",
+    "ogg",
+    "opus",
+    "webm",
+    "aiff",
+    "au",
+}
 
 
 class UsageError(ValueError):
@@ -140,12 +155,16 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _say(arguments: argparse.Namespace) -> int:
     from serving.say import say
 
-    text = sys.stdin.read() if arguments.text == "-" else arguments.text
+    text = _standard_input() if arguments.text == "-" else arguments.text
     if arguments.output == "-" and sys.stdout.isatty():
         raise UsageError("standard output is a terminal; name a file with -o, or pipe it to a player")
     profile = _profile(arguments)
     fields = given_fields(arguments, request_fields(profile.model.name))
-    body = as_body(text, fields)
+    _check_name(arguments.output, fields.get("format", "wav"))
+    try:
+        body = as_body(text, fields)
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the text is not UTF-8 at character {error.start}") from None
     try:
         return say(profile, body, arguments.output)
     except BrokenPipeError:
@@ -154,6 +173,22 @@ def _say(arguments: argparse.Namespace) -> int:
         return FAILED
     except OSError as error:
         raise UsageError(f"cannot write {arguments.output}: {error.strerror}") from None
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"standard input is not UTF-8: {error.reason} at byte {error.start}") from None
+
+
+def _check_name(output: str, audio_format: str) -> None:
+    """Raise UsageError for a file name that promises another format than the one that is written."""
+    promised = Path(output).suffix.lower().removeprefix(".")
+    if promised in _AUDIO_SUFFIXES and promised not in {audio_format, "raw" if audio_format == "pcm" else ""}:
+        raise UsageError(
+            f"{output}: the format is {audio_format}; name the file .{audio_format}, or set --format"
+        )
 
 
 def _voices(arguments: argparse.Namespace) -> int:

@@ -31,8 +31,8 @@ class SpeechRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         str | None, Meta(description="A name from GET /voices; the model's default without it.")
     ] = None
     seed: Annotated[
-        Annotated[int, Meta(ge=0, le=2**63 - 1)] | None,
-        Meta(description="Same seed, text and voice: same samples. Drawn without it; see X-Seed."),
+        Annotated[int, Meta(ge=-1, le=2**63 - 1)] | None,
+        Meta(description="Same seed, text and voice: same samples. -1 or absent: one is drawn, see X-Seed."),
     ] = None
     format: Annotated[
         AudioFormat,
@@ -62,6 +62,14 @@ _AT_FIELD = re.compile(r" - at `\$\.(\w+)(?:\[[\d.]+\])?`$")
 _UNKNOWN_FIELD = re.compile(r"unknown field `(.*)`$", re.DOTALL)
 _MISSING_FIELD = re.compile(r"missing required field `(\w+)`")
 _TYPES = re.compile(r"`([a-z]+(?: \| [a-z]+)*)`")
+_ELSEWHERE = {
+    "input": "text",
+    "prompt": "text",
+    "response_format": "format",
+    "audio_format": "format",
+    "rate": "speed",
+}
+"""What other servers call a field, and its name here."""
 _JSON_WORDS = {
     "float": "a number",
     "int": "an integer",
@@ -89,7 +97,7 @@ def parse(body: bytes, spec: ModelSpec) -> Order:
         text=request.text,
         params=SpeechParams(
             voice=spec.default_voice if request.voice is None else request.voice,
-            seed=secrets.randbits(32) if request.seed is None else request.seed,
+            seed=secrets.randbits(32) if request.seed in (None, -1) else request.seed,
             fields=own,
         ),
         audio_format=request.format,
@@ -158,7 +166,7 @@ def _decode(body: bytes, own: type[RequestFields]) -> tuple[SpeechRequest, froze
     if not body:
         raise BodyError("the body is empty; send a JSON object with a field `text`")
     try:
-        text = body.decode("utf-8")
+        text = body.decode("utf-8-sig")  # RFC 8259 lets a reader skip a byte order mark
     except UnicodeDecodeError as error:
         raise BodyError(f"the body is not UTF-8: {error.reason} at byte {error.start}") from None
     try:
@@ -197,7 +205,8 @@ def _check_voices(request: SpeechRequest, spec: ModelSpec) -> None:
 def _field_error(message: str, own: type[RequestFields]) -> InputError | BodyError:
     """Say what msgspec found in the words of JSON."""
     if unknown := _UNKNOWN_FIELD.search(message):
-        near = difflib.get_close_matches(unknown[1], _request_type(own).__struct_fields__, n=1)
+        near = [_ELSEWHERE[unknown[1]]] if unknown[1] in _ELSEWHERE else []
+        near += difflib.get_close_matches(unknown[1], _request_type(own).__struct_fields__, n=1)
         names = (*SpeechRequest.__struct_fields__, *own.__struct_fields__)
         hint = f"did you mean `{near[0]}`?" if near else f"the fields are {', '.join(names)}"
         return InputError(unknown[1], f"not a field of a request; {hint}")

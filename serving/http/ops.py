@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from litestar import Response, get
+from litestar import HttpMethod, Response, get, route
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
@@ -56,13 +56,13 @@ class Voices(msgspec.Struct, frozen=True, kw_only=True):
     """Request fields that change the audio of this model."""
 
 
-@get("/healthz")
+@route("/healthz", http_method=[HttpMethod.GET, HttpMethod.HEAD])
 async def healthz() -> Health:
     """200 as long as the HTTP process lives, whatever the engine does."""
     return Health()
 
 
-@get("/readyz")
+@route("/readyz", http_method=[HttpMethod.GET, HttpMethod.HEAD])
 async def readyz(
     engine: NamedDependency[SkipValidation[EngineClient]],
     spec: NamedDependency[SkipValidation[ModelSpec]],

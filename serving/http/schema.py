@@ -16,7 +16,7 @@ from serving.request import request_schema
 SPEECH_HEADERS = {
     "X-Request-Id": "Names this request in the server's log; the client's own if it sent one.",
     "X-Sample-Rate": "Samples per second.",
-    "X-Voice": "The voice that speaks.",
+    "X-Voice": "The voice that speaks, percent-encoded as UTF-8 where it is not plain ASCII.",
     "X-Seed": "The seed that gives the same samples again.",
     "X-Ignored-Fields": "Fields of the request that this model has no use for; absent if there are none.",
     "X-Audio-Seconds": "Length of the speech; on /tts alone.",

@@ -16,6 +16,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from litestar import Request, Response, post
 from litestar.connection import ASGIConnection
@@ -42,6 +43,8 @@ AnyRequest = Request[Any, Any, Any]
 
 _ABORT = "speech_abort"
 _UTF8 = ("utf-8", "utf8")
+_PLAIN = "".join(chr(code) for code in range(33, 127) if chr(code) != "%")
+"""What stands in a header as it is; the rest is percent-encoded UTF-8."""
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -77,7 +80,7 @@ def speech_routes(
         named = {
             "X-Request-Id": request_id(request),
             "X-Sample-Rate": str(spec.sample_rate_hz),
-            "X-Voice": order.params.voice,
+            "X-Voice": quote(order.params.voice, safe=_PLAIN),
             "X-Seed": str(order.params.seed),
             "Cache-Control": "no-store",
         }
@@ -116,7 +119,7 @@ def speech_routes(
         return Stream(
             encode(order, utterance),
             media_type=MEDIA_TYPES[order.audio_format],
-            headers=headers(order, request),
+            headers=headers(order, request) | {"X-Accel-Buffering": "no"},
         )
 
     return [tts, tts_stream]

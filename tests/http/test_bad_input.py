@@ -41,7 +41,7 @@ BAD_FIELDS: list[tuple[bytes, str, str]] = [
     (b'{"text": "x", "top_k": 2.5}', "top_k", "expected an integer, got a number"),
     (b'{"text": "x", "top_k": false}', "top_k", "expected an integer, got a boolean"),
     (b'{"text": "x", "max_text_tokens_per_segment": 5}', "max_text_tokens_per_segment", "20"),
-    (b'{"text": "x", "seed": -1}', "seed", "0"),
+    (b'{"text": "x", "seed": -2}', "seed", "-1"),
     (b'{"text": "x", "seed": 18446744073709551616}', "seed", ""),
     (b'{"text": "x", "temprature": 0.5}', "temprature", "did you mean `temperature`"),
     (b'{"text": "x", "zzz": {"deep": ' + b"[" * 20_000, "zzz", "the fields are text,"),
@@ -176,3 +176,12 @@ async def test_the_openapi_document_shows_body_answers_and_problems(api: Api) ->
             name = problem["$ref"].rsplit("/", 1)[-1]
             assert {"detail", "field"} <= set(document["components"]["schemas"][name]["properties"])
         assert {"/healthz", "/readyz", "/voices", "/stats"} <= set(document["paths"])
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("input", "text"), ("response_format", "format"), ("spede", "speed")]
+)
+async def test_a_field_of_another_server_is_hinted_at(api: Api, given: str, meant: str) -> None:
+    answer = await api.call("POST", "/tts", {"text": "x", given: "y"})
+    assert answer.status == 400
+    assert f"did you mean `{meant}`?" in answer.problem["detail"]

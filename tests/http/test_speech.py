@@ -145,3 +145,23 @@ async def test_a_client_that_leaves_while_tts_works_frees_its_slot() -> None:
         assert (await asked).status == 499
         stats = await api.until("/stats", lambda stats: stats["requests"]["aborted"] == 1)
         assert stats["slots_used"] == 0
+
+
+async def test_a_stream_asks_proxies_not_to_buffer(api: Api) -> None:
+    answer = await api.call("POST", "/tts/stream", {"text": "Hi."})
+    assert answer.headers["x-accel-buffering"] == "no"
+
+
+async def test_a_byte_order_mark_is_skipped_and_seed_minus_one_draws_a_seed(api: Api) -> None:
+    seeds = set()
+    for _ in range(2):
+        answer = await api.call("POST", "/tts", b'\xef\xbb\xbf{"text": "hello", "seed": -1}')
+        assert answer.status == 200
+        seeds.add(int(answer.headers["x-seed"]))
+    assert len(seeds) == 2
+    assert min(seeds) >= 0
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_health_pages_answer_head(api: Api, path: str) -> None:
+    assert (await api.call("HEAD", path)).status == 200

@@ -54,7 +54,7 @@ def _no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (["say", "?!", *TONE], "text: "),
         (["say", "x", "--voice", "nobody", *TONE], "voice: no voice is called 'nobody'; there are low, high"),
         (["say", "x", "--speed", "9"], "speed: "),
-        (["say", "x", "--seed", "-1", *TONE], "seed: "),
+        (["say", "x", "--seed", "-2", *TONE], "seed: "),
         (["say", "x", "-o", "no/such/folder/x.wav", *TONE], "no/such/folder/x.wav"),
         (["profiles", "fast"], "no profile 'fast'"),
     ],
@@ -123,6 +123,34 @@ def test_fetch_shows_the_licences_before_it_asks_the_hub(tmp_path: Path) -> None
 def test_a_model_without_files_has_nothing_to_fetch(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fetch", "tone", "--to", "nowhere"]) == 2
     assert "tone has nothing to fetch" in complaint(capsys)
+
+
+@pytest.mark.parametrize("given", [b"caf\xe9", b"\xff\xfe"])
+def test_input_that_is_not_utf8_is_one_line(given: bytes, tmp_path: Path) -> None:
+    piped = run("say", "-", "-o", str(tmp_path / "a.wav"), *TONE, stdin=given)
+    assert piped.returncode == 2
+    assert piped.stderr.startswith(b"tts-serving: standard input is not UTF-8")
+    assert piped.stderr.count(b"\n") == 1
+    written = run("say", os.fsdecode(given), "-o", str(tmp_path / "a.wav"), *TONE)
+    assert written.returncode == 2
+    assert written.stderr.startswith(b"tts-serving: the text is not UTF-8")
+
+
+def test_a_byte_order_mark_on_standard_input_is_skipped(tmp_path: Path) -> None:
+    done = run("say", "-", "-o", str(tmp_path / "a.wav"), *TONE, stdin=b"\xef\xbb\xbfHello")
+    assert done.returncode == 0
+    assert b"0.25 s of speech" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "audio_format"), [("a.mp3", "wav"), ("a.WAV", "pcm"), ("a.pcm", "wav"), ("a.opus", "wav")]
+)
+def test_a_file_name_of_another_format_is_refused(
+    name: str, audio_format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["say", "x", *TONE, "--format", audio_format, "-o", str(tmp_path / name)]) == 2
+    assert f"the format is {audio_format}" in complaint(capsys)
+    assert not (tmp_path / name).exists()
 
 
 def test_say_writes_a_wav_file_with_its_true_length(
