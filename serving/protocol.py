@@ -23,6 +23,10 @@ class Segment(msgspec.Struct, frozen=True):
     """The model's own ids (phonemes, BPE pieces)."""
     text: str = ""
     """What the tokens say, for logs."""
+    pause_s: float | None = None
+    """Silence between its last sound and the first of the next segment, or the end; None leaves it to the model."""
+    words: list[tuple[int, int]] = []
+    """Tokens [first, last) of its words, in order, for a model that tells when each is spoken."""
 
 
 class SpeechParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +63,8 @@ class Submit(msgspec.Struct, tag=True, frozen=True, kw_only=True):
 
     request_id: str
     params: SpeechParams
+    timed: bool = False
+    """Send Times."""
     streaming: bool
     """A listener plays the audio as it comes: the first chunk is due at once, each later one before the playback
     buffer empties.
@@ -123,6 +129,22 @@ class Chunk(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     samples: int
 
 
+class Times(msgspec.Struct, tag=True, frozen=True, kw_only=True):
+    """When a segment is spoken, in seconds from the request's first sample; sent as soon as it is known.
+
+    A model that knows its durations tells them before the segment's samples; of another, the whole segment is
+    told after its last sample.
+    """
+
+    request_id: str
+    segment: int
+    start_s: float
+    end_s: float
+    """Of its last sound, where the model knows it; else of its last sample."""
+    words: list[tuple[float, float]] = []
+    """Of each of Segment.words."""
+
+
 class Finished(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     """A request has been spoken to its end; no message about it follows."""
 
@@ -166,7 +188,7 @@ class Broken(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     message: str
 
 
-FromEngine = Warming | Ready | Chunk | Finished | Failed | Stats | Broken
+FromEngine = Warming | Ready | Chunk | Times | Finished | Failed | Stats | Broken
 
 # ---- errors that the caller of the engine sees -----------------------------------------------------------------
 

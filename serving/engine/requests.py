@@ -39,6 +39,9 @@ class Part:
     held: list[NDArray[np.float32]] = field(default_factory=list)
     """Samples that wait for the segments before it."""
     held_samples: int = 0
+    sent_samples: int = 0
+    timed: bool = False
+    """Its Times were sent."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +51,7 @@ class Request:
     request_id: str
     params: SpeechParams
     streaming: bool
+    timed: bool
     arrived_s: float
     expires_s: float
     waiting: deque[Segment] = field(default_factory=deque)

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from serving.engine.requests import Part, Plan, Request, Speech, StageLimits
+from serving.models.base import SegmentTimes
 from serving.protocol import (
     Extend,
     Failed,
@@ -23,6 +24,7 @@ from serving.protocol import (
     RequestStats,
     Segment,
     Submit,
+    Times,
 )
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ class Scheduler:
         self._requests: dict[str, Request] = {}
         self.max_slots = max_slots
         self.outcomes: Counter[str] = Counter(finished=0, aborted=0, failed=0, expired=0)
-        self.outbox: deque[Speech | Finished | Failed] = deque()
+        self.outbox: deque[Speech | Times | Finished | Failed] = deque()
         """What to tell the client, in order."""
         self.closing: deque[SegmentState] = deque()
         """States to close before a slot is given out again: their slots are free."""
@@ -76,7 +78,12 @@ class Scheduler:
         if message.request_id in self._requests:
             raise ValueError(f"request {message.request_id} is in flight already")
         request = Request(
-            message.request_id, message.params, message.streaming, now, expires_s=now + message.timeout_s
+            message.request_id,
+            message.params,
+            message.streaming,
+            message.timed,
+            now,
+            expires_s=now + message.timeout_s,
         )
         self._requests[message.request_id] = request
         self._append(request, message.segments, message.last, now)
@@ -244,10 +251,12 @@ class Scheduler:
         """Let the samples out that are in order, and end the request after its last."""
         while request.parts and not request.over:
             head = request.parts[0]
+            self._tell_times(request, head)
             for samples in head.held:
                 if request.first_chunk_s is None:
                     request.first_chunk_s = now
                 request.samples += len(samples)
+                head.sent_samples += len(samples)
                 request.chunks += 1
                 self.outbox.append(Speech(request.request_id, samples))
             head.held.clear()
@@ -259,6 +268,28 @@ class Scheduler:
             self.outcomes["finished"] += 1
             self._forget(request)
             self.outbox.append(Finished(request_id=request.request_id, stats=self._stats(request, now)))
+
+    def _tell_times(self, request: Request, head: Part) -> None:
+        """Send when the segment whose samples leave now is spoken: ahead if the model knows, else at its end."""
+        state = head.state
+        if not request.timed or head.timed or state is None:
+            return
+        begin_s = (request.samples - head.sent_samples) / self._rate_hz
+        if (times := state.times) is None:
+            if not head.ended:
+                return
+            end_s = (request.samples + head.held_samples) / self._rate_hz
+            times = SegmentTimes(0.0, end_s - begin_s, [])
+        head.timed = True
+        self.outbox.append(
+            Times(
+                request_id=request.request_id,
+                segment=head.segment.index,
+                start_s=begin_s + times.start_s,
+                end_s=begin_s + times.end_s,
+                words=[(begin_s + start_s, begin_s + end_s) for start_s, end_s in times.words],
+            )
+        )
 
     def _fail(self, request: Request, code: FailureCode, message: str, now: float) -> None:
         self.outcomes["failed" if code == "internal" else code] += 1

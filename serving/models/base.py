@@ -22,7 +22,7 @@ state through the model's stages, batching the states that want the same stage, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
 import msgspec
@@ -76,6 +76,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The package's Fields."""
     seeded: bool = True
     """The seed changes the audio."""
+    word_times: bool = False
+    """Its stages set SegmentState.times."""
 
 
 class ModelError(RuntimeError):
@@ -107,9 +109,18 @@ class Bucket(NamedTuple):
         return self.rows * self.length
 
 
+class SegmentTimes(NamedTuple):
+    """When the parts of a segment are spoken, in seconds from its first sample."""
+
+    start_s: float
+    end_s: float
+    words: list[tuple[float, float]]
+    """Of each of Segment.words."""
+
+
 @dataclass(slots=True)
 class SegmentState:
-    """A segment in flight. Models subclass it with their tensors; the engine reads these three fields alone."""
+    """A segment in flight. Models subclass it with their tensors; the engine reads these fields alone."""
 
     slot: int
     """The row of batched state that this segment owns until it is closed."""
@@ -117,6 +128,8 @@ class SegmentState:
     """The stage it wants next; None when all its audio is out."""
     length: int
     """Units it wants of that stage."""
+    times: SegmentTimes | None = field(default=None, kw_only=True)
+    """Set by a stage of a model that knows when each word will be spoken, before the segment's first samples."""
 
 
 class Stage(Protocol):
