@@ -12,15 +12,21 @@ from types import FrameType
 INTERRUPTED = 130
 
 COMMANDS = {
-    "run": ("bench.run", "the headline: this server against the reference, with a report"),
-    "report": ("bench.report", "a run's JSON to Markdown, to a page with plots, or to the README's table"),
-    "sweep": ("bench.sweep", "the profile's switches one at a time: what each brought"),
+    "run": ("bench.headline.run", "the headline: this server against the reference, with a report"),
+    "report": (
+        "bench.headline.report",
+        "a run's JSON to Markdown, to a page with plots, or to the README's table",
+    ),
+    "sweep": ("bench.gate.sweep", "the profile's switches one at a time: what each brought"),
     "micro": ("bench.micro", "the parts alone, by pytest-benchmark"),
-    "compare": ("bench.compare", "the regression gate: base commit against head, side by side"),
-    "gate-proof": ("bench.proof", "can the gate be believed? A/A and planted slow-downs"),
-    "indextts2": ("bench.indextts2", "IndexTTS2 on a CPU: our core against the official package, in one run"),
-    "gpu": ("bench.gpu", "IndexTTS2 on a GPU, offline: each stage against its floor, and streams"),
-    "load": ("bench.load", "Locust users: ramp, hold, spike and soak"),
+    "compare": ("bench.gate.compare", "the regression gate: base commit against head, side by side"),
+    "gate-proof": ("bench.gate.proof", "can the gate be believed? A/A and planted slow-downs"),
+    "indextts2": (
+        "bench.indextts2.cpu",
+        "IndexTTS2 on a CPU: our core against the official package, in one run",
+    ),
+    "gpu": ("bench.indextts2.gpu", "IndexTTS2 on a GPU, offline: each stage against its floor, and streams"),
+    "load": ("bench.load.locust.command", "Locust users: ramp, hold, spike and soak"),
 }
 """Command to its module, with add_arguments(parser) and main(arguments) -> exit code, and to its help."""
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.servers import running
+from bench.servers.start import running
 from serving.engine.client import EngineClient
 from serving.models import load_frontend
 from serving.profile import load_profile

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.records import load_run
-from bench.servers import ArmSpec, running
+from bench.servers.start import ArmSpec, running
 
 FAKE = ArmSpec("fake", (str(Path(__file__).parents[1] / "bench_fake_server.py"), "--port", "{port}"))
 

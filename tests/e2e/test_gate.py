@@ -7,8 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.compare import judge_all
-from bench.gate import COUNTS, METRICS, Effort, Tree, measure
+from bench.gate.compare import judge_all
+from bench.gate.measure import COUNTS, METRICS, Effort, Tree, measure
 
 pytestmark = pytest.mark.e2e
 

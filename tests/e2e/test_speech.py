@@ -10,7 +10,7 @@ import jiwer
 import pytest
 import soundfile
 
-from bench.quality import normalise, transcribe
+from bench.headline.speech_check import normalise, transcribe
 
 pytestmark = pytest.mark.e2e
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import soundfile
 
-from bench.client import LoadGenerator, Outcome, Plan, generate
-from bench.judge import faults
+from bench.load.generator import LoadGenerator, Outcome, Plan, generate
+from bench.load.validity import faults
 from bench.records import (
     Cell,
     Sample,
@@ -25,7 +25,7 @@ from bench.records import (
     total_s,
     ttfa_s,
 )
-from bench.servers import ArmSpec, Server, free_port, get, running
+from bench.servers.start import ArmSpec, Server, free_port, get, running
 
 RATE_HZ = 24_000
 FAKE = ArmSpec(

@@ -11,9 +11,16 @@ import pytest
 import torch
 
 from bench.__main__ import main
-from bench.gpu_parts import Clock, cell_bytes, estimator_flops, rates, vocoder_flops_per_frame, weight_bytes
-from bench.indextts2 import Result, Turn, markdown
-from bench.offline import Offline, OfflineError
+from bench.indextts2.cpu import Result, Turn, markdown
+from bench.indextts2.gpu_parts import (
+    Clock,
+    cell_bytes,
+    estimator_flops,
+    rates,
+    vocoder_flops_per_frame,
+    weight_bytes,
+)
+from bench.indextts2.offline import Offline, OfflineError
 from bench.records import audio_s
 from serving.models.indextts2.checkpoint import NoInitialWeights
 from serving.models.indextts2.config import IndexTts2Config
@@ -80,7 +87,7 @@ def test_it_imports_nothing_of_the_web_and_no_audio_packages() -> None:
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name.partition('.')[0] in heavy: raise ImportError(name + ' is heavy')\n"
         "sys.meta_path.insert(0, Block())\n"
-        "import bench.gpu\n"
+        "import bench.indextts2.gpu\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 

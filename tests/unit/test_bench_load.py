@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.load import cells
-from bench.load_stages import Stage, stage_at, staged
+from bench.load.locust.command import cells
+from bench.load.locust.stages import Stage, stage_at, staged
 from bench.records import Generator, Sample, load_run
-from bench.servers import ArmSpec, running
+from bench.servers.start import ArmSpec, running
 
 FAKE = ArmSpec("fake", (str(Path(__file__).parents[1] / "bench_fake_server.py"), "--port", "{port}"))
 

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from hibari import Hibari
 
-from bench.quality import gate, mark, normalise, transcribe, word_error_rate
+from bench.headline.speech_check import gate, mark, normalise, transcribe, word_error_rate
 from bench.records import Cell, Generator, Run, Sample
 
 TEXT = "On the 3rd of March 2024, the ferry to Brixham left at 7:30 pm with 1,250 people."

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.judge import MAX_GENERATOR_CPU, MAX_LATENESS_P99_S, MAX_OTHERS_CPU, faults, judge
+from bench.load.validity import MAX_GENERATOR_CPU, MAX_LATENESS_P99_S, MAX_OTHERS_CPU, faults, judge
 from bench.records import (
     Cell,
     Generator,

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import soundfile
 
-from bench.client import LoadGenerator, Outcome, Plan
-from bench.quality import transcribe, word_error_rate
+from bench.headline.speech_check import transcribe, word_error_rate
+from bench.load.generator import LoadGenerator, Outcome, Plan
 from bench.records import audio_s
-from bench.servers import ArmSpec, Server, get, running
+from bench.servers.start import ArmSpec, Server, get, running
 
 LIMIT = 2
 SMALL = ArmSpec(
     "the reference with little room",
-    ("-m", "bench.reference_server", "--port", "{port}", "--max-requests", str(LIMIT)),
+    ("-m", "bench.servers.reference", "--port", "{port}", "--max-requests", str(LIMIT)),
 )
 TEXTS = ["The garden was quiet. Nobody had watered it for 12 days! Who would do it now?"]
 

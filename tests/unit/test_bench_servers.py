@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from bench.records import load_run
-from bench.servers import ArmSpec, StartFailed, foreign, free_port, get, running
+from bench.servers.start import ArmSpec, StartFailed, foreign, free_port, get, running
 
 FAKE_SERVER = str(Path(__file__).parents[1] / "bench_fake_server.py")
 FAKE = ArmSpec("known bytes at known times", (FAKE_SERVER, "--port", "{port}"))
@@ -106,7 +106,9 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
         def loading() -> bool:
             family[:] = psutil.Process(bench.pid).children(recursive=True)
             names = [_command_line(process) for process in family]
-            return all(any(part in name for name in names) for part in ("reference_server", "bench.client"))
+            return all(
+                any(part in name for name in names) for part in ("servers.reference", "load.generator")
+            )
 
         try:
             assert _until(loading, 60.0), (tmp_path / "log").read_text()

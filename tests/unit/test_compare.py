@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.compare import ACCEPTED, Accepted, apply_accepted, judge_all, read_accepted
-from bench.gate import COUNTS, METRICS, Measured
-from bench.gate_report import Comparison, Judged, markdown
-from bench.verdict import Slowdown
+from bench.gate.compare import ACCEPTED, Accepted, apply_accepted, judge_all, read_accepted
+from bench.gate.measure import COUNTS, METRICS, Measured
+from bench.gate.report import Comparison, Judged, markdown
+from bench.gate.verdict import Slowdown
 
 SPEED = "engine.stream_cpu"
 RATE = "http.throughput_1"
@@ -37,10 +37,12 @@ def test_every_metric_gets_its_verdict() -> None:
 
 
 def test_a_side_that_failed_makes_its_metrics_invalid_and_passes() -> None:
-    found = Measured(pairs=measured(RATE, 1.0).pairs, failures={"probe": "base: No module named bench.probe"})
+    found = Measured(
+        pairs=measured(RATE, 1.0).pairs, failures={"probe": "base: No module named bench.gate.probe"}
+    )
     judged = judge_all(found, [SPEED, RATE, COUNTS])
     assert [one.verdict for one in judged] == ["INVALID", "NO CHANGE", "INVALID"]
-    assert "No module named bench.probe" in judged[0].note
+    assert "No module named bench.gate.probe" in judged[0].note
     assert not any(one.fails for one in judged)
 
 

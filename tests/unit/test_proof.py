@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bench.gate_report import Judged
-from bench.proof import SUSPECT, Proof, Trial, markdown, noise_floor
-from bench.verdict import Slowdown, Verdict
+from bench.gate.proof import SUSPECT, Proof, Trial, markdown, noise_floor
+from bench.gate.report import Judged
+from bench.gate.verdict import Slowdown, Verdict
 
 
 def trial(planted: float, verdict: Verdict, ratio: float = 1.0) -> Trial:

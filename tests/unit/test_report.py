@@ -9,10 +9,18 @@ from typing import Any
 import msgspec
 import pytest
 
+from bench.gate.sweep import Sweep, SweepStep
+from bench.headline.report import (
+    README_END,
+    README_START,
+    build,
+    markdown,
+    readme_table,
+    update_readme,
+    write_report,
+)
+from bench.headline.summary import compare_arms, measured_floor, points, stage_counts
 from bench.records import Arm, Cell, ColdStart, Generator, Run, Sample, save_run
-from bench.report import README_END, README_START, build, markdown, readme_table, update_readme, write_report
-from bench.summary import compare_arms, measured_floor, points, stage_counts
-from bench.sweep import Sweep, SweepStep
 
 RATE_HZ = 24_000
 CALM = Generator(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.gate import METRICS
-from bench.sweep import START, SWITCHES, Sweep, SweepStep, markdown
+from bench.gate.measure import METRICS
+from bench.gate.sweep import START, SWITCHES, Sweep, SweepStep, markdown
 from serving.profile import load_profile
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.verdict import Pair, Slowdown, estimate_slowdown, judge, judge_count
+from bench.gate.verdict import Pair, Slowdown, estimate_slowdown, judge, judge_count
 
 
 def measured(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.worktree import NoBase, checkout, choose_base, describe, git
+from bench.gate.worktree import NoBase, checkout, choose_base, describe, git
 
 
 @pytest.fixture

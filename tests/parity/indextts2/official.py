@@ -37,7 +37,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2BertConfig, Wav2Vec2BertModel
 
-from bench.indextts2_package import give_attention_mask
+from bench.indextts2.package import give_attention_mask
 
 HERE = Path(__file__).parent
 

@@ -14,7 +14,7 @@ import torch
 from indextts.gpt.model_v2 import GPT2InferenceModel, UnifiedVoice
 from torch import Tensor, nn
 
-from bench.indextts2_package import give_attention_mask
+from bench.indextts2.package import give_attention_mask
 from serving.models.indextts2.beams import BeamSampling, beam_search
 from serving.models.indextts2.config import GptConfig
 from serving.models.indextts2.gpt import Gpt, convert

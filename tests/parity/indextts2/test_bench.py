@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from omegaconf import OmegaConf
 
-from bench.indextts2_package import SHAPES, Package
+from bench.indextts2.package import SHAPES, Package
 from serving.models.indextts2.config import IndexTts2Config
 from tests.parity.indextts2 import official
 

@@ -15,7 +15,7 @@ from indextts.gpt.model_v2 import GPT2InferenceModel, UnifiedVoice
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from bench.indextts2_package import give_attention_mask
+from bench.indextts2.package import give_attention_mask
 from serving.models.indextts2.config import GptConfig
 from serving.models.indextts2.decoding import Decoding
 from serving.models.indextts2.gpt import Gpt, convert, spoken_ids

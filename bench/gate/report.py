@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bench.verdict import THRESHOLD, Slowdown, Verdict
+from bench.gate.verdict import THRESHOLD, Slowdown, Verdict
 
 
 class Judged(msgspec.Struct, kw_only=True):

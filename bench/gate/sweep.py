@@ -16,10 +16,10 @@ from pathlib import Path
 import msgspec
 import torch
 
-from bench.gate import METRICS, Effort, Progress, Tree, measure
-from bench.plots import Bar
+from bench.gate.measure import METRICS, Effort, Progress, Tree, measure
+from bench.gate.verdict import estimate_slowdown
+from bench.headline.plots import Bar
 from bench.progress import telling
-from bench.verdict import estimate_slowdown
 from serving.profile import load_profile
 
 SPEED, FIRST, HTTP_FIRST = "engine.batch_speed", "engine.first_chunk", "http.ttfa"
@@ -190,7 +190,7 @@ def main(arguments: argparse.Namespace) -> int:
     ]
     with telling() as progress:
         result = sweep(
-            Path(__file__).parents[1],
+            Path(__file__).parents[2],
             switches,
             QUICK if arguments.quick else FULL,
             profile=arguments.profile,

@@ -1,11 +1,11 @@
 """The load generator: closed and open loop, in a process of its own, one process per load point.
 
-    python -m bench.client < plan.json > outcome.json
+    python -m bench.load.generator < plan.json > outcome.json
 
 The load of a closed loop follows the server: a client asks again when its answer is whole. That measures
 capacity and hides waiting. An open loop sends on a schedule fixed beforehand, whatever the server does; every
 latency counts from when the request was due. Connections are kept and used again. The generator watches
-itself, and bench.judge calls it late or starved.
+itself, and bench.load.validity calls it late or starved.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from bench.answers import read_answer
-from bench.http1 import Connection, HttpError, get_request, speech_request
+from bench.load.answers import read_answer
+from bench.load.http1 import Connection, HttpError, get_request, speech_request
 from bench.machine import cpu_s
 from bench.records import ErrorKind, Generator, Sample, percentile
 
@@ -74,7 +74,7 @@ class Outcome(msgspec.Struct, kw_only=True):
 def generate(plan: Plan) -> Outcome:
     """Run a plan in a generator process. Raises RuntimeError with its last words if that process fails."""
     done = subprocess.run(
-        [sys.executable, "-m", "bench.client"],
+        [sys.executable, "-m", "bench.load.generator"],
         input=msgspec.json.encode(plan),
         capture_output=True,
         check=False,

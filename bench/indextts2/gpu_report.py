@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bench.gpu_parts import Part, Rates
+from bench.indextts2.gpu_parts import Part, Rates
 from serving.models.indextts2.voices import BUILT_IN
 
 AIMS = {

@@ -1,6 +1,6 @@
 """The plain server: FastAPI, uvicorn and the hibari-tts package, as one writes it in an afternoon.
 
-    python -m bench.reference_server --port 8009
+    python -m bench.servers.reference --port 8009
 
 The package is called once per request (once per sentence for a stream) in a pool of two threads. Nothing of
 this project's server is used, and nothing is slowed on purpose: scipy is installed as the package's README

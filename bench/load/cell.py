@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from bench.client import Plan, generate
-from bench.judge import judge
+from bench.load.generator import Plan, generate
+from bench.load.validity import judge
 from bench.machine import cpu_s
 from bench.records import Cell
-from bench.servers import Server
+from bench.servers.start import Server
 from bench.workload import arrivals, texts, warmup_texts
 
 Endpoint = Literal["/tts", "/tts/stream"]

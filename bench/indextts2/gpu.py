@@ -20,11 +20,11 @@ from typing import Any
 
 import torch
 
-from bench.gpu_parts import Clock, decode_part, flow_part, rates, vocoder_part
-from bench.gpu_result import Load, Result, markdown, save
-from bench.indextts2_package import Package, PackageMissing
+from bench.indextts2.gpu_parts import Clock, decode_part, flow_part, rates, vocoder_part
+from bench.indextts2.gpu_report import Load, Result, markdown, save
+from bench.indextts2.offline import TEXT_TOKENS, Offline
+from bench.indextts2.package import Package, PackageMissing
 from bench.machine import commit, machine
-from bench.offline import TEXT_TOKENS, Offline
 from bench.records import (
     audio_s,
     audio_seconds_per_second,

@@ -18,8 +18,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench.cell import Endpoint, Point, measure_cell
-from bench.client import Plan, generate
+from bench.headline.summary import measured_floor
+from bench.load.cell import Endpoint, Point, measure_cell
+from bench.load.generator import Plan, generate
 from bench.machine import commit, machine
 from bench.records import (
     Arm,
@@ -34,8 +35,7 @@ from bench.records import (
     total_s,
     ttfa_s,
 )
-from bench.servers import ARMS, Server, StartFailed, foreign, running
-from bench.summary import measured_floor
+from bench.servers.start import ARMS, Server, StartFailed, foreign, running
 from bench.workload import MIXES, texts
 
 
@@ -216,7 +216,7 @@ def _measure(
 
 def _hear(measured: Run, folder: Path, console: Console) -> None:
     # Imported only now: it takes seconds of CPU, which the start of the servers shall not share.
-    from bench.quality import gate, kept
+    from bench.headline.speech_check import gate, kept
 
     with _progress(console) as progress:
         task = progress.add_task("quality gate", total=sum(len(kept(cell)) for cell in measured.cells))
@@ -281,7 +281,7 @@ def main(arguments: argparse.Namespace) -> int:
     console.print(f"{path}: {len(measured.cells)} cells in {measured.duration_s:.0f} s", highlight=False)
     if any(arm.failure for arm in measured.arms):
         return 1
-    from bench.report import write_report
+    from bench.headline.report import write_report
 
     names = [arm.name for arm in measured.arms]
     reference = "reference" if "reference" in names else names[-1]

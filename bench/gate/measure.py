@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from bench.probe import Request
-from bench.side import Side, SideFailed
-from bench.verdict import Better, Pair
+from bench.gate.probe import Request
+from bench.gate.side import Side, SideFailed
+from bench.gate.verdict import Better, Pair
 from bench.workload import texts
 
 TEXT_SEED = 1806

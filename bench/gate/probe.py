@@ -1,6 +1,6 @@
 """One side of the gate, in a process of its own: its engine, driven by lines of JSON.
 
-The gate starts `python -m bench.probe` once in the tree of base and once in that of head, so each commit
+The gate starts `python -m bench.gate.probe` once in the tree of base and once in that of head, so each commit
 speaks to its own engine, and asks both for the same work in turn. A line in is a Request, a line out a
 Reply. The process ends when its input ends.
 """
@@ -183,7 +183,7 @@ async def serve(profile_name: str, overrides: Sequence[str], source: TextIO, sin
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`python -m bench.probe PROFILE [KEY=VALUE ...]`. What libraries print goes to standard error."""
+    """`python -m bench.gate.probe PROFILE [KEY=VALUE ...]`. What libraries print goes to standard error."""
     sink, sys.stdout = sys.stdout, sys.stderr
     asyncio.run(serve(arguments[0], arguments[1:], sys.stdin, sink))
 

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from bench.summary import Key, Point
+from bench.headline.summary import Key, Point
 
 # Stand-ins that savefig writes and _themed replaces; no other element uses these colours.
 _INK, _GRID = "#010203", "#040506"

@@ -19,8 +19,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bench.judge import judge
-from bench.load_stages import Stage, stage_at, staged
+from bench.load.locust.stages import Stage, stage_at, staged
+from bench.load.validity import judge
 from bench.machine import commit, machine
 from bench.records import (
     Arm,
@@ -36,7 +36,7 @@ from bench.records import (
     save_run,
     ttfa_s,
 )
-from bench.servers import ARMS, Server, StartFailed, foreign, running
+from bench.servers.start import ARMS, Server, StartFailed, foreign, running
 from bench.workload import MIXES
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")

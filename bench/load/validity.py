@@ -15,7 +15,7 @@ MAX_OTHERS_CPU = 0.4
 def faults(cell: Cell) -> list[str]:
     """Why a cell may not be counted, however fast; empty if it may. Refusals are a result, not a fault.
 
-    The quality gate adds its own reason (bench.quality.gate).
+    The quality gate adds its own reason (bench.headline.speech_check.gate).
     """
     found = []
     generator = cell.generator

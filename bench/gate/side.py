@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from bench.probe import PROBE_VERSION, Hello, Reply, Request
-from bench.servers import StartFailed, running
+from bench.gate.probe import PROBE_VERSION, Hello, Reply, Request
+from bench.servers.start import StartFailed, running
 
 START_TIMEOUT_S = 120.0
 ANSWER_TIMEOUT_S = 60.0
@@ -68,7 +68,7 @@ class Side:
     def start_probe(self) -> None:
         """Start the probe and wait for it. Raises SideFailed if it cannot be, or runs another tree's code."""
         self._probe = subprocess.Popen(
-            [sys.executable, "-m", "bench.probe", self._profile, *self._overrides],
+            [sys.executable, "-m", "bench.gate.probe", self._profile, *self._overrides],
             cwd=self._tree,
             # As in an engine process of its own: idle OpenMP threads sleep and leave the other side its core.
             env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **self._environ},

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import msgspec
 
-from bench.compare import ALL, compare
-from bench.gate import Effort, Tree
-from bench.gate_report import Judged
+from bench.gate.compare import ALL, compare
+from bench.gate.measure import Effort, Tree
+from bench.gate.report import Judged
+from bench.gate.worktree import checkout, git
 from bench.machine import machine
 from bench.progress import telling
-from bench.worktree import checkout, git
 
 SLOWDOWN_VARIABLE = "TTS_PLANT_SLOWDOWN"
 SUSPECT = "engine.stream_cpu"
@@ -145,7 +145,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Run the experiment on a checkout of HEAD; store its tallies after every run. Returns 1 if they fail."""
-    repo = Path(__file__).parents[1]
+    repo = Path(__file__).parents[2]
     commit = git(repo, "rev-parse", "HEAD")
     proof = Proof(head=commit[:9], machine=machine(), trials=[])
     arguments.output.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ import torch
 
 from serving.models.indextts2.checkpoint import NoInitialWeights
 
-SHAPES = Path(__file__).with_name("indextts2_official.yaml")
+SHAPES = Path(__file__).with_name("official.yaml")
 VOICE = "a cached voice"
 _HOP_S = 256 / 22050
 _HIDDEN_HZ = 50

@@ -18,9 +18,9 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench import plots
-from bench.records import STALL_LIMITS_S, Run, load_run
-from bench.summary import (
+from bench.gate.sweep import Sweep
+from bench.headline import plots
+from bench.headline.summary import (
     DEFAULT_FLOOR,
     THROUGHPUT,
     TTFA,
@@ -30,7 +30,7 @@ from bench.summary import (
     points,
     stage_counts,
 )
-from bench.sweep import Sweep
+from bench.records import STALL_LIMITS_S, Run, load_run
 
 README_START, README_END = "<!-- bench:start -->", "<!-- bench:end -->"
 
@@ -239,7 +239,7 @@ def _render(report: Report, template: str, **more: Any) -> str:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("bench"),
+        loader=PackageLoader("bench.headline"),
         autoescape=lambda name: name is not None and name.endswith(".html.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -23,9 +23,9 @@ from typing import Any
 import msgspec
 import torch
 
-from bench.indextts2_package import Package, PackageMissing
+from bench.indextts2.offline import TEXT_TOKENS, Offline, usable_cores
+from bench.indextts2.package import Package, PackageMissing
 from bench.machine import commit, machine
-from bench.offline import TEXT_TOKENS, Offline, usable_cores
 from serving.profile import EngineProfile, ModelProfile, Profile
 
 OURS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -1,6 +1,6 @@
 """Closed-loop Locust users for /tts and /tts/stream. Started by `python -m bench load`, or by hand:
 
-    locust -f bench/locustfile.py --headless --host http://127.0.0.1:8009 --samples samples.jsonl
+    locust -f bench/load/locust/locustfile.py --headless --host http://127.0.0.1:8009 --samples samples.jsonl
 
 Importing locust patches the process for gevent (sockets, sleep and threads), so nothing else of the bench
 imports this module. The users read their answers with the bench's own parser, and every request is kept as a
@@ -24,9 +24,9 @@ from locust import LoadTestShape, User, constant, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
-from bench.answers import read_answer
-from bench.http1 import HttpError, Response, ResponseParser, speech_request
-from bench.load_stages import Stage, stage_at
+from bench.load.answers import read_answer
+from bench.load.http1 import HttpError, Response, ResponseParser, speech_request
+from bench.load.locust.stages import Stage, stage_at
 from bench.machine import cpu_s
 from bench.records import Generator, Sample, gaps_s, percentile, total_s, ttfa_s
 from bench.workload import texts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from bench.http1 import Response
+from bench.load.http1 import Response
 from bench.records import Sample
 
 _UNKNOWN_SIZE = 0x7FFFFF00

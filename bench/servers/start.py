@@ -56,11 +56,11 @@ ARMS: dict[str, ArmSpec] = {
     ),
     "uvicorn": ArmSpec(
         "our application and engine under uvicorn instead of Granian",
-        ("-m", "bench.uvicorn_server", "--port", "{port}", "--profile", "{profile}"),
+        ("-m", "bench.servers.under_uvicorn", "--port", "{port}", "--profile", "{profile}"),
     ),
     "reference": ArmSpec(
         "the plain server: FastAPI + uvicorn, the hibari-tts package per request in two threads",
-        ("-m", "bench.reference_server", "--port", "{port}"),
+        ("-m", "bench.servers.reference", "--port", "{port}"),
     ),
 }
 

@@ -2,7 +2,7 @@
 
     python -m bench compare [--base REV] [--quick] [--metrics NAME ...] [--profile NAME] [--set KEY=VALUE]
 
-The rules of the verdicts are those of bench.verdict; what is measured is listed in bench.gate.
+The rules of the verdicts are those of bench.gate.verdict; what is measured is listed in bench.gate.measure.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pathlib import Path
 
 import msgspec
 
-from bench.gate import COUNTS, FULL, METRICS, QUICK, Effort, Measured, Metric, Progress, Tree, measure
-from bench.gate_report import Comparison, Judged, markdown
+from bench.gate.measure import COUNTS, FULL, METRICS, QUICK, Effort, Measured, Metric, Progress, Tree, measure
+from bench.gate.report import Comparison, Judged, markdown
+from bench.gate.verdict import estimate_slowdown, judge, judge_count
+from bench.gate.worktree import NoBase, checkout, choose_base, describe, git
 from bench.machine import machine
 from bench.progress import telling
-from bench.verdict import estimate_slowdown, judge, judge_count
-from bench.worktree import NoBase, checkout, choose_base, describe, git
 
 ACCEPTED = Path(__file__).with_name("accepted.toml")
 ALL = (*(metric.name for metric in METRICS), COUNTS)
