@@ -11,7 +11,7 @@ import pytest
 from bench.records import load_run
 from bench.servers.start import ArmSpec, running
 
-FAKE = ArmSpec("fake", (str(Path(__file__).parents[1] / "bench_fake_server.py"), "--port", "{port}"))
+FAKE = ArmSpec("fake", (str(Path(__file__).parents[1] / "unit/bench/fake_server.py"), "--port", "{port}"))
 
 pytestmark = pytest.mark.e2e
 

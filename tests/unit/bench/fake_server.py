@@ -1,6 +1,6 @@
 """A speech server that sends known bytes at known times and notes when it did: the load generator's test.
 
-    python tests/bench_fake_server.py --port N
+    python tests/unit/bench/fake_server.py --port N
 
 The text of a request is its script, a JSON object:
 

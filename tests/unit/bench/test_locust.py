@@ -11,7 +11,7 @@ from bench.load.locust.stages import Stage, stage_at, staged
 from bench.records import Generator, Sample, load_run
 from bench.servers.start import ArmSpec, running
 
-FAKE = ArmSpec("fake", (str(Path(__file__).parents[1] / "bench_fake_server.py"), "--port", "{port}"))
+FAKE = ArmSpec("fake", (str(Path(__file__).with_name("fake_server.py")), "--port", "{port}"))
 
 
 def test_stages_ramp_hold_spike_and_soak() -> None:

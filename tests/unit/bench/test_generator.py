@@ -30,7 +30,7 @@ from bench.servers.start import ArmSpec, Server, free_port, get, running
 RATE_HZ = 24_000
 FAKE = ArmSpec(
     "known bytes at known times",
-    (str(Path(__file__).parents[1] / "bench_fake_server.py"), "--port", "{port}"),
+    (str(Path(__file__).with_name("fake_server.py")), "--port", "{port}"),
 )
 TOLERANCE_S = 0.002
 

@@ -16,7 +16,7 @@ import pytest
 from bench.records import load_run
 from bench.servers.start import ArmSpec, StartFailed, foreign, free_port, get, running
 
-FAKE_SERVER = str(Path(__file__).parents[1] / "bench_fake_server.py")
+FAKE_SERVER = str(Path(__file__).with_name("fake_server.py"))
 FAKE = ArmSpec("known bytes at known times", (FAKE_SERVER, "--port", "{port}"))
 WITH_CHILD = ArmSpec(
     "a server with a child that ignores SIGTERM",
