@@ -37,7 +37,7 @@ def commit() -> tuple[str | None, bool]:
 
 def cpu_s() -> tuple[float, float]:
     """Busy and total CPU seconds of all cores since boot. Time that the hypervisor took counts as busy."""
-    # Imported late: the offline commands need machine() alone, where there may be little else than torch.
+    # Imported late: the GPU bench needs machine() alone, where there may be little else than torch.
     import psutil
 
     times = psutil.cpu_times()

@@ -1,18 +1,14 @@
-"""Sample, Cell and Run: the JSON of a benchmark, and every metric, defined here and nowhere else.
+"""What the bench writes as JSON: samples, cells and runs of a load, and the sweep.
 
 A run holds raw samples: for each request the times and sizes of the audio as it arrived. Every statistic is
-derived from them by the functions below, so a report can be made again, or differently, from the same file.
+derived from them by bench.metrics.
 
 Clock: all times of a sample are seconds on the monotonic clock of the load generator, counted from the start
-of its cell. A listener is a player that starts at the first audio byte and never waits on purpose.
+of its cell.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,9 +24,11 @@ mark. wrong_sample_count: whole answer, but not the samples its header states. e
 body is not the audio that was asked for."""
 
 Mode = Literal["closed", "open"]
-Verdict = Literal["VALID", "INVALID"]
+Endpoint = Literal["/tts", "/tts/stream"]
+Validity = Literal["VALID", "INVALID"]
 
-STALL_LIMITS_S = (0.0, 0.05, 0.1, 0.2)
+SPEED = "engine.batch_speed"
+"""The regression gate's metric that the sweep takes for speed."""
 
 
 class Sample(msgspec.Struct, kw_only=True):
@@ -76,19 +74,48 @@ class Generator(msgspec.Struct, kw_only=True):
     lateness_p99_s: float
     """sent_s - due_s of all requests."""
     loop_lag_p99_s: float
-    """How late a timer of the generator's event loop fired: starved if large, whatever the load."""
+    """How late a timer of the generator's event loop fired: starved if this is large, at any load."""
     cpu_share: float
     """CPU seconds of the generator process per second, in cores."""
     machine_cpu_share: float
     """Busy share of all cores of the machine, 0 to 1."""
 
 
+class LoadPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """The load that an arm is measured at, the same for all arms.
+
+    `clients` make a closed loop, `rate_rps` an open one with Poisson arrivals.
+    """
+
+    endpoint: Endpoint
+    texts: str
+    """Name of the text mix."""
+    clients: int | None = None
+    rate_rps: float | None = None
+
+    @property
+    def mode(self) -> Mode:
+        return "closed" if self.rate_rps is None else "open"
+
+    @property
+    def load(self) -> str:
+        """The load in words: `8 clients` or `4 requests/s`."""
+        if self.rate_rps is not None:
+            return f"{self.rate_rps:g} requests/s"
+        return f"{self.clients} client{'' if self.clients == 1 else 's'}"
+
+    @property
+    def x(self) -> float:
+        """The load as a number: clients, or requests per second."""
+        return float(self.clients or 0) if self.rate_rps is None else self.rate_rps
+
+
 class Cell(msgspec.Struct, kw_only=True):
-    """One load point: one arm, one kind of load, one stretch of time."""
+    """One arm at one load point for one stretch of time."""
 
     arm: str
     mode: Mode
-    endpoint: Literal["/tts", "/tts/stream"]
+    endpoint: Endpoint
     texts: str
     """Name of the text mix."""
     stage: str = ""
@@ -115,17 +142,21 @@ class Cell(msgspec.Struct, kw_only=True):
     others_cpu_share: float | None = None
     """The same of all that is neither server nor generator: other programs, the kernel, the hypervisor."""
     word_error_rate: float | None = None
-    """Over the waves of this cell that the quality gate heard."""
-    waves_heard: int = 0
-    verdict: Verdict = "VALID"
+    """Over the waves of this cell that the speech check transcribed."""
+    waves_transcribed: int = msgspec.field(name="waves_heard", default=0)
+    verdict: Validity = "VALID"
     reasons: list[str] = msgspec.field(default_factory=list)
 
     @property
-    def load(self) -> str:
-        """The load point in words: `8 clients` or `4 requests/s`."""
-        if self.mode == "closed":
-            return f"{self.clients} client{'' if self.clients == 1 else 's'}"
-        return f"{self.rate_rps:g} requests/s"
+    def point(self) -> LoadPoint:
+        """The load point that this cell measures."""
+        closed = self.mode == "closed"
+        return LoadPoint(
+            endpoint=self.endpoint,
+            texts=self.texts,
+            clients=self.clients if closed else None,
+            rate_rps=None if closed else self.rate_rps,
+        )
 
 
 class ColdStart(msgspec.Struct, kw_only=True):
@@ -183,11 +214,34 @@ class Run(msgspec.Struct, kw_only=True):
     """What was left out, and why."""
 
 
-def save_run(run: Run, path: Path) -> None:
-    """Write the run as JSON. The folder is created; the file appears whole or not at all."""
+class SwitchGain(msgspec.Struct, frozen=True, kw_only=True):
+    """One switch of the profile, set on top of those before it."""
+
+    name: str
+    overrides: list[str]
+    """What this switch sets, as --set takes it."""
+    metric: str = SPEED
+    """The figure that the gain is of."""
+    gain: float | None = None
+    """Times better than without the switch. None for the start, and for a switch that failed."""
+    gain_low: float | None = None
+    gain_high: float | None = None
+    failure: str | None = None
+    """Why it could not be measured; the next switch is then measured without it."""
+
+
+class Sweep(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole sweep, start first."""
+
+    description: str
+    switches: list[SwitchGain]
+
+
+def write_json(record: msgspec.Struct, path: Path) -> None:
+    """Write a record as JSON. The folder is created; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1))
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1))
     partial.replace(path)
 
 
@@ -198,152 +252,3 @@ def load_run(path: Path) -> Run:
     if version != SCHEMA_VERSION:
         raise ValueError(f"{path.name}: schema_version {version}, this program reads {SCHEMA_VERSION}")
     return msgspec.json.decode(data, type=Run)
-
-
-# ---- metrics of one request ------------------------------------------------------------------------------
-
-
-def ttfa_s(sample: Sample) -> float | None:
-    """Time to first audio: from when the request was due to its first audio byte after any header."""
-    return sample.events[0][0] - sample.due_s if sample.events else None
-
-
-def total_s(sample: Sample) -> float:
-    """From when the request was due to its last byte."""
-    return sample.end_s - sample.due_s
-
-
-def audio_s(sample: Sample) -> float:
-    """Seconds of audio received, from the payload itself and never from what a header claims."""
-    if not sample.events:
-        return 0.0
-    return sum(size for _, size in sample.events) / sample.frame_bytes / sample.sample_rate_hz
-
-
-def real_time_factor(sample: Sample) -> float | None:
-    """total_s over audio_s: below 1 is faster than speech. The wait for a free server is inside."""
-    seconds = audio_s(sample)
-    return total_s(sample) / seconds if seconds else None
-
-
-def gaps_s(sample: Sample) -> list[float]:
-    """Times between successive audio chunks."""
-    times = [time for time, _ in sample.events]
-    return [later - earlier for earlier, later in pairwise(times)]
-
-
-def stall_s(sample: Sample) -> float | None:
-    """How long the listener's player would have run dry in all: the largest deficit at any chunk's arrival.
-
-    max over chunks of (arrival - first arrival - audio delivered before it), at least 0. None without audio.
-    """
-    if not sample.events:
-        return None
-    first = sample.events[0][0]
-    delivered = 0.0
-    worst = 0.0
-    for time, size in sample.events:
-        worst = max(worst, time - first - delivered)
-        delivered += size / sample.frame_bytes / sample.sample_rate_hz
-    return worst
-
-
-def meets(sample: Sample, slo: Slo) -> bool:
-    """The request succeeded, began in time (not streamed: was whole in time) and never ran dry too long."""
-    if sample.error is not None:
-        return False
-    first = ttfa_s(sample) if sample.streaming else total_s(sample)
-    stall = (stall_s(sample) or 0.0) if sample.streaming else 0.0
-    return first is not None and first <= slo.ttfa_s and stall <= slo.stall_s
-
-
-# ---- metrics of many ------------------------------------------------------------------------------
-
-
-def percentile(values: Sequence[float], percent: float) -> float:
-    """The nearest-rank percentile: the smallest value that at least `percent` % of the values do not exceed.
-
-    It is always one of the values: nothing is interpolated or bucketed. Raises ValueError on no values.
-    """
-    if not values:
-        raise ValueError("a percentile of no values")
-    rank = math.ceil(round(percent / 100 * len(values), 9))
-    return sorted(values)[max(rank, 1) - 1]
-
-
-def supported(count: int, percent: float) -> bool:
-    """Whether `count` values are enough to tell this percentile from the maximum (p95: 20, p99: 100)."""
-    return count * (100 - percent) >= 100
-
-
-class Distribution(msgspec.Struct, kw_only=True):
-    """Exact percentiles; None where there are too few values."""
-
-    count: int
-    mean: float | None
-    p50: float | None
-    p95: float | None
-    p99: float | None
-    max: float | None
-
-
-def distribution(values: Iterable[float]) -> Distribution:
-    """Mean, maximum and those percentiles that so many values support."""
-    known = list(values)
-    if not known:
-        return Distribution(count=0, mean=None, p50=None, p95=None, p99=None, max=None)
-    p95, p99 = (percentile(known, p) if supported(len(known), p) else None for p in (95, 99))
-    mean = sum(known) / len(known)
-    return Distribution(
-        count=len(known), mean=mean, p50=percentile(known, 50), p95=p95, p99=p99, max=max(known)
-    )
-
-
-def good(samples: Iterable[Sample]) -> list[Sample]:
-    """The samples that ended without error. Latencies are of these; the others are counted by kind."""
-    return [sample for sample in samples if sample.error is None]
-
-
-def errors_by_kind(samples: Iterable[Sample]) -> dict[str, int]:
-    """Error kind to requests."""
-    return dict(Counter(sample.error for sample in samples if sample.error is not None))
-
-
-def window_s(samples: Sequence[Sample]) -> float:
-    """From the first due time to the last end: the time that all rates below divide by.
-
-    The last requests run beside ever fewer others, so a cell should last several times its longest request.
-    """
-    if not samples:
-        return 0.0
-    return max(sample.end_s for sample in samples) - min(sample.due_s for sample in samples)
-
-
-def audio_seconds_per_second(samples: Sequence[Sample]) -> float:
-    """Seconds of good audio made per second: the throughput that does not depend on the texts' length."""
-    window = window_s(samples)
-    return sum(map(audio_s, good(samples))) / window if window else 0.0
-
-
-def requests_per_second(samples: Sequence[Sample]) -> float:
-    """Good answers per second."""
-    window = window_s(samples)
-    return len(good(samples)) / window if window else 0.0
-
-
-def goodput_rps(samples: Sequence[Sample], slo: Slo) -> float:
-    """Answers per second that a listener accepts."""
-    window = window_s(samples)
-    return sum(meets(sample, slo) for sample in samples) / window if window else 0.0
-
-
-def continuity(samples: Iterable[Sample]) -> dict[float, float] | None:
-    """Share of good streams whose stall is at most 0, 50, 100 and 200 ms.
-
-    A stream of a single chunk cannot run dry and says nothing, so it is left out; None if no stream is left.
-    """
-    streams = [sample for sample in good(samples) if sample.streaming and len(sample.events) > 1]
-    stalls = [stall_s(sample) or 0.0 for sample in streams]
-    if not stalls:
-        return None
-    return {limit: sum(stall <= limit for stall in stalls) / len(stalls) for limit in STALL_LIMITS_S}

@@ -1,0 +1,1 @@
+"""Two sides in adjacent pairs: the regression gate, its proof and the sweep."""

@@ -2,7 +2,7 @@
 
     python -m bench compare [--base REV] [--quick] [--metrics NAME ...] [--profile NAME] [--set KEY=VALUE]
 
-The rules of the verdicts are those of bench.gate.verdict; what is measured is listed in bench.gate.measure.
+The rules of the verdicts are those of bench.gate.verdict; what is measured is listed in bench.gate.tasks.
 """
 
 from __future__ import annotations
@@ -10,33 +10,21 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
-from bench.gate.measure import COUNTS, FULL, METRICS, QUICK, Effort, Measured, Metric, Progress, Tree, measure
-from bench.gate.report import Comparison, Judged, markdown
+from bench.gate.accepted import apply_acceptances, read_acceptances
+from bench.gate.measure import FULL, QUICK, Effort, Measurements, measure
+from bench.gate.report import Finding, GateRun, markdown
+from bench.gate.side import Tree
+from bench.gate.tasks import COUNTS, METRICS, Metric
 from bench.gate.verdict import estimate_slowdown, judge, judge_count
 from bench.gate.worktree import NoBase, checkout, choose_base, describe, git
 from bench.machine import machine
-from bench.progress import telling
+from bench.progress import Notify, status_line
+from bench.records import write_json
 
-ACCEPTED = Path(__file__).with_name("accepted.toml")
 ALL = (*(metric.name for metric in METRICS), COUNTS)
-
-
-class Accepted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A slow-down that is meant."""
-
-    metric: str
-    up_to_ratio: float
-    """The estimate of the slow-down may be at most this."""
-    base: str
-    """The commit that the slow change is compared with, at least 7 digits: the entry counts for this base
-    alone, so that it excuses one change and not the next."""
-    reason: str
 
 
 def compare(
@@ -47,18 +35,16 @@ def compare(
     effort: Effort = FULL,
     profile: str = "default",
     overrides: Sequence[str] = (),
-    progress: Progress,
-) -> list[Judged]:
+    progress: Notify,
+) -> list[Finding]:
     """Measure both trees and judge every metric; a REGRESSED one is measured again, alone and for longer."""
 
-    def run(names: Sequence[str], how_long: Effort) -> list[Judged]:
-        measured = measure(
-            base, head, names, how_long, profile=profile, overrides=overrides, progress=progress
-        )
-        return judge_all(measured, names)
+    def run(names: Sequence[str], how_long: Effort) -> list[Finding]:
+        found = measure(base, head, names, how_long, profile=profile, overrides=overrides, progress=progress)
+        return judge_all(found, names)
 
-    judged = run(metrics, effort)
-    for suspect in judged:
+    findings = run(metrics, effort)
+    for suspect in findings:
         if suspect.verdict != "REGRESSED" or suspect.slowdown is None:
             continue
         progress(f"{suspect.metric} looks {suspect.slowdown.ratio - 1:.1%} slower; measuring it again")
@@ -67,93 +53,62 @@ def compare(
         if again.verdict != "REGRESSED":
             suspect.verdict = again.verdict if again.verdict == "INVALID" else "INCONCLUSIVE"
             suspect.note = again.note or "not confirmed by the second measurement"
-    return judged
+    return findings
 
 
-def judge_all(measured: Measured, metrics: Sequence[str]) -> list[Judged]:
+def judge_all(found: Measurements, metrics: Sequence[str]) -> list[Finding]:
     """A verdict on each named metric, in the order of METRICS, then the counts."""
-    judged = [_judge(metric, measured) for metric in METRICS if metric.name in metrics]
+    findings = [_judge_metric(metric, found) for metric in METRICS if metric.name in metrics]
     if COUNTS not in metrics:
-        return judged
-    if not measured.counts:
-        note = measured.failures.get("probe", "nothing was counted")
-        return [*judged, Judged(metric=COUNTS, verdict="INVALID", note=note)]
-    for name, (base, head) in measured.counts.items():
+        return findings
+    if not found.counts:
+        note = found.failures.get("probe", "nothing was counted")
+        return [*findings, Finding(metric=COUNTS, verdict="INVALID", note=note)]
+    for name, (base, head) in found.counts.items():
         verdict = judge_count(base, head)
         note = f"varies by itself: base {base}, head {head}" if verdict == "INVALID" else ""
-        judged.append(
-            Judged(metric=name, verdict=verdict, unit="count", base=base[0], head=head[0], note=note)
+        findings.append(
+            Finding(metric=name, verdict=verdict, unit="count", base=base[0], head=head[0], note=note)
         )
-    return judged
-
-
-def apply_accepted(judged: Sequence[Judged], entries: Sequence[Accepted], base: str) -> list[str]:
-    """Mark the regressions that an entry allows. Returns a line per entry that nothing needed."""
-    unused = []
-    for entry in entries:
-        if not base.startswith(entry.base):
-            continue
-        used = False
-        for one in judged:
-            worse = one.slowdown.ratio if one.slowdown else _count_ratio(one)
-            if one.metric == entry.metric and one.verdict == "REGRESSED" and worse <= entry.up_to_ratio:
-                one.accepted, used = entry.reason, True
-        if not used:
-            unused.append(f"accepted.toml: nothing needed the entry for {entry.metric} ({entry.reason})")
-    return unused
-
-
-def read_accepted(path: Path = ACCEPTED) -> list[Accepted]:
-    """The entries of accepted.toml. Raises ValueError naming what is wrong in it."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-        entries = msgspec.convert(table.get("accepted", []), list[Accepted])
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise ValueError(f"{path.name}: {error}") from None
-    for entry in entries:
-        if len(entry.base) < 7 or not entry.reason.strip() or entry.up_to_ratio <= 1:
-            raise ValueError(
-                f"{path.name}: {entry.metric}: needs a base of 7 digits, a reason, a ratio above 1"
-            )
-    return entries
+    return findings
 
 
 def compare_trees(
     repo: Path, base: str | None, *, quick: bool, metrics: Sequence[str], profile: str,
-    overrides: Sequence[str], progress: Progress,
-) -> Comparison:  # fmt: skip
+    overrides: Sequence[str], progress: Notify,
+) -> GateRun:  # fmt: skip
     """Choose the base, check it out beside the working tree, compare. Raises ValueError for a wrong base."""
-    comparison = Comparison(
+    gate_run = GateRun(
         base=None, head=describe(repo), profile=profile, overrides=list(overrides),
         effort="quick" if quick else "full",
     )  # fmt: skip
-    entries = read_accepted()
+    entries = read_acceptances()
     try:
-        comparison.base = choose_base(repo, base)
+        gate_run.base = choose_base(repo, base)
     except NoBase as reason:
-        comparison.note = f"Nothing to compare with: {reason}. The gate passes."
-        return comparison
-    progress(f"base {git(repo, 'log', '-1', '--format=%h %s', comparison.base)}")
-    with checkout(repo, comparison.base) as tree:
-        comparison.judged = compare(
+        gate_run.note = f"Nothing to compare with: {reason}. The gate passes."
+        return gate_run
+    progress(f"base {git(repo, 'log', '-1', '--format=%h %s', gate_run.base)}")
+    with checkout(repo, gate_run.base) as tree:
+        gate_run.findings = compare(
             Tree(path=tree), Tree(path=repo), metrics=metrics, effort=QUICK if quick else FULL,
             profile=profile, overrides=overrides, progress=progress,
         )  # fmt: skip
-    for line in apply_accepted(comparison.judged, entries, comparison.base):
+    for line in apply_acceptances(gate_run.findings, entries, gate_run.base):
         progress(line)
-    return comparison
+    return gate_run
 
 
-def _judge(metric: Metric, measured: Measured) -> Judged:
-    rounds = measured.pairs.get(metric.name, [])
-    failure = measured.failures.get(metric.needs)
+def _judge_metric(metric: Metric, found: Measurements) -> Finding:
+    rounds = found.pairs.get(metric.name, [])
+    failure = found.failures.get(metric.needs)
     if failure is not None:
-        return Judged(metric=metric.name, verdict="INVALID", unit=metric.unit, note=failure)
+        return Finding(metric=metric.name, verdict="INVALID", unit=metric.unit, note=failure)
     try:
         slowdown = estimate_slowdown(rounds, metric.better)
     except ValueError as error:
-        return Judged(metric=metric.name, verdict="INVALID", unit=metric.unit, note=str(error))
-    return Judged(
+        return Finding(metric=metric.name, verdict="INVALID", unit=metric.unit, note=str(error))
+    return Finding(
         metric=metric.name,
         verdict=judge(slowdown),
         unit=metric.unit,
@@ -165,10 +120,6 @@ def _judge(metric: Metric, measured: Measured) -> Judged:
 
 def _middle(values: Sequence[float]) -> float:
     return sorted(values)[len(values) // 2]
-
-
-def _count_ratio(one: Judged) -> float:
-    return one.head / one.base if one.base and one.head is not None else float("inf")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -186,19 +137,18 @@ def main(arguments: argparse.Namespace) -> int:
     started_s = time.monotonic()
     try:
         repo = Path(git(Path.cwd(), "rev-parse", "--show-toplevel"))
-        with telling() as progress:
-            comparison = compare_trees(
+        with status_line() as progress:
+            gate_run = compare_trees(
                 repo, arguments.base, quick=arguments.quick, metrics=arguments.metrics,
                 profile=arguments.profile, overrides=arguments.overrides, progress=progress,
             )  # fmt: skip
     except ValueError as error:
         print(f"bench compare: {error}", file=sys.stderr)
         return 2
-    comparison.took_s = time.monotonic() - started_s
-    comparison.machine = machine()
-    text = markdown(comparison)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "compare.json").write_bytes(msgspec.json.format(msgspec.json.encode(comparison)))
+    gate_run.took_s = time.monotonic() - started_s
+    gate_run.machine = machine()
+    text = markdown(gate_run)
+    write_json(gate_run, arguments.output / "compare.json")
     (arguments.output / "compare.md").write_text(text, encoding="utf-8")
     print(text)
-    return 1 if comparison.failed else 0
+    return 1 if gate_run.failed else 0

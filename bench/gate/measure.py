@@ -1,86 +1,25 @@
-"""What the regression gate measures, and how: base and head side by side, in rounds of adjacent pairs."""
+"""How the regression gate measures: base and head side by side, in rounds of adjacent pairs."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psutil
 
-from bench.gate.probe import Request
-from bench.gate.side import Side, SideFailed
-from bench.gate.verdict import Better, Pair
-from bench.workload import texts
+from bench.gate.messages import Request
+from bench.gate.side import Side, SideFailed, Tree
+from bench.gate.tasks import COUNTS, METRICS, SHORT, TASKS, Values, tasks_of
+from bench.gate.verdict import Pair
+from bench.progress import Notify
 
-TEXT_SEED = 1806
 WARMUPS = 3
-BATCH = 4
-ENCODE_AUDIO_S = 600.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metric:
-    """A figure that base and head are compared by."""
-
-    name: str
-    unit: str
-    better: Better
-    task: str
-    """The task that measures it; metrics of one task share its measurements."""
-    needs: str
-    """probe or server."""
-    meaning: str
-
-
-METRICS = (
-    Metric(
-        name="engine.stream_cpu", unit="CPU s / audio s", better="lower", task="stream", needs="probe",
-        meaning="CPU seconds of the engine on one thread per second of audio, one streaming request",
-    ),
-    Metric(
-        name="engine.batch_cpu", unit="CPU s / audio s", better="lower", task="batch", needs="probe",
-        meaning=f"the same with {BATCH} requests at once and nobody listening",
-    ),
-    Metric(
-        name="engine.batch_speed", unit="audio s / s", better="higher", task="batch", needs="probe",
-        meaning="seconds of audio per second of the clock, the same batch",
-    ),
-    Metric(
-        name="engine.first_chunk", unit="s", better="lower", task="stream", needs="probe",
-        meaning="submission to the first samples inside the engine's process, one streaming request",
-    ),
-    Metric(
-        name="micro.frontend", unit="CPU s", better="lower", task="frontend", needs="probe",
-        meaning="text to segments, 16 texts of 60 characters",
-    ),
-    Metric(
-        name="micro.encode", unit="CPU s", better="lower", task="encode", needs="probe",
-        meaning=f"{ENCODE_AUDIO_S:g} s of samples to pcm in chunks of a quarter second",
-    ),
-    Metric(
-        name="http.ttfa", unit="s", better="lower", task="http", needs="server",
-        meaning="/tts/stream at one client: request to first audio byte",
-    ),
-    Metric(
-        name="http.throughput_1", unit="audio s / s", better="higher", task="http", needs="server",
-        meaning="/tts/stream at one client: seconds of audio per second",
-    ),
-    Metric(
-        name=f"http.throughput_{BATCH}", unit="audio s / s", better="higher", task="burst", needs="server",
-        meaning=f"/tts/stream at {BATCH} clients: seconds of audio per second",
-    ),
-)  # fmt: skip
-
 GATE_OVERRIDES = ("engine.workers=1", "engine.threads=1")
 """Threads of one operation wait for each other, so a neighbour that takes a core for a moment slows them all:
 one thread per side is what a small shared machine can time. --set engine.threads=N wins over it."""
-
-COUNTS = "counts"
-"""The name that selects all counts; each is its own metric, counts.<counter>.<stage>."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +29,11 @@ class Effort:
     rounds: int
     """Rounds of the engine: a new engine in each, with its weights laid out afresh."""
     rounds_per_process: int
-    """After so many rounds the engine's process is started anew as well."""
+    """After this number of rounds the engine's process is started anew as well."""
     server_rounds: int
     """Rounds through HTTP: new servers in each."""
     round_s: float
-    """Time for the pairs of a round; at least MIN_PAIRS of each task whatever it takes."""
+    """Time for the pairs of a round; at least MIN_PAIRS of each task, however long they take."""
 
     def longer(self) -> Effort:
         """For the confirmation of a suspect."""
@@ -114,27 +53,13 @@ QUICK = Effort(rounds=5, rounds_per_process=5, server_rounds=3, round_s=4.0)
 
 
 @dataclass(kw_only=True)
-class Measured:
+class Measurements:
     """Everything that was measured: metric to rounds of pairs, count to a value per round of each side."""
 
     pairs: dict[str, list[list[Pair]]] = field(default_factory=dict)
     counts: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     """probe or server to why a side of it could not be measured."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tree:
-    """Where a side's code lies, and what is set in its environment."""
-
-    path: Path
-    environ: Mapping[str, str] = field(default_factory=dict)
-    overrides: Sequence[str] = ()
-    """Settings of this side alone; the sweep compares two settings of one tree."""
-
-
-Progress = Callable[[str], None]
-Values = dict[str, float]
 
 
 def measure(
@@ -145,16 +70,16 @@ def measure(
     *,
     profile: str,
     overrides: Sequence[str],
-    progress: Progress,
-) -> Measured:
+    progress: Notify,
+) -> Measurements:
     """Measure the named metrics (COUNTS for all counts). A side that fails is a failure, not an exception."""
-    measured = Measured()
+    found = Measurements()
     settings = [*GATE_OVERRIDES, *overrides]
     wanted = [metric for metric in METRICS if metric.name in metrics]
 
     def both(stack: ExitStack) -> list[Side]:
         return [
-            stack.enter_context(Side(name, tree.path, profile, [*settings, *tree.overrides], tree.environ))
+            stack.enter_context(Side(name, tree, profile, settings))
             for name, tree in (("base", base), ("head", head))
         ]
 
@@ -170,10 +95,10 @@ def measure(
                         if number > first:
                             _at_once(_restart, sides)
                         if COUNTS in metrics and number < MIN_COUNTS:
-                            _count(sides, measured)
-                        _round(sides, tasks, effort.round_s, number, measured)
+                            _count(sides, found)
+                        _round(sides, tasks, effort.round_s, number, found)
         except SideFailed as failure:
-            measured.failures["probe"] = str(failure)
+            found.failures["probe"] = str(failure)
     if tasks := tasks_of(wanted, "server"):
         try:
             for number in range(effort.server_rounds):
@@ -181,17 +106,12 @@ def measure(
                 with ExitStack() as stack:
                     sides = both(stack)
                     _at_once(Side.start_server, sides)
-                    _round(sides, tasks, effort.round_s, number, measured)
+                    _round(sides, tasks, effort.round_s, number, found)
         except SideFailed as failure:
-            measured.failures["server"] = str(failure)
+            found.failures["server"] = str(failure)
     names = {metric.name for metric in wanted}
-    measured.pairs = {name: rounds for name, rounds in measured.pairs.items() if name in names}
-    return measured
-
-
-def tasks_of(metrics: Sequence[Metric], needs: str) -> list[str]:
-    """The tasks that measure the metrics with this need, each once."""
-    return list(dict.fromkeys(metric.task for metric in metrics if metric.needs == needs))
+    found.pairs = {name: rounds for name, rounds in found.pairs.items() if name in names}
+    return found
 
 
 def _at_once(action: Callable[[Side], object], sides: Sequence[Side]) -> None:
@@ -217,7 +137,9 @@ def _restart(side: Side) -> None:
     side.ask(Request(what="restart"))
 
 
-def _round(sides: Sequence[Side], tasks: Sequence[str], round_s: float, number: int, into: Measured) -> None:
+def _round(
+    sides: Sequence[Side], tasks: Sequence[str], round_s: float, number: int, into: Measurements
+) -> None:
     """Warm both sides, then measure pairs of every task in turn until the time is up."""
     for task in tasks:
         for index in range(WARMUPS):
@@ -238,57 +160,9 @@ def _round(sides: Sequence[Side], tasks: Sequence[str], round_s: float, number: 
         into.pairs.setdefault(name, []).append(pairs)
 
 
-def _count(sides: Sequence[Side], into: Measured) -> None:
+def _count(sides: Sequence[Side], into: Measurements) -> None:
     replies = [side.ask(Request(what="counts", texts=SHORT, streaming=True)) for side in sides]
     for name in sorted(set(replies[0].counts) | set(replies[1].counts)):
         base, head = into.counts.setdefault(f"{COUNTS}.{name}", ([], []))
         base.append(replies[0].counts.get(name, 0.0))
         head.append(replies[1].counts.get(name, 0.0))
-
-
-SHORT = texts("short", 16, TEXT_SEED)
-BYTES_PER_AUDIO_SECOND = 48_000.0
-"""Any constant does: the audio is the same on both sides, and only the ratio counts."""
-
-
-def _stream(side: Side, index: int) -> Values:
-    reply = side.ask(Request(what="speak", texts=[SHORT[index % len(SHORT)]], streaming=True))
-    return {"engine.stream_cpu": reply.cpu_s / reply.audio_s, "engine.first_chunk": reply.first_s}
-
-
-def _batch(side: Side, index: int) -> Values:
-    chosen = [SHORT[(index * BATCH + offset) % len(SHORT)] for offset in range(BATCH)]
-    reply = side.ask(Request(what="speak", texts=chosen))
-    return {
-        "engine.batch_cpu": reply.cpu_s / reply.audio_s,
-        "engine.batch_speed": reply.audio_s / reply.wall_s,
-    }
-
-
-def _frontend(side: Side, index: int) -> Values:
-    return {"micro.frontend": side.ask(Request(what="frontend", texts=SHORT)).cpu_s}
-
-
-def _encode(side: Side, index: int) -> Values:
-    return {"micro.encode": side.ask(Request(what="encode", audio_s=ENCODE_AUDIO_S)).cpu_s}
-
-
-def _http(side: Side, index: int) -> Values:
-    first_s, total_s, size = side.stream(SHORT[index % len(SHORT)])
-    return {"http.ttfa": first_s, "http.throughput_1": size / BYTES_PER_AUDIO_SECOND / total_s}
-
-
-def _burst(side: Side, index: int) -> Values:
-    chosen = [SHORT[(index * BATCH + offset) % len(SHORT)] for offset in range(2 * BATCH)]
-    total_s, size = side.burst(chosen, BATCH)
-    return {f"http.throughput_{BATCH}": size / BYTES_PER_AUDIO_SECOND / total_s}
-
-
-TASKS: dict[str, Callable[[Side, int], Values]] = {
-    "stream": _stream,
-    "batch": _batch,
-    "frontend": _frontend,
-    "encode": _encode,
-    "http": _http,
-    "burst": _burst,
-}

@@ -1,8 +1,8 @@
 """One side of the gate, in a process of its own: its engine, driven by lines of JSON.
 
-The gate starts `python -m bench.gate.probe` once in the tree of base and once in that of head, so each commit
-speaks to its own engine, and asks both for the same work in turn. A line in is a Request, a line out a
-Reply. The process ends when its input ends.
+The gate starts the probe of base in the tree of base and that of head in the tree of head, so each commit speaks
+to its own engine, and asks both for the same work in turn. A line in is a Request, a line out a Reply. The
+process ends when its input ends.
 """
 
 from __future__ import annotations
@@ -12,57 +12,20 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import TextIO
 
 import msgspec
 import numpy as np
 
 import serving
+from bench.gate.messages import PROBE_VERSION, Hello, Reply, Request
 from serving.audio.encode import pcm16
 from serving.engine.client import EngineClient
 from serving.models import load_frontend
 from serving.profile import Profile, load_profile
 from serving.protocol import Segment, SpeechParams
 
-PROBE_VERSION = 1
 READY_TIMEOUT_S = 120.0
-
-
-class Request(msgspec.Struct, kw_only=True):
-    """A piece of work."""
-
-    what: Literal["restart", "speak", "frontend", "encode", "counts"]
-    """restart: a new engine with its weights laid out afresh, in the same process. speak: every text at once.
-    frontend: texts to segments. encode: `audio_s` seconds of samples to pcm. counts: those of the texts that
-    are one segment, one after the other, for what the engine counts."""
-    texts: list[str] = []
-    streaming: bool = False
-    seed: int = 1
-    audio_s: float = 0.0
-
-
-class Reply(msgspec.Struct, kw_only=True):
-    """What it cost. The frontend's time is not in `speak`, nor is any client's."""
-
-    wall_s: float = 0.0
-    cpu_s: float = 0.0
-    """CPU seconds of all threads of this process: the engine's, and the little that passes its messages."""
-    audio_s: float = 0.0
-    first_s: float = 0.0
-    """Submission to the first samples, of the first text."""
-    counts: dict[str, float] = {}
-    """Counter.stage to how much it grew."""
-    error: str | None = None
-
-
-class Hello(msgspec.Struct, kw_only=True):
-    """The first line out."""
-
-    version: int
-    tree: str
-    """Where this side's code lies: the gate checks that it measures what it means to."""
-    ready_s: float
-    error: str | None = None
 
 
 class Probe:

@@ -12,24 +12,47 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from bench.gate.probe import PROBE_VERSION, Hello, Reply, Request
-from bench.servers.start import StartFailed, running
+from bench.gate.messages import PROBE_VERSION, Hello, Reply, Request
+from bench.servers.start import StartFailed, start_server
 
 START_TIMEOUT_S = 120.0
 ANSWER_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 
 
+PROBES = ("bench.gate.probe", "bench.probe")
+"""Where a tree may hold its probe; the second place is that of commits before bench/ had folders."""
+PLANTED_PROBE = "bench.gate.planted"
+
 Answer = TypeVar("Answer", Hello, Reply)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    """Where a side's code lies, and what is special to it."""
+
+    path: Path
+    overrides: Sequence[str] = ()
+    """Settings of this side alone; the sweep compares two settings of one tree."""
+    planted: float = 0.0
+    """Share of each step's CPU time that the probe's engine burns in addition, for the proof of the gate."""
+
+    def probe_command(self) -> list[str]:
+        """The interpreter's arguments that start this tree's own probe."""
+        if self.planted:
+            return ["-m", PLANTED_PROBE, str(self.planted)]
+        paths = {name: self.path.joinpath(*name.split(".")).with_suffix(".py") for name in PROBES}
+        return ["-m", next((name for name, path in paths.items() if path.is_file()), PROBES[0])]
 
 
 class SideFailed(RuntimeError):
@@ -42,16 +65,15 @@ class Side:
     def __init__(
         self,
         name: str,
-        tree: Path,
+        tree: Tree,
         profile: str,
         overrides: Sequence[str] = (),
-        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self._tree = tree
         self._profile = profile
-        self._overrides = tuple(overrides)
-        self._environ = {"PYTHONPATH": str(tree), **(environ or {})}
+        self._overrides = (*overrides, *tree.overrides)
+        self._environ = {"PYTHONPATH": str(tree.path)}
         self._stack = ExitStack()
         self._log: IO[str] = self._stack.enter_context(tempfile.TemporaryFile("w+"))  # noqa: SIM115
         self._probe: subprocess.Popen[str] | None = None
@@ -68,8 +90,8 @@ class Side:
     def start_probe(self) -> None:
         """Start the probe and wait for it. Raises SideFailed if it cannot be, or runs another tree's code."""
         self._probe = subprocess.Popen(
-            [sys.executable, "-m", "bench.gate.probe", self._profile, *self._overrides],
-            cwd=self._tree,
+            [sys.executable, *self._tree.probe_command(), self._profile, *self._overrides],
+            cwd=self._tree.path,
             # As in an engine process of its own: idle OpenMP threads sleep and leave the other side its core.
             env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **self._environ},
             stdin=subprocess.PIPE,
@@ -82,7 +104,7 @@ class Side:
         hello = self._read(Hello, START_TIMEOUT_S)
         if hello.version != PROBE_VERSION:
             raise self._failed(f"its probe speaks version {hello.version}, this gate {PROBE_VERSION}")
-        if Path(hello.tree).resolve() != self._tree.resolve():
+        if Path(hello.tree).resolve() != self._tree.path.resolve():
             raise self._failed("it runs the code of another tree")
 
     def ask(self, request: Request) -> Reply:
@@ -103,10 +125,12 @@ class Side:
 
     def start_server(self) -> None:
         """Start the HTTP server on a free port and wait for it. Raises SideFailed."""
-        server = running(
+        if self._tree.planted:
+            raise SideFailed(f"{self.name}: a slow-down is planted in the probe's engine alone")
+        server = start_server(
             "granian",
             self._profile,
-            cwd=str(self._tree),
+            cwd=str(self._tree.path),
             environ=self._environ,
             overrides=self._overrides,
             timeout_s=START_TIMEOUT_S,
@@ -142,7 +166,7 @@ class Side:
         return first_s, total_s, size
 
     def burst(self, texts: Sequence[str], clients: int) -> tuple[float, int]:
-        """The texts through /tts/stream by so many clients at once: seconds in all, bytes of pcm in all."""
+        """The texts through /tts/stream by `clients` clients at once: seconds in all, bytes of pcm in all."""
         started_s = time.perf_counter()
         with ThreadPoolExecutor(clients) as pool:
             sizes = [size for _, _, size in pool.map(self.stream, texts)]
@@ -170,7 +194,7 @@ class Side:
     def _failed(self, why: str) -> SideFailed:
         self._log.seek(0)
         lines = [line.strip() for line in self._log.read().splitlines() if line.strip()]
-        last = f" (last words: {lines[-1][:200]})" if lines else ""
+        last = f" (last line: {lines[-1][:200]})" if lines else ""
         return SideFailed(f"{self.name}: {why}{last}")
 
 

@@ -1,9 +1,9 @@
-"""What each switch of a profile brings: turned on one at a time, each against the step before it.
+"""What each switch of a profile brings: turned on one at a time, on top of those before it.
 
     python -m bench sweep [--quick]
 
-A step and the one before it run side by side and are measured in adjacent pairs, exactly as the regression
-gate measures base and head; a gain and its interval are the inverse of the gate's slow-down.
+The engine with the switch and the engine without it run side by side and are measured in adjacent pairs, exactly
+as the regression gate measures base and head; a gain and its interval are the inverse of the gate's slow-down.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-import torch
-
-from bench.gate.measure import METRICS, Effort, Progress, Tree, measure
+from bench.gate.measure import Effort, measure
+from bench.gate.side import Tree
+from bench.gate.tasks import METRICS
 from bench.gate.verdict import estimate_slowdown
-from bench.headline.plots import Bar
-from bench.progress import telling
+from bench.progress import Notify, status_line
+from bench.records import SPEED, Sweep, SwitchGain, write_json
 from serving.profile import load_profile
 
-SPEED, FIRST, HTTP_FIRST = "engine.batch_speed", "engine.first_chunk", "http.ttfa"
+FIRST, HTTP_FIRST = "engine.first_chunk", "http.ttfa"
 WHOLE = "streaming.first_chunk_s=1000"
 """A first window that holds any sentence whole: no streaming inside it."""
 
@@ -35,7 +34,7 @@ class Switch:
     overrides: tuple[str, ...]
     metric: str
     before: tuple[str, ...] = ()
-    """Set on the step before alone, where the switch is on unless told otherwise."""
+    """Set on the other side alone, for a switch that is on by default."""
     slow_start: bool = False
     """Takes a minute to warm up: left out of --quick."""
     cuda: bool = False
@@ -72,64 +71,26 @@ FULL = Effort(rounds=5, rounds_per_process=5, server_rounds=4, round_s=8.0)
 QUICK = Effort(rounds=3, rounds_per_process=3, server_rounds=2, round_s=3.0)
 
 
-class SweepStep(msgspec.Struct, frozen=True, kw_only=True):
-    """One switch, set on top of the steps before it."""
-
-    name: str
-    overrides: list[str]
-    """What this step sets, as --set takes it."""
-    metric: str = SPEED
-    """The figure that the gain is of."""
-    gain: float | None = None
-    """Times better than the step before. None for the start, and for a step that failed."""
-    gain_low: float | None = None
-    gain_high: float | None = None
-    failure: str | None = None
-    """Why it could not be measured; the next step is then measured against the last one that could."""
-
-
-class Sweep(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole sweep, start first."""
-
-    description: str
-    steps: list[SweepStep]
-
-    def bars(self) -> list[Bar]:
-        """The steps that changed the speed, for the waterfall."""
-        return [
-            Bar(
-                label=step.name,
-                value=step.gain,
-                low=step.gain_low or step.gain,
-                high=step.gain_high or step.gain,
-            )
-            for step in self.steps
-            if step.gain is not None and step.metric == SPEED
-        ]
-
-
-def sweep(
-    tree: Path, switches: Sequence[Switch], effort: Effort, *, profile: str, progress: Progress
-) -> Sweep:
+def sweep(tree: Path, switches: Sequence[Switch], effort: Effort, *, profile: str, progress: Notify) -> Sweep:
     """Turn the switches on in order. One that cannot be measured, or makes its figure worse, is not kept."""
     kept = list(START)
-    steps = [SweepStep(name="start", overrides=list(START))]
+    gains = [SwitchGain(name="start", overrides=list(START))]
     for switch in switches:
-        progress(f"{switch.name}, against the step before")
-        step = _measure(tree, switch, kept, effort, profile)
-        if step.gain is not None and step.gain > 1:
+        progress(f"{switch.name}: with and without")
+        result = _measure(tree, switch, kept, effort, profile)
+        if result.gain is not None and result.gain > 1:
             kept += switch.overrides
-        steps.append(step)
+        gains.append(result)
     return Sweep(
         description=f"Profile {profile}; each switch on top of those before it that helped, "
-        "side by side with the step before.",
-        steps=steps,
+        "side by side with the engine without it.",
+        switches=gains,
     )
 
 
-def _measure(tree: Path, switch: Switch, kept: Sequence[str], effort: Effort, profile: str) -> SweepStep:
+def _measure(tree: Path, switch: Switch, kept: Sequence[str], effort: Effort, profile: str) -> SwitchGain:
     [metric] = [metric for metric in METRICS if metric.name == switch.metric]
-    measured = measure(
+    found = measure(
         Tree(path=tree, overrides=[*kept, *switch.before]),
         Tree(path=tree, overrides=[*kept, *switch.overrides]),
         [metric.name],
@@ -139,15 +100,15 @@ def _measure(tree: Path, switch: Switch, kept: Sequence[str], effort: Effort, pr
         progress=lambda text: None,
     )
     overrides = list(switch.overrides or (f"not {setting}" for setting in switch.before))
-    if metric.needs in measured.failures:
-        return SweepStep(
+    if metric.needs in found.failures:
+        return SwitchGain(
             name=switch.name,
             overrides=overrides,
             metric=metric.name,
-            failure=measured.failures[metric.needs].splitlines()[0],
+            failure=found.failures[metric.needs].splitlines()[0],
         )
-    slowdown = estimate_slowdown(measured.pairs[metric.name], metric.better)
-    return SweepStep(
+    slowdown = estimate_slowdown(found.pairs[metric.name], metric.better)
+    return SwitchGain(
         name=switch.name,
         overrides=overrides,
         metric=metric.name,
@@ -161,12 +122,12 @@ def markdown(result: Sweep) -> str:
     """The sweep as a table."""
     lines = ["# Sweep", "", result.description, "", "| switch | set | figure | gain | interval |"]
     lines.append("| --- | --- | --- | ---: | --- |")
-    for step in result.steps:
-        gain = f"×{step.gain:.2f}" if step.gain is not None else ""
-        interval = f"{step.gain_low:.2f} to {step.gain_high:.2f}" if step.gain is not None else ""
+    for switch in result.switches:
+        gain = f"×{switch.gain:.2f}" if switch.gain is not None else ""
+        interval = f"{switch.gain_low:.2f} to {switch.gain_high:.2f}" if switch.gain is not None else ""
         lines.append(
-            f"| {step.name} | `{' '.join(step.overrides)}` | {step.metric} | {gain} "
-            f"| {f'INVALID: {step.failure}' if step.failure else interval} |"
+            f"| {switch.name} | `{' '.join(switch.overrides)}` | {switch.metric} | {gain} "
+            f"| {f'INVALID: {switch.failure}' if switch.failure else interval} |"
         )
     return "\n".join([*lines, ""])
 
@@ -180,6 +141,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Sweep the working tree; write sweep.json, which the report draws, and sweep.md."""
+    import torch  # it takes seconds and half a gigabyte: only to ask for a GPU, and after the arguments
+
     model, cuda = load_profile(arguments.profile).model.name, torch.cuda.is_available()
     switches = [
         switch
@@ -188,7 +151,7 @@ def main(arguments: argparse.Namespace) -> int:
         and (cuda or not switch.cuda)
         and not (arguments.quick and switch.slow_start)
     ]
-    with telling() as progress:
+    with status_line() as progress:
         result = sweep(
             Path(__file__).parents[2],
             switches,
@@ -196,8 +159,7 @@ def main(arguments: argparse.Namespace) -> int:
             profile=arguments.profile,
             progress=progress,
         )
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "sweep.json").write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+    write_json(result, arguments.output / "sweep.json")
     (arguments.output / "sweep.md").write_text(markdown(result), encoding="utf-8")
     print(markdown(result))
     return 0

@@ -26,7 +26,7 @@ So a slow-down is called when it is certain that there is one and likely that it
 interval exceed 1 + t would ask of a machine whose interval spans 6 % that nothing below 8 % is ever called.
 
 REGRESSED fails the gate only after a second, longer measurement of that metric alone says REGRESSED
-again, and only if no entry of bench/accepted.toml allows it.
+again, and only if no entry of bench/gate/accepted.toml allows it.
 """
 
 from __future__ import annotations

@@ -19,9 +19,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from bench.headline.summary import Key, Point
+from bench.headline.summary import Summary
+from bench.records import LoadPoint
 
-# Stand-ins that savefig writes and _themed replaces; no other element uses these colours.
+# Stand-ins that savefig writes and _with_theme replaces; no other element uses these colours.
 _INK, _GRID = "#010203", "#040506"
 _ARMS = tuple(f"#0a0b{index:02x}" for index in range(6))
 _GOOD, _BAD = "#0a0c00", "#0a0c01"
@@ -54,20 +55,20 @@ _STYLE: dict[Any, Any] = {
 P = ParamSpec("P")
 
 
-def _styled(plot: Callable[P, str]) -> Callable[P, str]:
+def _with_style(plot: Callable[P, str]) -> Callable[P, str]:
     """Draw with _STYLE, and leave matplotlib's settings as they were."""
 
     @wraps(plot)
-    def styled(*args: P.args, **kwargs: P.kwargs) -> str:
+    def draw(*args: P.args, **kwargs: P.kwargs) -> str:
         with matplotlib.rc_context(_STYLE):
             return plot(*args, **kwargs)
 
-    return styled
+    return draw
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """A step of the waterfall."""
+    """A row of the waterfall."""
 
     label: str
     value: float
@@ -75,15 +76,15 @@ class Bar:
     high: float
 
 
-@_styled
-def latency(points: Sequence[Point], arms: Sequence[str]) -> str:
+@_with_style
+def latency(summaries: Sequence[Summary], arms: Sequence[str]) -> str:
     """TTFA of /tts/stream against load: median, band from p5 to p95, a panel per load kind and texts."""
-    shown = [p for p in points if p.key.endpoint == "/tts/stream" and p.ttfa_p50_s is not None]
+    shown = [s for s in summaries if s.point.endpoint == "/tts/stream" and s.ttfa_p50_s is not None]
 
-    def draw(axes: Axes, panel: Sequence[Point], index: int, label: str) -> None:
-        xs = [p.key.x for p in panel]
+    def draw(axes: Axes, panel: Sequence[Summary], index: int, label: str) -> None:
+        xs = [s.point.x for s in panel]
         low, mid, high = (
-            [(getattr(p, name) or 0.0) * 1e3 for p in panel]
+            [(getattr(s, name) or 0.0) * 1e3 for s in panel]
             for name in ("ttfa_p5_s", "ttfa_p50_s", "ttfa_p95_s")
         )
         axes.fill_between(xs, low, high, color=_ARMS[index], alpha=0.18, linewidth=0)
@@ -96,29 +97,31 @@ def latency(points: Sequence[Point], arms: Sequence[str]) -> str:
     return _panels(shown, arms, draw, "TTFA (ms)", "latency")
 
 
-@_styled
-def throughput(points: Sequence[Point], arms: Sequence[str]) -> str:
+@_with_style
+def throughput(summaries: Sequence[Summary], arms: Sequence[str]) -> str:
     """Audio seconds per second against clients, closed loop, a panel per endpoint and texts."""
-    shown = [p for p in points if p.key.mode == "closed" and p.audio_seconds_per_second is not None]
+    shown = [s for s in summaries if s.point.mode == "closed" and s.audio_seconds_per_second is not None]
 
-    def draw(axes: Axes, panel: Sequence[Point], index: int, label: str) -> None:
-        xs, ys = [p.key.x for p in panel], [p.audio_seconds_per_second or 0.0 for p in panel]
+    def draw(axes: Axes, panel: Sequence[Summary], index: int, label: str) -> None:
+        xs, ys = [s.point.x for s in panel], [s.audio_seconds_per_second or 0.0 for s in panel]
         axes.plot(xs, ys, color=_ARMS[index], marker=MARKERS[index], label=label)
         axes.set_ylim(bottom=0, top=max(axes.get_ylim()[1], max(ys) * 1.1))
 
     return _panels(shown, arms, draw, "audio seconds per second", "throughput")
 
 
-@_styled
-def stalls(points: Sequence[Point], arms: Sequence[str]) -> str:
+@_with_style
+def stalls(summaries: Sequence[Summary], arms: Sequence[str]) -> str:
     """Share of streams whose stall is at most x, at the lowest, a middle and the highest closed load."""
-    shown = [p for p in points if p.key.mode == "closed" and p.stalls_s]
-    loads = sorted({p.key.x for p in shown})
+    shown = [s for s in summaries if s.point.mode == "closed" and s.stalls_s]
+    loads = sorted({s.point.x for s in shown})
     picked = sorted({loads[0], loads[len(loads) // 2], loads[-1]}) if loads else []
     figure, grid = _figure(len(picked), columns=3)
     for axes, load in zip(grid, picked, strict=False):
         for index, arm in enumerate(arms):
-            values = sorted(s * 1e3 for p in shown if p.arm == arm and p.key.x == load for s in p.stalls_s)
+            values = sorted(
+                stall_s * 1e3 for s in shown if s.arm == arm and s.point.x == load for stall_s in s.stalls_s
+            )
             if values:
                 shares = [(rank + 1) / len(values) * 100 for rank in range(len(values))]
                 right = max(values[-1] * 1.05, 250.0)
@@ -133,7 +136,7 @@ def stalls(points: Sequence[Point], arms: Sequence[str]) -> str:
     return _finish(figure, grid, "stalls")
 
 
-@_styled
+@_with_style
 def stages(shares: dict[str, float], unit: str) -> str:
     """One bar per stage, longest first."""
     figure = Figure(figsize=(9.2, 0.9 + 0.42 * len(shares)))
@@ -149,7 +152,7 @@ def stages(shares: dict[str, float], unit: str) -> str:
     return _finish(figure, [axes], "stages", legend=False)
 
 
-@_styled
+@_with_style
 def waterfall(bars: Sequence[Bar]) -> str:
     """Speed after each switch, in percent of the start: what it brought, with its interval."""
     figure = Figure(figsize=(9.2, 0.9 + 0.48 * (len(bars) + 1)))
@@ -174,22 +177,22 @@ def waterfall(bars: Sequence[Bar]) -> str:
     return _finish(figure, [axes], "waterfall", legend=False)
 
 
-Draw = Callable[[Axes, Sequence[Point], int, str], None]
-"""Draws the points of one arm, in order of load, in the arm's colour with its label."""
+Draw = Callable[[Axes, Sequence[Summary], int, str], None]
+"""Draws the summaries of one arm, in order of load, in the arm's colour with its label."""
 
 
-def _panels(points: Sequence[Point], arms: Sequence[str], draw: Draw, y_label: str, name: str) -> str:
+def _panels(summaries: Sequence[Summary], arms: Sequence[str], draw: Draw, y_label: str, name: str) -> str:
     """One panel per (load kind, endpoint, texts), one line per arm."""
-    kinds = sorted({_kind(p.key) for p in points})
+    kinds = sorted({_kind(s.point) for s in summaries})
     figure, grid = _figure(len(kinds), columns=2)
     for axes, kind in zip(grid, kinds, strict=False):
         mode, endpoint, texts = kind
-        chosen = [p for p in points if _kind(p.key) == kind]
+        chosen = [s for s in summaries if _kind(s.point) == kind]
         for index, arm in enumerate(arms):
-            line = sorted((p for p in chosen if p.arm == arm), key=lambda p: p.key.x)
+            line = sorted((s for s in chosen if s.arm == arm), key=lambda s: s.point.x)
             if line:
                 draw(axes, line, index, arm)
-        loads = sorted({p.key.x for p in chosen})
+        loads = sorted({s.point.x for s in chosen})
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_locator(FixedLocator(loads))
         axes.xaxis.set_minor_locator(NullLocator())
@@ -200,8 +203,8 @@ def _panels(points: Sequence[Point], arms: Sequence[str], draw: Draw, y_label: s
     return _finish(figure, grid, name)
 
 
-def _kind(key: Key) -> tuple[str, str, str]:
-    return key.mode, key.endpoint, key.texts
+def _kind(point: LoadPoint) -> tuple[str, str, str]:
+    return point.mode, point.endpoint, point.texts
 
 
 def _figure(panels: int, columns: int) -> tuple[Figure, list[Axes]]:
@@ -229,10 +232,10 @@ def _finish(figure: Figure, grid: Sequence[Axes], name: str, *, legend: bool = T
     # The salt makes the ids of clip paths unique on the page and the same in every rendering.
     with matplotlib.rc_context({"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return _themed(buffer.getvalue())
+    return _with_theme(buffer.getvalue())
 
 
-def _themed(svg: str) -> str:
+def _with_theme(svg: str) -> str:
     """The <svg> element alone, its stand-in colours replaced, its size left to the page."""
     variables = {color: f"var(--arm-{index})" for index, color in enumerate(_ARMS)}
     variables |= {_INK: "currentColor", _GRID: "var(--grid)", _GOOD: "var(--good)", _BAD: "var(--bad)"}

@@ -18,19 +18,19 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.gate.sweep import Sweep
 from bench.headline import plots
 from bench.headline.summary import (
     DEFAULT_FLOOR,
     THROUGHPUT,
     TTFA,
     Comparison,
-    Point,
+    Summary,
     compare_arms,
-    points,
     stage_counts,
+    summarise,
 )
-from bench.records import STALL_LIMITS_S, Run, load_run
+from bench.metrics import STALL_LIMITS_S
+from bench.records import SPEED, Run, Sweep, load_run
 
 README_START, README_END = "<!-- bench:start -->", "<!-- bench:end -->"
 
@@ -38,8 +38,8 @@ DEFINITIONS = {
     "TTFA": "time to first audio: from when the request was due to its first audio byte, past any header",
     "total": "from when the request was due to its last byte",
     "throughput": "seconds of good audio made per second, from the first due time to the last end",
-    "stall": "how long a player that starts at the first audio byte would have run dry, over streams of "
-    "two chunks or more",
+    "stall": "how long the playback buffer of a player that starts at the first audio byte is empty, over streams "
+    "of two chunks or more",
     "goodput": "requests per second that meet the SLO above",
     "RTF": "total over seconds of audio received; the wait for a free server is inside",
     "percentiles": "nearest rank over the pooled requests of the valid repeats: always a measured value",
@@ -52,7 +52,7 @@ class Report:
     """Everything that the templates show."""
 
     run: Run
-    points: list[Point]
+    summaries: list[Summary]
     comparisons: list[Comparison]
     server: str
     reference: str
@@ -62,8 +62,8 @@ class Report:
     sweep: Sweep | None
 
     @property
-    def invalid(self) -> list[Point]:
-        return [point for point in self.points if point.invalid]
+    def invalid(self) -> list[Summary]:
+        return [summary for summary in self.summaries if summary.invalid]
 
     def standing(self, name: str) -> list[Comparison]:
         """The comparisons that the server wins, loses, or are even or INVALID."""
@@ -115,10 +115,10 @@ def build(
     sweep: Sweep | None = None,
 ) -> Report:
     """Derive everything from the run; `stage_ms` and `sweep` add what was measured apart from it."""
-    found = points(run)
+    found = summarise(run)
     return Report(
         run=run,
-        points=found,
+        summaries=found,
         comparisons=compare_arms(run, found, server, reference),
         server=server,
         reference=reference,
@@ -169,9 +169,9 @@ def readme_table(report: Report) -> str:
     """The closed-loop /tts/stream points of the first text mix, server beside reference."""
     rows: dict[tuple[str, float], dict[str, Comparison]] = {}
     for comparison in report.comparisons:
-        key = comparison.key
-        if key.mode == "closed" and key.endpoint == "/tts/stream":
-            rows.setdefault((key.texts, key.x), {})[comparison.metric.name] = comparison
+        point = comparison.point
+        if point.mode == "closed" and point.endpoint == "/tts/stream":
+            rows.setdefault((point.texts, point.x), {})[comparison.criterion.name] = comparison
     table = [(texts, clients, row[TTFA.name], row[THROUGHPUT.name]) for (texts, clients), row in rows.items()]
     return _render(report, "readme.md.j2", rows=table).strip()
 
@@ -195,30 +195,44 @@ def _read_sweep(path: Path) -> Sweep | None:
 
 def _figures(report: Report) -> list[Figure]:
     """The plots that the measured points allow."""
-    found, sweep = report.points, report.sweep
-    arms = [arm.name for arm in report.run.arms if any(p.arm == arm.name and p.valid for p in found)]
-    closed = [p for p in found if p.valid and p.key.mode == "closed"]
+    found, sweep = report.summaries, report.sweep
+    arms = [arm.name for arm in report.run.arms if any(s.arm == arm.name and s.valid for s in found)]
+    closed = [s for s in found if s.valid and s.point.mode == "closed"]
     figures = []
 
     def add(id: str, title: str, caption: str, svg: str) -> None:
         figures.append(Figure(id=id, title=title, caption=caption, svg=Markup(svg)))
 
-    if any(p.valid and p.key.endpoint == "/tts/stream" for p in found):
+    if any(s.valid and s.point.endpoint == "/tts/stream" for s in found):
         caption = "TTFA of /tts/stream: median, with a band from p5 to p95."
         add("latency", "Latency against load", caption, plots.latency(found, arms))
     if closed:
         caption = "Audio seconds made per second; each client asks again when it has its answer."
         add("throughput", "Throughput against clients", caption, plots.throughput(found, arms))
-    if any(p.stalls_s for p in closed):
-        caption = "Share of streams whose player runs dry for at most x ms. Higher is better."
+    if any(s.stalls_s for s in closed):
+        caption = "Share of streams whose playback buffer is empty for at most x ms. Higher is better."
         add("stalls", "Stall curve", caption, plots.stalls(found, arms))
     if report.stage_ms:
         caption = "Time of each stage alone per second of audio (micro suite)."
         add("stages", "Stage breakdown", caption, plots.stages(report.stage_ms, "ms per second of audio"))
-    if sweep is not None and sweep.bars():
-        caption = "What each switch brought to the speed over the step before it, with its interval."
-        add("waterfall", "Sweep", caption, plots.waterfall(sweep.bars()))
+    if sweep is not None and (bars := speed_bars(sweep)):
+        caption = "What each switch brought to the speed, with its interval."
+        add("waterfall", "Sweep", caption, plots.waterfall(bars))
     return figures
+
+
+def speed_bars(sweep: Sweep) -> list[plots.Bar]:
+    """The switches that changed the speed, for the waterfall."""
+    return [
+        plots.Bar(
+            label=switch.name,
+            value=switch.gain,
+            low=switch.gain_low or switch.gain,
+            high=switch.gain_high or switch.gain,
+        )
+        for switch in sweep.switches
+        if switch.gain is not None and switch.metric == SPEED
+    ]
 
 
 def _render(report: Report, template: str, **more: Any) -> str:

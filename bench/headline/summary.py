@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-from bench.records import (
-    Cell,
-    Run,
+from bench.metrics import (
     audio_s,
     audio_seconds_per_second,
     continuity,
@@ -27,6 +25,7 @@ from bench.records import (
     total_s,
     ttfa_s,
 )
+from bench.records import Cell, LoadPoint, Run
 
 DEFAULT_FLOOR = 0.05
 """Relative difference that counts as even where the run holds no A/A measurement of its own."""
@@ -35,26 +34,14 @@ Standing = Literal["wins", "even", "loses", "INVALID"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Key:
-    """What two arms have in common at one load point."""
-
-    mode: str
-    endpoint: str
-    texts: str
-    load: str
-    x: float
-    """Clients (closed loop) or requests per second (open loop)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Point:
+class Summary:
     """One arm at one load point, all its valid repeats together.
 
     Latencies are exact percentiles of the pooled good samples; rates are medians over the repeats.
     """
 
     arm: str
-    key: Key
+    point: LoadPoint
     repeats: int
     invalid: tuple[str, ...]
     """Reasons of the repeats that do not count."""
@@ -80,8 +67,8 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metric:
-    """A figure of a Point that arms are compared by."""
+class Criterion:
+    """A figure of a Summary that arms are compared by."""
 
     name: str
     attribute: str
@@ -90,20 +77,20 @@ class Metric:
     unit: str
 
 
-TTFA = Metric(name="TTFA p50", attribute="ttfa_p50_s", better="lower", scale=1e3, unit="ms")
-TOTAL = Metric(name="total p50", attribute="total_p50_s", better="lower", scale=1e3, unit="ms")
-THROUGHPUT = Metric(
+TTFA = Criterion(name="TTFA p50", attribute="ttfa_p50_s", better="lower", scale=1e3, unit="ms")
+TOTAL = Criterion(name="total p50", attribute="total_p50_s", better="lower", scale=1e3, unit="ms")
+THROUGHPUT = Criterion(
     name="throughput", attribute="audio_seconds_per_second", better="higher", scale=1.0, unit="audio s/s"
 )
-GOODPUT = Metric(name="goodput", attribute="goodput_rps", better="higher", scale=1.0, unit="requests/s")
+GOODPUT = Criterion(name="goodput", attribute="goodput_rps", better="higher", scale=1.0, unit="requests/s")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One metric of the server against the reference at one load point."""
+    """One figure of the server against the reference at one load point."""
 
-    key: Key
-    metric: Metric
+    point: LoadPoint
+    criterion: Criterion
     server: float | None
     reference: float | None
     advantage: float | None
@@ -111,53 +98,50 @@ class Comparison:
     standing: Standing
 
 
-def points(run: Run) -> list[Point]:
-    """Every load point of every arm, in the order of the arms, then of the loads."""
-    groups: dict[tuple[str, Key], list[Cell]] = {}
+def summarise(run: Run) -> list[Summary]:
+    """A summary of every arm at every load point, in the order of the arms, then of the loads."""
+    groups: dict[tuple[str, LoadPoint], list[Cell]] = {}
     for cell in run.cells:
-        groups.setdefault((cell.arm, key_of(cell)), []).append(cell)
-    found = [_point(arm, key, cells, run) for (arm, key), cells in groups.items()]
+        groups.setdefault((cell.arm, cell.point), []).append(cell)
+    found = [_summary(arm, point, cells, run) for (arm, point), cells in groups.items()]
     arms = [arm.name for arm in run.arms]
-    return sorted(found, key=lambda p: (_rank(arms, p.arm), p.key.mode, p.key.endpoint, p.key.texts, p.key.x))
+    return sorted(
+        found,
+        key=lambda s: (_rank(arms, s.arm), s.point.mode, s.point.endpoint, s.point.texts, s.point.x),
+    )
 
 
-def key_of(cell: Cell) -> Key:
-    """The load point that a cell measures."""
-    x = cell.clients if cell.mode == "closed" else cell.rate_rps
-    return Key(mode=cell.mode, endpoint=cell.endpoint, texts=cell.texts, load=cell.load, x=float(x or 0))
-
-
-def compare_arms(run: Run, found: Sequence[Point], server: str, reference: str) -> list[Comparison]:
-    """Every metric at every load point that both arms were given.
+def compare_arms(run: Run, found: Sequence[Summary], server: str, reference: str) -> list[Comparison]:
+    """Every criterion at every load point that both arms were given.
 
     A difference within the run's A/A noise floor (DEFAULT_FLOOR where it has none) is even.
     """
-    by_arm = {(point.arm, point.key): point for point in found}
+    by_arm = {(summary.arm, summary.point): summary for summary in found}
     result = []
-    for point in found:
-        other = by_arm.get((reference, point.key))
-        if point.arm != server or other is None:
+    for summary in found:
+        other = by_arm.get((reference, summary.point))
+        if summary.arm != server or other is None:
             continue
-        for metric in _metrics(point.key):
-            result.append(_comparison(run, point, other, metric))
+        for criterion in _criteria(summary.point):
+            result.append(_comparison(run, summary, other, criterion))
     return result
 
 
-def noise_floor(run: Run, metric: Metric) -> float:
+def even_within(run: Run, criterion: Criterion) -> float:
     """The relative difference that means nothing on this machine."""
-    return (run.noise_floor or {}).get(metric.attribute, DEFAULT_FLOOR)
+    return (run.noise_floor or {}).get(criterion.attribute, DEFAULT_FLOOR)
 
 
-def measured_floor(run: Run, server: str = "granian", twin: str = "twin") -> dict[str, float] | None:
-    """Metric to the relative difference that nine of ten load points of two equal arms stay within.
+def noise_floor(run: Run, server: str = "granian", twin: str = "twin") -> dict[str, float] | None:
+    """Attribute of a Summary to the relative difference that nine of ten load points of two equal arms stay within.
 
     None without both arms.
     """
     differences: dict[str, list[float]] = {}
-    for one in compare_arms(run, points(run), server, twin):
+    for one in compare_arms(run, summarise(run), server, twin):
         if one.advantage is not None:
             size = max(one.advantage, 1 / one.advantage) - 1
-            differences.setdefault(one.metric.attribute, []).append(size)
+            differences.setdefault(one.criterion.attribute, []).append(size)
     return {name: percentile(sizes, 90) for name, sizes in differences.items()} or None
 
 
@@ -194,27 +178,32 @@ def _rank(names: Sequence[str], name: str) -> int:
     return names.index(name) if name in names else len(names)
 
 
-def _metrics(key: Key) -> list[Metric]:
-    first = TTFA if key.endpoint == "/tts/stream" else TOTAL
-    return [first, THROUGHPUT] if key.mode == "closed" else [first, GOODPUT]
+def _criteria(point: LoadPoint) -> list[Criterion]:
+    latency = TTFA if point.endpoint == "/tts/stream" else TOTAL
+    return [latency, THROUGHPUT if point.mode == "closed" else GOODPUT]
 
 
-def _comparison(run: Run, server: Point, reference: Point, metric: Metric) -> Comparison:
-    mine, theirs = getattr(server, metric.attribute), getattr(reference, metric.attribute)
+def _comparison(run: Run, server: Summary, reference: Summary, criterion: Criterion) -> Comparison:
+    mine, theirs = getattr(server, criterion.attribute), getattr(reference, criterion.attribute)
     advantage: float | None = None
     standing: Standing = "INVALID"
     if mine is not None and theirs is not None and not (mine and theirs):
         standing = "even" if mine == theirs else "wins" if mine else "loses"  # a rate of none at all
     elif mine and theirs:
-        advantage = mine / theirs if metric.better == "higher" else theirs / mine
-        floor = 1 + noise_floor(run, metric)
+        advantage = mine / theirs if criterion.better == "higher" else theirs / mine
+        floor = 1 + even_within(run, criterion)
         standing = "wins" if advantage > floor else "loses" if advantage < 1 / floor else "even"
     return Comparison(
-        key=server.key, metric=metric, server=mine, reference=theirs, advantage=advantage, standing=standing
+        point=server.point,
+        criterion=criterion,
+        server=mine,
+        reference=theirs,
+        advantage=advantage,
+        standing=standing,
     )
 
 
-def _point(arm: str, key: Key, cells: Sequence[Cell], run: Run) -> Point:
+def _summary(arm: str, point: LoadPoint, cells: Sequence[Cell], run: Run) -> Summary:
     valid = [cell for cell in cells if cell.verdict == "VALID"]
     samples = [sample for cell in valid for sample in cell.samples]
     succeeded = good(samples)
@@ -223,9 +212,9 @@ def _point(arm: str, key: Key, cells: Sequence[Cell], run: Run) -> Point:
     factors = [value for sample in succeeded if (value := real_time_factor(sample)) is not None]
     streams = [sample for sample in succeeded if sample.streaming and len(sample.events) > 1]
     rates = [cell.word_error_rate for cell in valid if cell.word_error_rate is not None]
-    return Point(
+    return Summary(
         arm=arm,
-        key=key,
+        point=point,
         repeats=len(valid),
         invalid=tuple(reason for cell in cells if cell.verdict == "INVALID" for reason in cell.reasons),
         samples=len(samples),

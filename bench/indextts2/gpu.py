@@ -21,11 +21,11 @@ from typing import Any
 import torch
 
 from bench.indextts2.gpu_parts import Clock, decode_part, flow_part, rates, vocoder_part
-from bench.indextts2.gpu_report import Load, Result, markdown, save
+from bench.indextts2.gpu_report import GpuRun, StreamLoad, markdown, save
 from bench.indextts2.offline import TEXT_TOKENS, Offline
 from bench.indextts2.package import Package, PackageMissing
 from bench.machine import commit, machine
-from bench.records import (
+from bench.metrics import (
     audio_s,
     audio_seconds_per_second,
     continuity,
@@ -37,8 +37,6 @@ from bench.records import (
 from serving.engine.runner import DeviceError
 from serving.models.indextts2.regulator import target_frames
 from serving.profile import Profile, load_profile
-
-SAMPLE_RATE_HZ = 22050
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +69,7 @@ def main(arguments: argparse.Namespace) -> int:
     profile = offline_profile(arguments)
     head, dirty = commit()
     options: dict[str, Any] = profile.model.options
-    result = Result(
+    result = GpuRun(
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=machine(),
         device=torch.cuda.get_device_name(torch.device(arguments.device)) if cuda else arguments.device,
@@ -130,13 +128,14 @@ def offline_profile(arguments: argparse.Namespace) -> Profile:
     return load_profile(arguments.profile, [*settings, *arguments.set])
 
 
-def measure_parts(offline: Offline, arguments: argparse.Namespace, result: Result) -> None:
+def measure_parts(offline: Offline, arguments: argparse.Namespace, result: GpuRun) -> None:
     """Decode, flow and vocoder alone."""
     model = offline.model
     clock = Clock(offline.device, graphs=result.graphs, repeats=arguments.repeats)
     rate = result.rates = rates(clock, getattr(torch, result.dtype))
     target = target_frames(arguments.codes)
-    prompt = round(result.prompt_s * SAMPLE_RATE_HZ / 256)
+    mel = model.config.s2mel.mel
+    prompt = round(result.prompt_s * mel.sample_rate_hz / mel.hop_length)
     for rows in arguments.rows:
         say(f"parts, {rows} rows")
         result.parts.append(decode_part(model, rows, rate, clock))
@@ -145,7 +144,7 @@ def measure_parts(offline: Offline, arguments: argparse.Namespace, result: Resul
             result.parts.append(vocoder_part(model, rows, target, rate, clock))
 
 
-def measure_requests(offline: Offline, arguments: argparse.Namespace, result: Result) -> None:
+def measure_requests(offline: Offline, arguments: argparse.Namespace, result: GpuRun) -> None:
     """One request offline, then streams."""
     say("one request")
     offline.speak(streams=1, requests=1, streaming=False)
@@ -158,7 +157,7 @@ def measure_requests(offline: Offline, arguments: argparse.Namespace, result: Re
         samples = offline.speak(streams=streams, requests=arguments.requests, streaming=True)
         first_ms = [1e3 * first for sample in samples if (first := ttfa_s(sample)) is not None]
         result.loads.append(
-            Load(
+            StreamLoad(
                 streams=streams,
                 requests=len(samples),
                 audio_s_per_s=audio_seconds_per_second(samples),
@@ -172,7 +171,7 @@ def measure_requests(offline: Offline, arguments: argparse.Namespace, result: Re
         say(f"  {sum(map(audio_s, samples)):.1f} s of audio, {result.loads[-1].audio_s_per_s:.2f} s/s")
 
 
-def measure_package(device: torch.device, arguments: argparse.Namespace, result: Result) -> None:
+def measure_package(device: torch.device, arguments: argparse.Namespace, result: GpuRun) -> None:
     """The official package, one request at a time: float32, and float16 where there is a GPU."""
     if arguments.no_package or arguments.tiny:
         result.left_out.append("package: left out by --no-package or --tiny")
@@ -197,7 +196,7 @@ def measure_package(device: torch.device, arguments: argparse.Namespace, result:
             began_s = time.perf_counter()
             spoken = package.speak(seed)
             # The wave is on the host when it returns, so nothing is left to wait for.
-            factors.append((time.perf_counter() - began_s) / (spoken / SAMPLE_RATE_HZ))
+            factors.append((time.perf_counter() - began_s) / (spoken / package.sample_rate_hz))
         result.package[name] = median(factors)
         del package
         if device.type == "cuda":

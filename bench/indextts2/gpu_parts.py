@@ -1,6 +1,6 @@
 """Each part of IndexTTS2 alone, timed on the device, beside what the device could do at best.
 
-Decoding reads every weight and every live key and value once per step: its floor is those bytes over the
+Decoding reads every weight and every live key and value once per code: its floor is those bytes over the
 memory's rate. The flow and the vocoder are arithmetic: their floor is their operations over the rate of the
 matrix units. Rates are the maker's where the device is known, and measured ones beside them.
 """
@@ -63,7 +63,7 @@ class Part(msgspec.Struct, kw_only=True):
     """Median of a step, or of the whole part."""
     floor_ms: float
     unit: str = "step"
-    """What ms and floor_ms are for: a step, or a second of audio."""
+    """What ms and floor_ms are for: a step of the engine, or a second of audio."""
 
     @property
     def ratio(self) -> float:
@@ -140,7 +140,7 @@ def decode_part(model: IndexTts2Model, rows: int, rate: Rates, clock: Clock) -> 
     calls = clock.repeats + WARM_UP_RUNS + 2
     live = min(LIVE_CELLS, decoding.cache.max_cells - calls - 1)
     if live < 1 or calls >= decoding.max_codes:
-        raise ValueError(f"{decoding.max_codes} codes leave no room for {calls} steps: take more --codes")
+        raise ValueError(f"{decoding.max_codes} codes leave no room for {calls} calls: take more --codes")
     slots = torch.arange(rows, device=device)
     decoding.lengths[slots], decoding.prefix_lengths[slots] = live, live
     decoding.steps[slots], decoding.code_limit[slots] = 1, decoding.max_codes
@@ -157,7 +157,7 @@ def decode_part(model: IndexTts2Model, rows: int, rate: Rates, clock: Clock) -> 
 
 
 def weight_bytes(gpt: Gpt) -> int:
-    """Bytes of the weights that a decode step reads."""
+    """Bytes of the weights that the decoding of a code reads."""
     return sum(p.nbytes for part in (gpt.blocks, gpt.code_head) for p in part.parameters())
 
 
@@ -167,7 +167,7 @@ def cell_bytes(config: GptConfig, item_bytes: int) -> int:
 
 
 def flow_part(model: IndexTts2Model, rows: int, prompt: int, target: int, rate: Rates, clock: Clock) -> Part:
-    """All Euler steps of `rows` windows of prompt and target frames, per second of audio."""
+    """All Euler iterations of `rows` windows of prompt and target frames, per second of audio."""
     flow, dim = model.flow, model.config.s2mel
     device, frames = flow.x.device, prompt + target
     generator = torch.Generator().manual_seed(0)
@@ -175,16 +175,19 @@ def flow_part(model: IndexTts2Model, rows: int, prompt: int, target: int, rate: 
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=generator).to(device)
 
-    with torch.inference_mode():
-        for slot in range(rows):
-            flow.begin(
-                slot,
-                normal(prompt, dim.dit.in_channels),
-                normal(frames, dim.dit.content_dim),
-                normal(dim.style_dim),
-                normal(target, dim.dit.in_channels),
-            )
     slots = torch.arange(rows, device=device)
+    reference_mel = normal(rows, frames, dim.dit.in_channels)
+    reference_mel[:, prompt:] = 0.0
+    with torch.inference_mode():
+        flow.begin_rows(
+            slots,
+            reference_mel,
+            normal(rows, frames, dim.dit.content_dim),
+            normal(rows, dim.style_dim),
+            normal(rows, frames, dim.dit.in_channels),
+            lengths=torch.full((rows,), frames, device=device),
+            prompts=torch.full((rows,), prompt, device=device),
+        )
     kept = frames - max(prompt - flow.reach, 0)
     ms = flow.steps * clock.ms(lambda: flow.step(slots, frames, kept, ragged=False))
     audio_s = rows * target * _frame_s(model)

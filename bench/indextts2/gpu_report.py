@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from bench.indextts2.gpu_parts import Part, Rates
+from bench.records import write_json
 from serving.models.indextts2.voices import BUILT_IN
 
 AIMS = {
@@ -21,8 +22,8 @@ AIMS = {
 """What the project set itself on an H100."""
 
 
-class Load(msgspec.Struct, kw_only=True):
-    """So many streams at once, each asking again when it has heard all."""
+class StreamLoad(msgspec.Struct, kw_only=True):
+    """A number of streams at once, each with a new request when the one before has ended."""
 
     streams: int
     requests: int
@@ -32,10 +33,10 @@ class Load(msgspec.Struct, kw_only=True):
     ttfa_max_ms: float
     stall_max_ms: float
     without_stall: float
-    """Share of streams that never ran dry, of those with more than one chunk."""
+    """Share of streams whose playback buffer never empties, of those with more than one chunk."""
 
 
-class Result(msgspec.Struct, kw_only=True):
+class GpuRun(msgspec.Struct, kw_only=True):
     """A run of this command."""
 
     started_at: str
@@ -58,21 +59,20 @@ class Result(msgspec.Struct, kw_only=True):
     offline_wall_s: list[float] = []
     """One request without a listener, again and again."""
     offline_rtf: float | None = None
-    loads: list[Load] = []
+    loads: list[StreamLoad] = []
     package: dict[str, float] = {}
     """Of each mode of the package, its real-time factor at one request (median)."""
     left_out: list[str] = []
 
 
-def save(result: Result, folder: Path) -> None:
+def save(result: GpuRun, folder: Path) -> None:
     """Write result.json and result.md."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "result.json").write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1))
+    write_json(result, folder / "result.json")
     (folder / "result.md").write_text(markdown(result), encoding="utf-8")
 
 
-def markdown(result: Result) -> str:
-    """The run in words and tables."""
+def markdown(result: GpuRun) -> str:
+    """The run as text and tables."""
     lines = [
         f"# IndexTTS2 offline on {result.device}",
         "",
@@ -106,7 +106,7 @@ def markdown(result: Result) -> str:
     if result.loads:
         lines += [
             "",
-            "| streams | requests | audio s/s | TTFA p50 ms | p95 | max | longest stall ms | never dry |",
+            "| streams | requests | audio s/s | TTFA p50 ms | p95 | max | longest stall ms | without stall |",
             "|---|---|---|---|---|---|---|---|",
         ]
         lines += [

@@ -1,4 +1,4 @@
-"""Speak in this process: the engine's loop, scheduler, runner and model, without a server, sockets or clients.
+"""IndexTTS2 in this process: the engine's loop, scheduler, runner and model, without a server, sockets or clients.
 
     offline = Offline(profile, prompt_s=3.0)
     samples = offline.speak(streams=8, requests=2, streaming=True)
@@ -48,40 +48,40 @@ TIMEOUT_S = 3600.0
 
 
 class OfflineError(RuntimeError):
-    """A request was not spoken to its end; says what the engine said."""
+    """A request failed; the message is the engine's."""
 
 
 @dataclass(slots=True)
 class Streams:
-    """The engine's line to nobody: streams that each ask again as soon as they have heard all. A loop.Pair."""
+    """Stands for the client at the engine's end of the socket (loop.Pair): streams of one request after another."""
 
     waiting: list[list[Submit]]
-    """Of each stream, the requests that it has not asked for yet, the next one last."""
+    """Of each stream, the requests that it has not sent yet, the next one last."""
     rate_hz: int
     streaming: bool
     samples: dict[str, Sample] = field(default_factory=dict)
-    _asking: list[int] = field(default_factory=list)
+    _ready: list[int] = field(default_factory=list)
     _stream: dict[str, int] = field(default_factory=dict)
     _begun_s: float = 0.0
 
     def begin(self) -> None:
-        """All streams ask at once, now."""
+        """All streams send their first request, now."""
         self._begun_s = time.monotonic()
-        self._asking = list(range(len(self.waiting)))
+        self._ready = list(range(len(self.waiting)))
 
     def receive(self) -> Sequence[ToEngine]:
         """The requests due now; Shutdown once all have ended."""
         messages: list[ToEngine] = []
-        for stream in self._asking:
+        for stream in self._ready:
             if self.waiting[stream]:
-                messages.append(self._ask(stream))
-        self._asking.clear()
+                messages.append(self._next(stream))
+        self._ready.clear()
         if not self._stream:
             messages.append(Shutdown())
         return messages
 
     def wait(self, timeout_s: float | None) -> None:
-        """Nothing can come but by the engine's own doing."""
+        """Nothing to wait for: a new request follows an end, which the engine itself reports."""
 
     def send(self, message: FromEngine) -> None:
         """Note a request's end. Raises OfflineError if it failed."""
@@ -89,13 +89,13 @@ class Streams:
             raise OfflineError(f"{message.request_id}: {message.code}: {message.message}")
         if isinstance(message, Finished):
             self.samples[message.request_id].end_s = time.monotonic() - self._begun_s
-            self._asking.append(self._stream.pop(message.request_id))
+            self._ready.append(self._stream.pop(message.request_id))
 
     def send_chunk(self, request_id: str, samples: NDArray[np.float32]) -> None:
-        """Note when so much of a request could be heard, counted as 16-bit samples."""
+        """Note when these samples came, with their size as 16-bit integers."""
         self.samples[request_id].events.append((time.monotonic() - self._begun_s, 2 * len(samples)))
 
-    def _ask(self, stream: int) -> Submit:
+    def _next(self, stream: int) -> Submit:
         request = self.waiting[stream].pop()
         now_s = time.monotonic() - self._begun_s
         self._stream[request.request_id] = stream
@@ -132,7 +132,7 @@ class Offline:
         self.threads = threads
         self.stage_s: defaultdict[str, float] = defaultdict(float)
         """Time in each stage's steps, launch to finish, since it was last cleared."""
-        self.runner = TimedRunner(self.model, engine, self.device, self.stage_s)
+        self.runner = StageTimer(self.model, engine, self.device, self.stage_s)
         started_s = time.perf_counter()
         self.runner.warm(lambda *_: None)
         self.warm_s = time.perf_counter() - started_s
@@ -142,7 +142,7 @@ class Offline:
     def speak(
         self, *, streams: int, requests: int, streaming: bool, codes: int | None = None
     ) -> list[Sample]:
-        """Let `streams` streams ask for `requests` requests each, one after another; a sample for each.
+        """Let `streams` streams send `requests` requests each, one after another; a sample for each.
 
         `codes` of each request, if not as many as the profile says. The times of a sample count from when the
         streams began. Raises OfflineError if one fails.
@@ -184,8 +184,8 @@ class Offline:
         )
 
 
-class TimedRunner(Runner):
-    """A runner that adds up where the time goes."""
+class StageTimer(Runner):
+    """A runner that adds up the time of each stage."""
 
     def __init__(
         self,
@@ -209,7 +209,7 @@ def usable_cores() -> int:
 
 
 def made_up_voice(config: IndexTts2Config, prompt_s: float, device: torch.device) -> VoiceConditioning:
-    """Conditioning of a reference of prompt_s seconds, from a fixed seed: random weights know no voices."""
+    """Conditioning of a reference of prompt_s seconds, from a fixed seed: random weights have none of their own."""
     mel = config.s2mel.mel
     frames = round(prompt_s * mel.sample_rate_hz / mel.hop_length)
     generator = torch.Generator().manual_seed(0)

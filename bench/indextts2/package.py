@@ -3,7 +3,7 @@
     package = Package(codes=150, prompt_s=3.0, device=torch.device("cpu"))
     samples = package.speak(seed=0)
 
-Its own `infer` runs: sampling without beams, second pass, 25 flow steps, vocoder. What it would compute of a
+Its own `infer` runs: sampling without beams, second pass, 25 Euler iterations, vocoder. What it would compute of a
 voice is put into its cache, its tokeniser is replaced by ids, and the stop is out of reach, so that every
 request has the same count of codes. Nothing else is changed but for give_attention_mask.
 """
@@ -21,8 +21,8 @@ from serving.models.indextts2.checkpoint import NoInitialWeights
 
 SHAPES = Path(__file__).with_name("official.yaml")
 VOICE = "a cached voice"
-_HOP_S = 256 / 22050
 _HIDDEN_HZ = 50
+"""Rate of the hidden states of the voice's recording."""
 
 
 class PackageMissing(RuntimeError):
@@ -99,11 +99,12 @@ class Package:
         pipeline.bigvgan = vocoder.to(device).eval()
         pipeline.bigvgan.remove_weight_norm()
         pipeline.tokenizer = Ids(text_tokens, config.gpt.number_text_tokens)
-        self._fill_cache(pipeline, prompt_s, device, config.s2mel.length_regulator.channels)
+        self._fill_cache(pipeline, prompt_s, device)
         for module in (pipeline.gpt, pipeline.s2mel, pipeline.bigvgan, pipeline.semantic_codec):
             module.requires_grad_(False)
         self._pipeline = pipeline
         self._codes = codes
+        self.sample_rate_hz = int(config.s2mel.preprocess_params.sr)
 
     def speak(self, seed: int) -> int:
         """Speak one request; returns its samples."""
@@ -115,8 +116,10 @@ class Package:
         return len(wave)
 
     @staticmethod
-    def _fill_cache(pipeline: Any, prompt_s: float, device: torch.device, channels: int) -> None:
-        frames = round(prompt_s / _HOP_S)
+    def _fill_cache(pipeline: Any, prompt_s: float, device: torch.device) -> None:
+        s2mel = pipeline.cfg.s2mel
+        mel, channels = s2mel.preprocess_params, s2mel.length_regulator.channels
+        frames = round(prompt_s * mel.sr / mel.spect_params.hop_length)
         hidden = torch.randn(1, round(prompt_s * _HIDDEN_HZ), 1024, device=device)
         pipeline.cache_spk_audio_prompt = pipeline.cache_emo_audio_prompt = VOICE
         pipeline.cache_spk_cond = hidden

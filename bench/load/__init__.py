@@ -1,0 +1,1 @@
+"""Load on a server, sample by sample, and what makes a load point count."""

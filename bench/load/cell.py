@@ -5,40 +5,26 @@ Each cell has its own generator process, its own warm-up and its own texts, whic
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from pathlib import Path
-from typing import Literal
 
-from bench.load.generator import Plan, generate
-from bench.load.validity import judge
+from bench.load.generator import LoadPlan, generate
+from bench.load.validity import validate
 from bench.machine import cpu_s
-from bench.records import Cell
+from bench.records import Cell, LoadPoint
 from bench.servers.start import Server
 from bench.workload import arrivals, texts, warmup_texts
-
-Endpoint = Literal["/tts", "/tts/stream"]
 
 TEXTS_PER_SECOND = 400
 """Texts prepared per second of a closed loop; a server that needs more ends its cell early."""
 LEAST_REQUESTS = 4
-"""A closed loop sends at least so many, or one per client if that is more."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Point:
-    """A load point, the same for all arms: `clients` make a closed loop, `rate_rps` an open one (Poisson)."""
-
-    endpoint: Endpoint
-    texts: str
-    clients: int | None = None
-    rate_rps: float | None = None
+"""A closed loop sends at least this number, or one per client if that is more."""
 
 
 def measure_cell(
     server: Server,
-    point: Point,
+    point: LoadPoint,
     *,
     duration_s: float,
     seed: int,
@@ -47,7 +33,7 @@ def measure_cell(
     repeat: int = 0,
     order: int = 0,
 ) -> Cell:
-    """One server at one load point, judged. The audio of one request is kept in `waves` for the quality gate.
+    """One server at one load point, with its verdict. The audio of one request is kept in `waves` for the quality gate.
 
     Samples name their wave relative to the parent of `waves`.
     """
@@ -57,7 +43,7 @@ def measure_cell(
         due = arrivals("poisson", point.rate_rps, duration_s, seed)
         wanted = len(due)
     warmup = warmup_texts(point.texts, min(max(2, point.clients or 2), warmup_most), seed)
-    plan = Plan(
+    plan = LoadPlan(
         url=server.url,
         endpoint=point.endpoint,
         texts=texts(point.texts, wanted, seed),
@@ -66,7 +52,7 @@ def measure_cell(
         due_s=due,
         duration_s=duration_s,
         min_requests=max(point.clients or 1, LEAST_REQUESTS),
-        keep=1,
+        keep_waves=1,
         waves=str(waves),
         name=f"{order:03d}-{server.arm}",
     )
@@ -78,7 +64,7 @@ def measure_cell(
             sample.wave = f"{waves.name}/{sample.wave}"
     cell = Cell(
         arm=server.arm,
-        mode="closed" if due is None else "open",
+        mode=point.mode,
         endpoint=point.endpoint,
         texts=point.texts,
         clients=point.clients,
@@ -96,7 +82,7 @@ def measure_cell(
         server_cpu_share=server_cpu,
         others_cpu_share=others_cpu,
     )
-    judge(cell)
+    validate(cell)
     return cell
 
 

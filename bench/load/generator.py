@@ -3,7 +3,7 @@
     python -m bench.load.generator < plan.json > outcome.json
 
 The load of a closed loop follows the server: a client asks again when its answer is whole. That measures
-capacity and hides waiting. An open loop sends on a schedule fixed beforehand, whatever the server does; every
+capacity and hides waiting. An open loop sends on a schedule fixed beforehand, however slow the server is; every
 latency counts from when the request was due. Connections are kept and used again. The generator watches
 itself, and bench.load.validity calls it late or starved.
 """
@@ -18,7 +18,7 @@ import sys
 import time
 import wave
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -26,38 +26,38 @@ import msgspec
 from bench.load.answers import read_answer
 from bench.load.http1 import Connection, HttpError, get_request, speech_request
 from bench.machine import cpu_s
-from bench.records import ErrorKind, Generator, Sample, percentile
+from bench.metrics import percentile
+from bench.records import Endpoint, ErrorKind, Generator, Sample
 
 TICK_S = 0.02
 """Period of the timer with which the generator's event loop watches its own lag."""
 REFUSED_PAUSE_S = 0.1
-"""A closed-loop client that was refused waits so long before it asks again."""
+"""A closed-loop client that was refused waits this long before it asks again."""
 
 
-class Plan(msgspec.Struct, kw_only=True):
+class LoadPlan(msgspec.Struct, kw_only=True):
     """One load point, as the generator process gets it."""
 
     url: str
-    endpoint: Literal["/tts", "/tts/stream"]
+    endpoint: Endpoint
     texts: list[str]
     warmup_texts: list[str]
     clients: int | None = None
-    """Closed loop with this many clients..."""
+    """Clients of a closed loop; None for an open one."""
     due_s: list[float] | None = None
-    """...or an open loop with these due times, one text each."""
+    """Due times of an open loop, one text each; None for a closed one."""
     duration_s: float
-    """A closed loop sends new requests for so long..."""
+    """A closed loop sends new requests for this long, and until min_requests were sent, while texts are left."""
     min_requests: int = 1
-    """...and until so many were sent, if there are texts left."""
     timeout_s: float = 120.0
     fields: dict[str, Any] = msgspec.field(default_factory=dict)
     """Further fields of each request."""
-    keep: int = 0
-    """Audio of so many good requests, drawn by chance, is written as WAV files..."""
+    keep_waves: int = 0
+    """Number of good requests, drawn by chance, whose audio is written as WAV files."""
     waves: str = ""
-    """...into this folder..."""
+    """The folder of these files."""
     name: str = ""
-    """...under names that begin so."""
+    """How their names begin."""
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -71,8 +71,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     stats_after: dict[str, Any] | None
 
 
-def generate(plan: Plan) -> Outcome:
-    """Run a plan in a generator process. Raises RuntimeError with its last words if that process fails."""
+def generate(plan: LoadPlan) -> Outcome:
+    """Run a plan in a generator process. Raises RuntimeError with the end of its output if that process fails."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.load.generator"],
         input=msgspec.json.encode(plan),
@@ -87,7 +87,7 @@ def generate(plan: Plan) -> Outcome:
 class LoadGenerator:
     """Runs one plan in this process."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: LoadPlan) -> None:
         self._plan = plan
         target = urlsplit(plan.url)
         self._host, self._port = target.hostname or "127.0.0.1", target.port or 80
@@ -180,7 +180,7 @@ class LoadGenerator:
         return list(await asyncio.gather(*tasks))
 
     async def ask(self, index: int, text: str, due_s: float) -> Sample:
-        """One request, whatever becomes of it."""
+        """One request. A failure is an error of the sample, never an exception."""
         plan = self._plan
         sample = Sample(
             index=index,
@@ -243,11 +243,11 @@ class LoadGenerator:
         return sample
 
     def _offer(self, index: int, audio: bytes) -> None:
-        """Keep the audio of `plan.keep` good requests, each with the same chance (reservoir sampling)."""
+        """Keep the audio of `plan.keep_waves` good requests, each with the same chance (reservoir sampling)."""
         self._offered += 1
-        if len(self._audio) < self._plan.keep:
+        if len(self._audio) < self._plan.keep_waves:
             self._audio[index] = audio
-        elif self._random.random() * self._offered < self._plan.keep:
+        elif self._random.random() * self._offered < self._plan.keep_waves:
             del self._audio[self._random.choice(list(self._audio))]
             self._audio[index] = audio
 
@@ -264,7 +264,7 @@ class LoadGenerator:
 
 def main() -> None:
     """Read a plan from standard input, run it, write the outcome to standard output."""
-    plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
+    plan = msgspec.json.decode(sys.stdin.buffer.read(), type=LoadPlan)
     outcome = asyncio.run(LoadGenerator(plan).run())
     sys.stdout.buffer.write(msgspec.json.encode(outcome))
 

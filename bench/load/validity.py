@@ -1,8 +1,9 @@
-"""Is a cell to be believed? The verdict on a load point and its reasons."""
+"""Does a cell count? Its verdict and the reasons for it."""
 
 from __future__ import annotations
 
-from bench.records import Cell, errors_by_kind, good
+from bench.metrics import errors_by_kind, good
+from bench.records import Cell
 
 MAX_LATENESS_P99_S = 0.02
 """A generator that sends (or wakes) later than this at its 99th percentile did not offer the stated load."""
@@ -15,7 +16,7 @@ MAX_OTHERS_CPU = 0.4
 def faults(cell: Cell) -> list[str]:
     """Why a cell may not be counted, however fast; empty if it may. Refusals are a result, not a fault.
 
-    The quality gate adds its own reason (bench.headline.speech_check.gate).
+    The speech check adds its own reasons (bench.headline.speech_check).
     """
     found = []
     generator = cell.generator
@@ -36,7 +37,7 @@ def faults(cell: Cell) -> list[str]:
     return found
 
 
-def judge(cell: Cell) -> None:
+def validate(cell: Cell) -> None:
     """Set the cell's verdict and reasons from its faults."""
     cell.reasons = faults(cell)
     cell.verdict = "INVALID" if cell.reasons else "VALID"

@@ -86,7 +86,7 @@ Prepare = Callable[[str, int], Step]
 
 @pytest.fixture
 def prepare(model: Model, segments: list[Segment], params: SpeechParams) -> Prepare:
-    """Bring so many segments, each alone, to where they want a stage, and collate them."""
+    """Bring `rows` segments, each alone, to where they want a stage, and collate them."""
 
     def bring(stage: str, rows: int) -> Step:
         states = []
@@ -108,7 +108,7 @@ def collate(model: Model, stage: str, states: list[SegmentState]) -> tuple[torch
 
 @torch.inference_mode()
 def run_step(model: Model, state: SegmentState) -> int:
-    """One step of the stage that a state wants; how many samples it gave."""
+    """One step of the stage that a state wants; returns its number of samples."""
     assert state.stage is not None
     stage = model.stages[state.stage]
     [samples] = stage.scatter([state], stage.forward(*collate(model, stage.name, [state])))

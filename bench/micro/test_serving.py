@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.servers.start import running
+from bench.servers.start import start_server
 from serving.engine.client import EngineClient
 from serving.models import load_frontend
 from serving.profile import load_profile
@@ -35,9 +35,9 @@ def test_message(benchmark: BenchmarkFixture) -> None:
 
 @pytest.fixture(scope="module", params=["tone", "hibari"])
 def connection(request: pytest.FixtureRequest) -> Iterator[http.client.HTTPConnection]:
-    """A connection, kept alive, to a server of one model; one thread, so that neighbours disturb it less."""
+    """A connection, kept alive, to a server of one model; one thread, so that other programs disturb it less."""
     overrides = [f"model.name={request.param}", "engine.threads=1"]
-    with running("granian", overrides=overrides) as server:
+    with start_server("granian", overrides=overrides) as server:
         url = urlsplit(server.url)
         connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=30)
         yield connection

@@ -62,7 +62,7 @@ def test_decode_part(
 @pytest.mark.benchmark(group="decode at batch sizes")
 @pytest.mark.parametrize("rows", ROWS)
 def test_decode(rows: int, timed: Timer, prepare: Prepare, model: Model) -> None:
-    """A whole decode step, first windows of so many segments."""
+    """A whole decode step, first windows of `rows` segments."""
     step = prepare("decode", rows)
     timed(lambda: model.stages["decode"].forward(*step.inputs))
 

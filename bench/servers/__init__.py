@@ -1,0 +1,1 @@
+"""The servers under test, and how they are started and stopped."""

@@ -1,7 +1,7 @@
 """Start and stop the servers under test.
 
 A server is started in a process group of its own on a free port, watched until it is ready, and ended with
-its whole group whatever happens. A start that fails raises: it is a failed run and never a zero.
+its whole group, also after an exception. A start that fails raises: it is a failed run and never a zero.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ POLL_S = 0.02
 
 
 class StartFailed(RuntimeError):
-    """The server did not become ready; the message ends with its last words."""
+    """The server did not become ready; the message ends with the end of its output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ class ArmSpec:
     command: tuple[str, ...]
     """Arguments of the Python interpreter; {port} and {profile} are filled in."""
 
-    def filled(self, port: int, profile: str) -> list[str]:
+    def arguments(self, port: int, profile: str) -> list[str]:
+        """The whole command line."""
         return [sys.executable, *(word.format(port=port, profile=profile) for word in self.command)]
 
 
@@ -74,7 +75,7 @@ class Server:
     ready_s: float | None
     """Process start to ready; None for a server that someone else started."""
     info: dict[str, Any]
-    """What /readyz said."""
+    """What /readyz answered."""
     process: psutil.Process | None
 
     def alive(self) -> bool:
@@ -104,7 +105,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(
+def start_server(
     arm: str,
     profile: str = "default",
     *,
@@ -120,7 +121,7 @@ def running(
     StartFailed if the process ends, does not become ready in time, or another process answers on its port.
     """
     port = free_port()
-    command = (spec or ARMS[arm]).filled(port, profile)
+    command = (spec or ARMS[arm]).arguments(port, profile)
     for override in overrides:
         command += ["--set", override]
     url = f"http://127.0.0.1:{port}"
@@ -147,7 +148,7 @@ def running(
 
 
 @contextlib.contextmanager
-def foreign(url: str) -> Iterator[Server]:
+def foreign_server(url: str) -> Iterator[Server]:
     """A server that someone else started. Raises StartFailed if nothing answers there.
 
     Its /readyz is optional (the seed's Rust server has none); any HTTP answer counts as alive.
@@ -191,7 +192,7 @@ def _wait_ready(process: subprocess.Popen[bytes], url: str, deadline: float) -> 
         if status == 200:
             return info or {}
         time.sleep(POLL_S)
-    raise StartFailed(f"not ready in time; /readyz last said {status}")
+    raise StartFailed(f"not ready in time; the last status of /readyz was {status}")
 
 
 def _check_owner(process: subprocess.Popen[bytes], port: int) -> None:

@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 
 from bench.records import load_run
-from bench.servers.start import ArmSpec, running
-
-FAKE = ArmSpec("fake", (str(Path(__file__).parents[1] / "unit/bench/fake_server.py"), "--port", "{port}"))
+from bench.servers.start import start_server
+from tests.unit.bench.support import FAKE
 
 pytestmark = pytest.mark.e2e
 
 
 def test_a_run_of_a_target_writes_its_json_and_is_not_fooled_by_a_tone(tmp_path: Path) -> None:
-    with running("fake", spec=FAKE) as server:
+    with start_server("fake", spec=FAKE) as server:
         command = [
             sys.executable,
             "-m",
@@ -34,7 +33,7 @@ def test_a_run_of_a_target_writes_its_json_and_is_not_fooled_by_a_tone(tmp_path:
         command += ["--duration-s", "0.5", "--open-duration-s", "1", "--repeats", "1"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     measured = load_run(tmp_path / "run.json")
-    assert [(cell.mode, cell.load) for cell in measured.cells] == [
+    assert [(cell.mode, cell.point.load) for cell in measured.cells] == [
         ("closed", "1 client"),
         ("closed", "3 clients"),
         ("open", "10 requests/s"),

@@ -8,7 +8,9 @@ import psutil
 import pytest
 
 from bench.gate.compare import judge_all
-from bench.gate.measure import COUNTS, METRICS, Effort, Tree, measure
+from bench.gate.measure import Effort, measure
+from bench.gate.side import Tree
+from bench.gate.tasks import COUNTS, METRICS
 
 pytestmark = pytest.mark.e2e
 
@@ -24,17 +26,20 @@ def test_every_metric_is_measured_and_counts_are_exact() -> None:
     names = [*(metric.name for metric in METRICS), COUNTS]
     before = set(psutil.Process().children(recursive=True))
     tree = Tree(path=ROOT)
-    measured = measure(
+    found = measure(
         tree, tree, names, SHORTEST, profile="default", overrides=["model.name=tone"], progress=ignore
     )
-    assert measured.failures == {}
-    assert set(measured.pairs) == {metric.name for metric in METRICS}
+    assert found.failures == {}
+    assert set(found.pairs) == {metric.name for metric in METRICS}
     rounds = {metric.name: 2 if metric.needs == "probe" else 1 for metric in METRICS}
-    assert {name: len(found) for name, found in measured.pairs.items()} == rounds
+    assert {name: len(rounds_of) for name, rounds_of in found.pairs.items()} == rounds
     assert all(
-        base > 0 and head > 0 for found in measured.pairs.values() for pairs in found for base, head in pairs
+        base > 0 and head > 0
+        for rounds_of in found.pairs.values()
+        for pairs in rounds_of
+        for base, head in pairs
     )
-    counts = [one for one in judge_all(measured, names) if one.metric.startswith(COUNTS)]
+    counts = [one for one in judge_all(found, names) if one.metric.startswith(COUNTS)]
     assert {one.verdict for one in counts} == {"NO CHANGE"}
     assert next(one for one in counts if one.metric == "counts.steps.render").base
     assert set(psutil.Process().children(recursive=True)) <= before
@@ -43,10 +48,21 @@ def test_every_metric_is_measured_and_counts_are_exact() -> None:
 def test_a_base_that_cannot_run_is_invalid_and_says_so(tmp_path: Path) -> None:
     names = ["engine.stream_cpu"]
     base, head = Tree(path=tmp_path), Tree(path=ROOT)
-    measured = measure(
+    found = measure(
         base, head, names, SHORTEST, profile="default", overrides=["model.name=tone"], progress=ignore
     )
-    [judged] = judge_all(measured, names)
-    assert judged.verdict == "INVALID"
-    assert judged.note.startswith("base: ")
-    assert not judged.fails
+    [finding] = judge_all(found, names)
+    assert finding.verdict == "INVALID"
+    assert finding.note.startswith("base: ")
+    assert not finding.fails
+
+
+def test_a_planted_slowdown_of_the_engine_is_called() -> None:
+    """Steps that take twice their CPU time, on the head side of one tree."""
+    names = ["engine.stream_cpu"]
+    base, head = Tree(path=ROOT), Tree(path=ROOT, planted=1.0)
+    found = measure(base, head, names, SHORTEST, profile="default", overrides=[], progress=ignore)
+    assert found.failures == {}
+    [finding] = judge_all(found, names)
+    assert finding.verdict == "REGRESSED"
+    assert finding.slowdown is not None

@@ -1,0 +1,1 @@
+"""Locust users in stages: python -m bench load."""

@@ -19,24 +19,12 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bench.load.locust.stages import Stage, stage_at, staged
-from bench.load.validity import judge
+from bench.load.locust.stages import Stage, default_stages, stage_at
+from bench.load.validity import validate
 from bench.machine import commit, machine
-from bench.records import (
-    Arm,
-    Cell,
-    Generator,
-    Run,
-    Sample,
-    audio_seconds_per_second,
-    continuity,
-    distribution,
-    errors_by_kind,
-    good,
-    save_run,
-    ttfa_s,
-)
-from bench.servers.start import ARMS, Server, StartFailed, foreign, running
+from bench.metrics import audio_seconds_per_second, continuity, distribution, errors_by_kind, good, ttfa_s
+from bench.records import Arm, Cell, Generator, Run, Sample, write_json
+from bench.servers.start import ARMS, Server, StartFailed, foreign_server, start_server
 from bench.workload import MIXES
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
@@ -64,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Load the server, derive the figures, print them. Returns 1 if a server or a cell failed."""
     console = Console()
-    stages = staged(
+    stages = default_stages(
         arguments.users or (4 if arguments.quick else 8),
         arguments.duration_s or (20.0 if arguments.quick else 300.0),
     )
@@ -73,7 +61,7 @@ def main(arguments: argparse.Namespace) -> int:
     began = time.monotonic()
     now = datetime.datetime.now(datetime.UTC)
     head, dirty = commit()
-    measured = Run(
+    record = Run(
         id=f"load-{now:%Y%m%d-%H%M%S}",
         started_at=now.isoformat(timespec="seconds"),
         machine=machine(),
@@ -86,13 +74,15 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         with contextlib.ExitStack() as stack:
             started = (
-                foreign(arguments.target) if arguments.target else running(arguments.arm, arguments.profile)
+                foreign_server(arguments.target)
+                if arguments.target
+                else start_server(arguments.arm, arguments.profile)
             )
             server = stack.enter_context(started)
             description = (
                 ARMS[server.arm].description if server.arm in ARMS else "a server that someone else started"
             )
-            measured.arms.append(Arm(name=server.arm, description=description, info=server.info))
+            record.arms.append(Arm(name=server.arm, description=description, info=server.info))
             console.print(
                 f"{server.arm} at {server.url}: {', '.join(f'{s.name} {s.users}' for s in stages)} users"
             )
@@ -105,24 +95,24 @@ def main(arguments: argparse.Namespace) -> int:
     samples = folder / "samples.jsonl"
     lines = samples.read_bytes().splitlines()
     health = msgspec.json.decode((folder / "samples.generator.json").read_bytes(), type=Generator)
-    measured.cells = cells(
+    record.cells = cells(
         server.arm, stages, [msgspec.json.decode(line, type=Sample) for line in lines], health
     )
-    for cell in measured.cells:
+    for cell in record.cells:
         cell.texts, cell.seed, cell.server_before, cell.server_after = (
             arguments.texts,
             arguments.seed,
             before,
             after,
         )
-        judge(cell)
-    measured.duration_s = time.monotonic() - began
-    save_run(measured, folder / "run.json")
-    console.print(_table(measured.cells))
+        validate(cell)
+    record.duration_s = time.monotonic() - began
+    write_json(record, folder / "run.json")
+    console.print(_table(record.cells))
     console.print(
         f"{folder / 'run.json'}, {samples}, {folder / 'locust_stats.csv'}", highlight=False, soft_wrap=True
     )
-    return 0 if measured.cells and all(cell.verdict == "VALID" for cell in measured.cells) else 1
+    return 0 if record.cells and all(cell.verdict == "VALID" for cell in record.cells) else 1
 
 
 def cells(arm: str, stages: Sequence[Stage], samples: Sequence[Sample], health: Generator) -> list[Cell]:

@@ -28,7 +28,8 @@ from bench.load.answers import read_answer
 from bench.load.http1 import HttpError, Response, ResponseParser, speech_request
 from bench.load.locust.stages import Stage, stage_at
 from bench.machine import cpu_s
-from bench.records import Generator, Sample, gaps_s, percentile, total_s, ttfa_s
+from bench.metrics import gaps_s, percentile, total_s, ttfa_s
+from bench.records import Generator, Sample
 from bench.workload import texts
 
 TIMEOUT_S = 120.0
@@ -117,8 +118,8 @@ events.test_start.add_listener(_begin)  # type: ignore[no-untyped-call]
 events.quitting.add_listener(_end)  # type: ignore[no-untyped-call]
 
 
-class Staged(LoadTestShape):
-    """Ramp, hold, spike, soak: whatever --stages says."""
+class StageShape(LoadTestShape):
+    """Follows the stages of --stages: ramp, hold, spike, soak."""
 
     def tick(self) -> tuple[int, float] | None:
         """Users wanted now and how many to add per second; None when the last stage has ended."""
@@ -131,7 +132,7 @@ class Staged(LoadTestShape):
 
 
 class SpeechUser(User):
-    """Asks, listens to the end, asks again."""
+    """Sends a request, reads its answer to the end, sends the next."""
 
     abstract = True
     wait_time = constant(0)
@@ -149,7 +150,7 @@ class SpeechUser(User):
 
     @task
     def speak(self) -> None:
-        """One request, whatever becomes of it."""
+        """One request. A failure is an error of the sample, never an exception."""
         assert _recorder is not None
         index, text = _recorder.next()
         due_s = time.monotonic() - _recorder.started

@@ -18,7 +18,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     """Users grow evenly from the stage before; else all of them are there at once."""
 
 
-def staged(users: int, duration_s: float) -> list[Stage]:
+def default_stages(users: int, duration_s: float) -> list[Stage]:
     """Ramp to `users`, hold, spike to twice as many, and soak: 15, 25, 10 and 50 % of the time."""
     return [
         Stage(name="ramp", users=users, duration_s=0.15 * duration_s, ramp=True),

@@ -4,7 +4,7 @@
 
 The text of a request is its script, a JSON object:
 
-    chunks        list of [pause_s, samples]: wait, then send so many samples (value 1000) as one HTTP chunk
+    chunks        list of [pause_s, samples]: wait, then send that many samples (value 1000) as one HTTP chunk
     status        200
     end           "clean", "cut" (close without the last chunk) or "hang" (never end)
     stated        samples that the WAV header states; absent: unknown length (0xFFFFFFFF)
@@ -95,9 +95,9 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = end != "clean"
 
     def _write(self, data: bytes, drip: int | None) -> None:
-        step = drip or len(data)
-        for start in range(0, len(data), step):
-            self.wfile.write(data[start : start + step])
+        size = drip or len(data)
+        for start in range(0, len(data), size):
+            self.wfile.write(data[start : start + size])
             if drip:
                 time.sleep(0.0002)
 

@@ -13,31 +13,20 @@ from typing import Any
 import pytest
 import soundfile
 
-from bench.load.generator import LoadGenerator, Outcome, Plan, generate
+from bench.load.generator import LoadGenerator, LoadPlan, Outcome, generate
 from bench.load.validity import faults
-from bench.records import (
-    Cell,
-    Sample,
-    audio_s,
-    gaps_s,
-    real_time_factor,
-    stall_s,
-    total_s,
-    ttfa_s,
-)
-from bench.servers.start import ArmSpec, Server, free_port, get, running
+from bench.metrics import audio_s, gaps_s, real_time_factor, stall_s, total_s, ttfa_s
+from bench.records import Cell, Sample
+from bench.servers.start import Server, free_port, get, start_server
+from tests.unit.bench.support import FAKE
 
 RATE_HZ = 24_000
-FAKE = ArmSpec(
-    "known bytes at known times",
-    (str(Path(__file__).with_name("fake_server.py")), "--port", "{port}"),
-)
 TOLERANCE_S = 0.002
 
 
 @pytest.fixture(scope="module")
 def fake() -> Iterator[Server]:
-    with running("fake", spec=FAKE, timeout_s=30) as server:
+    with start_server("fake", spec=FAKE, timeout_s=30) as server:
         yield server
 
 
@@ -45,12 +34,12 @@ def _script(*chunks: tuple[float, int], **more: Any) -> str:
     return json.dumps({"chunks": chunks, **more})
 
 
-def _plan(server: Server, texts: list[str], **more: Any) -> Plan:
+def _plan(server: Server, texts: list[str], **more: Any) -> LoadPlan:
     settings: dict[str, Any] = {"clients": 1, "duration_s": 60.0, "endpoint": "/tts/stream"}
-    return Plan(url=server.url, texts=texts, warmup_texts=[], **(settings | more))
+    return LoadPlan(url=server.url, texts=texts, warmup_texts=[], **(settings | more))
 
 
-def _here(plan: Plan) -> Outcome:
+def _here(plan: LoadPlan) -> Outcome:
     return asyncio.run(LoadGenerator(plan).run())
 
 
@@ -78,7 +67,8 @@ def _stall_of(sent: list[tuple[float, int]]) -> float:
 
 
 def test_metrics_are_those_of_the_bytes_and_times_that_were_sent(fake: Server) -> None:
-    # 50 ms of audio every 80 ms runs dry; the last chunk comes after the long one and costs nothing more.
+    # 50 ms of audio every 80 ms empties the playback buffer; the last chunk comes after the long one and
+    # costs nothing more.
     script = _script((0.03, 1200), (0.08, 1200), (0.08, 1200), (0.02, 4800), (0.1, 2400))
     already = len(_notes(fake))
     outcome = generate(_plan(fake, [script] * 9))
@@ -173,7 +163,7 @@ def test_a_server_that_is_not_there_is_named() -> None:
     assert faults(_cell(outcome))[0] == "no request succeeded"
 
 
-def test_the_open_loop_sends_on_time_whatever_the_server_does(fake: Server) -> None:
+def test_the_open_loop_sends_on_time_however_slow_the_server_is(fake: Server) -> None:
     slow = _script((0.3, 100))
     due = [index * 0.05 for index in range(8)]
     outcome = generate(_plan(fake, [slow] * 8, due_s=due, clients=None))
@@ -215,7 +205,7 @@ def test_the_closed_loop_stops_sending_after_its_time(fake: Server) -> None:
 
 
 def test_kept_waves_hold_the_audio_that_was_timed(fake: Server, tmp_path: Path) -> None:
-    plan = _plan(fake, [_script((0.0, 300), (0.0, 200))] * 5, keep=2, waves=str(tmp_path), name="cell")
+    plan = _plan(fake, [_script((0.0, 300), (0.0, 200))] * 5, keep_waves=2, waves=str(tmp_path), name="cell")
     kept = [sample for sample in _here(plan).samples if sample.wave is not None]
     assert len(kept) == 2
     for sample in kept:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bench.__main__ import main
-from bench.indextts2.cpu import Result, Turn, markdown
+from bench.indextts2.cpu_report import CpuRun, Turn, markdown
 from bench.indextts2.gpu_parts import (
     Clock,
     cell_bytes,
@@ -21,7 +21,7 @@ from bench.indextts2.gpu_parts import (
     weight_bytes,
 )
 from bench.indextts2.offline import Offline, OfflineError
-from bench.records import audio_s
+from bench.metrics import audio_s
 from serving.models.indextts2.checkpoint import NoInitialWeights
 from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.flow import Estimator
@@ -94,7 +94,7 @@ def test_it_imports_nothing_of_the_web_and_no_audio_packages() -> None:
 
 def test_floors_at_the_official_shapes() -> None:
     """Counted from our modules, against the figures of the official ones."""
-    with NoInitialWeights():  # memory that nobody touches
+    with NoInitialWeights():  # the memory is never touched
         gpt, estimator, vocoder = Gpt(OFFICIAL.gpt), Estimator(OFFICIAL.s2mel), Vocoder(OFFICIAL.vocoder)
     assert weight_bytes(gpt) == pytest.approx(2 * 964.7e6, rel=2e-3), "of float32; bfloat16 is half"
     assert cell_bytes(OFFICIAL.gpt, 2) == 122_880
@@ -112,7 +112,7 @@ def test_rates_are_measured() -> None:
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_streams_ask_again_when_they_have_heard_all(streaming: bool) -> None:
+def test_a_stream_sends_its_next_request_when_one_has_ended(streaming: bool) -> None:
     offline = Offline(profile(codes=30, slots=2), prompt_s=0.5)
     samples = offline.speak(streams=2, requests=2, streaming=streaming)
     assert len(samples) == 4
@@ -152,7 +152,7 @@ def test_the_table_compares_medians_with_the_package() -> None:
         for arm, walls in (("package", (90.0, 100.0, 140.0)), ("ours", (20.0, 25.0, 24.0)))
         for turn, wall in enumerate(walls)
     ]
-    result = Result(
+    result = CpuRun(
         started_at="2026-01-01", machine={"cpu": "some CPU", "versions": {}}, commit=None, dirty=False,
         torch_threads=2, codes=150, prompt_s=3.0, text_tokens=30, tiny=False,
         arms={"package": "theirs", "ours": "ours"}, turns=turns,

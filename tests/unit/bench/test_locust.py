@@ -7,15 +7,14 @@ import sys
 from pathlib import Path
 
 from bench.load.locust.command import cells
-from bench.load.locust.stages import Stage, stage_at, staged
+from bench.load.locust.stages import Stage, default_stages, stage_at
 from bench.records import Generator, Sample, load_run
-from bench.servers.start import ArmSpec, running
-
-FAKE = ArmSpec("fake", (str(Path(__file__).with_name("fake_server.py")), "--port", "{port}"))
+from bench.servers.start import start_server
+from tests.unit.bench.support import FAKE
 
 
 def test_stages_ramp_hold_spike_and_soak() -> None:
-    stages = staged(8, 100.0)
+    stages = default_stages(8, 100.0)
     users = [
         (found[0].name, found[1]) if (found := stage_at(stages, t)) else None
         for t in (0, 7.5, 20, 45, 60, 99)
@@ -42,7 +41,7 @@ def test_a_request_belongs_to_the_stage_in_which_it_was_due() -> None:
 
 
 def test_locust_users_keep_raw_samples_beside_its_csv(tmp_path: Path) -> None:
-    with running("fake", spec=FAKE) as server:
+    with start_server("fake", spec=FAKE) as server:
         command = [
             sys.executable,
             "-m",

@@ -11,30 +11,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.load.validity import MAX_GENERATOR_CPU, MAX_LATENESS_P99_S, MAX_OTHERS_CPU, faults, judge
-from bench.records import (
-    Cell,
-    Generator,
-    Run,
-    Sample,
-    Slo,
+from bench.load.validity import MAX_GENERATOR_CPU, MAX_LATENESS_P99_S, MAX_OTHERS_CPU, faults, validate
+from bench.metrics import (
     audio_seconds_per_second,
     continuity,
     distribution,
     errors_by_kind,
     goodput_rps,
-    load_run,
     meets,
     percentile,
     real_time_factor,
     requests_per_second,
-    save_run,
     stall_s,
     supported,
     total_s,
     ttfa_s,
     window_s,
 )
+from bench.records import Cell, Generator, Run, Sample, Slo, load_run, write_json
 
 SECOND = 48_000
 """Bytes of a second of 16-bit mono at 24 kHz."""
@@ -64,7 +58,8 @@ def test_latencies_count_from_when_the_request_was_due() -> None:
 
 
 def test_the_stall_is_the_largest_deficit_not_the_last() -> None:
-    # Half a second of audio, then 0.8 s of silence on the line: 0.3 s dry. The second chunk pays it back.
+    # Half a second of audio, then 0.8 s without any: the playback buffer is empty for 0.3 s. The second chunk
+    # makes up for it.
     sample = _sample([(1.0, SECOND // 2), (1.8, 2 * SECOND), (2.0, SECOND)])
     assert stall_s(sample) == pytest.approx(0.3)
 
@@ -108,17 +103,17 @@ def test_goodput_wants_an_early_start_no_stall_and_no_error() -> None:
     slo = Slo(ttfa_s=0.25, stall_s=0.1)
     good = _sample([(0.2, SECOND)])
     late = _sample([(0.3, SECOND)])
-    dry = _sample([(0.1, SECOND // 10), (0.9, SECOND)])
+    stalling = _sample([(0.1, SECOND // 10), (0.9, SECOND)])
     failed = _sample([(0.1, SECOND)], error="timeout")
     whole = _sample([(0.2, SECOND), (0.3, SECOND)], streaming=False)
-    assert [meets(sample, slo) for sample in (good, late, dry, failed, whole)] == [
+    assert [meets(sample, slo) for sample in (good, late, stalling, failed, whole)] == [
         True,
         False,
         False,
         False,
         False,
     ]
-    assert goodput_rps([good, late, dry], slo) == pytest.approx(1 / 0.9)
+    assert goodput_rps([good, late, stalling], slo) == pytest.approx(1 / 0.9)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), st.floats(0.1, 100))
@@ -139,7 +134,7 @@ def test_percentiles_by_hand() -> None:
         percentile([], 50)
 
 
-def test_a_percentile_that_is_only_the_maximum_is_not_told() -> None:
+def test_a_percentile_that_is_only_the_maximum_is_left_out() -> None:
     assert (supported(19, 95), supported(20, 95), supported(99, 99), supported(100, 99)) == (
         False,
         True,
@@ -161,7 +156,7 @@ def test_a_percentile_that_is_only_the_maximum_is_not_told() -> None:
 )
 def test_an_unhealthy_generator_makes_the_cell_invalid(health: dict[str, float], words: str) -> None:
     cell = _cell([_sample([(0.1, SECOND)])], **health)
-    judge(cell)
+    validate(cell)
     assert cell.verdict == "INVALID"
     assert [reason for reason in cell.reasons if reason.startswith(words)]
 
@@ -185,7 +180,7 @@ def test_a_run_comes_back_from_its_json(tmp_path: Path) -> None:
         profile="default", workload_seed=1, warmup_rule="two", cells=[_cell([_sample([(0.1, SECOND)])])],
     )  # fmt: skip
     path = tmp_path / "deep" / "run.json"
-    save_run(run, path)
+    write_json(run, path)
     assert load_run(path) == run
     assert [file.name for file in path.parent.iterdir()] == ["run.json"]
 
@@ -202,6 +197,6 @@ def test_another_schema_version_is_refused(tmp_path: Path) -> None:
 
 def test_a_load_point_has_a_name() -> None:
     cell = _cell([])
-    assert cell.load == "2 clients"
-    assert msgspec.structs.replace(cell, clients=1).load == "1 client"
-    assert msgspec.structs.replace(cell, mode="open", rate_rps=2.5).load == "2.5 requests/s"
+    assert cell.point.load == "2 clients"
+    assert msgspec.structs.replace(cell, clients=1).point.load == "1 client"
+    assert msgspec.structs.replace(cell, mode="open", rate_rps=2.5).point.load == "2.5 requests/s"

@@ -11,9 +11,9 @@ import pytest
 import soundfile
 
 from bench.headline.speech_check import transcribe, word_error_rate
-from bench.load.generator import LoadGenerator, Outcome, Plan
-from bench.records import audio_s
-from bench.servers.start import ArmSpec, Server, get, running
+from bench.load.generator import LoadGenerator, LoadPlan, Outcome
+from bench.metrics import audio_s
+from bench.servers.start import ArmSpec, Server, get, start_server
 
 LIMIT = 2
 SMALL = ArmSpec(
@@ -25,13 +25,13 @@ TEXTS = ["The garden was quiet. Nobody had watered it for 12 days! Who would do 
 
 @pytest.fixture(scope="module")
 def reference() -> Iterator[Server]:
-    with running("reference", spec=SMALL, timeout_s=60) as server:
+    with start_server("reference", spec=SMALL, timeout_s=60) as server:
         yield server
 
 
 def _ask(server: Server, texts: list[str], **more: Any) -> Outcome:
     settings: dict[str, Any] = {"clients": 1, "endpoint": "/tts", "duration_s": 60.0}
-    plan = Plan(url=server.url, texts=texts, warmup_texts=[], **(settings | more))
+    plan = LoadPlan(url=server.url, texts=texts, warmup_texts=[], **(settings | more))
     return asyncio.run(LoadGenerator(plan).run())
 
 
@@ -41,7 +41,7 @@ def test_it_is_ready_and_healthy(reference: Server) -> None:
 
 
 def test_what_it_says_is_understood_and_the_header_is_true(reference: Server, tmp_path: Path) -> None:
-    sample = _ask(reference, TEXTS, keep=1, waves=str(tmp_path), name="r").samples[0]
+    sample = _ask(reference, TEXTS, keep_waves=1, waves=str(tmp_path), name="r").samples[0]
     assert sample.error is None
     assert sample.stated_samples == round(audio_s(sample) * 24_000)
     audio, rate = soundfile.read(tmp_path / str(sample.wave))

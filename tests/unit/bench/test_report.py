@@ -9,18 +9,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench.gate.sweep import Sweep, SweepStep
 from bench.headline.report import (
     README_END,
     README_START,
     build,
     markdown,
     readme_table,
+    speed_bars,
     update_readme,
     write_report,
 )
-from bench.headline.summary import compare_arms, measured_floor, points, stage_counts
-from bench.records import Arm, Cell, ColdStart, Generator, Run, Sample, save_run
+from bench.headline.summary import compare_arms, noise_floor, stage_counts, summarise
+from bench.records import Arm, Cell, ColdStart, Generator, Run, Sample, Sweep, SwitchGain, write_json
 
 RATE_HZ = 24_000
 CALM = Generator(
@@ -78,9 +78,9 @@ def make_run() -> Run:
     )  # fmt: skip
 
 
-def standings(run: Run, metric: str) -> dict[float, tuple[Any, Any]]:
-    found = compare_arms(run, points(run), "server", "reference")
-    return {c.key.x: (c.standing, c.advantage) for c in found if c.metric.name == metric}
+def standings(run: Run, criterion: str) -> dict[float, tuple[Any, Any]]:
+    found = compare_arms(run, summarise(run), "server", "reference")
+    return {c.point.x: (c.standing, c.advantage) for c in found if c.criterion.name == criterion}
 
 
 def test_standings_follow_from_the_samples_and_the_noise_floor(run: Run) -> None:
@@ -92,8 +92,8 @@ def test_standings_follow_from_the_samples_and_the_noise_floor(run: Run) -> None
 
 
 def test_the_noise_floor_is_what_two_equal_arms_differ_by(run: Run) -> None:
-    assert measured_floor(run) is None
-    floor = measured_floor(run, "server", "reference")
+    assert noise_floor(run) is None
+    floor = noise_floor(run, "server", "reference")
     assert floor is not None
     assert floor["ttfa_p50_s"] == pytest.approx(1.0)  # of 1.0, 0.05 and 1.0: twice as long both ways
 
@@ -107,11 +107,11 @@ def test_no_good_answer_at_all_loses_and_is_not_invalid(run: Run) -> None:
 
 
 def test_an_invalid_repeat_is_never_averaged_in(run: Run) -> None:
-    good = next(p for p in points(run) if p.arm == "server" and p.key.x == 1)
+    good = next(s for s in summarise(run) if s.arm == "server" and s.point.x == 1)
     run.cells.append(
         cell("server", 1, ttfa_s=9.0, verdict="INVALID", reasons=["truncated: 1 of 20 requests"])
     )
-    again = next(p for p in points(run) if p.arm == "server" and p.key.x == 1)
+    again = next(s for s in summarise(run) if s.arm == "server" and s.point.x == 1)
     assert (again.ttfa_p50_s, again.ttfa_p95_s, again.audio_seconds_per_second, again.samples) == (
         good.ttfa_p50_s, good.ttfa_p95_s, good.audio_seconds_per_second, 20,
     )  # fmt: skip
@@ -121,7 +121,7 @@ def test_an_invalid_repeat_is_never_averaged_in(run: Run) -> None:
 
 def test_repeats_pool_their_latencies_and_take_the_median_of_their_rates(run: Run) -> None:
     run.cells.append(cell("server", 1, ttfa_s=0.030, repeat=1))
-    point = next(p for p in points(run) if p.arm == "server" and p.key.x == 1)
+    point = next(s for s in summarise(run) if s.arm == "server" and s.point.x == 1)
     assert point.repeats == 2
     assert point.samples == 40
     assert point.ttfa_p5_s == pytest.approx(0.010)
@@ -188,15 +188,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, str]:
     """The page of the run with a sweep and a micro result beside it."""
     tmp_path = tmp_path_factory.mktemp("report")
     path = tmp_path / "run.json"
-    save_run(make_run(), path)
+    write_json(make_run(), path)
     sweep = Sweep(
-        description="each switch against the step before it",
-        steps=[
-            SweepStep(name="start", overrides=[]),
-            SweepStep(
+        description="each switch on top of those before it",
+        switches=[
+            SwitchGain(name="start", overrides=[]),
+            SwitchGain(
                 name="batching", overrides=["engine.max_slots=16"], gain=1.8, gain_low=1.7, gain_high=1.9
             ),
-            SweepStep(
+            SwitchGain(
                 name="bfloat16", overrides=["engine.dtype=bfloat16"], failure="the server did not start"
             ),
         ],
@@ -263,7 +263,7 @@ def test_text_is_escaped_and_invalid_is_shown(page: tuple[Page, str]) -> None:
 
 def test_the_readme_table_goes_between_its_markers(run: Run, tmp_path: Path) -> None:
     path, readme = tmp_path / "run.json", tmp_path / "README.md"
-    save_run(run, path)
+    write_json(run, path)
     readme.write_text(f"before\n{README_START}\nold\n{README_END}\nafter\n", encoding="utf-8")
     update_readme(path, readme, server="server", reference="reference")
     once = readme.read_text(encoding="utf-8")
@@ -277,7 +277,7 @@ def test_the_readme_table_goes_between_its_markers(run: Run, tmp_path: Path) -> 
 
 def test_a_readme_without_markers_is_an_error(run: Run, tmp_path: Path) -> None:
     path, readme = tmp_path / "run.json", tmp_path / "README.md"
-    save_run(run, path)
+    write_json(run, path)
     readme.write_text("nothing", encoding="utf-8")
     with pytest.raises(ValueError, match=r"README\.md must hold"):
         update_readme(path, readme, server="server", reference="reference")
@@ -288,3 +288,17 @@ def test_a_run_without_a_reference_is_still_a_report(run: Run) -> None:
     assert "holds no load point that both were given" in as_markdown(run)
     report = build(run, server="server", reference="reference")
     assert "No valid load point" in readme_table(report)
+
+
+def test_the_waterfall_shows_speed_alone() -> None:
+    sweep = Sweep(
+        description="",
+        switches=[
+            SwitchGain(name="start", overrides=[]),
+            SwitchGain(name="batching", overrides=["a=1"], gain=2.0, gain_low=1.8, gain_high=2.2),
+            SwitchGain(name="windows", overrides=["b=1"], metric="engine.first_chunk", gain=3.0),
+            SwitchGain(name="bfloat16", overrides=["c=1"], failure="no such device"),
+        ],
+    )
+    [bar] = speed_bars(sweep)
+    assert (bar.label, bar.value, bar.low, bar.high) == ("batching", 2.0, 1.8, 2.2)

@@ -14,10 +14,9 @@ import psutil
 import pytest
 
 from bench.records import load_run
-from bench.servers.start import ArmSpec, StartFailed, foreign, free_port, get, running
+from bench.servers.start import ArmSpec, StartFailed, foreign_server, free_port, get, start_server
+from tests.unit.bench.support import FAKE, FAKE_SERVER
 
-FAKE_SERVER = str(Path(__file__).with_name("fake_server.py"))
-FAKE = ArmSpec("known bytes at known times", (FAKE_SERVER, "--port", "{port}"))
 WITH_CHILD = ArmSpec(
     "a server with a child that ignores SIGTERM",
     (
@@ -40,7 +39,7 @@ def _until(condition: Callable[[], bool], limit_s: float) -> bool:
 
 
 def test_a_server_is_ready_then_gone_with_its_children() -> None:
-    with running("fake", spec=WITH_CHILD, timeout_s=30) as server:
+    with start_server("fake", spec=WITH_CHILD, timeout_s=30) as server:
         assert server.process is not None
         family = [server.process, *server.process.children(recursive=True)]
         assert len(family) == 2
@@ -54,7 +53,7 @@ def test_a_server_is_ready_then_gone_with_its_children() -> None:
 
 
 def test_the_servers_end_also_if_the_measurement_fails() -> None:
-    with pytest.raises(RuntimeError, match="measured nonsense"), running("fake", spec=FAKE) as server:
+    with pytest.raises(RuntimeError, match="measured nonsense"), start_server("fake", spec=FAKE) as server:
         raise RuntimeError("measured nonsense")
     assert not server.alive()
 
@@ -63,27 +62,33 @@ def test_a_failed_start_says_why() -> None:
     broken = ArmSpec("ends at once", ("-c", "raise SystemExit('no such voice: {port}')"))
     with (
         pytest.raises(StartFailed, match=r"(?s)broken: .* code 1 .*no such voice"),
-        running("broken", spec=broken),
+        start_server("broken", spec=broken),
     ):
         pass
 
 
 def test_a_server_that_never_becomes_ready_is_a_failed_start() -> None:
-    idle = ArmSpec("listens to nobody", ("-c", "import time; time.sleep(600)"))
-    with pytest.raises(StartFailed, match="not ready in time"), running("idle", spec=idle, timeout_s=0.5):
+    idle = ArmSpec("never listens", ("-c", "import time; time.sleep(600)"))
+    with (
+        pytest.raises(StartFailed, match="not ready in time"),
+        start_server("idle", spec=idle, timeout_s=0.5),
+    ):
         pass
 
 
 def test_an_override_that_the_server_does_not_know_is_a_failed_start() -> None:
     with (
         pytest.raises(StartFailed, match="unrecognized arguments: --set"),
-        running("fake", spec=FAKE, overrides=["engine.max_slots=8"]),
+        start_server("fake", spec=FAKE, overrides=["engine.max_slots=8"]),
     ):
         pass
 
 
 def test_a_foreign_server_must_answer() -> None:
-    with pytest.raises(StartFailed, match="nothing answers"), foreign(f"http://127.0.0.1:{free_port()}"):
+    with (
+        pytest.raises(StartFailed, match="nothing answers"),
+        foreign_server(f"http://127.0.0.1:{free_port()}"),
+    ):
         pass
 
 

@@ -9,14 +9,14 @@ import pytest
 import soundfile
 from hibari import Hibari
 
-from bench.headline.speech_check import gate, mark, normalise, transcribe, word_error_rate
+from bench.headline.speech_check import check_speech, normalise, set_error_rate, transcribe, word_error_rate
 from bench.records import Cell, Generator, Run, Sample
 
 TEXT = "On the 3rd of March 2024, the ferry to Brixham left at 7:30 pm with 1,250 people."
 
 
 @pytest.mark.parametrize(
-    ("asked", "heard"),
+    ("text", "transcript"),
     [
         ("It costs $9.99.", "it costs $9 and 99 cents"),
         ("The 21st of May, 1987", "the twenty-first of may nineteen eighty seven"),
@@ -27,8 +27,8 @@ TEXT = "On the 3rd of March 2024, the ferry to Brixham left at 7:30 pm with 1,25
         ("the 112th in 1905", "the one hundred twelfth in nineteen oh five"),
     ],
 )
-def test_what_sounds_alike_is_equal_once_normalised(asked: str, heard: str) -> None:
-    assert normalise(asked) == normalise(heard)
+def test_what_sounds_alike_is_equal_once_normalised(text: str, transcript: str) -> None:
+    assert normalise(text) == normalise(transcript)
 
 
 def test_word_error_rate_counts_words() -> None:
@@ -51,7 +51,7 @@ def _cell(arm: str, waves: list[tuple[str, str]]) -> Cell:
     )  # fmt: skip
 
 
-def test_the_gate_passes_speech_and_names_noise_of_the_same_length(tmp_path: Path) -> None:
+def test_the_check_passes_speech_and_names_noise_of_the_same_length(tmp_path: Path) -> None:
     speech = Hibari()(TEXT, seed=1)
     rng = np.random.default_rng(1)
     noise = np.asarray(rng.normal(0, float(np.std(speech)), len(speech)), np.float32)
@@ -62,11 +62,11 @@ def test_the_gate_passes_speech_and_names_noise_of_the_same_length(tmp_path: Pat
         workload_seed=1, warmup_rule="none",
         cells=[_cell("speaks", [(TEXT, "speech.wav")]), _cell("hisses", [(TEXT, "noise.wav")])],
     )  # fmt: skip
-    heard = []
-    gate(run, tmp_path, on_wave=lambda: heard.append(1))
+    waves = []
+    check_speech(run, tmp_path, on_wave=lambda: waves.append(1))
     speaks, hisses = run.cells
-    assert len(heard) == 2
-    assert (speaks.verdict, speaks.waves_heard) == ("VALID", 1)
+    assert len(waves) == 2
+    assert (speaks.verdict, speaks.waves_transcribed) == ("VALID", 1)
     assert speaks.word_error_rate is not None
     assert speaks.word_error_rate <= 0.1
     assert hisses.verdict == "INVALID"
@@ -74,9 +74,9 @@ def test_the_gate_passes_speech_and_names_noise_of_the_same_length(tmp_path: Pat
     assert run.quality["limit_wave"] == 0.5
 
 
-def test_a_wave_that_was_not_heard_marks_nothing() -> None:
+def test_a_cell_without_waves_keeps_its_verdict() -> None:
     cell = _cell("quiet", [])
-    mark([cell])
+    set_error_rate([cell])
     assert (cell.verdict, cell.word_error_rate) == ("VALID", None)
 
 

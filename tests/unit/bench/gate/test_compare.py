@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.gate.compare import ACCEPTED, Accepted, apply_accepted, judge_all, read_accepted
-from bench.gate.measure import COUNTS, METRICS, Measured
-from bench.gate.report import Comparison, Judged, markdown
+from bench.gate.accepted import ACCEPTED, Acceptance, apply_acceptances, read_acceptances
+from bench.gate.compare import judge_all
+from bench.gate.measure import Measurements
+from bench.gate.report import Finding, GateRun, markdown
+from bench.gate.tasks import COUNTS, METRICS
 from bench.gate.verdict import Slowdown
 
 SPEED = "engine.stream_cpu"
@@ -16,43 +18,43 @@ RATE = "http.throughput_1"
 BASE = "0123abc" + "0" * 33
 
 
-def measured(name: str, slowdown: float) -> Measured:
-    return Measured(pairs={name: [[(1.0, slowdown)] * 5] * 4})
+def measurements(name: str, slowdown: float) -> Measurements:
+    return Measurements(pairs={name: [[(1.0, slowdown)] * 5] * 4})
 
 
-def regression(ratio: float = 1.1) -> Judged:
-    return Judged(metric=SPEED, verdict="REGRESSED", slowdown=Slowdown(ratio=ratio, low=ratio, high=ratio))
+def regression(ratio: float = 1.1) -> Finding:
+    return Finding(metric=SPEED, verdict="REGRESSED", slowdown=Slowdown(ratio=ratio, low=ratio, high=ratio))
 
 
-def entry(**fields: object) -> Accepted:
-    return Accepted(**{"metric": SPEED, "up_to_ratio": 1.12, "base": BASE[:7], "reason": "meant", **fields})  # type: ignore[arg-type]
+def entry(**fields: object) -> Acceptance:
+    return Acceptance(**{"metric": SPEED, "up_to_ratio": 1.12, "base": BASE[:7], "reason": "meant", **fields})  # type: ignore[arg-type]
 
 
 def test_every_metric_gets_its_verdict() -> None:
-    [slower] = judge_all(measured(SPEED, 1.2), [SPEED])
-    [faster] = judge_all(measured(RATE, 1.2), [RATE])
+    [slower] = judge_all(measurements(SPEED, 1.2), [SPEED])
+    [faster] = judge_all(measurements(RATE, 1.2), [RATE])
     assert (slower.verdict, faster.verdict) == ("REGRESSED", "IMPROVED")
     assert slower.base == 1.0
     assert slower.head == 1.2
 
 
 def test_a_side_that_failed_makes_its_metrics_invalid_and_passes() -> None:
-    found = Measured(
-        pairs=measured(RATE, 1.0).pairs, failures={"probe": "base: No module named bench.gate.probe"}
+    found = Measurements(
+        pairs=measurements(RATE, 1.0).pairs, failures={"probe": "base: No module named bench.gate.probe"}
     )
-    judged = judge_all(found, [SPEED, RATE, COUNTS])
-    assert [one.verdict for one in judged] == ["INVALID", "NO CHANGE", "INVALID"]
-    assert "No module named bench.gate.probe" in judged[0].note
-    assert not any(one.fails for one in judged)
+    findings = judge_all(found, [SPEED, RATE, COUNTS])
+    assert [one.verdict for one in findings] == ["INVALID", "NO CHANGE", "INVALID"]
+    assert "No module named bench.gate.probe" in findings[0].note
+    assert not any(one.fails for one in findings)
 
 
 def test_what_was_never_measured_is_invalid() -> None:
-    judged = judge_all(Measured(), [metric.name for metric in METRICS])
-    assert {one.verdict for one in judged} == {"INVALID"}
+    findings = judge_all(Measurements(), [metric.name for metric in METRICS])
+    assert {one.verdict for one in findings} == {"INVALID"}
 
 
 def test_counts_are_judged_each_by_itself() -> None:
-    found = Measured(
+    found = Measurements(
         counts={
             "counts.steps.decode": ([75.0, 75.0], [76.0, 76.0]),
             "counts.chunks": ([75.0, 75.0], [75.0, 75.0]),
@@ -68,34 +70,34 @@ def test_counts_are_judged_each_by_itself() -> None:
 
 
 def test_an_accepted_slowdown_does_not_fail() -> None:
-    judged = [regression()]
-    assert apply_accepted(judged, [entry()], BASE) == []
-    assert judged[0].accepted == "meant"
-    assert not judged[0].fails
+    findings = [regression()]
+    assert apply_acceptances(findings, [entry()], BASE) == []
+    assert findings[0].acceptance == "meant"
+    assert not findings[0].fails
 
 
 @pytest.mark.parametrize("fields", [{"up_to_ratio": 1.05}, {"metric": RATE}])
 def test_an_entry_that_does_not_cover_it_changes_nothing(fields: dict[str, object]) -> None:
-    judged = [regression()]
-    [line] = apply_accepted(judged, [entry(**fields)], BASE)
+    findings = [regression()]
+    [line] = apply_acceptances(findings, [entry(**fields)], BASE)
     assert "nothing needed the entry" in line
-    assert judged[0].fails
+    assert findings[0].fails
 
 
 def test_an_entry_for_another_base_is_not_looked_at() -> None:
-    judged = [regression()]
-    assert apply_accepted(judged, [entry(base="fedcba9")], BASE) == []
-    assert judged[0].fails
+    findings = [regression()]
+    assert apply_acceptances(findings, [entry(base="fedcba9")], BASE) == []
+    assert findings[0].fails
 
 
 def test_a_count_can_be_accepted() -> None:
-    judged = [Judged(metric="counts.chunks", verdict="REGRESSED", base=70.0, head=75.0)]
-    apply_accepted(judged, [entry(metric="counts.chunks")], BASE)
-    assert judged[0].accepted == "meant"
+    findings = [Finding(metric="counts.chunks", verdict="REGRESSED", base=70.0, head=75.0)]
+    apply_acceptances(findings, [entry(metric="counts.chunks")], BASE)
+    assert findings[0].acceptance == "meant"
 
 
 def test_the_committed_file_is_well_formed() -> None:
-    assert isinstance(read_accepted(ACCEPTED), list)
+    assert isinstance(read_acceptances(ACCEPTED), list)
 
 
 @pytest.mark.parametrize(
@@ -112,27 +114,27 @@ def test_a_wrong_entry_is_an_error(tmp_path: Path, text: str, message: str) -> N
     path = tmp_path / "accepted.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
-        read_accepted(path)
+        read_acceptances(path)
 
 
 def test_the_report_names_what_failed_and_why_not() -> None:
-    judged = [regression(), Judged(metric=RATE, verdict="INVALID", note="head: the server ended | badly")]
-    judged[0].confirmation = Slowdown(ratio=1.11, low=1.08, high=1.14)
-    comparison = Comparison(
-        base=BASE, head="abc1234", profile="default", overrides=[], effort="quick", judged=judged
+    findings = [regression(), Finding(metric=RATE, verdict="INVALID", note="head: the server ended | badly")]
+    findings[0].confirmation = Slowdown(ratio=1.11, low=1.08, high=1.14)
+    gate_run = GateRun(
+        base=BASE, head="abc1234", profile="default", overrides=[], effort="quick", findings=findings
     )
-    text = markdown(comparison)
-    assert comparison.failed
+    text = markdown(gate_run)
+    assert gate_run.failed
     assert "**FAILED: engine.stream_cpu**" in text
     assert "measured again: 1.110 (1.080 to 1.140)" in text
     assert "the server ended \\| badly" in text
-    judged[0].accepted = "meant"
-    assert "**PASSED**" in markdown(comparison)
-    assert "accepted: meant" in markdown(comparison)
+    findings[0].acceptance = "meant"
+    assert "**PASSED**" in markdown(gate_run)
+    assert "accepted: meant" in markdown(gate_run)
 
 
 def test_the_report_says_when_there_is_no_base() -> None:
-    comparison = Comparison(
+    gate_run = GateRun(
         base=None,
         head="abc1234",
         profile="default",
@@ -140,5 +142,5 @@ def test_the_report_says_when_there_is_no_base() -> None:
         effort="full",
         note="Nothing: first commit.",
     )
-    assert "Nothing: first commit." in markdown(comparison)
-    assert not comparison.failed
+    assert "Nothing: first commit." in markdown(gate_run)
+    assert not gate_run.failed

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from bench.gate.proof import SUSPECT, Proof, Trial, markdown, noise_floor
-from bench.gate.report import Judged
+from bench.gate.proof import SUSPECT, Proof, Trial, estimate_spread, markdown
+from bench.gate.report import Finding
 from bench.gate.verdict import Slowdown, Verdict
 
 
 def trial(planted: float, verdict: Verdict, ratio: float = 1.0) -> Trial:
     slowdown = Slowdown(ratio=ratio, low=ratio, high=ratio)
     return Trial(
-        planted=planted, took_s=1.0, judged=[Judged(metric=SUSPECT, verdict=verdict, slowdown=slowdown)]
+        planted=planted, took_s=1.0, findings=[Finding(metric=SUSPECT, verdict=verdict, slowdown=slowdown)]
     )
 
 
@@ -42,7 +42,7 @@ def test_the_rule(tallies: tuple[int, int, int], holds: bool) -> None:
     assert proof(*tallies).holds() is holds
 
 
-def test_the_tallies_are_told() -> None:
+def test_the_report_holds_the_tallies() -> None:
     text = markdown(proof(1, 1, 0))
     assert "| 0% | 20 | 1 | NO CHANGE 19, REGRESSED 1 |" in text
     assert "| 10% | 10 | 9 | INCONCLUSIVE 1, REGRESSED 9 |" in text
@@ -50,6 +50,6 @@ def test_the_tallies_are_told() -> None:
     assert "The rule holds" in text
 
 
-def test_the_noise_floor_is_what_nine_of_ten_stay_within() -> None:
+def test_the_spread_is_what_nine_of_ten_stay_within() -> None:
     trials = [trial(0.0, "NO CHANGE", 1 + number / 100) for number in range(11)]
-    assert noise_floor(trials) == {SUSPECT: pytest.approx(0.09)}
+    assert estimate_spread(trials) == {SUSPECT: pytest.approx(0.09)}
