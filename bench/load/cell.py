@@ -33,7 +33,7 @@ def measure_cell(
     repeat: int = 0,
     order: int = 0,
 ) -> Cell:
-    """One server at one load point, with its verdict. The audio of one request is kept in `waves` for the quality gate.
+    """One server at one load point, with its verdict. The audio of one request is kept in `waves` for the speech check.
 
     Samples name their wave relative to the parent of `waves`.
     """
