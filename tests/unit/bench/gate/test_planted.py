@@ -62,7 +62,7 @@ def test_every_step_of_an_engine_is_slowed_down(monkeypatch: pytest.MonkeyPatch)
     frontend, device = load_frontend(profile), torch.device("cpu")
     model = load_model(profile, device, torch.float32)
     runner = Runner(model, profile.engine, device)
-    params = SpeechParams(voice=frontend.spec.default_voice, seed=1)
+    params = SpeechParams(voice=frontend.spec.default_voice, seed=1, fields=frontend.spec.fields())
     state = model.open(params, next(iter(frontend.segments("One.", params))), 0, urgent=True)
     assert state.stage is not None
     runner.finish(runner.launch(state.stage, [state]))
