@@ -1,0 +1,168 @@
+"""Line ends: wraps are joined, hyphenation is undone, and what is a line of its own ends a sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from serving.text.abbreviations import COMPOUND_STARTS, JOINERS, NOT_COMPOUND, STARTERS
+from serving.text.blocks import Block, Pause, PauseKind
+from serving.text.source import SourceText
+
+UNWRAPPED_CHARS = 100
+"""A block with longer lines has not been wrapped by hand or by a mail program: its line ends are meant."""
+
+_BULLET = re.compile(r"[•◦▪▸►‣●○■□◆✓✔➤➢·*+–—-]\s+(?=\S)")
+_DASH_BULLETS = "–—-+*"
+_ENUMERATOR = re.compile(r"(?:\d{1,3}[.)]|[A-Za-z]\)|[ivxIVX]{1,4}\)|\([A-Za-z\d]{1,3}\))\s+\S")
+_SPEAKER = re.compile(r"[A-Z][\w.' -]{0,24}:\s")
+_SEPARATOR = re.compile(r"[\W_]{3,}")
+_WORD_HYPHEN = re.compile(r"([^\W\d_]{1,40})[-‐]\Z")
+_STOP = re.compile(r"[.!?…。！？]['\")\]]*\Z")
+_PUNCTUATION = tuple(",;:—–(/&，、；：")
+_TITLE_MIN_CHARS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    start: int
+    end: int
+    text: str
+    bullet: bool
+    enumerator: bool
+
+    @property
+    def first_word(self) -> str:
+        return self.text.split(" ", 1)[0]
+
+    @property
+    def opens_lower(self) -> bool:
+        return self.text[:1].islower()
+
+
+def join_lines(block: Block) -> Iterator[tuple[SourceText, Pause]]:
+    """Yield the stretches of a block between the line ends that end a sentence; none holds a line end."""
+    source = block.source
+    if "\n" not in source.text:
+        match = _BULLET.match(source.text) if block.newlines == "wrap" else None
+        if match and source.text[0] not in "–—-+":
+            source = source.slice(match.end(), len(source.text))
+        yield source, block.pause
+        return
+    lines = list(_lines(source.text))
+    shape = _Shape(lines)
+    edits: list[tuple[int, int, str]] = []
+    begin = 0
+    for index, line in enumerate(lines):
+        if line.bullet and shape.is_bullet(line):
+            match = _BULLET.match(line.text)
+            edits.append((line.start, line.start + (match.end() if match else 0), ""))
+        if index + 1 == len(lines):
+            break
+        after = lines[index + 1]
+        joint = shape.joint(line, after) if block.newlines == "wrap" else " "
+        if joint in ("", " ", "-"):
+            end = line.end - (joint == "")
+            edits.append((end, after.start, joint.replace("-", "")))
+        else:
+            yield _stretch(source, begin, line.end, edits), Pause("paragraph" if joint == "P" else "sentence")
+            edits = []
+            begin = after.start
+    yield _stretch(source, begin, len(source.text), edits), block.pause
+
+
+def _stretch(source: SourceText, begin: int, end: int, edits: list[tuple[int, int, str]]) -> SourceText:
+    return source.slice(begin, end).edit([(first - begin, last - begin, new) for first, last, new in edits])
+
+
+def _lines(text: str) -> Iterator[_Line]:
+    """The lines that hold anything, without the blanks around them."""
+    at = 0
+    for written in text.split("\n"):
+        stripped = written.strip()
+        if stripped:
+            start = at + len(written) - len(written.lstrip())
+            yield _Line(
+                start,
+                start + len(stripped),
+                stripped,
+                bool(_BULLET.match(stripped)),
+                bool(_ENUMERATOR.match(stripped)),
+            )
+        at += len(written) + 1
+
+
+class _Shape:
+    """What the lines of a block have in common, as evidence for each of its line ends."""
+
+    def __init__(self, lines: list[_Line]) -> None:
+        self.width = max((len(line.text) for line in lines), default=0)
+        self.enumerated = sum(line.enumerator for line in lines) >= 2
+        self.dashes = sum(line.bullet for line in lines)
+        self.none_lower = not any(line.opens_lower for line in lines)
+        self.count = len(lines)
+        self.short_items = (
+            self.count >= 3
+            and self.width <= 24
+            and all(len(line.text.split()) <= 3 for line in lines)
+            and not any(line.text.endswith((".", "!", "?", "-", *_PUNCTUATION)) for line in lines)
+            and not any(line.text.split()[-1].lower() in JOINERS for line in lines)
+        )
+
+    def is_bullet(self, line: _Line) -> bool:
+        return line.bullet and (line.text[0] not in _DASH_BULLETS or self.dashes >= 2)
+
+    def joint(self, line: _Line, after: _Line) -> str:
+        """What takes the place of a line end: "" joins a hyphenated word, "-" keeps its hyphen, " " joins words;
+        "S" ends a sentence, "P" a paragraph."""
+        if self._begins_item(line, after):
+            return "S"
+        if _SEPARATOR.fullmatch(line.text) or _SEPARATOR.fullmatch(after.text):
+            return "P"
+        if (hyphen := _WORD_HYPHEN.search(line.text)) and after.text[0].isalnum():
+            return "" if after.opens_lower and not _is_compound(hyphen[1], after.first_word) else "-"
+        if line.text.endswith("-") and line.text[-2:-1].isdigit() and after.text[0].isdigit():
+            return "-"
+        fits = len(line.text) + 1 + len(after.first_word) <= self.width
+        if _STOP.search(line.text):
+            if not fits or after.opens_lower:
+                return " "
+            return "P" if self.width > UNWRAPPED_CHARS else "S"
+        if line.text.endswith(_PUNCTUATION):
+            return " "
+        return "S" if self._is_own_line(line, after, fits) else " "
+
+    def _begins_item(self, line: _Line, after: _Line) -> bool:
+        if self.is_bullet(after):
+            return True
+        if after.enumerator and (self.enumerated or line.text.endswith(":")):
+            return True
+        return bool(_SPEAKER.match(after.text)) and not after.opens_lower
+
+    def _is_own_line(self, line: _Line, after: _Line, fits: bool) -> bool:
+        """Whether a line without a stop was meant to end where it does."""
+        if self.short_items:
+            return True
+        if after.opens_lower or line.text.split()[-1].lower() in JOINERS:
+            return False
+        starter = after.first_word.strip("\"'(").lower() in STARTERS
+        if self.none_lower and (self.count >= 3 or (_is_title(line) and (fits or _is_title(after)))):
+            return True
+        if not fits:
+            return False
+        return starter or _is_title(line) or (self.width > UNWRAPPED_CHARS and len(line.text) < 0.6 * self.width)
+
+
+def _is_title(line: _Line) -> bool:
+    words = [word for word in line.text.split() if len(word) >= _TITLE_MIN_CHARS or not word.isalpha()]
+    return not any(word[0].islower() for word in words)
+
+
+def _is_compound(before: str, after: str) -> bool:
+    """Whether the hyphen at a line end is one of the word's own."""
+    first = before.lower()
+    if first not in COMPOUND_STARTS:
+        return False
+    word = "".join(char for char in after if char.isalpha())
+    return first not in NOT_COMPOUND or len(word) >= _TITLE_MIN_CHARS and first in ("well", "new", "all", "ex")
