@@ -39,6 +39,7 @@ _IN_CONTEXT: tuple[tuple[str, re.Pattern[str], Replacement], ...] = (
     ("″", re.compile(r"(?<!\d)″"), '"'),
     ("′", re.compile(r"(?<!\d)(?<![^\W\d_])′"), "'"),
     ("º˚", re.compile(r"(?<=\d) ?[º˚]"), "°"),
+    ("\u00ad", re.compile(r"\u00ad[ \t]*\n[ \t]*"), ""),
     ("\u200d", re.compile(rf"(?<![{_PICTURE}\ufe0f])\u200d|\u200d(?![{_PICTURE}])"), ""),
     ("\ufe0f", re.compile(rf"(?<![{_PICTURE}©®])\ufe0f"), ""),
     ("-", re.compile(r"(?<=[\w.,!?\"')\]])-{2,3}(?=[^\W\d_]|[\"'(])|(?<= )-{2,3}(?= )"), "—"),
@@ -197,6 +198,8 @@ def _replacement(char: str) -> str | None:
     code = ord(char)
     if category in ("Cc", "Cf", "Co", "Cs", "Me") or (category == "Cn" and not 0x1F000 <= code <= 0x1FAFF):
         return ""
+    if 0x2500 <= code <= 0x259F:  # boxes and blocks that draw lines
+        return " "
     if 0xFE00 <= code <= 0xFE0E or 0xE0100 <= code <= 0xE01EF:
         return ""
     if any(first <= code <= last for first, last in _COMPATIBLE):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from serving.text.abbreviations import COMPOUND_STARTS, JOINERS, NOT_COMPOUND, STARTERS
-from serving.text.blocks import Block, Pause, PauseKind
+from serving.text.blocks import Block, Pause
 from serving.text.source import SourceText
 
 UNWRAPPED_CHARS = 100
@@ -151,7 +151,9 @@ class _Shape:
             return True
         if not fits:
             return False
-        return starter or _is_title(line) or (self.width > UNWRAPPED_CHARS and len(line.text) < 0.6 * self.width)
+        return (
+            starter or _is_title(line) or (self.width > UNWRAPPED_CHARS and len(line.text) < 0.6 * self.width)
+        )
 
 
 def _is_title(line: _Line) -> bool:
@@ -165,4 +167,6 @@ def _is_compound(before: str, after: str) -> bool:
     if first not in COMPOUND_STARTS:
         return False
     word = "".join(char for char in after if char.isalpha())
-    return first not in NOT_COMPOUND or len(word) >= _TITLE_MIN_CHARS and first in ("well", "new", "all", "ex")
+    return first not in NOT_COMPOUND or (
+        len(word) >= _TITLE_MIN_CHARS and first in ("well", "new", "all", "ex")
+    )

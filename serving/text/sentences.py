@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from serving.text.abbreviations import (
+    AFTER_STREET,
     AFTER_TIME,
     BEFORE_LETTER,
     BEFORE_NO,
@@ -42,8 +43,9 @@ def split_sentences(text: str, language: str) -> Iterator[Span]:
     """Yield the sentences of a text without line ends. Time is linear in its length."""
     start = 0
     english = language == "en"
+    last = len(text.rstrip())
     for stop in _STOP.finditer(text):
-        if stop.end() < len(text) and _is_end(text, start, stop, english):
+        if stop.end() < last and _is_end(text, start, stop, english):
             yield from _within_limits(text, start, stop.end(), "sentence", english)
             start = stop.end()
     yield from _within_limits(text, start, len(text), None, english)
@@ -57,7 +59,9 @@ def _is_end(text: str, start: int, stop: re.Match[str], english: bool) -> bool:
     following = _NEXT_WORD.match(text, end, end + _CONTEXT_CHARS)
     word = following[2] or "" if following else ""
     if not text[end].isspace():
-        return _is_end_without_blank(before, marks, text[end], word, text[end + len(word) : end + len(word) + 1])
+        return _is_end_without_blank(
+            before, marks, text[end], word, text[end + len(word) : end + len(word) + 1]
+        )
     if not word:
         return not text[end : end + 3].strip().startswith(("—", "–", "-", ",", ";"))
     lower = word[0].islower()
@@ -95,7 +99,7 @@ def _is_end_without_blank(before: str, marks: str, after: str, word: str, then: 
 
 
 def _is_ideographic(char: str) -> bool:
-    return "\u2e80" <= char <= "\u9fff" or "\uac00" <= char <= "\ud7af" or "\U00020000" <= char
+    return "\u2e80" <= char <= "\u9fff" or "\uac00" <= char <= "\ud7af" or char >= "\U00020000"
 
 
 def _looks_abbreviated(token: str) -> bool:
@@ -103,10 +107,14 @@ def _looks_abbreviated(token: str) -> bool:
     plain = token.lower()
     if plain in SHORT_WORDS and plain != "no":
         return token.isupper() and len(token) == 1
-    known = plain in TITLES or plain in BEFORE_NUMBER or plain in NEVER_END or plain in MAY_END or plain == "etc"
+    known = (
+        plain in TITLES or plain in BEFORE_NUMBER or plain in NEVER_END or plain in MAY_END or plain == "etc"
+    )
     if known or _ACRONYM.fullmatch(token) or len(token) == 1:
         return plain not in ("no", "sun", "sat", "art", "max", "fig", "item")
-    return len(token) < 3 and token.isalpha() or (token.isalpha() and not set(plain) & set("aeiouyáéíóúäöü"))
+    return (len(token) < 3 and token.isalpha()) or (
+        token.isalpha() and not set(plain) & set("aeiouyáéíóúäöü")
+    )
 
 
 def _is_end_before_number(token: str, preceding: list[str]) -> bool:
@@ -114,7 +122,10 @@ def _is_end_before_number(token: str, preceding: list[str]) -> bool:
     if plain == "no":
         return token == "no" and bool(preceding) and preceding[-1].lower().strip(",;") in BEFORE_NO
     return not (
-        plain in BEFORE_NUMBER or plain in NEVER_END or plain in TITLES or len(token) == 1 and token.isalpha()
+        plain in BEFORE_NUMBER
+        or plain in NEVER_END
+        or plain in TITLES
+        or (len(token) == 1 and token.isalpha())
         or _ACRONYM.fullmatch(token)
     )
 
@@ -124,7 +135,7 @@ def _is_end_before_capital(token: str, preceding: list[str], word: str, starter:
     if plain in NEVER_END:
         return False
     if plain in STREETS and _is_street(preceding):
-        return word.lower() not in STREETS
+        return word.lower() not in AFTER_STREET
     if plain in TITLES:
         return not token[0].isupper()
     if len(token) == 1 and token.isalpha():
@@ -156,9 +167,7 @@ def _is_street(preceding: list[str]) -> bool:
     return bool(names) and names[-1][0].isupper() and any(name[0].isdigit() for name in names[:-1])
 
 
-def _within_limits(
-    text: str, start: int, end: int, pause: PauseKind | None, english: bool
-) -> Iterator[Span]:
+def _within_limits(text: str, start: int, end: int, pause: PauseKind | None, english: bool) -> Iterator[Span]:
     """Yield [start, end) without the blanks around it, in pieces within the limits."""
     while start < end and text[start].isspace():
         start += 1
@@ -170,7 +179,7 @@ def _within_limits(
             yield start, end, pause
             return
         cut, kind = _cut(text, start, limit, english)
-        yield start, cut, kind
+        yield start, start + len(text[start:cut].rstrip()), kind
         start = cut
         while start < end and text[start].isspace():
             start += 1
@@ -180,9 +189,7 @@ def _limit(text: str, start: int, end: int) -> int:
     """End of the longest piece that may begin at `start`."""
     limit = min(end, start + MAX_SENTENCE_CHARS)
     if end - start > 2 * MAX_SENTENCE_WORDS:
-        words = 0
-        for match in _WORD.finditer(text, start, limit):
-            words += 1
+        for words, match in enumerate(_WORD.finditer(text, start, limit), 1):
             if words == MAX_SENTENCE_WORDS:
                 return end if not text[match.end() : end].strip() else match.end()
     rest = end - start
@@ -192,11 +199,9 @@ def _limit(text: str, start: int, end: int) -> int:
 def _cut(text: str, start: int, limit: int, english: bool) -> tuple[int, PauseKind]:
     """Where to end a piece that would be too long, and the pause there."""
     early = start + (limit - start) // 3
-    last = None
-    for last in _CLAUSE_END.finditer(text, early, limit + 1):
-        pass
-    if last is not None:
-        return last.end() - (text[last.end() - 1].isspace()), "clause"
+    ends = [clause.end() for clause in _CLAUSE_END.finditer(text, early, limit + 1)]
+    if ends:
+        return ends[-1], "clause"
     before_conjunction = after_word = 0
     for word in _WORD.finditer(text, early, limit):
         if word.start() > early:

@@ -42,12 +42,17 @@ class SourceText:
         """original[start:end]."""
         return cls(original[start:end], [0], [(start, end)])
 
+    @property
+    def shift(self) -> int | None:
+        """What all offsets differ by from those of the original, where nothing was replaced."""
+        return self._origin[0][0] if len(self._at) == 1 and self._is_copy(0) else None
+
     def origin_start(self, index: int) -> int:
         """Offset in the original of the character at `index`; at the end of the text, of its end."""
         if index >= len(self.text):
             return self.origin_end(index)
         run = bisect_right(self._at, index) - 1
-        start, end = self._origin[run]
+        start = self._origin[run][0]
         return start + index - self._at[run] if self._is_copy(run) else start
 
     def origin_end(self, index: int) -> int:

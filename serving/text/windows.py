@@ -9,7 +9,7 @@ WINDOW_CHARS = 4096
 """Longest piece; a tag or comment that is open at its end makes it longer, by at most MAX_TAG_CHARS."""
 MAX_TAG_CHARS = 1 << 16
 
-_BREAK = r"(?:\r\n?|[\n\x0b\x1c-\x1e\x85\u2028])"
+_BREAK = r"(?:\r\n?+|[\n\x0b\x1c-\x1e\x85\u2028])"
 _PARAGRAPH_END = re.compile(rf"{_BREAK}[ \t\xa0\u3000]*+(?:{_BREAK}[ \t\xa0\u3000]*+)+|[\f\u2029]\s*+")
 _BLANK = re.compile(r"[\s\ufeff]*+")
 _STOP_AND_SPACE = re.compile(r"[.!?…]['\"”’)\]]?\s|[。！？；]|\n")
@@ -41,16 +41,16 @@ def windows(text: str, *, tags: bool) -> Iterator[tuple[int, int, bool]]:
 def _cut(text: str, start: int, limit: int) -> int:
     """Where to cut text[start:limit]: after the last sentence stop, else after the last blank, else at the limit."""
     for pattern in (_STOP_AND_SPACE, _SPACE):
-        last = None
-        for last in pattern.finditer(text, start + WINDOW_CHARS // 2, limit):
-            pass
-        if last is not None:
-            return last.end()
+        ends = [match.end() for match in pattern.finditer(text, start + WINDOW_CHARS // 2, limit)]
+        if ends:
+            return ends[-1]
     return limit
 
 
 def _after_open_tag(text: str, start: int, end: int) -> int:
-    opening, closing = ("<!--", "-->") if text.rfind("<!--", start, end) > text.rfind("-->", start, end) else ("<", ">")
+    opening, closing = (
+        ("<!--", "-->") if text.rfind("<!--", start, end) > text.rfind("-->", start, end) else ("<", ">")
+    )
     last = text.rfind(opening, start, end)
     if last < 0 or text.find(closing, last, end) >= 0:
         return end

@@ -5,12 +5,17 @@ from __future__ import annotations
 import html
 from html.parser import HTMLParser
 
+from serving.text.abbreviations import word_set
 from serving.text.blocks import Block, Builder
-from serving.text.elements import KNOWN, Elements
-from serving.text.marks import find_mark, pause_of, phonemes_of
+from serving.text.markup.elements import KNOWN, Elements
+from serving.text.markup.marks import find_mark, pause_of, phonemes_of
 from serving.text.source import SourceText
 
-_BOOLEAN_ATTRIBUTES = frozenset("checked disabled hidden open readonly required selected controls".split())
+_BOOLEAN_ATTRIBUTES = word_set(
+    """
+    checked disabled hidden open readonly required selected controls
+    """
+)
 
 
 class TagReader(HTMLParser):
@@ -29,8 +34,12 @@ class TagReader(HTMLParser):
             self.set_cdata_mode(self._elements.silent)
         self._builder = builder
         self._position = start
-        self.feed(builder.source.text[start:end])
+        # No tag begins after the last ">": the parser would look for one again and again.
+        tags_end = max(start, builder.source.text.rfind(">", start, end) + 1)
+        self.feed(builder.source.text[start:tags_end])
         self.close()
+        if self._elements.silent is None:
+            copy_with_marks(builder, tags_end, end)
 
     def updatepos(self, i: int, j: int) -> int:
         """Counts characters; the parser's own lines and columns are not used."""
@@ -68,7 +77,9 @@ class TagReader(HTMLParser):
         if self._builder.source.text.startswith(";", end):
             end += 1
         if self._elements.silent is None:
-            self._builder.put(html.unescape(self._builder.source.text[self._position : end]), self._position, end)
+            self._builder.put(
+                html.unescape(self._builder.source.text[self._position : end]), self._position, end
+            )
 
     def parse_marked_section(self, i: int, report: int = 1) -> int:
         """<![CDATA[text]]>: its text is spoken. The parser's own asserts that the keyword is known."""

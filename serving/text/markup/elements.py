@@ -4,26 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from serving.text.abbreviations import word_set
 from serving.text.blocks import Builder, PauseKind
-from serving.text.marks import parse_duration
-from serving.text.say_as import say_as
+from serving.text.markup.marks import parse_duration
+from serving.text.markup.say_as import say_as
 
-_PARAGRAPHS = frozenset(
-    "p h1 h2 h3 h4 h5 h6 blockquote section article aside header footer main nav table ul ol dl hr pre figure form "
-    "fieldset body".split()
+_PARAGRAPHS = word_set(
+    """
+    p h1 h2 h3 h4 h5 h6 blockquote section article aside header footer main nav table ul ol dl hr pre
+    figure form fieldset body
+    """
 )
-_LINES = frozenset("br li tr dt dd div option figcaption summary caption details address legend".split())
+_LINES = word_set(
+    """
+    br li tr dt dd div option figcaption summary caption details address legend
+    """
+)
 _CELLS = frozenset(("td", "th"))
-_SILENT = frozenset(
-    "script style template noscript head title svg math iframe object canvas desc rt rp select textarea".split()
+_SILENT = word_set(
+    """
+    script style template noscript head title svg math iframe object canvas desc rt rp select textarea
+    """
 )
-_INLINE = frozenset(
-    "a abbr acronym b bdi bdo big button center cite code data del dfn em font i img input ins kbd label link mark "
-    "meta meter picture progress q ruby s samp small source span strike strong sub sup thead tbody tfoot colgroup "
-    "col time tt u var video wbr html".split()
+_INLINE = word_set(
+    """
+    a abbr acronym b bdi bdo big button center cite code data del dfn em font i img input ins kbd label
+    link mark meta meter picture progress q ruby s samp small source span strike strong sub sup thead
+    tbody tfoot colgroup col time tt u var video wbr html
+    """
 )
-_SPEECH = frozenset(
-    "speak break prosody voice emphasis say-as sub phoneme audio lang token w lexicon lookup metadata".split()
+_SPEECH = word_set(
+    """
+    speak break prosody voice emphasis say-as sub phoneme audio lang token w lexicon lookup metadata
+    """
 )
 KNOWN = _PARAGRAPHS | _LINES | _CELLS | _SILENT | _INLINE | _SPEECH
 """Elements that are taken for markup in a text that says nothing about its format."""
@@ -61,6 +74,8 @@ class Elements:
             self._release(builder)
             self._captured = name, attributes
             builder.start_capture()
+        elif name in _CELLS:
+            builder.comma(start)
         elif name == "img":
             builder.put(attributes.get("alt", ""), start, end)
         else:
@@ -74,8 +89,6 @@ class Elements:
                 self.silent = None
         elif self._captured is not None and name == self._captured[0]:
             self._release(builder)
-        elif name in _CELLS:
-            builder.comma(start)
         else:
             self._boundary(builder, name, start)
 
@@ -107,9 +120,7 @@ class Elements:
         if not parts:
             return
         start, end = parts[0][0], parts[-1][1]
-        text = "".join(
-            builder.source.text[first:last] if new is None else new for first, last, new in parts
-        )
+        text = "".join(builder.source.text[first:last] if new is None else new for first, last, new in parts)
         if name == "say-as":
             builder.put(say_as(attributes["interpret-as"], attributes.get("format", ""), text), start, end)
         elif name == "sub":

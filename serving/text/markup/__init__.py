@@ -1,0 +1,1 @@
+"""Markup of every format, read into blocks."""

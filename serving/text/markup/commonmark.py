@@ -1,0 +1,108 @@
+"""markdown-it's parser, with rules of our own: marks, footnote signs, and care for text that is no Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+
+from markdown_it import MarkdownIt
+from markdown_it.ruler import RuleOptionsType
+from markdown_it.rules_block import StateBlock, blockquote
+from markdown_it.rules_inline import StateInline, emphasis, image, link
+from markdown_it.token import Token
+
+from serving.text.markup.marks import match_mark
+
+MAX_BRACKETS = 400
+"""A window with more has its links read as text."""
+
+_FOOTNOTE = re.compile(r"\[\^[^\]\s]{1,40}\]")
+_CITATION = re.compile(r"(?:\[[1-9]\d{0,2}\])+(?![(\[\w=])")
+_COMPARISON = re.compile(r">\s*[\d$€£=]")
+
+InlineRule = Callable[[StateInline, bool], bool]
+
+
+def parse(text: str, *, stray: bool) -> list[Token]:
+    """Tokens of a text. `stray`: it is plain text, and has markup only where it is unmistakable."""
+    return _build(stray, _may_hold_links(text)).parse(text)
+
+
+def _may_hold_links(text: str) -> bool:
+    """markdown-it's time for brackets grows with the square of their number."""
+    return ("](" in text or "]:" in text) and text.count("[") <= MAX_BRACKETS
+
+
+@cache
+def _build(stray: bool, links: bool) -> MarkdownIt:
+    parser = MarkdownIt("commonmark").enable(["table", "strikethrough"]).disable(["html_block"])
+    parser.core.ruler.disable("text_join")  # escapes and entities stay tokens of their own
+    if stray:
+        parser.disable(["code", "reference"])
+        alternatives: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
+        parser.block.ruler.at("blockquote", _quote, alternatives)
+        parser.inline.ruler.at("emphasis", _emphasis)
+    parser.inline.ruler.at("link", _with_end(link))
+    parser.inline.ruler.at("image", _with_end(image))
+    if not links:
+        parser.disable(["link", "image"])
+    parser.inline.ruler.before("link", "speech_mark", _speech_mark)
+    return parser
+
+
+def _with_end(rule: InlineRule) -> InlineRule:
+    """A rule that notes on its last token where it ended."""
+
+    def parse(state: StateInline, silent: bool) -> bool:
+        if not rule(state, silent):
+            return False
+        if not silent:
+            state.tokens[-1].meta["end"] = state.pos
+        return True
+
+    return parse
+
+
+def _speech_mark(state: StateInline, silent: bool) -> bool:
+    """Marks of our own; footnote signs; citation numbers after the end of a clause."""
+    text, pos = state.src, state.pos
+    if text[pos] != "[":
+        return False
+    match = match_mark(text, pos) or _FOOTNOTE.match(text, pos)
+    said = match is not None and not match.group().startswith("[^")
+    if match is None and pos and text[pos - 1] in '.,;!?"”’)':
+        match = _CITATION.match(text, pos)
+    if match is None or match.end() > state.posMax:
+        return False
+    if not silent:
+        token = state.push("speech_mark" if said else "footnote", "", 0)
+        token.meta["end"] = match.end()
+    state.pos = match.end()
+    return True
+
+
+def _may_be_cited(before: str) -> bool:
+    """Whether a number in brackets after this is that of a source, and no index of a list."""
+    return before[-1:] in tuple(".,;!?\"”’)") or (len(before) == 3 and before.isalpha() and before.islower())
+
+
+def _quote(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A quotation, unless its sign compares: "> 5 samples"."""
+    at = state.bMarks[start] + state.tShift[start]
+    return not _COMPARISON.match(state.src, at) and blockquote(state, start, end, silent)
+
+
+def _emphasis(state: StateInline, silent: bool) -> bool:
+    """Emphasis, unless its stars multiply: "2*3*4"."""
+    text, pos = state.src, state.pos
+    if not silent and text[pos] == "*" and pos and text[pos - 1].isalnum():
+        end = pos
+        while end < state.posMax and text[end] == "*":
+            end += 1
+        after = text[end : end + 1]
+        if after.isalnum() and (end - pos == 1 or after.isdigit() or text[pos - 1].isdigit()):
+            state.append_pending(text[pos:end])
+            state.pos = end
+            return True
+    return emphasis.tokenize(state, silent)
