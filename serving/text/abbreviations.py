@@ -87,7 +87,7 @@ BEFORE_LETTER = word_set(
 """After these a single letter is a name of its own, and no initial."""
 BEFORE_NO = word_set(
     """
-    said say says saying or answered answers replied yes told and but shouted whispered is
+    said say says saying or answered answers replied yes told and but shouted whispered
     """
 )
 """After these "no." is the word."""

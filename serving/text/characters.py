@@ -43,7 +43,7 @@ _IN_CONTEXT: tuple[tuple[str, re.Pattern[str], Replacement], ...] = (
     ("\u200d", re.compile(rf"(?<![{_PICTURE}\ufe0f])\u200d|\u200d(?![{_PICTURE}])"), ""),
     ("\ufe0f", re.compile(rf"(?<![{_PICTURE}©®])\ufe0f"), ""),
     ("-", re.compile(r"(?<=[\w.,!?\"')\]])-{2,3}(?=[^\W\d_]|[\"'(])|(?<= )-{2,3}(?= )"), "—"),
-    (".", re.compile(r"\.(?: \.){2,3}(?![\w.])"), "…"),
+    (".", re.compile(r" ?\.(?: \.){2,3}(?![\w.])"), "…"),
     ("_", re.compile(r"_{3,}"), " "),
     (" ", re.compile(r" {2,}"), " "),
 )

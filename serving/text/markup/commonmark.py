@@ -36,10 +36,11 @@ def _may_hold_links(text: str) -> bool:
 
 @cache
 def _build(stray: bool, links: bool) -> MarkdownIt:
-    parser = MarkdownIt("commonmark").enable(["table", "strikethrough"]).disable(["html_block"])
+    # Blocks of HTML are read tag by tag. An indented line is mostly one of a list in another window, and no code.
+    parser = MarkdownIt("commonmark").enable(["table", "strikethrough"]).disable(["html_block", "code"])
     parser.core.ruler.disable("text_join")  # escapes and entities stay tokens of their own
     if stray:
-        parser.disable(["code", "reference"])
+        parser.disable(["reference"])
         alternatives: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
         parser.block.ruler.at("blockquote", _quote, alternatives)
         parser.inline.ruler.at("emphasis", _emphasis)
@@ -71,7 +72,7 @@ def _speech_mark(state: StateInline, silent: bool) -> bool:
         return False
     match = match_mark(text, pos) or _FOOTNOTE.match(text, pos)
     said = match is not None and not match.group().startswith("[^")
-    if match is None and pos and text[pos - 1] in '.,;!?"”’)':
+    if match is None and _may_be_cited(text[max(0, pos - 3) : pos]):
         match = _CITATION.match(text, pos)
     if match is None or match.end() > state.posMax:
         return False
@@ -84,7 +85,7 @@ def _speech_mark(state: StateInline, silent: bool) -> bool:
 
 def _may_be_cited(before: str) -> bool:
     """Whether a number in brackets after this is that of a source, and no index of a list."""
-    return before[-1:] in tuple(".,;!?\"”’)") or (len(before) == 3 and before.isalpha() and before.islower())
+    return before[-1:] in tuple('.,;!?"”’)') or (len(before) == 3 and before.isalpha() and before.islower())
 
 
 def _quote(state: StateBlock, start: int, end: int, silent: bool) -> bool:
