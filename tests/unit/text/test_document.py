@@ -193,7 +193,7 @@ SENTENCES = [
     ["Visit example.com or open file.txt now.", "Then stop."],
     ["Node.js and v2.10.3 work."],
     ["Wait... what?"],
-    ["Well…", "Yes."],
+    ["Well...", "Yes."],
     ["Oh... so it is."],
     ['She said "No."', "Then she left."],
     ['"Really?" he asked.', '"Stop!" he said.'],

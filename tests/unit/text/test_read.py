@@ -17,10 +17,12 @@ FRAGMENTS = (
     "word", "Dr. ", "U.S. ", "3.14", "$5", " ", "\n", "\n\n", "\r\n", "\t", ". ", "! ", "?", "…", "。", "**", "*", "__",
     "`", "```\n", "# ", "> ", "- ", "1. ", "[", "](", ")", "[a](/b/)", "[pause 1s]", "<b>", "</b>", "<", ">", "<!--",
     "-->", "<![", "<script>", "<break time='1s'/>", '<say-as interpret-as="digits">', "</say-as>", "&amp;", "&#", "|",
-    "\n|-|\n", "~~", "\\", "\u00ad", "\u200b", "\u0301", "\ud800", "\x00", "\ufeff", "你好", "Привет", "α", "😀", "’", "â€™",
+    "\n|-|\n", "~~", "\\", "\u00ad", "\u200b", "\u0301", "\ud800", "\x00", "\ufeff", "你好", "Привет",
+    "α", "😀", "’", "â€™",
 )  # fmt: skip
 
 texts = st.one_of(st.text(), st.lists(st.sampled_from(FRAGMENTS), max_size=40).map("".join))
+BLANKS = (" ", "  ", "\n", " \u200b", "\u00a0", "\r\n")
 plain_words = st.lists(st.from_regex(r"[a-z]{2,8}", fullmatch=True), min_size=1, max_size=120)
 
 
