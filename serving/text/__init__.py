@@ -33,7 +33,7 @@ class Sentence:
     """The slice of the original text that it stands for."""
     start: int
     end: int
-    """Offsets in the original text."""
+    """Offsets in the original text. Sentences that one alias or entity made share theirs."""
     words: tuple[Word, ...]
     """Their offsets too are those in the original text."""
     pause: Pause

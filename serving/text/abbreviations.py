@@ -32,10 +32,16 @@ BEFORE_NUMBER = word_set(
     no nos nr p pp pg vol vols ch chap sec sect fig figs art arts eq eqs ex exs par para app ref refs
     tab op ed v ver vers ca c cir approx appr max min avg tel ext rm apt ste bldg fl lot opp opus ser pt
     jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun ps gen
-    ex lev num deut cor rom matt rev psa prov bk col item cat sched stat
+    ex lev num deut cor rom matt rev psa prov bk col item cat sched stat flt rte hwy prob thm prop rs str ave
     """
 )
 """A number after one of these goes with it."""
+UNITS = word_set(
+    """
+    in ft yd mi oz lb lbs hr hrs min mins sec secs gal qt pt cm mm km kg g m l ml sq cu mph rpm wt vol
+    """
+)
+"""After a number their stop is that of an abbreviation."""
 NEVER_END = word_set(
     """
     e.g i.e eg ie vs cf viz al approx ca i.a a.k.a c.f esp incl excl resp

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
+from os.path import commonprefix
 
 from ftfy import fix_encoding
 from ftfy.badness import is_bad
@@ -21,6 +22,7 @@ _APOSTROPHES = "`´′ʹʼʻʽ‘’‛＇ꞌˊˋ\u0092\u2032"
 _COMBINING = "\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
 _PICTURE = "\u203c-\u3299\U0001f000-\U0001faff"
 
+_TIGHT_HEADING = re.compile(r"^(#{2,6})(?=\w)", re.MULTILINE)
 _BACKTICK_APOSTROPHE = re.compile(rf"(?<={_LETTER})`(?={_LETTER})")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _TOKEN = re.compile(r"[^ \t\n]+")
@@ -35,6 +37,7 @@ _IN_CONTEXT: tuple[tuple[str, re.Pattern[str], Replacement], ...] = (
     (_APOSTROPHES, re.compile(rf"(?<={_LETTER})[{_APOSTROPHES}](?={_LETTER})"), "'"),
     ("`´", re.compile(r"(?<=s)[`´](?=\s|$)"), "'"),
     ("`´", re.compile(r"``|´´"), '"'),
+    ("'", re.compile(rf"(?<={_LETTER})''(?={_LETTER})"), "'"),
     ("'", re.compile(r"''"), '"'),
     ("″", re.compile(r"(?<!\d)″"), '"'),
     ("′", re.compile(r"(?<!\d)(?<![^\W\d_])′"), "'"),
@@ -45,6 +48,7 @@ _IN_CONTEXT: tuple[tuple[str, re.Pattern[str], Replacement], ...] = (
     ("-", re.compile(r"(?<=[\w.,!?\"')\]])-{2,3}(?=[^\W\d_]|[\"'(])|(?<= )-{2,3}(?= )"), "—"),
     (".", re.compile(r" ?\.(?: \.){2,3}(?![\w.])"), "…"),
     ("_", re.compile(r"_{3,}"), " "),
+    (",.;:!?", re.compile(r"(?<=\w) +(?=[,.;:!?](?:\s|\Z))"), ""),
     (" ", re.compile(r" {2,}"), " "),
 )
 """Characters that ask for a look, where they are to be replaced, and by what."""
@@ -132,9 +136,11 @@ def drop_controls(source: SourceText) -> SourceText:
     return _replace(source, _CONTROL, "")
 
 
-def mend_backticks(source: SourceText) -> SourceText:
-    """don`t as don't, before a reader of Markdown takes the marks for code."""
-    return _replace(source, _BACKTICK_APOSTROPHE, "'") if "`" in source.text else source
+def mend_for_markdown(source: SourceText) -> SourceText:
+    """don`t as don't, before a reader of Markdown takes the marks for code, and ##Heading as ## Heading."""
+    if "`" in source.text:
+        source = _replace(source, _BACKTICK_APOSTROPHE, "'")
+    return _replace(source, _TIGHT_HEADING, lambda match: f"{match[1]} ") if "##" in source.text else source
 
 
 def _replace(source: SourceText, pattern: re.Pattern[str], new: Replacement) -> SourceText:
@@ -142,7 +148,9 @@ def _replace(source: SourceText, pattern: re.Pattern[str], new: Replacement) -> 
     for match in pattern.finditer(source.text):
         text = new if isinstance(new, str) else new(match)
         if text != match.group():
-            edits.append((match.start(), match.end(), text))
+            start, end = match.span()
+            same = len(commonprefix((text, match.group())))
+            edits.append((start + same, end, text[same:]))
     return source.edit(edits)
 
 

@@ -102,12 +102,13 @@ class _Shape:
         self.dashes = sum(line.bullet for line in lines)
         self.none_lower = not any(line.opens_lower for line in lines)
         self.count = len(lines)
+        self.phrases = not any(line.text.split()[-1].lower() in JOINERS for line in lines[:-1])
         self.short_items = (
             self.count >= 3
             and self.width <= 24
             and all(len(line.text.split()) <= 3 for line in lines)
             and not any(line.text.endswith((".", "!", "?", "-", *_PUNCTUATION)) for line in lines)
-            and not any(line.text.split()[-1].lower() in JOINERS for line in lines)
+            and self.phrases
         )
 
     def is_bullet(self, line: _Line) -> bool:
@@ -147,7 +148,9 @@ class _Shape:
         if after.opens_lower or line.text.split()[-1].lower() in JOINERS:
             return False
         starter = after.first_word.strip("\"'(").lower() in STARTERS
-        if self.none_lower and (self.count >= 3 or (_is_title(line) and (fits or _is_title(after)))):
+        if self.none_lower and (
+            (self.count >= 3 and self.phrases) or (_is_title(line) and (fits or _is_title(after)))
+        ):
             return True
         if not fits:
             return False

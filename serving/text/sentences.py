@@ -18,6 +18,7 @@ from serving.text.abbreviations import (
     STARTERS,
     STREETS,
     TITLES,
+    UNITS,
 )
 from serving.text.blocks import PauseKind
 
@@ -78,6 +79,8 @@ def _is_end(text: str, start: int, stop: re.Match[str], english: bool) -> bool:
         return False  # an enumerator: "1. Open the box."
     if not english:
         return not lower and not (len(token) == 1 and token.isupper())
+    if token.lower() in UNITS and preceding and preceding[-1][-1].isdigit():
+        return not lower and not word[0].isdigit()
     if lower:
         return not _looks_abbreviated(token)
     if word[0].isdigit():
@@ -91,7 +94,7 @@ def _is_end_without_blank(before: str, marks: str, after: str, word: str, then: 
     last = before[-1:]
     if _is_ideographic(after) or (_is_ideographic(last) and not after.isdigit()):
         return True
-    if not after.isupper() or not before[-2:].isalpha() or not last.islower():
+    if not after.isupper() or not (last.isdigit() or (last.islower() and before[-2:].isalpha())):
         return False
     if marks[-1] in "!?":
         return True
@@ -142,7 +145,7 @@ def _is_end_before_capital(token: str, preceding: list[str], word: str, starter:
         return _is_end_after_letter(token, preceding, starter)
     if plain in ("a.m", "p.m", "am", "pm"):
         return word.lower() not in AFTER_TIME
-    if plain in MAY_END or _ACRONYM.fullmatch(token):
+    if (plain in MAY_END and not token.isupper()) or _ACRONYM.fullmatch(token):
         return starter
     if plain in BEFORE_NUMBER and plain not in ("no", "sun", "sat"):
         return not (len(word) <= 4 and set(word) <= set("IVXLC") and word != "I") and not (

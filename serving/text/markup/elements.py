@@ -49,6 +49,10 @@ _STRENGTHS: dict[str, PauseKind] = {
     "x-strong": "paragraph",
 }
 
+_INSTRUCTIONS = {"say-as": "interpret-as", "phoneme": "ph", "sub": "alias"}
+"""Elements that change how their text is said, where they have the attribute."""
+_POWERS = {"2": "²", "3": "³"}
+
 
 class Elements:
     """Applies tags to a Builder. What is open stays open from one window to the next."""
@@ -70,7 +74,7 @@ class Elements:
             self.silent, self._depth = name, 1
         elif name == "break":
             self._break(builder, attributes)
-        elif name in ("say-as", "phoneme", "sub") and _has_instruction(name, attributes):
+        elif name == "sup" or (name in _INSTRUCTIONS and attributes.get(_INSTRUCTIONS[name], "").strip()):
             self._release(builder)
             self._captured = name, attributes
             builder.start_capture()
@@ -123,13 +127,10 @@ class Elements:
         text = "".join(builder.source.text[first:last] if new is None else new for first, last, new in parts)
         if name == "say-as":
             builder.put(say_as(attributes["interpret-as"], attributes.get("format", ""), text), start, end)
+        elif name == "sup":
+            builder.put(_POWERS.get(text, text), start, end)
         elif name == "sub":
             builder.put(attributes["alias"], start, end)
         else:
             builder.put(text, start, end)
             builder.mark(start, end, attributes["ph"].strip())
-
-
-def _has_instruction(name: str, attributes: Mapping[str, str]) -> bool:
-    required = {"say-as": "interpret-as", "phoneme": "ph", "sub": "alias"}[name]
-    return bool(attributes.get(required, "").strip())

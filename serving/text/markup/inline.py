@@ -47,8 +47,11 @@ class Inline:
     def put(self, tokens: Sequence[Token], skip: int) -> None:
         builder, content = self._builder, self._content
         at = skip
+        first_of_line = before = ""
         for token in tokens:
             kind = token.type
+            if kind != "text" or token.content:
+                first_of_line = first_of_line or kind
             if kind == "text":
                 text = token.content
                 if skip:
@@ -63,12 +66,13 @@ class Inline:
                 at += len(token.markup)
             elif kind in ("softbreak", "hardbreak"):
                 end = content.find("\n", at) + 1
-                if kind == "hardbreak":
+                if kind == "hardbreak" or (first_of_line == "strong_open" and before == "strong_close"):
                     builder.end_block("sentence")
                 else:
                     start = self.place(end - 1)
                     builder.put("\n", start, start + 1)
                 at = end
+                kind = first_of_line = ""
             elif kind == "html_inline":
                 start = self.place(at)
                 if self._elements.silent is None and self._stray and self._is_unclosed(token.content, at):
@@ -78,6 +82,8 @@ class Inline:
                 at += len(token.content)
             else:
                 at = self._put_span(token, at)
+            if kind != "text" or token.content:
+                before = kind
 
     def _put_span(self, token: Token, at: int) -> int:
         """A token that is no plain text, at `at`; returns where it ends."""

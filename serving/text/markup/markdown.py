@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from markdown_it.token import Token
 
 from serving.text.blocks import Block, Builder, Pause
-from serving.text.characters import mend_backticks
+from serving.text.characters import mend_for_markdown
 from serving.text.markup.commonmark import parse
 from serving.text.markup.elements import Elements
 from serving.text.markup.html import TagReader
@@ -51,7 +51,7 @@ class MarkdownReader:
         self._tags = TagReader(self._elements, known_only=stray)
 
     def __call__(self, source: SourceText, last: bool) -> list[Block]:
-        source = mend_backticks(source)
+        source = mend_for_markdown(source)
         if self._fence is not None:
             return self._code(source, last)
         if self._stray and self._elements.silent is None and not _STRAY.search(source.text):

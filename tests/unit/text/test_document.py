@@ -58,6 +58,8 @@ UNICODE = [
     ("Press 1\ufe0f\u20e3 now.", "Press 1 now."),
     ("Too   many    blanks.", "Too many blanks."),
     ("A\ttab.", "A tab."),
+    ("Hello , world !", "Hello, world!"),
+    ("Don''t say ''that''.", 'Don\'t say "that".'),
     ("Wait . . . what?", "Wait\u2026 what?"),
     ("\u2500\u2500\u2500 A box \u2500\u2500\u2500", "A box"),
     ("The \u212b is an angstrom.", "The Å is an angstrom."),
@@ -160,6 +162,9 @@ MANY = [
     ("Milk\nEggs\nBread", ["Milk", "Eggs", "Bread"]),
     ('"Come in," she said.\n"Thank you."', ['"Come in," she said.', '"Thank you."']),
     ("First paragraph.\n\nSecond paragraph.", ["First paragraph.", "Second paragraph."]),
+    ("We visited\nNew York in\nMay.", ["We visited New York in May."]),
+    ("**A bold heading**\nText follows here.", ["A bold heading", "Text follows here."]),
+    ("##Tight heading\nText follows.", ["Tight heading", "Text follows."]),
     ("First.\n \t \nSecond.", ["First.", "Second."]),
     ("He spoke to Dr.\nSmith about it.", ["He spoke to Dr. Smith about it."]),
 ]
@@ -208,6 +213,10 @@ SENTENCES = [
     ["The value is no. 5 of 7."],
     ["He lives in Washington, D.C. and works there."],
     ["No punctuation at all here"],
+    ["He is 5 ft. 3 in. tall.", "She is not."],
+    ["Lt. Col. Jones and Gov. Smith came on Flt. 7."],
+    ["J.K. Rowling met E. B. White."],
+    ["We met at 10 a.m. EST.", "Ann left."],
     ["She was born in Sept. 1990 in Mt. Vernon."],
     ["It rose 5 percent.", "3 people left."],
 ]
@@ -215,6 +224,7 @@ SENTENCES = [
 WITHOUT_BLANK = [
     ("This is the end.The next one begins.", ["This is the end.", "The next one begins."]),
     ("Hello!How are you?", ["Hello!", "How are you?"]),
+    ("It costs $5.The rest is free.", ["It costs $5.", "The rest is free."]),
     ("Use System.Out here.", ["Use System.Out here."]),
 ]
 

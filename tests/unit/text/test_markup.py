@@ -38,6 +38,7 @@ HTML = [
     ("<a href='x", ["<a href='x"]),
     ("<![CDATA[raw & said]]>", ["raw & said"]),
     ("<![if !IE]>said<![endif]>", ["said"]),
+    ("H<sub>2</sub>O on 5 m<sup>2</sup>, the 3<sup>rd</sup>", ["H2O on 5 m², the 3rd"]),
     ("<s>struck</s> out", ["struck out"]),
     ("<q>Quoted</q> text", ['"Quoted" text']),
     ("<ruby>base<rt>over</rt></ruby>", ["base"]),

@@ -39,12 +39,12 @@ def test_any_text_is_read_as_it_is(text: str) -> None:
 
 
 def check(text: str, sentences: list[Sentence]) -> None:
-    """Sentences and their words lie in the text, one after the other."""
+    """Sentences and their words lie in the text, one after the other; two that one alias made may share a place."""
     at = 0
     for sentence in sentences:
         assert at <= sentence.start <= sentence.end <= len(text)
         assert sentence.text == text[sentence.start : sentence.end]
-        at = sentence.end
+        at = sentence.start
         word_at = sentence.start
         for word in sentence.words:
             assert word_at <= word.start <= word.end <= sentence.end
