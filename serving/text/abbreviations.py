@@ -110,18 +110,22 @@ CONJUNCTIONS = word_set(
 """A sentence without punctuation is best cut before one of these."""
 COMPOUND_STARTS = word_set(
     """
-    well self ex half all high low long short cross twenty thirty forty fifty sixty seventy eighty
-    ninety mother father brother sister son daughter so up old new hard soft ill good bad best first
-    second third last full part cold warm hot deep wide far near early late slow fast free two three
-    four five six seven eight nine ten one user real time open state world man hand home built left
-    right north south east west middle mid non anti post pre co vice quasi great blue red green white
-    black dark light bright
+    well self half high low long short cross twenty thirty forty fifty sixty seventy eighty ninety mother
+    father brother sister son daughter old hard soft ill good bad best first second third last full cold
+    warm hot deep wide far near early late slow fast free two three four five six seven eight nine one
+    user real open state world home built left right north south east west middle vice quasi great blue
+    green white black dark light bright
     """
 )
 """A hyphen after one of these at a line end is mostly that of a compound."""
-NOT_COMPOUND = word_set(
+COMPOUND_ENDS = word_set(
     """
-    so up all ex co pre post non anti time man hand new red mid part well one ten
+    called known to time times way term based off half year years old aged made style like being level scale class wide
+    friendly related driven looking minded handed eyed law sized quality speed end date hand hander shot out fits
+    ordinate operative operate pilot founder author worker wife husband president chairman member
     """
 )
-"""Of those, the ones that begin longer words as often: the hyphen stays only before a word of its own."""
+"""A hyphen before one of these is kept too, where the word before is one that also begins longer words."""
+AMBIGUOUS_STARTS = word_set(
+    "so up all ex co pre post non anti time man hand new red mid part ten one out over under on off"
+)

@@ -7,7 +7,6 @@ import re
 import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
-from os.path import commonprefix
 
 from ftfy import fix_encoding
 from ftfy.badness import is_bad
@@ -149,7 +148,9 @@ def _replace(source: SourceText, pattern: re.Pattern[str], new: Replacement) -> 
         text = new if isinstance(new, str) else new(match)
         if text != match.group():
             start, end = match.span()
-            same = len(commonprefix((text, match.group())))
+            same = 0
+            while text[same : same + 1] == match.group()[same : same + 1] != "":
+                same += 1
             edits.append((start + same, end, text[same:]))
     return source.edit(edits)
 

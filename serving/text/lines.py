@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from serving.text.abbreviations import COMPOUND_STARTS, JOINERS, NOT_COMPOUND, STARTERS
+from serving.text.abbreviations import AMBIGUOUS_STARTS, COMPOUND_ENDS, COMPOUND_STARTS, JOINERS, STARTERS
 from serving.text.blocks import Block, Pause
 from serving.text.source import SourceText
 
@@ -167,9 +167,5 @@ def _is_title(line: _Line) -> bool:
 def _is_compound(before: str, after: str) -> bool:
     """Whether the hyphen at a line end is one of the word's own."""
     first = before.lower()
-    if first not in COMPOUND_STARTS:
-        return False
-    word = "".join(char for char in after if char.isalpha())
-    return first not in NOT_COMPOUND or (
-        len(word) >= _TITLE_MIN_CHARS and first in ("well", "new", "all", "ex")
-    )
+    second = "".join(char for char in after if char.isalpha())
+    return first in COMPOUND_STARTS or (first in AMBIGUOUS_STARTS and second in COMPOUND_ENDS)

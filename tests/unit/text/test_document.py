@@ -146,6 +146,8 @@ MANY = [
     ),
     ("Most of the crew were experi-\nenced sailors.", ["Most of the crew were experienced sailors."]),
     ("A well-\nknown fact.", ["A well-known fact."]),
+    ("A part-\ntime job, so-\ncalled.", ["A part-time job, so-called."]),
+    ("The so-\nlution of the part-\nners, un-\ntil then.", ["The solution of the partners, until then."]),
     ("She met Jean-\nPaul there.", ["She met Jean-Paul there."]),
     ("In 2019-\n2020 it rose.", ["In 2019-2020 it rose."]),
     ("Windows line\r\nends here.\r\n\r\nNew one.", ["Windows line ends here.", "New one."]),
