@@ -21,6 +21,7 @@ ENV_PREFIX = "TTS_"
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 PositiveFloat = Annotated[float, Meta(gt=0, le=1e9)]
+Pause = Annotated[float, Meta(ge=0, le=10)]
 
 
 class ProfileError(ValueError):
@@ -72,6 +73,26 @@ class AdmissionProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Seconds of audio promised and not yet made, estimated from the text."""
 
 
+class PauseProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Silence by punctuation, in seconds at speed 1."""
+
+    comma_s: Pause = 0.16
+    clause_s: Pause = 0.28
+    """At a semicolon, a colon or a dash, and where a long sentence is cut."""
+    sentence_s: Pause = 0.4
+    paragraph_s: Pause = 0.7
+
+
+class TextProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a text is read."""
+
+    max_chars: PositiveInt = 5000
+    """Longest text of a request. The command line has no limit."""
+    lexicon: str = ""
+    """A file of pronunciations, see docs/text.md; empty: none."""
+    pauses: PauseProfile = PauseProfile()
+
+
 class StreamingProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Size of the windows inside a segment."""
 
@@ -100,6 +121,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     model: ModelProfile = ModelProfile()
     engine: EngineProfile = EngineProfile()
     admission: AdmissionProfile = AdmissionProfile()
+    text: TextProfile = TextProfile()
     streaming: StreamingProfile = StreamingProfile()
     http: HttpProfile = HttpProfile()
 

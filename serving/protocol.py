@@ -7,11 +7,21 @@ an inproc socket.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+Timestamps = Literal["none", "sentence", "word"]
 FailureCode = Literal["aborted", "expired", "engine_died", "internal"]
+
+
+class WordSpan(NamedTuple):
+    """A word of a segment: tokens [first, last), which stand for characters [start, end) of the request's text."""
+
+    first: int
+    last: int
+    start: int
+    end: int
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -23,10 +33,13 @@ class Segment(msgspec.Struct, frozen=True):
     """The model's own ids (phonemes, BPE pieces)."""
     text: str = ""
     """What the tokens say, for logs."""
-    pause_s: float | None = None
-    """Silence between its last sound and the first of the next segment, or the end; None leaves it to the model."""
-    words: list[tuple[int, int]] = []
-    """Tokens [first, last) of its words, in order, for a model that tells when each is spoken."""
+    lead_s: float = 0.0
+    """Silence before its first sound: the pause after the segment before it, or one that the text asks for."""
+    start: int = 0
+    end: int = 0
+    """The characters of the request's text that it stands for."""
+    words: list[WordSpan] = []
+    """In order; for a model that tells when each is spoken."""
 
 
 class SpeechParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +48,8 @@ class SpeechParams(msgspec.Struct, frozen=True, kw_only=True):
     voice: str
     seed: int
     """Fixes everything random; the same seed, text and voice give the same samples."""
+    timestamps: Timestamps = "none"
+    """What Times are sent for; a frontend may cut its segments by it."""
     fields: Any = {}
     """The request fields of the model's own: a struct of its ModelSpec.fields. On the wire it is a map, which the
     engine's loop turns into the struct again.
@@ -63,8 +78,6 @@ class Submit(msgspec.Struct, tag=True, frozen=True, kw_only=True):
 
     request_id: str
     params: SpeechParams
-    timed: bool = False
-    """Send Times."""
     streaming: bool
     """A listener plays the audio as it comes: the first chunk is due at once, each later one before the playback
     buffer empties.
@@ -142,7 +155,7 @@ class Times(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     end_s: float
     """Of its last sound, where the model knows it; else of its last sample."""
     words: list[tuple[float, float]] = []
-    """Of each of Segment.words."""
+    """Of each of Segment.words; empty without word times."""
 
 
 class Finished(msgspec.Struct, tag=True, frozen=True, kw_only=True):

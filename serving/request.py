@@ -12,6 +12,9 @@ import json
 import math
 import re
 import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -20,7 +23,10 @@ from msgspec import Meta
 from serving.audio.encode import AudioFormat
 from serving.models import known_fields
 from serving.models.base import ModelSpec, RequestFields
-from serving.protocol import InputError, SpeechParams
+from serving.profile import ProfileError, TextProfile
+from serving.protocol import InputError, SpeechParams, Timestamps
+from serving.text import Lexicon, LexiconError, Sentence, TextFormat, foreign_scripts, read
+from serving.text.pauses import with_leads
 
 
 class SpeechRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,6 +40,20 @@ class SpeechRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         Annotated[int, Meta(ge=-1, le=2**63 - 1)] | None,
         Meta(description="Same seed, text and voice: same samples. -1 or absent: one is drawn, see X-Seed."),
     ] = None
+    text_format: Annotated[
+        TextFormat,
+        Meta(
+            description="How the text is marked up. auto: plain text whose stray markup is recognised and not spoken."
+        ),
+    ] = "auto"
+    normalize: Annotated[
+        bool,
+        Meta(description="Write out numbers, abbreviations and symbols; false speaks the text as it is."),
+    ] = True
+    timestamps: Annotated[
+        Timestamps,
+        Meta(description="Tell when each sentence or word is spoken; the answer is multipart/mixed."),
+    ] = "none"
     format: Annotated[
         AudioFormat,
         Meta(description="wav, or pcm: the bare samples, signed 16-bit little-endian mono."),
@@ -44,6 +64,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What a checked request asks for."""
 
     text: str
+    text_format: TextFormat
+    normalize: bool
     params: SpeechParams
     audio_format: AudioFormat
     audio_s: float
@@ -81,29 +103,81 @@ _JSON_WORDS = {
 }
 
 
-def parse(body: bytes, spec: ModelSpec) -> Order:
+def parse(body: bytes, spec: ModelSpec, max_chars: int | None = None) -> Order:
     """Decode a request body: the model's default voice where it names none, a drawn seed where it has none.
+
+    `max_chars` is the longest text that is taken; None takes any.
 
     Raises InputError naming the field that is wrong, BodyError if the body is no JSON object at all.
     """
     request, sent = _decode(body, spec.fields)
     if not request.text.strip():
         raise InputError("text", "empty, there is nothing to say")
-    if len(request.text) > spec.max_text_chars:
-        raise InputError("text", f"{len(request.text)} characters long; the limit is {spec.max_text_chars}")
+    if max_chars is not None and len(request.text) > max_chars:
+        raise InputError("text", f"{len(request.text)} characters long; the limit is {max_chars}")
+    if request.timestamps == "word" and not spec.word_times:
+        raise InputError(
+            "timestamps", f"the model {spec.name} does not tell when words are spoken; ask for sentence"
+        )
     own = spec.fields(**{name: getattr(request, name) for name in spec.fields.__struct_fields__})
     _check_voices(request, spec)
     return Order(
         text=request.text,
+        text_format=request.text_format,
+        normalize=request.normalize,
         params=SpeechParams(
             voice=spec.default_voice if request.voice is None else request.voice,
             seed=secrets.randbits(32) if request.seed in (None, -1) else request.seed,
+            timestamps=request.timestamps,
             fields=own,
         ),
         audio_format=request.format,
         audio_s=len(request.text) * spec.seconds_per_char / getattr(own, "speed", 1.0),
         ignored_fields=tuple(sorted(sent - used_fields(spec))),
     )
+
+
+def sentences(
+    order: Order, spec: ModelSpec, text: TextProfile, lexicon: Lexicon | None
+) -> Iterator[Sentence]:
+    """The order's text as sentences of words, lazily.
+
+    Raises InputError (field "text") at the end of a text that held nothing to speak; it names the scripts that
+    the voice cannot speak.
+    """
+    spoken = read(
+        order.text,
+        text_format=order.text_format,
+        language=spec.languages[0],
+        normalize=order.normalize,
+        lexicon=lexicon,
+    )
+    empty = True
+    speed = getattr(order.params.fields, "speed", 1.0)
+    for sentence in with_leads(spoken, text.pauses):
+        empty = False
+        yield sentence if speed == 1.0 else replace(sentence, lead_s=sentence.lead_s / speed)
+    if empty:
+        dropped = dropped_scripts(order, spec)
+        why = (
+            f"the model {spec.name} does not speak {', '.join(dropped)}"
+            if dropped
+            else "there is nothing to speak"
+        )
+        raise InputError("text", why)
+
+
+def load_lexicon(text: TextProfile) -> Lexicon | None:
+    """The lexicon of a profile, if it names one. Raises ProfileError, which names the file and the entry."""
+    try:
+        return Lexicon.load(Path(text.lexicon)) if text.lexicon else None
+    except LexiconError as error:
+        raise ProfileError(f"text.lexicon: {error}") from None
+
+
+def dropped_scripts(order: Order, spec: ModelSpec) -> tuple[str, ...]:
+    """Names of the scripts of which the text has letters that are left out."""
+    return foreign_scripts(order.text, spec.languages[0].partition("-")[0]) if order.normalize else ()
 
 
 def used_fields(spec: ModelSpec) -> frozenset[str]:

@@ -21,7 +21,8 @@ from serving.models import load_frontend
 from serving.models.base import Frontend
 from serving.profile import Profile
 from serving.protocol import Overloaded, SpeechFailed
-from serving.request import Order, parse
+from serving.request import Order, load_lexicon, parse, sentences
+from serving.text import Sentence
 
 _START_LIMIT_S = 600.0
 """Compiling every stage takes minutes; more than this is a hang."""
@@ -47,8 +48,9 @@ def say(profile: Profile, body: bytes, output: str) -> int:
     profile = msgspec.structs.replace(profile, engine=msgspec.structs.replace(profile.engine, process=False))
     frontend = load_frontend(profile)
     order = parse(body, frontend.spec)
+    text = sentences(order, frontend.spec, profile.text, load_lexicon(profile.text))
     try:
-        spoken = asyncio.run(_speak(profile, frontend, order, output))
+        spoken = asyncio.run(_speak(profile, frontend, order, text, output))
     except (EngineUnavailable, SpeechFailed, Overloaded) as error:
         print(f"tts-serving: {error}", file=sys.stderr)
         return 1
@@ -63,7 +65,9 @@ def say(profile: Profile, body: bytes, output: str) -> int:
     return 0
 
 
-async def _speak(profile: Profile, frontend: Frontend, order: Order, output: str) -> Spoken:
+async def _speak(
+    profile: Profile, frontend: Frontend, order: Order, text: Iterator[Sentence], output: str
+) -> Spoken:
     spec = frontend.spec
     audio_s = order.audio_s
     engine = EngineClient(profile, spec)
@@ -71,7 +75,7 @@ async def _speak(profile: Profile, frontend: Frontend, order: Order, output: str
     try:
         await engine.wait_ready(_START_LIMIT_S)
         begun = time.perf_counter()
-        segments = frontend.segments(order.text, order.params)
+        segments = frontend.segments(text, order.params)
         utterance = await engine.submit(order.params, segments, streaming=True, audio_s=audio_s)
         samples, first_chunk_s = 0, 0.0
         with _sink(output) as out, _progress(audio_s) as progress:

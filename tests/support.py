@@ -33,6 +33,9 @@ def tone_profile(*overrides: str) -> Profile:
         "engine.threads=1",
         "engine.workers=1",
         "engine.device=cpu",
+        # The samples of the model are known; pauses have tests of their own.
+        "text.pauses.sentence_s=0",
+        "text.pauses.paragraph_s=0",
     ]
     return load_profile("default", [*fixed, *overrides], environ={})
 

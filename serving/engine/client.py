@@ -11,11 +11,12 @@ await client.stop()
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -43,6 +44,7 @@ from serving.protocol import (
     SpeechParams,
     Stats,
     Submit,
+    Times,
     ToEngine,
     Warming,
 )
@@ -71,8 +73,16 @@ class Utterance:
     """Why it was not."""
     ended: bool = False
     """The engine makes no more of it."""
-    unread: deque[NDArray[np.float32]] = field(default_factory=deque)
+    segments: list[Segment] = field(default_factory=list)
+    """Those that were sent, if the request wants Times."""
+    unread: deque[NDArray[np.float32] | Times] = field(default_factory=deque)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    timed: bool = False
+
+    def note(self, segments: list[Segment]) -> None:
+        """Keep the segments that Times will refer to."""
+        if self.timed:
+            self.segments += segments
 
 
 class EngineClient:
@@ -144,6 +154,8 @@ class EngineClient:
         except BaseException:
             self._admission.close(request_id)
             raise
+        utterance.timed = params.timestamps != "none"
+        utterance.note(first)
         self._utterances[request_id] = utterance
         self._send(
             Submit(
@@ -159,16 +171,24 @@ class EngineClient:
         return utterance
 
     async def chunks(self, utterance: Utterance) -> AsyncIterator[NDArray[np.float32]]:
-        """Yield mono float32 samples in order, read-only arrays of varying length.
+        """Yield mono float32 samples in order, read-only arrays of varying length. Raises what answers() raises."""
+        async with contextlib.aclosing(self.answers(utterance)) as answers:
+            async for answer in answers:
+                if not isinstance(answer, Times):
+                    yield answer
+
+    async def answers(self, utterance: Utterance) -> AsyncGenerator[NDArray[np.float32] | Times]:
+        """Yield samples as chunks() does, and Times as they come, for a request that wants them.
 
         Raises SpeechFailed, after the samples that came before the failure. Leaving early aborts the request.
         """
         try:
             while True:
                 while utterance.unread:
-                    samples = utterance.unread.popleft()
-                    self._admission.taken(utterance.request_id, len(samples) / self._spec.sample_rate_hz)
-                    yield samples
+                    answer = utterance.unread.popleft()
+                    if not isinstance(answer, Times):
+                        self._admission.taken(utterance.request_id, len(answer) / self._spec.sample_rate_hz)
+                    yield answer
                 if utterance.ended:
                     break
                 utterance.wake.clear()
@@ -219,6 +239,7 @@ class EngineClient:
                 self._end(utterance, SpeechFailed("internal", f"the frontend failed: {error}"))
                 self._send(Abort(request_id=request_id))
                 return
+            utterance.note(more)
             self._send(Extend(request_id=request_id, segments=more, last=last))
         self._extending.pop(request_id, None)
 
@@ -230,6 +251,10 @@ class EngineClient:
                 if utterance is not None and samples is not None:
                     self._admission.made(request_id, len(samples) / self._spec.sample_rate_hz)
                     utterance.unread.append(samples)
+                    utterance.wake.set()
+            case Times(request_id=request_id):
+                if (utterance := self._utterances.get(request_id)) is not None:
+                    utterance.unread.append(message)
                     utterance.wake.set()
             case Finished(request_id=request_id, stats=stats):
                 utterance = self._utterances.get(request_id)

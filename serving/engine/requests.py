@@ -39,6 +39,8 @@ class Part:
     held: list[NDArray[np.float32]] = field(default_factory=list)
     """Samples that wait for the segments before it."""
     held_samples: int = 0
+    begun: bool = False
+    """It has made samples."""
     sent_samples: int = 0
     timed: bool = False
     """Its Times were sent."""

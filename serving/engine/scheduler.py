@@ -14,6 +14,8 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from serving.engine.requests import Part, Plan, Request, Speech, StageLimits
 from serving.models.base import SegmentTimes
 from serving.protocol import (
@@ -28,7 +30,6 @@ from serving.protocol import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from serving.models.base import SegmentState
@@ -81,7 +82,7 @@ class Scheduler:
             message.request_id,
             message.params,
             message.streaming,
-            message.timed,
+            message.params.timestamps != "none",
             now,
             expires_s=now + message.timeout_s,
         )
@@ -219,6 +220,9 @@ class Scheduler:
             if not part.ended:
                 made = samples[row] if samples else None
                 if made is not None and len(made):
+                    if not part.begun:
+                        part.begun = True
+                        made = self._after_lead(part, made)
                     part.held.append(made)
                     part.held_samples += len(made)
                 part.ended = state.stage is None
@@ -269,12 +273,17 @@ class Scheduler:
             self._forget(request)
             self.outbox.append(Finished(request_id=request.request_id, stats=self._stats(request, now)))
 
+    def _after_lead(self, part: Part, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The first samples of a segment behind the silence that its text asks for."""
+        lead = round(part.segment.lead_s * self._rate_hz)
+        return np.concatenate((np.zeros(lead, samples.dtype), samples)) if lead else samples
+
     def _tell_times(self, request: Request, head: Part) -> None:
         """Send when the segment whose samples leave now is spoken: ahead if the model knows, else at its end."""
         state = head.state
         if not request.timed or head.timed or state is None:
             return
-        begin_s = (request.samples - head.sent_samples) / self._rate_hz
+        begin_s = (request.samples - head.sent_samples) / self._rate_hz + head.segment.lead_s
         if (times := state.times) is None:
             if not head.ended:
                 return

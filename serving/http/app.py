@@ -49,7 +49,7 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
             watcher.cancel()
             await engine.stop()
 
-    speech = speech_routes(engine, frontend, speech_operation(frontend.spec), PROBLEM_RESPONSES)
+    speech = speech_routes(engine, frontend, profile.text, speech_operation(frontend.spec), PROBLEM_RESPONSES)
     return Litestar(
         [*speech, healthz, readyz, voices, stats],
         lifespan=[run_engine],

@@ -52,6 +52,7 @@ class Voices(msgspec.Struct, frozen=True, kw_only=True):
     voices: tuple[Voice, ...]
     languages: tuple[str, ...]
     max_text_chars: int
+    """Longest text of a request."""
     used_fields: list[str]
     """Request fields that change the audio of this model."""
 
@@ -90,7 +91,9 @@ async def readyz(
 
 
 @get("/voices")
-async def voices(spec: NamedDependency[SkipValidation[ModelSpec]]) -> Voices:
+async def voices(
+    spec: NamedDependency[SkipValidation[ModelSpec]], profile: NamedDependency[SkipValidation[Profile]]
+) -> Voices:
     """The model, its voices and its limits."""
     return Voices(
         model=spec.name,
@@ -98,7 +101,7 @@ async def voices(spec: NamedDependency[SkipValidation[ModelSpec]]) -> Voices:
         default_voice=spec.default_voice,
         voices=spec.voices,
         languages=spec.languages,
-        max_text_chars=spec.max_text_chars,
+        max_text_chars=profile.text.max_chars,
         used_fields=sorted(used_fields(spec)),
     )
 

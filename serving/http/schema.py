@@ -18,6 +18,7 @@ SPEECH_HEADERS = {
     "X-Sample-Rate": "Samples per second.",
     "X-Voice": "The voice that speaks, percent-encoded as UTF-8 where it is not plain ASCII.",
     "X-Seed": "The seed that gives the same samples again.",
+    "X-Dropped-Text": "Scripts whose letters the voice cannot speak and leaves out; absent if there are none.",
     "X-Ignored-Fields": "Fields of the request that this model has no use for; absent if there are none.",
     "X-Audio-Seconds": "Length of the speech; on /tts alone.",
 }

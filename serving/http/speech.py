@@ -33,8 +33,9 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from serving.audio.encode import BYTES_PER_SAMPLE, MEDIA_TYPES, header, pcm16
 from serving.engine.client import EngineClient, Utterance
 from serving.models.base import Frontend
+from serving.profile import TextProfile
 from serving.protocol import SpeechFailed
-from serving.request import Order, parse
+from serving.request import Order, dropped_scripts, load_lexicon, parse, sentences
 
 logger = logging.getLogger(__name__)
 
@@ -53,10 +54,15 @@ class ClientGone(Exception):
 
 
 def speech_routes(
-    engine: EngineClient, frontend: Frontend, operation: type[Operation], responses: dict[int, ResponseSpec]
+    engine: EngineClient,
+    frontend: Frontend,
+    text: TextProfile,
+    operation: type[Operation],
+    responses: dict[int, ResponseSpec],
 ) -> list[HTTPRouteHandler]:
     """The two handlers, for this engine and this frontend, documented by `operation` and `responses`."""
     spec = frontend.spec
+    lexicon = load_lexicon(text)
     documented: dict[str, Any] = {
         "status_code": 200,
         "guards": [json_only],
@@ -66,10 +72,10 @@ def speech_routes(
 
     async def begin(body: bytes, request: AnyRequest, *, streaming: bool) -> tuple[Order, Utterance]:
         """Check the request and hand it to the engine. Raises what serving.http.problems turns into answers."""
-        order = parse(body, spec)
+        order = parse(body, spec, text.max_chars)
         utterance = await engine.submit(
             order.params,
-            frontend.segments(order.text, order.params),
+            frontend.segments(sentences(order, spec, text, lexicon), order.params),
             streaming=streaming,
             audio_s=order.audio_s,
         )
@@ -84,6 +90,8 @@ def speech_routes(
             "X-Seed": str(order.params.seed),
             "Cache-Control": "no-store",
         }
+        if dropped := dropped_scripts(order, spec):
+            named["X-Dropped-Text"] = ", ".join(dropped)
         if order.ignored_fields:
             named["X-Ignored-Fields"] = ", ".join(order.ignored_fields)
         return named

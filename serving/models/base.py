@@ -21,7 +21,7 @@ state through the model's stages, batching the states that want the same stage, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
+
+    from serving.text import Sentence
 
 
 VoiceName = Annotated[str, Meta(extra={"voice": True})]
@@ -69,7 +71,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     voices: tuple[Voice, ...]
     default_voice: str
     languages: tuple[str, ...]
-    max_text_chars: int
+    """The first is the one that the text frontend reads in; that of "zh" reads English beside Chinese."""
     seconds_per_char: float
     """Speech seconds that a character of text makes at speed 1, for admission only."""
     fields: type[RequestFields] = RequestFields
@@ -85,12 +87,15 @@ class ModelError(RuntimeError):
 
 
 class Frontend(Protocol):
-    """Text to segments, on the CPU, outside the engine process."""
+    """Sentences to segments, on the CPU, outside the engine process."""
 
     spec: ModelSpec
 
-    def segments(self, text: str, params: SpeechParams) -> Iterator[Segment]:
-        """Yield the segments in order, each as soon as it is known.
+    def segments(self, sentences: Iterable[Sentence], params: SpeechParams) -> Iterator[Segment]:
+        """Yield the segments in order, each as soon as it is known; a sentence may become several, or none.
+
+        The words of a sentence are written out: no digits, no markup. Sentence.lead_s goes into the lead_s of its
+        first segment.
 
         `params.voice` and `params.fields` were checked by the parser. Raises InputError before the first
         segment if nothing can be spoken.

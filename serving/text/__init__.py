@@ -11,40 +11,18 @@ out (english). SourceText carries the offsets of the original text through all o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from serving.text.blocks import Pause, PauseKind
 from serving.text.document import TextFormat, clean_sentences
 from serving.text.lexicon import Lexicon, LexiconError
 from serving.text.scripts import drop_foreign, foreign_scripts
+from serving.text.sentence import Sentence
 from serving.text.speech import in_original, is_speakable, to_words, words_as_written
 from serving.text.words import Word
 
 __all__ = [
     "Lexicon", "LexiconError", "Pause", "PauseKind", "Sentence", "TextFormat", "Word", "foreign_scripts", "read"
 ]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """A sentence to speak. One without words stands for a pause before the next, or for what was dropped."""
-
-    text: str
-    """The slice of the original text that it stands for."""
-    start: int
-    end: int
-    """Offsets in the original text. Sentences that one alias or entity made share theirs."""
-    words: tuple[Word, ...]
-    """Their offsets too are those in the original text."""
-    pause: Pause
-    """What follows it."""
-    dropped: tuple[str, ...] = ()
-    """Names of the scripts whose letters were left out, as foreign_scripts gives them."""
-
-    @property
-    def spoken(self) -> str:
-        """The words as they go to the model."""
-        return " ".join(word.spoken for word in self.words)
 
 
 def read(

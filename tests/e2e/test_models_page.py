@@ -57,7 +57,7 @@ def test_the_model_is_short() -> None:
 
 def test_it_is_served_with_its_field(server: Server) -> None:
     loud, soft = (
-        httpx.post(f"{server.base_url}/tts", json={"text": "Here boy", "whistle": loudness}, timeout=30)
+        httpx.post(f"{server.base_url}/tts", json={"text": "Here! Boy!", "whistle": loudness}, timeout=30)
         for loudness in (0.9, 0.1)
     )
     assert loud.status_code == soft.status_code == 200
@@ -65,11 +65,11 @@ def test_it_is_served_with_its_field(server: Server) -> None:
     waves = [soundfile.read(io.BytesIO(answer.content), dtype="float32") for answer in (loud, soft)]
     assert [rate for _, rate in waves] == [16000, 16000]
     assert [np.abs(wave).max() for wave, _ in waves] == pytest.approx([0.9, 0.1], abs=0.01)
-    assert len(waves[0][0]) == 2 * 3200, "two words of 0.2 s"
+    assert len(waves[0][0]) == 2 * 3200 + 0.4 * 16000, "two sentences of 0.2 s, and the pause between them"
     streamed = httpx.post(
-        f"{server.base_url}/tts/stream", json={"text": "Here boy", "format": "pcm"}, timeout=30
+        f"{server.base_url}/tts/stream", json={"text": "Here! Boy!", "format": "pcm"}, timeout=30
     )
-    assert len(streamed.content) == 2 * 2 * 3200
+    assert len(streamed.content) == 2 * (2 * 3200 + 0.4 * 16000)
 
 
 def test_its_field_is_in_the_schema_and_its_voice_among_the_voices(server: Server) -> None:

@@ -45,7 +45,6 @@ SPEC = ModelSpec(
     voices=(Voice(name="heart", language="en-US", description="American English, female"),),
     default_voice="heart",
     languages=("en",),
-    max_text_chars=5000,
     seconds_per_char=0.065,
     fields=Fields,
 )

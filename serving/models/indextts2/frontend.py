@@ -17,7 +17,6 @@ from serving.models.indextts2.voices import references
 from serving.profile import ProfileError
 from serving.protocol import InputError, Segment, SpeechParams
 
-MAX_TEXT_CHARS = 5000
 SECONDS_PER_CHAR = 0.08
 """Between English, about 0.065, and Chinese, about 0.25, whose texts are short."""
 
@@ -111,7 +110,6 @@ def model_spec(options: Options, config: IndexTts2Config) -> ModelSpec:
         ),
         default_voice=default,
         languages=("zh", "en"),
-        max_text_chars=MAX_TEXT_CHARS,
         seconds_per_char=SECONDS_PER_CHAR,
         fields=Fields,
     )

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from serving.models.base import Bucket, SegmentState, Stage
+from serving.models.base import Bucket, SegmentState, SegmentTimes, Stage
 from serving.models.tone.options import MAX_TOKENS, SAMPLE_RATE_HZ, VOICES_HZ, Options, make_spec
 from serving.profile import EngineProfile
-from serving.protocol import InputError, Segment, SpeechParams
+from serving.protocol import InputError, Segment, SpeechParams, WordSpan
 
 AMPLITUDE = 0.3
 HZ_PER_TOKEN = 4.0
@@ -36,6 +36,7 @@ class ToneState(SegmentState):
     tokens: list[int]
     base_hz: float
     done: int
+    words: list[WordSpan]
     window: int
     """Tokens of the next render window, before it is cut at the segment's end."""
 
@@ -48,8 +49,9 @@ class EmbedStage:
     lookahead = False
     to_host: tuple[int, ...] = ()
 
-    def __init__(self, pitch_hz: torch.Tensor, max_rows: int, max_units: int) -> None:
+    def __init__(self, pitch_hz: torch.Tensor, options: Options, max_rows: int, max_units: int) -> None:
         self.pitch_hz = pitch_hz
+        self.options = options
         self.max_rows = max_rows
         self.max_units = max_units
         self.buckets = make_buckets(max_rows, max_units)
@@ -74,7 +76,10 @@ class EmbedStage:
     def scatter(
         self, states: Sequence[ToneState], outputs: tuple[torch.Tensor, ...]
     ) -> list[NDArray[np.float32] | None]:
+        token_s = self.options.samples_per_token / SAMPLE_RATE_HZ
         for state in states:
+            words = [(word.first * token_s, word.last * token_s) for word in state.words]
+            state.times = SegmentTimes(0.0, len(state.tokens) * token_s, words)
             state.stage = "render"
             state.length = min(state.window, len(state.tokens))
         return [None] * len(states)
@@ -136,7 +141,7 @@ class ToneModel:
         pitch_hz = torch.zeros(engine.max_slots + 1, MAX_TOKENS, dtype=torch.float32, device=device)
         max_units = max(engine.max_step_units, MAX_TOKENS)
         self.stages: Mapping[str, Stage] = {
-            "embed": EmbedStage(pitch_hz, engine.max_slots, max_units),
+            "embed": EmbedStage(pitch_hz, options, engine.max_slots, max_units),
             "render": RenderStage(pitch_hz, options, engine.max_slots, max_units),
         }
 
@@ -151,6 +156,7 @@ class ToneModel:
             stage="embed",
             length=len(segment.tokens),
             tokens=segment.tokens,
+            words=segment.words,
             base_hz=VOICES_HZ[params.voice],
             done=0,
             window=self.options.window_tokens if urgent else self.options.max_window_tokens,

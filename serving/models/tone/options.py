@@ -45,8 +45,8 @@ def make_spec(options: Options) -> ModelSpec:
         ),
         default_voice="low",
         languages=("en",),
-        max_text_chars=10_000,
         fields=Fields,
         seeded=False,
+        word_times=True,
         seconds_per_char=options.samples_per_token / SAMPLE_RATE_HZ,
     )

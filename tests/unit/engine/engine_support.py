@@ -15,6 +15,7 @@ from serving.models.tone.model import expected_samples
 from serving.models.tone.options import Fields, Options
 from serving.profile import AdmissionProfile, EngineProfile, ModelProfile, Profile
 from serving.protocol import Segment, SpeechParams
+from serving.text import read
 
 PARAMS = SpeechParams(voice="low", seed=0, fields=Fields())
 SHORT: dict[str, Any] = {"samples_per_token": 24}
@@ -40,7 +41,7 @@ def make_client(profile: Profile) -> EngineClient:
 
 
 def segments(text: str) -> Iterator[Segment]:
-    return load_frontend(make_profile(SHORT)).segments(text, PARAMS)
+    return load_frontend(make_profile(SHORT)).segments(read(text), PARAMS)
 
 
 async def submit(
