@@ -14,7 +14,7 @@ from serving.models.hibari import Fields
 from serving.models.hibari.frontend import HibariFrontend
 from serving.models.hibari.model import HibariModel
 from serving.models.hibari.stages import Decode, HibariState
-from serving.models.hibari.synthesis import BINS
+from serving.models.hibari.torch.synthesis import BINS
 from serving.profile import ModelProfile, Profile
 from serving.protocol import Segment, SpeechParams
 from tests.parity.hibari_reference import FloatGraph, Spoken

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from serving.models.base import ModelSpec, Stage
+from serving.models.hibari.cpu.decode import CpuDecode
+from serving.models.hibari.cpu.layers import library
+from serving.models.hibari.cpu.network import CpuEncoder, CpuProsodyNet
 from serving.models.hibari.frontend import SPEC, Options
-from serving.models.hibari.kernels import library
-from serving.models.hibari.network import Decoder, Encoder, ProsodyNet
-from serving.models.hibari.network_cpu import CpuEncoder, CpuProsodyNet
 from serving.models.hibari.stages import MAX_TOKENS, Decode, Encode, HibariState, Prosody
-from serving.models.hibari.stages_cpu import CpuDecode
+from serving.models.hibari.torch.network import Decoder, Encoder, ProsodyNet
 from serving.models.hibari.weights import load_weights
 from serving.native.choice import use_kernels
 from serving.profile import Profile

@@ -16,9 +16,10 @@ from torch.nn import functional
 
 from serving.models.base import Bucket, SegmentState
 from serving.models.buckets import make_buckets
+from serving.models.hibari.cpu.layers import Pulses
+from serving.models.hibari.cpu.network import CpuEncoder, CpuProsodyNet
 from serving.models.hibari.frontend import MAX_PHONEMES, SAMPLE_RATE_HZ
-from serving.models.hibari.kernels import Pulses
-from serving.models.hibari.network import (
+from serving.models.hibari.torch.network import (
     CHANNELS,
     INPUT_CHANNELS,
     PROSODY_CHANNELS,
@@ -27,8 +28,7 @@ from serving.models.hibari.network import (
     Encoder,
     ProsodyNet,
 )
-from serving.models.hibari.network_cpu import CpuEncoder, CpuProsodyNet
-from serving.models.hibari.synthesis import HOP, N_FFT, NOISE_ROWS, OVERLAP, PulseSource, Synthesis
+from serving.models.hibari.torch.synthesis import HOP, N_FFT, NOISE_ROWS, OVERLAP, PulseSource, Synthesis
 from serving.models.hibari.windows import HISTORY, LAYERS, LOOKAHEAD, REACH, Window, next_window, plan
 from serving.profile import Profile
 

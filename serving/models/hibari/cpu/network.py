@@ -1,4 +1,4 @@
-"""The network of network.py, row by row, in the kernels of native/kernels.c: what a CPU runs.
+"""The network of network.py, row by row, in the kernels of network.c: what a CPU runs.
 
 Same weights, same shapes, same formulas. Matrix products are of 16-bit integers, exactly summed; on the same inputs
 a row gives the same bits alone and in a batch, in one window or in many.
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from serving.models.hibari.kernels import Block, Matrix, Text
-from serving.models.hibari.network import ConvNeXt, Encoder, ProsodyNet, neighbours
+from serving.models.hibari.cpu.layers import Block, Matrix, Text
+from serving.models.hibari.torch.network import ConvNeXt, Encoder, ProsodyNet, neighbours
 
 
 class CpuEncoder(nn.Module):

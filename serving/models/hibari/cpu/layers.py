@@ -1,4 +1,4 @@
-"""The layers of native/kernels.c for torch tensors, and its matrices of 16-bit integers."""
+"""The layers of network.c for torch tensors, and its matrices of 16-bit integers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from serving.models.hibari.network import (
+from serving.models.hibari.torch.network import (
     CHANNELS,
     INPUT_CHANNELS,
     NORM_EPS,
@@ -21,7 +21,7 @@ from serving.models.hibari.network import (
     Decoder,
     TextEncoder,
 )
-from serving.models.hibari.synthesis import (
+from serving.models.hibari.torch.synthesis import (
     HOP,
     MAX_HARMONIC_HZ,
     MAX_LOG_MAGNITUDE,
@@ -61,13 +61,13 @@ _SIGNATURES = {
     "synthesise": (_P, _P, _I, _I, _F, _F, _P, _I, _P, _P, _P, _P, _P, _P),
     "pulses": (_P, _I, _I, _F, _F, _F, _P, _P),
 }
-"""The functions of kernels.c, all void."""
+"""The functions of network.c, all void."""
 
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """kernels.c, compiled if need be. Raises NativeError."""
-    loaded = load_library(Path(__file__).with_name("native") / "kernels.c")
+    """network.c, compiled if need be. Raises NativeError."""
+    loaded = load_library(Path(__file__).with_name("network.c"))
     for name, arguments in _SIGNATURES.items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, None

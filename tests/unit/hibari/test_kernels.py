@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from serving import native
 from serving.models import load_model
-from serving.models.hibari import kernels
-from serving.models.hibari.kernels import Block, Matrix, Pulses, Spectra, Text, Windows
 from serving.models.hibari.model import HibariModel
-from serving.models.hibari.network import (
+from serving.models.hibari.cpu import layers
+from serving.models.hibari.cpu.layers import Block, Matrix, Pulses, Spectra, Text, Windows
+from serving.models.hibari.cpu.network import CpuEncoder, CpuProsodyNet
+from serving.models.hibari.torch.network import (
     CHANNELS,
     ConvNeXt,
     Decoder,
@@ -23,8 +24,7 @@ from serving.models.hibari.network import (
     TextEncoder,
     neighbours,
 )
-from serving.models.hibari.network_cpu import CpuEncoder, CpuProsodyNet
-from serving.models.hibari.synthesis import HOP, N_FFT, PulseSource, Synthesis
+from serving.models.hibari.torch.synthesis import HOP, N_FFT, PulseSource, Synthesis
 from serving.models.hibari.weights import Weights, load_weights
 from serving.models.hibari.windows import Window
 from serving.profile import EngineProfile, ModelProfile, Profile, ProfileError
@@ -203,8 +203,8 @@ def test_plain_code_gives_the_sums_of_the_vector_code(
     fast = Matrix(layer)(x, gelu=True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(native, "has_avx2", lambda: False)
-    plain = kernels.library.__wrapped__()
-    monkeypatch.setattr(kernels, "library", lambda: plain)
+    plain = layers.library.__wrapped__()
+    monkeypatch.setattr(layers, "library", lambda: plain)
     assert relative(Matrix(layer)(x, gelu=True), fast) < 1e-5
 
 

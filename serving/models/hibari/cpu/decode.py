@@ -1,4 +1,4 @@
-"""The decode stage on a CPU: the rows of a step one after the other, each in the kernels of native/kernels.c.
+"""The decode stage on a CPU: the rows of a step one after the other, each in the kernels of network.c.
 
 A row of a larger product would cost what it costs alone, so nothing is packed or padded.
 """
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from serving.models.base import Bucket
 from serving.models.buckets import make_buckets
-from serving.models.hibari.kernels import Spectra, Windows
-from serving.models.hibari.network import CHANNELS, Decoder
+from serving.models.hibari.cpu.layers import Spectra, Windows
 from serving.models.hibari.stages import HibariState, Samples, advance
-from serving.models.hibari.synthesis import HOP, N_FFT, OVERLAP, Synthesis
+from serving.models.hibari.torch.network import CHANNELS, Decoder
+from serving.models.hibari.torch.synthesis import HOP, N_FFT, OVERLAP, Synthesis
 from serving.models.hibari.windows import FIRST, INSIDE, LAST, LAYERS, REACH, SECOND_TO_LAST, Window
 from serving.profile import Profile
 

@@ -1,0 +1,1 @@
+"""The voice in torch operations, on any device."""
