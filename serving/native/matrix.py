@@ -10,61 +10,68 @@ from torch import Tensor
 
 COLUMNS = 16
 """Outputs of a panel; a matrix is filled up to a multiple of it."""
-UNROLL = 8
+INPUT_MULTIPLE = 8
 """Inputs of a part are filled up to a multiple of it."""
-WEIGHT_STEPS = 2047
-"""Steps of an output's largest weight."""
-INPUT_STEPS = 32767
-"""Most steps of a row's largest input; fewer where the sums could overflow 32 bits."""
+WEIGHT_LEVELS = 2047
+"""Level of an output's largest weight."""
+INPUT_LEVELS = 32767
+"""Level of a row's largest input; lower where the sums could overflow 32 bits."""
 
 
 class MatrixStruct(ctypes.Structure):
     """Matrix of matrix.h."""
 
     _fields_ = (
-        ("steps", c_void_p), ("scale", c_void_p), ("bias", c_void_p),
+        ("levels", c_void_p), ("scale", c_void_p), ("bias", c_void_p),
         ("inputs", c_int32), ("outputs", c_int32), ("parts", c_int32), ("limit", c_float),
     )  # fmt: skip
 
 
 class Matrix:
-    """A linear layer's weight in integer steps, each output's in shares of its largest.
+    """A linear layer's weight in integer levels, with a scale for each output.
 
     The inputs may come in parts, each summed exactly and the parts in float32: shorter sums leave the inputs more
-    steps, and the taps of a convolution are such parts.
+    levels, and the taps of a convolution are such parts.
     """
 
     def __init__(
-        self, weight: Tensor, bias: Tensor | None = None, *, parts: int = 1, weight_steps: int = WEIGHT_STEPS
+        self,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        *,
+        parts: int = 1,
+        weight_levels: int = WEIGHT_LEVELS,
     ) -> None:
-        """weight [N, K] and bias [N], of any floating dtype; K a multiple of UNROLL * parts, unless parts is 1.
+        """weight [N, K] and bias [N], of any floating dtype; K a multiple of INPUT_MULTIPLE * parts, unless parts is 1.
 
         Raises ValueError if it is not.
         """
         weight = weight.detach().double()
         self.width, self.channels = weight.shape
-        if parts > 1 and self.channels % (UNROLL * parts):
-            raise ValueError(f"{self.channels} inputs do not make {parts} parts of a multiple of {UNROLL}")
+        if parts > 1 and self.channels % (INPUT_MULTIPLE * parts):
+            raise ValueError(
+                f"{self.channels} inputs do not make {parts} parts of a multiple of {INPUT_MULTIPLE}"
+            )
         outputs, inputs = -(-self.width // COLUMNS) * COLUMNS, self.channels // parts
-        inputs = -(-inputs // UNROLL) * UNROLL
-        scale = weight.abs().amax(1).clamp_min(1e-30) / weight_steps
-        steps = torch.zeros(outputs, parts * inputs, dtype=torch.float64)
-        steps[: self.width, : self.channels] = (weight / scale[:, None]).round()
-        # No part's sum exceeds limit * (sum of an output's steps in it), whatever the input.
-        most = int(steps.view(outputs, parts, inputs).abs().sum(2).max().item())
-        panels = steps.view(-1, COLUMNS, parts * inputs // 2, 2).transpose(1, 2)
-        self._steps = panels.to(torch.int16).contiguous()
+        inputs = -(-inputs // INPUT_MULTIPLE) * INPUT_MULTIPLE
+        scale = weight.abs().amax(1).clamp_min(1e-30) / weight_levels
+        levels = torch.zeros(outputs, parts * inputs, dtype=torch.float64)
+        levels[: self.width, : self.channels] = (weight / scale[:, None]).round()
+        # No part's sum exceeds limit * (sum of an output's levels in it), whatever the input.
+        most = int(levels.view(outputs, parts, inputs).abs().sum(2).max().item())
+        panels = levels.view(-1, COLUMNS, parts * inputs // 2, 2).transpose(1, 2)
+        self._levels = panels.to(torch.int16).contiguous()
         self._scale, self._bias = torch.zeros(outputs), torch.zeros(outputs)
         self._scale[: self.width] = scale
         if bias is not None:
             self._bias[: self.width] = bias.detach()
         self.as_struct = MatrixStruct(
-            self._steps.data_ptr(),
+            self._levels.data_ptr(),
             self._scale.data_ptr(),
             self._bias.data_ptr(),
             inputs,
             outputs,
             parts,
-            min(INPUT_STEPS, (2**31 - 1) // most),
+            min(INPUT_LEVELS, (2**31 - 1) // most),
         )
         self.address = ctypes.addressof(self.as_struct)

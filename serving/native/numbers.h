@@ -2,10 +2,8 @@
 #pragma once
 
 #include <math.h>
-#include <stdint.h>
-#include <string.h>
 
-enum { LANES = 8 };
+#include "vector.h"
 
 static inline float exp_of(float x) { /* relative error below 2e-7 for |x| < 87 */
   x = x < -87.0f ? -87.0f : x > 87.0f ? 87.0f : x;
@@ -18,7 +16,10 @@ static inline float exp_of(float x) { /* relative error below 2e-7 for |x| < 87 
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
-  union { int32_t i; float f; } power = {((int32_t)n + 127) << 23};
+  union {
+    int32_t i;
+    float f;
+  } power = {((int32_t)n + 127) << 23};
   return p * power.f;
 }
 
@@ -46,15 +47,12 @@ static inline void sincos_of(float turns, float *sine, float *cosine) {
   const float n = rintf(2.0f * turns);
   const float r = (turns - 0.5f * n) * 3.14159265f, s = r * r;
   const float a = r + r * s * (-1.6666654611e-1f + s * (8.3321608736e-3f - 1.9515295891e-4f * s));
-  const float b = 1.0f - 0.5f * s + s * s * (4.166664568298827e-2f + s * (-1.388731625493765e-3f + s * 2.443315711809948e-5f));
+  const float b =
+      1.0f - 0.5f * s + s * s * (4.166664568298827e-2f + s * (-1.388731625493765e-3f + s * 2.443315711809948e-5f));
   const int32_t quarter = (int32_t)n & 3;
   const float swapped_s = quarter & 1 ? b : a, swapped_c = quarter & 1 ? a : b;
   *sine = quarter & 2 ? -swapped_s : swapped_s;
   *cosine = (quarter + 1) & 2 ? -swapped_c : swapped_c;
-}
-
-static inline float total(const float lanes[LANES]) {
-  return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
 }
 
 /* Sums and peaks run in LANES partial ones, so that their order, and with it the last bit, never depends on where a
@@ -73,4 +71,3 @@ static void normalise(const float *x, int32_t channels, float epsilon, float *y)
   const float scale = 1.0f / sqrtf(total(squares) / (float)channels + epsilon);
   for (int32_t c = 0; c < channels; ++c) y[c] *= scale;
 }
-
