@@ -201,7 +201,7 @@ class CpuEstimator(Estimator):
         return self._pack(layer.weight, layer.bias, parts=parts or -(-layer.in_features // LONGEST_SUM))
 
     def _pack(self, weight: Tensor, bias: Tensor | None, *, parts: int) -> MatrixStruct:
-        packed = Matrix(weight, bias, parts=parts, weight_steps=WEIGHT_STEPS)
+        packed = Matrix(weight, bias, parts=parts, weight_levels=WEIGHT_STEPS)
         self._kept.append(packed)
         return packed.as_struct
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from serving.models.indextts2.gpt import Block, CodeCache, Gpt
 from serving.native import load_library
-from serving.native.matrix import COLUMNS, INPUT_STEPS, MatrixStruct
+from serving.native.matrix import COLUMNS, INPUT_LEVELS, MatrixStruct
 
 _P, _I, _F = c_void_p, c_int32, c_float
 
@@ -118,7 +118,7 @@ class _Linear:
         scale = scale.clamp_min(1e-30) / WEIGHT_STEPS[bits]
         steps = weight.div_(scale).round_()
         # No part's sum exceeds limit * (sum of an output's steps in it), whatever the input.
-        limit = min(INPUT_STEPS, (2**31 - 1) // int(steps.abs().sum(2).max().item()))
+        limit = min(INPUT_LEVELS, (2**31 - 1) // int(steps.abs().sum(2).max().item()))
         streams = steps.view(-1, COLUMNS, parts, inputs // (2 * STREAMS), STREAMS, 2).permute(
             4, 0, 2, 3, 1, 5
         )

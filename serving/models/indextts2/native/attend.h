@@ -4,7 +4,7 @@
 #include "matrix.h"
 
 /* The sums of eight vectors, each in one lane. */
-static inline __attribute__((always_inline)) Floats sums_of(const Floats v[LANES]) {
+INLINE Floats sums_of(const Floats v[LANES]) {
 #ifdef __AVX2__
   __m256 pairs[LANES / 2];
   for (int i = 0; i < LANES / 2; ++i) pairs[i] = _mm256_hadd_ps((__m256)v[2 * i], (__m256)v[2 * i + 1]);
@@ -19,32 +19,26 @@ static inline __attribute__((always_inline)) Floats sums_of(const Floats v[LANES
 #endif
 }
 
-static inline Floats floats_at(const float *from) {
-  Floats value;
-  memcpy(&value, from, sizeof value);
-  return value;
-}
-
 /* heard [size] = softmax(query keys / sqrt(size)) values over keys and values [cells][size]. size is a multiple of
  * LANES and at most 64; weights [cells] rounded up to LANES is scratch. */
-static inline __attribute__((always_inline)) void attend_size(const int32_t size, const float *query,
+INLINE void attend_size(const int32_t size, const float *query,
                                                               const float *keys, const float *values, int32_t cells,
                                                               float *weights, float *heard) {
   const float scale = 1.0f / sqrtf((float)size);
   Floats q[64 / LANES], peaks, totals = {0}, out[64 / LANES];
-  for (int c = 0; c < size / LANES; ++c) q[c] = floats_at(query + c * LANES) * scale;
+  for (int c = 0; c < size / LANES; ++c) q[c] = load(query + c * LANES) * scale;
   for (int lane = 0; lane < LANES; ++lane) peaks[lane] = -1e30f;
   for (int32_t cell = 0; cell < cells; cell += LANES) {
     Floats v[LANES];
     for (int lane = 0; lane < LANES; ++lane) {
       /* Lanes past the end repeat the last cell, and weigh nothing below. */
       const float *key = keys + (int64_t)(cell + lane < cells ? cell + lane : cells - 1) * size;
-      v[lane] = q[0] * floats_at(key);
-      for (int c = 1; c < size / LANES; ++c) v[lane] += q[c] * floats_at(key + c * LANES);
+      v[lane] = q[0] * load(key);
+      for (int c = 1; c < size / LANES; ++c) v[lane] += q[c] * load(key + c * LANES);
     }
     const Floats scores = sums_of(v);
-    const Words larger = scores > peaks;
-    peaks = (Floats)(((Words)scores & larger) | ((Words)peaks & ~larger));
+    const Ints larger = scores > peaks;
+    peaks = (Floats)(((Ints)scores & larger) | ((Ints)peaks & ~larger));
     memcpy(weights + cell, &scores, sizeof scores);
   }
   float peak = peaks[0];
@@ -52,10 +46,10 @@ static inline __attribute__((always_inline)) void attend_size(const int32_t size
   for (int32_t cell = 0; cell < cells; ++cell) weights[cell] = exp_of(weights[cell] - peak);
   for (int32_t cell = cells; cell % LANES; ++cell) weights[cell] = 0.0f;
   for (int c = 0; c < size / LANES; ++c) out[c] = (Floats){0};
-  for (int32_t cell = 0; cell < cells; cell += LANES) totals += floats_at(weights + cell);
+  for (int32_t cell = 0; cell < cells; cell += LANES) totals += load(weights + cell);
   for (int32_t cell = 0; cell < cells; ++cell)
     for (int c = 0; c < size / LANES; ++c)
-      out[c] += weights[cell] * floats_at(values + (int64_t)cell * size + c * LANES);
+      out[c] += weights[cell] * load(values + (int64_t)cell * size + c * LANES);
   float lanes[LANES];
   memcpy(lanes, &totals, sizeof lanes);
   const float share = 1.0f / total(lanes);

@@ -1,4 +1,4 @@
-/* Products of matrices and few rows, bound by reading the weights: a panel is read once for up to ROWS rows, in STREAMS
+/* Products of matrices and few rows, bound by reading the weights: a panel is read once for up to MATRIX_ROWS rows, in STREAMS
  * streams at once, which memory serves faster than one. Any count of rows gives a row the same bits: its parts are
  * summed exactly, then in order. */
 #pragma once
@@ -9,11 +9,11 @@ enum { STREAMS = 4 };
 
 typedef enum { STORE, ADD, GELU } Finish;
 
-/* A Matrix whose steps are laid out [STREAMS][outputs / COLUMNS][parts][inputs / 2 / STREAMS][COLUMNS][2]: a pair of
+/* A Matrix whose levels are laid out [STREAMS][outputs / MATRIX_COLUMNS][parts][inputs / 2 / STREAMS][MATRIX_COLUMNS][2]: a pair of
  * inputs i of a part lies in stream i % STREAMS. They are int8 if there is a scale for each part, else int16. */
 typedef struct {
   Matrix matrix;
-  const float *part_scale; /* [outputs / COLUMNS][parts][COLUMNS], or null */
+  const float *part_scale; /* [outputs / MATRIX_COLUMNS][parts][MATRIX_COLUMNS], or null */
 } Weights;
 
 /* x times the normal distribution function, by its tanh approximation. */
@@ -22,26 +22,26 @@ static inline float gelu_tanh_of(float x) {
   return x / (1.0f + exp_of(-inner));
 }
 
-/* sums = `rows` <= ROWS rows by COLUMNS of one part: exact, then rounded to float32. `size` is the bytes of a step,
+/* sums = `rows` <= MATRIX_ROWS rows by MATRIX_COLUMNS of one part: exact, then rounded to float32. `size` is the bytes of a step,
  * `stride` those of a stream. */
-static inline __attribute__((always_inline)) void few_sums(const int rows, const int size, const char *panel,
+INLINE void few_sums(const int rows, const int size, const char *panel,
                                                            int64_t stride, const int16_t *const *from, int32_t inputs,
                                                            Floats (*sums)[2]) {
 #ifdef __AVX2__
-  __m256i total[ROWS][2];
+  __m256i total[MATRIX_ROWS][2];
 #pragma GCC unroll 6
   for (int row = 0; row < rows; ++row) total[row][0] = total[row][1] = _mm256_setzero_si256();
-  for (int32_t k = 0; k < inputs; k += 2 * STREAMS, panel += 2 * COLUMNS * size)
+  for (int32_t k = 0; k < inputs; k += 2 * STREAMS, panel += 2 * MATRIX_COLUMNS * size)
 #pragma GCC unroll 4
     for (int stream = 0; stream < STREAMS; ++stream) {
       const char *at = panel + stream * stride;
       __m256i left, right;
       if (size == 1) {
         left = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)at));
-        right = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(at + COLUMNS)));
+        right = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(at + MATRIX_COLUMNS)));
       } else {
         left = _mm256_loadu_si256((const __m256i *)at);
-        right = _mm256_loadu_si256((const __m256i *)(at + 2 * COLUMNS));
+        right = _mm256_loadu_si256((const __m256i *)(at + 2 * MATRIX_COLUMNS));
       }
 #pragma GCC unroll 6
       for (int row = 0; row < rows; ++row) {
@@ -57,73 +57,73 @@ static inline __attribute__((always_inline)) void few_sums(const int rows, const
   for (int row = 0; row < rows; ++row)
     for (int half = 0; half < 2; ++half) sums[row][half] = (Floats)_mm256_cvtepi32_ps(total[row][half]);
 #else
-  int32_t total[ROWS][COLUMNS] = {{0}};
-  for (int32_t k = 0; k < inputs; k += 2 * STREAMS, panel += 2 * COLUMNS * size)
+  int32_t total[MATRIX_ROWS][MATRIX_COLUMNS] = {{0}};
+  for (int32_t k = 0; k < inputs; k += 2 * STREAMS, panel += 2 * MATRIX_COLUMNS * size)
     for (int stream = 0; stream < STREAMS; ++stream)
       for (int row = 0; row < rows; ++row)
-        for (int i = 0; i < 2 * COLUMNS; ++i) {
+        for (int i = 0; i < 2 * MATRIX_COLUMNS; ++i) {
           const char *at = panel + stream * stride + i * size;
           const int32_t weight = size == 1 ? *(const int8_t *)at : *(const int16_t *)at;
           total[row][i / 2] += from[row][k + 2 * stream + i % 2] * weight;
         }
   for (int row = 0; row < rows; ++row)
-    for (int c = 0; c < COLUMNS; ++c) sums[row][c / LANES][c % LANES] = (float)total[row][c];
+    for (int c = 0; c < MATRIX_COLUMNS; ++c) sums[row][c / LANES][c % LANES] = (float)total[row][c];
 #endif
 }
 
-/* Columns column..column + COLUMNS of `rows` rows of x from `first`, into y. */
-static inline __attribute__((always_inline)) void few_panel(const int rows, const int size, const Weights *weights,
+/* Columns column..column + MATRIX_COLUMNS of `rows` rows of x from `first`, into y. */
+INLINE void few_panel(const int rows, const int size, const Weights *weights,
                                                             int32_t column, const Rows *x, int32_t first,
                                                             Finish finish, float *y, int32_t y_stride) {
   const Matrix *matrix = &weights->matrix;
   const int32_t inputs = matrix->inputs, parts = matrix->parts;
   const int64_t stride = (int64_t)matrix->outputs * parts * inputs / STREAMS * size;
-  const char *panel = (const char *)matrix->steps + (int64_t)column * parts * inputs / STREAMS * size;
-  Floats totals[ROWS][2] = {{{0}}}, sums[ROWS][2];
-  for (int32_t part = 0; part < parts; ++part, panel += inputs * COLUMNS / STREAMS * size) {
-    const int16_t *from[ROWS];
-    for (int row = 0; row < rows; ++row) from[row] = x->steps + (first + row) * x->row_stride + part * x->part_stride;
+  const char *panel = (const char *)matrix->levels + (int64_t)column * parts * inputs / STREAMS * size;
+  Floats totals[MATRIX_ROWS][2] = {{{0}}}, sums[MATRIX_ROWS][2];
+  for (int32_t part = 0; part < parts; ++part, panel += inputs * MATRIX_COLUMNS / STREAMS * size) {
+    const int16_t *from[MATRIX_ROWS];
+    for (int row = 0; row < rows; ++row) from[row] = x->levels + (first + row) * x->row_stride + part * x->part_stride;
     few_sums(rows, size, panel, stride, from, inputs, sums);
     Floats scale[2];
-    if (size == 1) memcpy(scale, weights->part_scale + (int64_t)column * parts + part * COLUMNS, sizeof scale);
+    if (size == 1) memcpy(scale, weights->part_scale + (int64_t)column * parts + part * MATRIX_COLUMNS, sizeof scale);
 #pragma GCC unroll 6
     for (int row = 0; row < rows; ++row) {
-      const float worth = x->worth[first + row + part * x->part_worth];
+      const float row_scale = x->scale[first + row + part * x->scale_stride];
 #pragma GCC unroll 2
       for (int half = 0; half < 2; ++half)
-        totals[row][half] += size == 1 ? sums[row][half] * worth * scale[half] : sums[row][half] * worth;
+        totals[row][half] += size == 1 ? sums[row][half] * row_scale * scale[half] : sums[row][half] * row_scale;
     }
   }
   for (int row = 0; row < rows; ++row) {
-    float total[COLUMNS], *to = y + (int64_t)row * y_stride;
+    float total[MATRIX_COLUMNS], *to = y + (int64_t)row * y_stride;
     memcpy(total, totals[row], sizeof total);
-    for (int c = 0; c < COLUMNS; ++c) total[c] = total[c] * matrix->scale[column + c] + matrix->bias[column + c];
+    for (int c = 0; c < MATRIX_COLUMNS; ++c) total[c] = total[c] * matrix->scale[column + c] + matrix->bias[column + c];
     if (finish == GELU)
-      for (int c = 0; c < COLUMNS; ++c) to[c] = gelu_tanh_of(total[c]);
+      for (int c = 0; c < MATRIX_COLUMNS; ++c) to[c] = gelu_tanh_of(total[c]);
     else if (finish == ADD)
-      for (int c = 0; c < COLUMNS; ++c) to[c] += total[c];
+      for (int c = 0; c < MATRIX_COLUMNS; ++c) to[c] += total[c];
     else
       memcpy(to, total, sizeof total);
   }
 }
 
-static inline __attribute__((always_inline)) void few_panels(const int size, const Weights *weights, int32_t column,
+INLINE void few_panels(const int size, const Weights *weights, int32_t column,
                                                              const Rows *x, int32_t rows, Finish finish, float *y,
                                                              int32_t stride) {
-  for (int32_t first = 0; first < rows; first += ROWS, y += (int64_t)ROWS * stride) switch (rows - first) {
+  for (int32_t first = 0; first < rows; first += MATRIX_ROWS, y += (int64_t)MATRIX_ROWS * stride) switch (rows - first) {
       case 1: few_panel(1, size, weights, column, x, first, finish, y, stride); break;
       case 2: few_panel(2, size, weights, column, x, first, finish, y, stride); break;
       case 3: few_panel(3, size, weights, column, x, first, finish, y, stride); break;
       case 4: few_panel(4, size, weights, column, x, first, finish, y, stride); break;
       case 5: few_panel(5, size, weights, column, x, first, finish, y, stride); break;
-      default: few_panel(ROWS, size, weights, column, x, first, finish, y, stride);
+      default: few_panel(MATRIX_ROWS, size, weights, column, x, first, finish, y, stride);
     }
 }
 
-/* y[r][first..last) = (gelu of) (y +) weights x + bias for r in 0..rows; first and last are multiples of COLUMNS. */
+/* y[r][first..last) = (gelu of) (y +) weights x + bias for r in 0..rows; first and last are multiples of MATRIX_COLUMNS. */
 static void few_rows(const Weights *weights, const Rows *x, int32_t rows, int32_t first, int32_t last, Finish finish,
                      float *y, int32_t stride) {
-  for (int32_t column = first; column < last; column += COLUMNS)
+  for (int32_t column = first; column < last; column += MATRIX_COLUMNS)
     if (weights->part_scale)
       few_panels(1, weights, column, x, rows, finish, y + column, stride);
     else

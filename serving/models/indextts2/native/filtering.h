@@ -7,41 +7,13 @@
  * The matrix of the taps lies with their packing (vocoder_kernels.py). */
 #pragma once
 
-#include <stdint.h>
-#include <string.h>
-
-#ifdef __FMA__
-#include <immintrin.h>
-#endif
-
-#define INLINE static inline __attribute__((always_inline))
+#include "vector.h"
 
 enum {
-  LANES = 8,
   TILE = 4,   /* outputs of a scheme of two to four taps; one of one tap makes one */
   POINTS = 7, /* of four taps */
   MAX_PIECES = 3,
 };
-
-typedef float Floats __attribute__((vector_size(4 * LANES)));
-
-INLINE Floats load(const float *at) {
-  Floats value;
-  memcpy(&value, at, sizeof value);
-  return value;
-}
-
-INLINE void store(float *at, Floats value) { memcpy(at, &value, sizeof value); }
-
-INLINE Floats splat(float x) { return (Floats){x, x, x, x, x, x, x, x}; }
-
-INLINE Floats multiply_add(Floats a, Floats b, Floats sum) {
-#ifdef __FMA__
-  return (Floats)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)sum);
-#else
-  return sum + a * b;
-#endif
-}
 
 /* Rows of in by columns of the inputs. */
 static const float IN2[5][5] = {

@@ -13,7 +13,7 @@
 #include "attention.h"
 
 enum {
-  TILE = 24,         /* frames of a layer that stay in the cache together: a multiple of ROWS */
+  TILE = 24,         /* frames of a layer that stay in the cache together: a multiple of MATRIX_ROWS */
   MAX_CHANNELS = 512,
   MAX_HIDDEN = 1536,
   TAPS = 5,          /* of a convolution; */
@@ -61,7 +61,7 @@ typedef struct {
 
 static inline float silu_of(float x) { return x / (1.0f + exp_of(-x)); }
 
-static inline int32_t padded_keys(int32_t frames) { return (frames + KEYS - 1) / KEYS * KEYS; }
+static inline int32_t padded_keys(int32_t frames) { return (frames + ATTENTION_KEYS - 1) / ATTENTION_KEYS * ATTENTION_KEYS; }
 
 static inline float *carve(float **memory, int64_t count) {
   float *piece = *memory;
@@ -81,7 +81,7 @@ static int64_t plan(const Estimator *net, int32_t frames, int32_t threads, float
   for (int buffer = 0; buffer < 2; ++buffer) p->waves[buffer] = carve(&at, rows * net->wave_channels);
   p->sum = carve(&at, rows * net->wave_channels);
   p->velocity = carve(&at, rows * net->mels);
-  p->weights_size = (int64_t)ROWS * padded_keys(frames);
+  p->weights_size = (int64_t)MATRIX_ROWS * padded_keys(frames);
   p->weights = carve(&at, threads * p->weights_size);
   return at - memory;
 }
@@ -104,14 +104,14 @@ static void modulated_norm(const float *x, int32_t channels, float epsilon, cons
 
 /* y [count][outputs] = matrix x + bias for a tile of rows [count][channels], quantised here part by part. */
 static void apply(const Matrix *matrix, const float *x, int32_t count, float *y) {
-  int16_t steps[TILE * MAX_HIDDEN];
-  float worth[4 * TILE];
+  int16_t levels[TILE * MAX_HIDDEN];
+  float scales[4 * TILE];
   const int32_t inputs = matrix->inputs, parts = matrix->parts;
   for (int32_t row = 0; row < count; ++row)
     for (int32_t part = 0; part < parts; ++part)
-      worth[part * TILE + row] = quantise(x + ((int64_t)row * parts + part) * inputs, inputs, inputs, matrix->limit,
-                                          steps + ((int64_t)row * parts + part) * inputs);
-  const Rows rows = {steps, worth, (int64_t)parts * inputs, inputs, TILE};
+      scales[part * TILE + row] = quantise(x + ((int64_t)row * parts + part) * inputs, inputs, inputs, matrix->limit,
+                                          levels + ((int64_t)row * parts + part) * inputs);
+  const Rows rows = {levels, scales, (int64_t)parts * inputs, inputs, TILE};
   multiply_rows(matrix, &rows, count, y, matrix->outputs);
 }
 
@@ -133,26 +133,26 @@ static void project(const Estimator *net, const Segment *segment, int32_t layer,
                    segment->norm_shift + 2 * layer * channels, rows + row * channels);
   apply(&block->qkv, rows, count, qkv);
   const float scale = 1.0f / sqrtf((float)size);
-  const int64_t panel = (int64_t)size * KEYS;
+  const int64_t panel = (int64_t)size * ATTENTION_KEYS;
   for (int32_t head = 0; head < net->heads; ++head)
     for (int32_t row = 0; row < count; ++row) {
       const int32_t at = frame + row;
       const float *q = qkv + row * 3 * channels + head * size, *k = q + channels;
       const float *cosine = net->cosines + (int64_t)at * half, *sine = net->sines + (int64_t)at * half;
       float *to = queries + ((int64_t)head * segment->frames + at) * size;
-      float *key = keys + (int64_t)head * padded_keys(segment->frames) * size + at / KEYS * panel + at % KEYS;
+      float *key = keys + (int64_t)head * padded_keys(segment->frames) * size + at / ATTENTION_KEYS * panel + at % ATTENTION_KEYS;
       for (int32_t c = 0; c < half; ++c) {
         to[c] = (q[c] * cosine[c] - q[c + half] * sine[c]) * scale;
         to[c + half] = (q[c + half] * cosine[c] + q[c] * sine[c]) * scale;
       }
       for (int32_t c = 0; c < half; ++c) {
-        key[c * KEYS] = k[c] * cosine[c] - k[c + half] * sine[c];
-        key[(c + half) * KEYS] = k[c + half] * cosine[c] + k[c] * sine[c];
+        key[c * ATTENTION_KEYS] = k[c] * cosine[c] - k[c + half] * sine[c];
+        key[(c + half) * ATTENTION_KEYS] = k[c + half] * cosine[c] + k[c] * sine[c];
       }
       memcpy(values + ((int64_t)head * segment->frames + at) * size, k + channels, sizeof(float) * (size_t)size);
       if (at == segment->frames - 1)
-        for (int32_t past = at % KEYS + 1; past < KEYS; ++past)
-          for (int32_t c = 0; c < size; ++c) key[c * KEYS + past - at % KEYS] = 0;
+        for (int32_t past = at % ATTENTION_KEYS + 1; past < ATTENTION_KEYS; ++past)
+          for (int32_t c = 0; c < size; ++c) key[c * ATTENTION_KEYS + past - at % ATTENTION_KEYS] = 0;
     }
 }
 
@@ -164,11 +164,11 @@ static void transform(const Estimator *net, const Segment *segment, int32_t laye
   const int32_t channels = net->channels, size = channels / net->heads, hidden = net->hidden;
   float heard[TILE * MAX_CHANNELS], rows[TILE * MAX_CHANNELS], wide[TILE * 2 * MAX_HIDDEN];
   for (int32_t head = 0; head < net->heads; ++head)
-    for (int32_t row = 0; row < count; row += ROWS) {
+    for (int32_t row = 0; row < count; row += MATRIX_ROWS) {
       const int64_t before = (int64_t)head * segment->frames * size;
       attend(queries + before + (int64_t)(frame + row) * size,
              keys + (int64_t)head * padded_keys(segment->frames) * size, values + before,
-             count - row < ROWS ? count - row : ROWS, segment->frames, size, weights,
+             count - row < MATRIX_ROWS ? count - row : MATRIX_ROWS, segment->frames, size, weights,
              heard + row * channels + head * size, channels);
     }
   apply(&block->out, heard, count, y);
@@ -212,8 +212,8 @@ static inline int32_t reflected(int32_t frame, int32_t last) {
 static void convolve(const Estimator *net, const Gated *gated, const float *wave, int32_t last, int32_t frame,
                      int32_t groups, float *y) {
   const int32_t channels = net->wave_channels, inputs = gated->points->inputs, parts = gated->points->parts;
-  int16_t steps[GROUPS * MAX_CHANNELS];
-  float worth[2 * GROUPS], point_row[MAX_CHANNELS], products[GROUPS * 2 * MAX_CHANNELS];
+  int16_t levels[GROUPS * MAX_CHANNELS];
+  float scales[2 * GROUPS], point_row[MAX_CHANNELS], products[GROUPS * 2 * MAX_CHANNELS];
   for (int point = 0; point < POINTS; ++point) {
     for (int32_t group = 0; group < groups; ++group) {
       memset(point_row, 0, sizeof(float) * (size_t)channels);
@@ -224,10 +224,10 @@ static void convolve(const Estimator *net, const Gated *gated, const float *wave
           for (int32_t c = 0; c < channels; ++c) point_row[c] += factor * from[c];
       }
       for (int32_t part = 0; part < parts; ++part)
-        worth[part * GROUPS + group] = quantise(point_row + part * inputs, inputs, inputs, gated->points[point].limit,
-                                                steps + (group * parts + part) * inputs);
+        scales[part * GROUPS + group] = quantise(point_row + part * inputs, inputs, inputs, gated->points[point].limit,
+                                                levels + (group * parts + part) * inputs);
     }
-    const Rows rows = {steps, worth, channels, inputs, GROUPS};
+    const Rows rows = {levels, scales, channels, inputs, GROUPS};
     multiply_rows(gated->points + point, &rows, groups, products, 2 * channels);
     for (int32_t row = 0; row < groups * GROUP; ++row) {
       const float factor = net->gather[row % GROUP * POINTS + point], *from = products + row / GROUP * 2 * channels;

@@ -12,7 +12,7 @@
 #include "few_rows.h"
 
 enum {
-  FEW = ROWS, /* tokens up to which every thread makes the steps of all of them, sparing a phase */
+  FEW = MATRIX_ROWS, /* tokens up to which every thread makes the levels of all of them, sparing a phase */
   PANELS = 4, /* of a product that are one chunk */
 };
 
@@ -29,7 +29,7 @@ typedef struct {
 typedef struct {
   const Layer *layers;
   Norm stack_norm, final_norm;
-  int32_t count, width, heads; /* layers; channels; heads of width / heads channels, a multiple of COLUMNS up to 64 */
+  int32_t count, width, heads; /* layers; channels; heads of width / heads channels, a multiple of MATRIX_COLUMNS up to 64 */
   float epsilon;
 } Stack;
 
@@ -38,8 +38,8 @@ typedef struct {
   float *qkv;     /* [T][3 width] */
   float *heard;   /* [T][width] */
   float *hidden;  /* [T][most] */
-  float *worth;   /* [T][most parts of a matrix] */
-  int16_t *steps; /* [T][most] */
+  float *scales;   /* [T][most parts of a matrix] */
+  int16_t *levels; /* [T][most] */
   float *weights; /* [threads][cells rounded up to LANES] */
   float *row;     /* [threads][most] */
   int32_t most;   /* inputs of the widest matrix */
@@ -53,23 +53,23 @@ static void affine(const Norm *norm, int32_t width, float epsilon, const float *
 }
 
 /* Steps of x [tokens][channels], normalised if there is a norm, as the weights read them. */
-static Rows steps_of(Thread *thread, const Scratch *scratch, const Weights *weights, const Norm *norm, float epsilon,
+static Rows quantise_rows(Thread *thread, const Scratch *scratch, const Weights *weights, const Norm *norm, float epsilon,
                      const float *x, int32_t tokens) {
   const Matrix *matrix = &weights->matrix;
   const int32_t few = tokens <= FEW, channels = matrix->inputs * matrix->parts;
   const int64_t own = few ? (int64_t)thread->number * FEW : 0;
-  int16_t *const steps = scratch->steps + own * scratch->most;
-  float *const worth = scratch->worth + own * scratch->parts;
+  int16_t *const levels = scratch->levels + own * scratch->most;
+  float *const scales = scratch->scales + own * scratch->parts;
   float *const row = scratch->row + (int64_t)thread->number * scratch->most;
-  const Rows rows = {steps, worth, channels, matrix->inputs, tokens};
+  const Rows rows = {levels, scales, channels, matrix->inputs, tokens};
   if (few && too_late(thread)) return rows;
   for (int32_t chunk = 0; (few ? chunk : (chunk = take(thread, (tokens + FEW - 1) / FEW))) >= 0;) {
     for (int32_t token = chunk * FEW; token < tokens && token < (chunk + 1) * FEW; ++token) {
       const float *source = x + (int64_t)token * channels;
       if (norm) affine(norm, channels, epsilon, source, row), source = row;
       for (int32_t part = 0; part < matrix->parts; ++part, source += matrix->inputs)
-        worth[token + part * tokens] = quantise(source, matrix->inputs, matrix->inputs, matrix->limit,
-                                                steps + (int64_t)token * channels + part * matrix->inputs);
+        scales[token + part * tokens] = quantise(source, matrix->inputs, matrix->inputs, matrix->limit,
+                                                levels + (int64_t)token * channels + part * matrix->inputs);
     }
     if (few) break;
   }
@@ -78,10 +78,10 @@ static Rows steps_of(Thread *thread, const Scratch *scratch, const Weights *weig
 
 /* y [tokens][outputs] = finish(weights x + bias). */
 static void product(Thread *thread, const Weights *weights, const Rows *x, int32_t tokens, Finish finish, float *y) {
-  const int32_t panels = weights->matrix.outputs / COLUMNS, chunks = (panels + PANELS - 1) / PANELS;
+  const int32_t panels = weights->matrix.outputs / MATRIX_COLUMNS, chunks = (panels + PANELS - 1) / PANELS;
   for (int32_t chunk; (chunk = take(thread, chunks)) >= 0;)
-    few_rows(weights, x, tokens, chunk * PANELS * COLUMNS,
-             (chunk + 1 < chunks ? (chunk + 1) * PANELS : panels) * COLUMNS, finish, y, weights->matrix.outputs);
+    few_rows(weights, x, tokens, chunk * PANELS * MATRIX_COLUMNS,
+             (chunk + 1 < chunks ? (chunk + 1) * PANELS : panels) * MATRIX_COLUMNS, finish, y, weights->matrix.outputs);
 }
 
 /* heard = attention of the tokens' queries, once their keys and values are cached. A chunk is a head, from the product
@@ -114,13 +114,13 @@ static void work(Thread *thread, const Stack *stack, const Scratch *scratch, int
   const float epsilon = stack->epsilon;
   for (int32_t number = 0; number < stack->count; ++number) {
     const Layer *layer = stack->layers + number;
-    Rows rows = steps_of(thread, scratch, &layer->qkv, &layer->attention_norm, epsilon, x, tokens);
+    Rows rows = quantise_rows(thread, scratch, &layer->qkv, &layer->attention_norm, epsilon, x, tokens);
     listen(thread, stack, layer, scratch, &rows, tokens, slots, cells);
-    rows = steps_of(thread, scratch, &layer->out, 0, 0, scratch->heard, tokens);
+    rows = quantise_rows(thread, scratch, &layer->out, 0, 0, scratch->heard, tokens);
     product(thread, &layer->out, &rows, tokens, ADD, x);
-    rows = steps_of(thread, scratch, &layer->up, &layer->mlp_norm, epsilon, x, tokens);
+    rows = quantise_rows(thread, scratch, &layer->up, &layer->mlp_norm, epsilon, x, tokens);
     product(thread, &layer->up, &rows, tokens, GELU, scratch->hidden);
-    rows = steps_of(thread, scratch, &layer->down, 0, 0, scratch->hidden, tokens);
+    rows = quantise_rows(thread, scratch, &layer->down, 0, 0, scratch->hidden, tokens);
     product(thread, &layer->down, &rows, tokens, ADD, x);
   }
   for (int32_t token; (token = take(thread, tokens)) >= 0;) {
@@ -148,7 +148,7 @@ void project(const Weights *weights, const Scratch *scratch, int32_t tokens, con
 #pragma omp parallel num_threads(threads)
   {
     Thread thread = this_thread(&crew);
-    const Rows rows = steps_of(&thread, scratch, weights, 0, 0, x, tokens);
+    const Rows rows = quantise_rows(&thread, scratch, weights, 0, 0, x, tokens);
     product(&thread, weights, &rows, tokens, STORE, y);
   }
 }
