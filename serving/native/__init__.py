@@ -1,7 +1,8 @@
 """C kernels, compiled where they run: one source file, with the headers beside it and here, to one shared library.
 
 Building takes about two seconds, once: the library is kept in the user's cache folder under the hash of its source,
-flags and compiler.
+flags and compiler. Two environment variables change how: CC names the compiler, and TTS_NATIVE_FLAGS gives flags that
+follow all others, separated by spaces (the session `sanitize` of noxfile.py asks for sanitizers so).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FLAGS = (
     "-std=c11",
@@ -32,7 +33,7 @@ FLAGS = (
 )
 AVX2 = "-march=x86-64-v3"
 HEADERS = Path(__file__).parent
-"""What every source may include: matrix.h and numbers.h."""
+"""What every source may include: the headers here."""
 
 
 class NativeError(RuntimeError):
@@ -48,12 +49,22 @@ def load_library(source: Path, *, openmp: bool = False) -> ctypes.CDLL:
     if compiler is None:
         raise NativeError("no C compiler found (cc, gcc or clang, or the one that CC names)")
     flags = [*FLAGS, AVX2] if has_avx2() else [*FLAGS]
+    extra = os.environ.get("TTS_NATIVE_FLAGS", "").split()
     if openmp:
         try:
-            return ctypes.CDLL(str(_built(compiler, [*flags, "-fopenmp"], source)))
+            return ctypes.CDLL(str(_built(compiler, [*flags, "-fopenmp", *extra], source)))
         except NativeError as error:
-            log.warning("kernels run on one thread: %s", error)
-    return ctypes.CDLL(str(_built(compiler, flags, source)))
+            logger.warning("kernels run on one thread: %s", error)
+    return ctypes.CDLL(str(_built(compiler, [*flags, *extra], source)))
+
+
+def load_functions(source: Path, *, openmp: bool = False, **arguments: tuple[type, ...]) -> ctypes.CDLL:
+    """load_library, with the argument types of its functions, which all return nothing. Raises NativeError."""
+    library = load_library(source, openmp=openmp)
+    for name, types in arguments.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = types, None
+    return library
 
 
 def _built(compiler: str, flags: list[str], source: Path) -> Path:
@@ -68,7 +79,7 @@ def _built(compiler: str, flags: list[str], source: Path) -> Path:
 
 def has_avx2() -> bool:
     """Whether this CPU (and the operating system) runs AVX2."""
-    import torch  # a front end reads the options that name kernels, and has no use for torch
+    import torch  # a frontend reads the options that name kernels, and has no use for torch
 
     return platform.machine() in ("x86_64", "AMD64") and torch.backends.cpu.get_cpu_capability() != "DEFAULT"
 
@@ -95,4 +106,4 @@ def _compile(command: list[str], source: Path, library: Path) -> None:
             built.replace(library)
     except OSError as error:
         raise NativeError(f"cannot build {source.name}: {error}") from error
-    log.info("compiled %s in %.1f s", source.name, time.perf_counter() - started_s)
+    logger.info("compiled %s in %.1f s", source.name, time.perf_counter() - started_s)

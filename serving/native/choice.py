@@ -12,11 +12,11 @@ from serving.profile import Profile, ProfileError
 if TYPE_CHECKING:
     import torch
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Kernels = Literal["auto", "native", "torch"]
 """native: our own CPU kernels, compiled at the first start; torch: plain torch operations; auto: native where they
-can be had (a CPU with AVX2, a C compiler, no engine.compile)."""
+can be had (a CPU with AVX2, a C compiler, sizes that they take, no engine.compile)."""
 
 
 def use_kernels(
@@ -28,6 +28,8 @@ def use_kernels(
     build: Callable[[], object],
 ) -> bool:
     """Whether the kernels that `build` compiles shall be used; they serve for some of the dtypes asked for.
+
+    `build` raises NativeError where there is no compiler, or where the kernels do not take the model's sizes.
 
     Raises ProfileError if the profile demands them where they cannot be had.
     """
@@ -47,7 +49,7 @@ def use_kernels(
             build()
         except NativeError as error:
             reason = str(error)
-            log.warning("speaking with plain torch operations, at about half the speed: %s", error)
+            logger.warning("speaking with plain torch operations, at about half the speed: %s", error)
     if reason and wanted == "native":
         raise ProfileError(f"model.options.kernels: native kernels cannot be had: {reason}")
     return reason is None

@@ -9,8 +9,8 @@ enum {
   MATRIX_UNROLL = 4,   /* pairs of inputs that a turn of the innermost loop takes */
 };
 
-/* A matrix as Matrix in matrix.py lays it out. `outputs` is a multiple of MATRIX_COLUMNS, `inputs` of 2 *
- * MATRIX_UNROLL. Its inputs come in `parts` of `inputs` each; a part is summed exactly, the parts in float32. */
+/* A matrix as Matrix in matrix.py lays it out. `outputs` is a multiple of MATRIX_COLUMNS, `inputs` of
+ * 2 * MATRIX_UNROLL. Its inputs come in `parts` of `inputs` each; a part is summed exactly, the parts in float32. */
 typedef struct {
   const int16_t *levels; /* [outputs / MATRIX_COLUMNS][parts][inputs / 2][MATRIX_COLUMNS][2] */
   const float *scale;    /* [outputs] */
@@ -54,7 +54,8 @@ typedef struct {
   int32_t scale_stride;
 } Rows;
 
-#ifdef __AVX2__
+#if defined(__AVX2__) && !defined(__SANITIZE_ADDRESS__)
+#define MATRIX_ASSEMBLY /* not for the address sanitizer, which does not see what assembly reads and writes */
 /* A loop that compilers spill sums in, written out: MATRIX_UNROLL pairs of inputs a turn. ymm0 to ymm11 hold the sums,
  * 12 and 13 the panel's levels, 14 a pair of a row, 15 a product. */
 /* clang-format off */
@@ -71,11 +72,11 @@ typedef struct {
 /* clang-format on */
 #endif
 
-/* sums = MATRIX_ROWS by MATRIX_COLUMNS of one part: exact, then rounded to float32. inputs is a multiple of 2 *
- * MATRIX_UNROLL. */
+/* sums = MATRIX_ROWS by MATRIX_COLUMNS of one part: exact, then rounded to float32. inputs is a multiple of
+ * 2 * MATRIX_UNROLL. */
 INLINE void part_sums(const int16_t *panel, const int16_t *const from[MATRIX_ROWS], int32_t inputs,
                       Floats sums[MATRIX_ROWS][2]) {
-#ifdef __AVX2__
+#ifdef MATRIX_ASSEMBLY
   int64_t k = -2 * (int64_t)inputs; /* bytes to the end of the rows */
   const char *at = (const char *)panel + 128;
   /* clang-format off */

@@ -8,6 +8,8 @@ from ctypes import c_float, c_int32, c_void_p
 import torch
 from torch import Tensor
 
+LANES = 8
+"""Floats of a vector (vector.h)."""
 COLUMNS = 16
 """Outputs of a panel; a matrix is filled up to a multiple of it."""
 INPUT_MULTIPLE = 8

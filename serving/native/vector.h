@@ -10,7 +10,10 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { LANES = 8 };
+enum {
+  LANES = 8,
+  STACK_BYTES = 1 << 20, /* most that a function may keep on the stack: threads have 8 MiB, as a rule */
+};
 
 typedef float Floats __attribute__((vector_size(4 * LANES)));
 typedef int32_t Ints __attribute__((vector_size(4 * LANES)));

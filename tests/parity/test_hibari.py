@@ -11,10 +11,11 @@ from serving.models import load_frontend, load_model
 from serving.models.base import Bucket
 from serving.models.driver import step
 from serving.models.hibari import Fields
+from serving.models.hibari.constants import BINS
 from serving.models.hibari.frontend import HibariFrontend
 from serving.models.hibari.model import HibariModel
-from serving.models.hibari.stages import Decode, HibariState
-from serving.models.hibari.torch.synthesis import BINS
+from serving.models.hibari.state import HibariState
+from serving.models.hibari.torch.decode import Decode
 from serving.profile import ModelProfile, Profile
 from serving.protocol import Segment, SpeechParams
 from tests.parity.hibari_reference import FloatGraph, Spoken

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from serving.models.base import ModelOptions, ModelSpec, RequestFields, Voice
+from serving.models.hibari.constants import SAMPLE_RATE_HZ
 from serving.native.choice import Kernels
 from serving.protocol import InputError, Segment, SpeechParams
 
-SAMPLE_RATE_HZ = 24000
 MAX_PHONEMES = 400
 """Phonemes of one segment; a longer sentence is cut at clauses, then at words, then anywhere."""
 MAX_WORD_CHARS = 40

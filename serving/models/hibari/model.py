@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from serving.models.base import ModelSpec, Stage
-from serving.models.hibari.cpu.decode import CpuDecode
-from serving.models.hibari.cpu.layers import library
-from serving.models.hibari.cpu.network import CpuEncoder, CpuProsodyNet
+from serving.models.hibari.backend import Backend
+from serving.models.hibari.cpu.backend import CpuBackend
 from serving.models.hibari.frontend import SPEC, Options
-from serving.models.hibari.stages import MAX_TOKENS, Decode, Encode, HibariState, Prosody
-from serving.models.hibari.torch.network import Decoder, Encoder, ProsodyNet
+from serving.models.hibari.stages import DECODE, MAX_TOKENS, Encode, Prosody
+from serving.models.hibari.state import HibariState
+from serving.models.hibari.torch.backend import TorchBackend
 from serving.models.hibari.weights import load_weights
 from serving.native.choice import use_kernels
 from serving.profile import Profile
@@ -27,21 +28,13 @@ class HibariModel:
     first_stages: tuple[str, ...] = ("encode",)
 
     def __init__(self, profile: Profile, options: Options, device: torch.device, dtype: torch.dtype) -> None:
-        weights = load_weights()
-        encoder, net, decoder = Encoder(weights), ProsodyNet(weights), Decoder(weights, dtype)
-        self.native = use_kernels(options.kernels, profile, device, {dtype}, {torch.float32}, library)
-        if self.native:
-            self.encode = Encode(profile, CpuEncoder(encoder), device)
-            self.prosody = Prosody(profile, CpuProsodyNet(net), device)
-            self.decode: Decode | CpuDecode = CpuDecode(profile, decoder)
-        else:
-            self.encode = Encode(profile, encoder, device).to(device)
-            self.prosody = Prosody(profile, net, device).to(device)
-            self.decode = Decode(profile, decoder, device).to(device)
+        backend = choose_backend(profile, options, device, dtype)
+        self.encode, self.prosody = Encode(profile, backend), Prosody(profile, backend)
+        self.decode = backend.decode(profile)
         self.stages: Mapping[str, Stage] = {
-            "encode": self.encode,
-            "prosody": self.prosody,
-            "decode": self.decode,
+            Encode.name: self.encode,
+            Prosody.name: self.prosody,
+            DECODE: self.decode,
         }
 
     def open(self, params: SpeechParams, segment: Segment, slot: int, *, urgent: bool) -> HibariState:
@@ -50,7 +43,7 @@ class HibariModel:
             raise InputError("text", f"a segment has 1 to {MAX_TOKENS} tokens, got {len(segment.tokens)}")
         return HibariState(
             slot=slot,
-            stage="encode",
+            stage=Encode.name,
             length=len(segment.tokens),
             tokens=np.asarray(segment.tokens, np.int64),
             speed=params.fields.speed,
@@ -61,3 +54,17 @@ class HibariModel:
     def close(self, state: HibariState) -> None:
         """Nothing to free: a segment's first window reads no history from its slot."""
         state.stage = None
+
+
+def choose_backend(
+    profile: Profile, options: Options, device: torch.device, dtype: torch.dtype
+) -> Backend:
+    """The kernels where the options want them and they can be had, else torch.
+
+    Raises ProfileError if the options demand kernels that cannot be had.
+    """
+    weights = load_weights()
+    kernels = functools.cache(functools.partial(CpuBackend, weights))
+    if use_kernels(options.kernels, profile, device, {dtype}, {torch.float32}, kernels):
+        return kernels()
+    return TorchBackend(weights, device, dtype)

@@ -44,6 +44,6 @@ def dequantise(graph: onnx.GraphProto) -> Weights:
         add = readers[readers[readers[node.output[0]].output[0]].output[0]]
         bias = next(name for name in add.input if name in weights)
         scale = arrays[matrix.removesuffix("_quantized") + "_scale"]
-        steps = arrays[matrix].astype(np.float32) - arrays[zero_point].astype(np.float32)
-        weights[bias.removesuffix("bias") + "weight"] = np.ascontiguousarray((steps * scale).T)
+        levels = arrays[matrix].astype(np.float32) - arrays[zero_point].astype(np.float32)
+        weights[bias.removesuffix("bias") + "weight"] = np.ascontiguousarray((levels * scale).T)
     return weights

@@ -13,16 +13,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.models.hibari.constants import OVERLAP
+
 REACH = 3
-"""Frames that a decoder convolution (7 taps) sees on either side."""
+"""Frames that a decoder convolution (7 taps) reads on either side."""
 LAYERS = 9
 """The decoder's input convolution and its 8 blocks."""
 HISTORY = 2 * REACH
 """Input frames that a layer keeps for the next window."""
 LOOKAHEAD = REACH * LAYERS
 """Network inputs that a frame needs beyond itself."""
-OVERLAP = 4
-"""Inverse STFT frames that fall on a block of samples."""
 INSIDE, FIRST, SECOND_TO_LAST, LAST = range(4)
 """Kinds of a block: which of the four frames m-1 to m+2 of block m exist."""
 

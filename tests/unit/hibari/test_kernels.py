@@ -11,12 +11,15 @@ from torch import Tensor, nn
 
 from serving import native
 from serving.models import load_model
-from serving.models.hibari.model import HibariModel
+from serving.models.hibari.constants import CHANNELS, HOP, N_FFT
 from serving.models.hibari.cpu import layers
-from serving.models.hibari.cpu.layers import Block, Matrix, Pulses, Spectra, Text, Windows
-from serving.models.hibari.cpu.network import CpuEncoder, CpuProsodyNet
+from serving.models.hibari.cpu.decode import CpuDecode
+from serving.models.hibari.cpu.layers import Block, Matrix
+from serving.models.hibari.cpu.network import CpuDecoder, CpuEncoder, CpuProsodyNet, CpuTextEncoder
+from serving.models.hibari.cpu.synthesis import CpuPulseSource, CpuSynthesis
+from serving.models.hibari.model import HibariModel
+from serving.models.hibari.torch.decode import Decode
 from serving.models.hibari.torch.network import (
-    CHANNELS,
     ConvNeXt,
     Decoder,
     Encoder,
@@ -24,7 +27,7 @@ from serving.models.hibari.torch.network import (
     TextEncoder,
     neighbours,
 )
-from serving.models.hibari.torch.synthesis import HOP, N_FFT, PulseSource, Synthesis
+from serving.models.hibari.torch.synthesis import PulseSource, Synthesis
 from serving.models.hibari.weights import Weights, load_weights
 from serving.models.hibari.windows import Window
 from serving.profile import EngineProfile, ModelProfile, Profile, ProfileError
@@ -97,7 +100,7 @@ def test_a_block_is_a_convnext_block(weights: Weights) -> None:
 def test_windows_of_the_decoder_are_the_decoder(weights: Weights) -> None:
     """Each frame once, whatever the windows, and bit for bit."""
     module, frames = Decoder(weights, torch.float32), 100
-    windows, inputs = Windows(module), torch.randn(frames, 130)
+    windows, inputs = CpuDecoder(module), torch.randn(frames, 130)
     padded = nn.functional.pad(inputs, (0, 0, 3, 3))
 
     def spoken(*stops: int) -> Tensor:
@@ -125,13 +128,13 @@ def test_a_text_encoder_is_a_text_encoder(weights: Weights) -> None:
         for tokens in (1, 2, 63, 402):
             ids = torch.randint(1, 170, (tokens,), generator=torch.Generator().manual_seed(tokens))
             theirs = module(ids[None], torch.ones(1, tokens, dtype=torch.bool))[0]
-            assert relative(Text(module)(ids), theirs) < 3e-3
+            assert relative(CpuTextEncoder(module)(ids), theirs) < 3e-3
 
 
 @pytest.mark.parametrize("frames", [1, 8, 29, 49])
 def test_the_spectra_are_those_of_the_synthesis(weights: Weights, frames: int) -> None:
     decoder, synthesis = Decoder(weights, torch.float32), Synthesis()
-    spectra = Spectra([head for head in decoder.heads if isinstance(head, nn.Linear)], synthesis)
+    spectra = CpuSynthesis([head for head in decoder.heads if isinstance(head, nn.Linear)], synthesis)
     x, source = torch.randn(frames, CHANNELS), torch.randn(frames + 3, HOP)
     noise_rows = torch.arange(frames)
     normal = nn.functional.layer_norm(x, (CHANNELS,), eps=1e-5)
@@ -148,7 +151,7 @@ def test_pulses_are_those_of_the_synthesis() -> None:
     f0 = torch.rand(2, 40) * 300 + 60
     f0[:, 10:14] = 0
     lengths = torch.tensor([40, 25])
-    ours, theirs = Pulses(source)(f0, lengths), source(f0, lengths)
+    ours, theirs = CpuPulseSource(source)(f0, lengths), source(f0, lengths)
     for row, frames in enumerate(lengths.tolist()):
         assert relative(ours[row, : frames + 3], theirs[row, : frames + 3]) < 1e-2
 
@@ -175,26 +178,6 @@ def test_a_wrong_shape_never_reaches_the_kernels() -> None:
             matrix(x)
 
 
-def test_a_library_is_built_once_and_its_errors_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    source = tmp_path / "answer.c"
-    source.write_text("int answer(void) { return 42; }")
-    assert native.load_library(source).answer() == 42
-    (built,) = native.cache_folder().iterdir()
-    at_ns = built.stat().st_mtime_ns
-    assert native.load_library(source).answer() == 42
-    assert built.stat().st_mtime_ns == at_ns
-    source.write_text("int answer(void) { return }")
-    with pytest.raises(native.NativeError, match=r"does not compile answer\.c: (?s:.*)error"):
-        native.load_library(source)
-    assert list(native.cache_folder().iterdir()) == [built]
-    monkeypatch.setenv("CC", str(tmp_path / "no-such-compiler"))
-    with pytest.raises(native.NativeError, match="no-such-compiler"):
-        native.load_library(source)
-
-
 def test_plain_code_gives_the_sums_of_the_vector_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +202,24 @@ def test_the_profile_chooses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         load_model(profile("native", compile=True), CPU, torch.float32)
     with pytest.raises(ProfileError, match=r"model\.options\.kernels.*float32"):
         load_model(profile("native"), CPU, torch.bfloat16)
-    model = load_model(profile("torch"), CPU, torch.float32)
-    assert isinstance(model, HibariModel)
-    assert model.native is False
+    for kernels, stage in (("torch", Decode), ("auto", CpuDecode)):
+        model = load_model(profile(kernels), CPU, torch.float32)
+        assert isinstance(model.stages["decode"], stage)
+
+
+def test_kernels_without_room_give_way_to_torch(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A network of other sizes: auto speaks through torch and says why, native refuses."""
+    monkeypatch.setattr(layers, "room", lambda name: 256)
+
+    def model(kernels: str) -> HibariModel:
+        profile = Profile(name="test", model=ModelProfile(options={"kernels": kernels}))
+        made = load_model(profile, CPU, torch.float32)
+        assert isinstance(made, HibariModel)
+        return made
+
+    assert isinstance(model("auto").decode, Decode)
+    assert "no room for a layer of" in caplog.text
+    with pytest.raises(ProfileError, match="no room for a layer of"):
+        model("native")

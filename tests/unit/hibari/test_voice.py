@@ -12,7 +12,8 @@ from serving.models.base import Bucket
 from serving.models.driver import speak, step
 from serving.models.hibari import Fields
 from serving.models.hibari.model import HibariModel
-from serving.models.hibari.stages import MAX_TOKENS, HibariState
+from serving.models.hibari.stages import MAX_TOKENS
+from serving.models.hibari.state import HibariState
 from serving.profile import EngineProfile, ModelProfile, Profile
 from serving.protocol import InputError, Segment, SpeechParams
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from serving.models.hibari.constants import OVERLAP
 from serving.models.hibari.windows import (
     FIRST,
     HISTORY,
@@ -14,7 +15,6 @@ from serving.models.hibari.windows import (
     LAST,
     LAYERS,
     LOOKAHEAD,
-    OVERLAP,
     REACH,
     SECOND_TO_LAST,
     Window,

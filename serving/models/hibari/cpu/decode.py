@@ -1,4 +1,5 @@
-"""The decode stage on a CPU: the rows of a step one after the other, each in the kernels of network.c.
+"""The decode stage on a CPU: the rows of a step one after the other, each in the kernels of network.c and
+synthesis.c.
 
 A row of a larger product would cost what it costs alone, so nothing is packed or padded.
 """
@@ -12,10 +13,11 @@ from torch import Tensor, nn
 
 from serving.models.base import Bucket
 from serving.models.buckets import make_buckets
-from serving.models.hibari.cpu.layers import Spectra, Windows
-from serving.models.hibari.stages import HibariState, Samples, advance
-from serving.models.hibari.torch.network import CHANNELS, Decoder
-from serving.models.hibari.torch.synthesis import HOP, N_FFT, OVERLAP, Synthesis
+from serving.models.hibari.constants import CHANNELS, HOP, N_FFT, OVERLAP
+from serving.models.hibari.cpu.network import CpuDecoder
+from serving.models.hibari.cpu.synthesis import CpuSynthesis
+from serving.models.hibari.stages import DECODE
+from serving.models.hibari.state import HibariState, Samples, advance
 from serving.models.hibari.windows import FIRST, INSIDE, LAST, LAYERS, REACH, SECOND_TO_LAST, Window
 from serving.profile import Profile
 
@@ -28,19 +30,16 @@ OUTPUTS = 3
 class CpuDecode(nn.Module):
     """Rows of 12.5 ms frames, a window each, to samples. What the next window needs travels in the state."""
 
-    name = "decode"
-    next_stages: tuple[str, ...] = ("decode",)
+    name = DECODE
+    next_stages: tuple[str, ...] = (DECODE,)
     to_host: tuple[int, ...] = ()
     lookahead = False
 
-    def __init__(self, profile: Profile, decoder: Decoder) -> None:
+    def __init__(self, profile: Profile, decoder: CpuDecoder, synthesis: CpuSynthesis) -> None:
         super().__init__()
         self.max_rows, self.max_units = profile.engine.max_slots, profile.engine.max_step_units
         self.buckets = make_buckets(self.max_rows, self.max_units, (self.max_units,))
-        self.decoder = Windows(decoder)
-        synthesis = Synthesis()
-        heads = [head for head in decoder.heads if isinstance(head, nn.Linear)]
-        self.synthesis, self._tapers = Spectra(heads, synthesis), synthesis.tapers
+        self.decoder, self.synthesis = decoder, synthesis
         self.profile = profile
 
     def collate(self, states: Sequence[HibariState], bucket: Bucket) -> tuple[Tensor, ...]:
@@ -99,4 +98,4 @@ class CpuDecode(nn.Module):
         for block, kind in ((0, FIRST), (window.frames - 2, SECOND_TO_LAST), (window.frames - 1, LAST)):
             if block in blocks:
                 kinds[block - blocks.start] = kind
-        return total.mul_(self._tapers[kinds]).clamp_(-1, 1)
+        return total.mul_(self.synthesis.tapers[kinds]).clamp_(-1, 1)

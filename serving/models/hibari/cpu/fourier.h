@@ -1,17 +1,16 @@
-/* Fourier transforms of N_FFT real numbers, LANES rows at once: one row per lane. */
+/* Fourier transforms of FOURIER_SIZE real numbers, LANES rows at once: one row per lane. */
 #pragma once
 
-#include "matrix.h"
+#include "vector.h"
 
 enum {
-  N_FFT = 1200,
-  HALF = N_FFT / 2,
-  BINS = HALF + 1,
+  FOURIER_SIZE = 1200,
+  FOURIER_HALF = FOURIER_SIZE / 2,
+  FOURIER_BINS = FOURIER_HALF + 1,
 };
 
-typedef float Lanes __attribute__((vector_size(4 * LANES)));
 typedef struct {
-  Lanes re, im;
+  Floats re, im;
 } Complex;
 
 static inline Complex plus(Complex a, Complex b) { return (Complex){a.re + b.re, a.im + b.im}; }
@@ -44,10 +43,11 @@ static inline void butterfly(int radix, Complex *a) {
   }
 }
 
-/* Stockham's transform of HALF points, x to the returned one of x and y. turns [N_FFT][2]: cosine and sine. */
+/* Stockham's transform of FOURIER_HALF points, x to the returned one of x and y. turns [FOURIER_SIZE][2]: cosine and
+ * sine. */
 static Complex *transform(Complex *x, Complex *y, const float *turns) {
   static const int radices[] = {4, 5, 5, 3, 2};
-  int length = HALF, stride = 1;
+  int length = FOURIER_HALF, stride = 1;
   for (int stage = 0; stage < 5; ++stage) {
     const int radix = radices[stage], part = length / radix;
     for (int p = 0; p < part; ++p)
@@ -56,8 +56,7 @@ static Complex *transform(Complex *x, Complex *y, const float *turns) {
         for (int k = 0; k < radix; ++k) a[k] = x[q + stride * (p + part * k)];
         butterfly(radix, a);
         y[q + stride * radix * p] = a[0];
-        for (int k = 1; k < radix; ++k)
-          y[q + stride * (radix * p + k)] = times(a[k], turns + 4 * p * k * stride);
+        for (int k = 1; k < radix; ++k) y[q + stride * (radix * p + k)] = times(a[k], turns + 4 * p * k * stride);
       }
     Complex *swap = x;
     x = y, y = swap;
@@ -66,8 +65,9 @@ static Complex *transform(Complex *x, Complex *y, const float *turns) {
   return x;
 }
 
-/* Bin k of the transform of 2 HALF real numbers whose even and odd ones were transformed as z = even + i odd. */
+/* Bin k of the transform of 2 FOURIER_HALF real numbers whose even and odd ones were transformed as z = even + i odd.
+ */
 static inline Complex real_bin(const Complex *z, int k, const float *turns) {
-  const Complex a = z[k % HALF], b = z[(HALF - k) % HALF], mirror = {b.re, -b.im};
+  const Complex a = z[k % FOURIER_HALF], b = z[(FOURIER_HALF - k) % FOURIER_HALF], mirror = {b.re, -b.im};
   return scaled(plus(plus(a, mirror), turned(times(minus(a, mirror), turns + 2 * k))), 0.5f);
 }

@@ -15,16 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from serving.models.hibari.constants import CHANNELS, NORM_EPS
 from serving.models.hibari.weights import Weights
 from serving.models.hibari.windows import HISTORY, LAYERS, REACH
 
-SPEECH_CHANNELS = 128
-"""Of the text features that the decoder hears."""
-PROSODY_CHANNELS = 192
-INPUT_CHANNELS = SPEECH_CHANNELS + 2
-CHANNELS = 256
 PROSODY_DILATIONS = (1, 2, 4, 8, 1, 2)
-NORM_EPS = 1e-5
 
 
 class ConvNeXt(nn.Module):

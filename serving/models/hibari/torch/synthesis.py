@@ -18,16 +18,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-SAMPLE_RATE_HZ = 24000
-N_FFT = 1200
-HOP = 300
-OVERLAP = N_FFT // HOP
-BINS = N_FFT // 2 + 1
-MIN_F0_HZ = 40.0
-"""Below this pitch a frame is unvoiced; the phase runs on at this pitch."""
-MAX_HARMONIC_HZ = 11000.0
-MAX_LOG_MAGNITUDE = 7.0
-NOISE_ROWS = 1024
+from serving.models.hibari.constants import (
+    BINS,
+    HOP,
+    MAX_HARMONIC_HZ,
+    MAX_LOG_MAGNITUDE,
+    MIN_F0_HZ,
+    N_FFT,
+    NOISE_ROWS,
+    OVERLAP,
+    SAMPLE_RATE_HZ,
+)
+
 NOISE_SEED = 20260101
 
 

@@ -1,0 +1,39 @@
+"""The voice in C kernels.
+
+Same weights, shapes and formulas as torch/, whose modules it is filled from. On the same inputs a row gives the same
+bits alone and in a batch, in one window or in many.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from serving.models.hibari.cpu.decode import CpuDecode
+from serving.models.hibari.cpu.network import CpuDecoder, CpuEncoder, CpuProsodyNet
+from serving.models.hibari.cpu.synthesis import CpuPulseSource, CpuSynthesis
+from serving.models.hibari.torch.network import Decoder, Encoder, ProsodyNet
+from serving.models.hibari.torch.synthesis import PulseSource, Synthesis
+from serving.models.hibari.weights import Weights
+from serving.profile import Profile
+
+
+class CpuBackend:
+    """A Backend for float32 on a CPU."""
+
+    def __init__(self, weights: Weights) -> None:
+        """Compiles the kernels if need be.
+
+        Raises NativeError if they cannot be compiled, or have no room for these weights.
+        """
+        self.device = torch.device("cpu")
+        self.encoder: nn.Module = CpuEncoder(Encoder(weights))
+        self.prosody: nn.Module = CpuProsodyNet(ProsodyNet(weights))
+        self.pulses: nn.Module = CpuPulseSource(PulseSource())
+        decoder, synthesis = Decoder(weights, torch.float32), Synthesis()
+        heads = [head for head in decoder.heads if isinstance(head, nn.Linear)]
+        self._decoder, self._synthesis = CpuDecoder(decoder), CpuSynthesis(heads, synthesis)
+
+    def decode(self, profile: Profile) -> CpuDecode:
+        """As Backend.decode."""
+        return CpuDecode(profile, self._decoder, self._synthesis)
