@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2025.2.9"
@@ -44,12 +46,43 @@ def parity(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "tests/parity/indextts2", "-W", "default", *session.posargs)
 
 
+KERNEL_TESTS = (
+    "tests/unit/hibari/test_kernels.py",
+    "tests/unit/test_indextts2_flow_cpu.py",
+    "tests/unit/test_indextts2_gpt_cpu.py",
+    "tests/unit/test_indextts2_vocoder_cpu.py",
+)
+"""Those that run every function of every C file."""
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """Run the kernels under the address and undefined-behaviour sanitizers of gcc."""
+    install(session, "tests")
+    runtime = session.run("gcc", "-print-file-name=libasan.so", external=True, silent=True)
+    session.run(
+        "pytest",
+        *(session.posargs or KERNEL_TESTS),
+        env={
+            "CC": "gcc",
+            "TTS_NATIVE_FLAGS": "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all",
+            "XDG_CACHE_HOME": session.create_tmp(),
+            "LD_PRELOAD": str(runtime).strip(),
+            "ASAN_OPTIONS": "detect_leaks=0",  # Python frees little of what it holds when it ends
+            "UBSAN_OPTIONS": "print_stacktrace=1",
+            "OMP_WAIT_POLICY": "passive",  # a thread that spins costs a sanitized one its core
+        },
+    )
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and formatting."""
-    session.install("-c", "constraints.txt", "ruff")
+    """Check style and formatting, of Python and C."""
+    session.install("-c", "constraints.txt", "ruff", "clang-format")
     session.run("ruff", "check", *session.posargs)
     session.run("ruff", "format", "--check")
+    sources = sorted(str(path) for path in Path("serving").rglob("*") if path.suffix in (".c", ".h"))
+    session.run("clang-format", "--dry-run", "--Werror", *sources)
 
 
 @nox.session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ SOURCES = sorted((ROOT / "serving").rglob("*.py"))
 LEAVES = ("serving.protocol", "serving.profile", "serving.audio")
 LAYERS = (
     LEAVES,
+    ("serving.native",),
     ("serving.models", "serving.request"),
     ("serving.engine",),
     ("serving.http",),
@@ -92,6 +94,23 @@ def test_models_do_not_know_each_other() -> None:
                 assert part in {family, "base"} or not (ROOT / "serving" / "models" / part).is_dir(), (
                     f"{path.name} of {family} imports {name}"
                 )
+
+
+def test_kernels_include_headers_of_their_own_room_or_of_native() -> None:
+    """So C follows the rule of the Python beside it: no model's kernel knows another model, native knows none."""
+    native = ROOT / "serving" / "native"
+    kernels = [path for path in (ROOT / "serving").rglob("*") if path.suffix in (".c", ".h")]
+    assert any(path.suffix == ".c" for path in kernels)
+    for path in kernels:
+        for name in re.findall(r'^\s*#\s*include\s*"(.*)"', path.read_text(encoding="utf-8"), re.MULTILINE):
+            homes = [
+                folder
+                for folder in (path.parent, native)
+                if name == Path(name).name and (folder / name).is_file()
+            ]
+            assert homes, (
+                f"{path.relative_to(ROOT)} includes {name}, which is neither beside it nor in serving/native"
+            )
 
 
 def test_files_stay_readable() -> None:
