@@ -35,7 +35,7 @@ from bench.metrics import (
     ttfa_s,
 )
 from serving.engine.runner import DeviceError
-from serving.models.indextts2.regulator import target_frames
+from serving.models.indextts2.mel.regulator import target_frames
 from serving.profile import Profile, load_profile
 
 

@@ -17,11 +17,11 @@ import torch
 from torch import nn
 
 from serving.engine.graphs import WARM_UP_RUNS
+from serving.models.indextts2.codes.gpt import Gpt
 from serving.models.indextts2.config import GptConfig
-from serving.models.indextts2.flow import Estimator
-from serving.models.indextts2.gpt import Gpt
+from serving.models.indextts2.mel.flow import Estimator
 from serving.models.indextts2.model import IndexTts2Model
-from serving.models.indextts2.vocoder import Vocoder
+from serving.models.indextts2.wave.vocoder import Vocoder
 
 RATES = {
     "H200": (4.8e12, 989e12),

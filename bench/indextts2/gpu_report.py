@@ -9,7 +9,7 @@ import msgspec
 
 from bench.indextts2.gpu_parts import Part, Rates
 from bench.records import write_json
-from serving.models.indextts2.voices import BUILT_IN
+from serving.models.indextts2.voice.recordings import BUILT_IN
 
 AIMS = {
     "decode over its floor, 1 and 32 rows": "<= 1.5",

@@ -22,10 +22,10 @@ from bench.records import Sample
 from serving.engine.loop import EngineLoop
 from serving.engine.runner import Launched, Runner, pick_device, pick_workers
 from serving.models import load_model
-from serving.models.indextts2.conditioning import VoiceConditioning
 from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.model import IndexTts2Model
-from serving.models.indextts2.voices import BUILT_IN
+from serving.models.indextts2.voice.conditioning import VoiceConditioning
+from serving.models.indextts2.voice.recordings import BUILT_IN
 from serving.profile import EngineProfile, Profile
 from serving.protocol import (
     Failed,

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from serving.models.indextts2.checkpoint import NoInitialWeights
+from serving.models.indextts2.weights.checkpoint import NoInitialWeights
 
 SHAPES = Path(__file__).with_name("official.yaml")
 VOICE = "a cached voice"

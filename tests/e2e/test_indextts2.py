@@ -16,8 +16,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from serving.audio.encode import WAV_HEADER_BYTES, wav_header
-from serving.models.indextts2.regulator import target_frames
-from serving.models.indextts2.voices import built_in_wave
+from serving.models.indextts2.mel.regulator import target_frames
+from serving.models.indextts2.voice.recordings import built_in_wave
 from tests.support import serving
 
 pytestmark = pytest.mark.e2e

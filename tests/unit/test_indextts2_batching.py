@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from serving.models.indextts2.codes.decoding import Decoding, PositionMode
+from serving.models.indextts2.codes.gpt import Gpt
+from serving.models.indextts2.codes.sampling import Sampling
 from serving.models.indextts2.config import IndexTts2Config
-from serving.models.indextts2.decoding import Decoding, PositionMode
-from serving.models.indextts2.flow import Estimator, Flow, frame_noise
-from serving.models.indextts2.gpt import Gpt
-from serving.models.indextts2.sampling import Sampling
-from serving.models.indextts2.vocoder import Vocoder, reach_frames
+from serving.models.indextts2.mel.flow import Estimator, Flow, frame_noise
+from serving.models.indextts2.wave.vocoder import Vocoder, reach_frames
 
 CONFIG = IndexTts2Config.tiny()
 TOLERANCE = 1e-5

@@ -9,11 +9,11 @@ import torch
 from msgspec import structs
 from torch import Tensor
 
-from serving.models.indextts2.checkpoint import RandomWeights
 from serving.models.indextts2.config import IndexTts2Config, S2MelConfig
-from serving.models.indextts2.flow import Estimator, Flow
-from serving.models.indextts2.flow_cpu import CpuEstimator
-from serving.models.indextts2.toom_cook import minimal_filter
+from serving.models.indextts2.mel.cpu.estimator import CpuEstimator
+from serving.models.indextts2.mel.cpu.toom_cook import minimal_filter
+from serving.models.indextts2.mel.flow import Estimator, Flow
+from serving.models.indextts2.weights.checkpoint import RandomWeights
 
 CPU = torch.device("cpu")
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from serving.models import load_frontend
 from serving.models.indextts2 import Fields
 from serving.models.indextts2.frontend import IndexTts2Frontend
-from serving.models.indextts2.segments import cut
-from serving.models.indextts2.text import is_chinese, normalize, prepare
+from serving.models.indextts2.text.normalize import is_chinese, normalize, prepare
+from serving.models.indextts2.text.segments import cut
 from serving.profile import ModelProfile, Profile, ProfileError
 from serving.protocol import InputError, SpeechParams
 from serving.request import parse, used_fields

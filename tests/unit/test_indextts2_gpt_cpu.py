@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from serving.models.indextts2.codes.cpu.gpt import Bits, CpuGpt
+from serving.models.indextts2.codes.decoding import Decoding
+from serving.models.indextts2.codes.gpt import CodeCache, Gpt
+from serving.models.indextts2.codes.sampling import Sampling
 from serving.models.indextts2.config import GptConfig, IndexTts2Config
-from serving.models.indextts2.decoding import Decoding
-from serving.models.indextts2.gpt import CodeCache, Gpt
-from serving.models.indextts2.gpt_cpu import Bits, CpuGpt
-from serving.models.indextts2.sampling import Sampling
 
 TINY = IndexTts2Config.tiny().gpt
 OFFICIAL = msgspec.structs.replace(IndexTts2Config.official().gpt, layers=2)

@@ -10,15 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from serving.models.indextts2.attention import decode_attention, decode_attention_plain, extend_attention
-from serving.models.indextts2.snake import snake_by_convolution, snake_by_shifts
+from serving.models.indextts2.codes.attention import (
+    decode_attention,
+    decode_attention_plain,
+    extend_attention,
+)
+from serving.models.indextts2.wave.snake import snake_by_convolution, snake_by_shifts
 
 ROOT = Path(__file__).parents[2]
 
 ATTENTION = """
 import torch
-from serving.models.indextts2.attention import decode_attention_plain
-from serving.models.indextts2.attention_triton import PART_CELLS, decode_attention_triton
+from serving.models.indextts2.codes.attention import decode_attention_plain
+from serving.models.indextts2.codes.attention_triton import PART_CELLS, decode_attention_triton
 
 torch.manual_seed(0)
 for width, span in ((16, 3 * PART_CELLS + 5), (64, 70)):
@@ -39,8 +43,8 @@ print("same")
 
 SNAKE = """
 import torch
-from serving.models.indextts2 import snake_triton
-from serving.models.indextts2.snake import snake_by_convolution
+from serving.models.indextts2.wave import snake_triton
+from serving.models.indextts2.wave.snake import snake_by_convolution
 
 torch.manual_seed(0)
 for width in (1, 2, 5, 40, 506, 507, 1030):

@@ -14,10 +14,10 @@ from torch import Tensor
 from serving.engine.graphs import pick_bucket
 from serving.models.base import Bucket, Frontend
 from serving.models.driver import speak, step
-from serving.models.indextts2.features import log_mel
-from serving.models.indextts2.flow import Flow
+from serving.models.indextts2.mel.flow import Flow
+from serving.models.indextts2.mel.regulator import target_frames
 from serving.models.indextts2.model import IndexTts2Model, segment_seed
-from serving.models.indextts2.regulator import target_frames
+from serving.models.indextts2.voice.features import log_mel
 from serving.profile import EngineProfile
 from serving.protocol import InputError, Segment
 from tests.unit.indextts2_support import CODES, HOP, make, params, relative_error, request, wave_of

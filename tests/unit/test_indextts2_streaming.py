@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from serving.models.indextts2.config import IndexTts2Config
-from serving.models.indextts2.flow import Estimator, Flow, frame_noise
-from serving.models.indextts2.regulator import LengthRegulator, target_frames
-from serving.models.indextts2.streaming import SegmentStream, StreamingOptions, Window, next_window
-from serving.models.indextts2.vocoder import Vocoder, reach_frames
+from serving.models.indextts2.mel.flow import Estimator, Flow, frame_noise
+from serving.models.indextts2.mel.regulator import LengthRegulator, target_frames
+from serving.models.indextts2.stages.streaming import SegmentStream, StreamingOptions, Window, next_window
+from serving.models.indextts2.wave.vocoder import Vocoder, reach_frames
 
 CONFIG = IndexTts2Config.tiny()
 OPTIONS = StreamingOptions(first_s=0.3, growth=1.5, max_s=0.8, history_s=0.5)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from serving import native
-from serving.models.indextts2 import vocoder_kernels
 from serving.models.indextts2.config import BigVganConfig, IndexTts2Config
-from serving.models.indextts2.snake import AntiAliasedSnake
-from serving.models.indextts2.vocoder import Vocoder, reach_frames
-from serving.models.indextts2.vocoder_cpu import CpuVocoder
-from serving.models.indextts2.vocoder_kernels import Convolution, Scratch, filled
+from serving.models.indextts2.wave.cpu import convolution as vocoder_kernels
+from serving.models.indextts2.wave.cpu.convolution import Convolution, Scratch, filled
+from serving.models.indextts2.wave.cpu.vocoder import CpuVocoder
+from serving.models.indextts2.wave.snake import AntiAliasedSnake
+from serving.models.indextts2.wave.vocoder import Vocoder, reach_frames
 
 TINY = IndexTts2Config.tiny().vocoder
 ODD = BigVganConfig(

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from serving.cli import main
 from serving.models import add_voice
-from serving.models.indextts2.conditioning import VoiceConditioning
 from serving.models.indextts2.options import Options
-from serving.models.indextts2.voice_store import ByteLru, VoiceStore
-from serving.models.indextts2.voices import BUILT_IN, Reference, built_in_wave, examine, references
+from serving.models.indextts2.voice.conditioning import VoiceConditioning
+from serving.models.indextts2.voice.recordings import BUILT_IN, Reference, built_in_wave, examine, references
+from serving.models.indextts2.voice.store import ByteLru, VoiceStore
 from serving.profile import ModelProfile, Profile, ProfileError
 from serving.protocol import InputError
 from tests.support import ROOT, environment

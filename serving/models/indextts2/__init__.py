@@ -38,14 +38,14 @@ def create_model(
 
 
 def add_voice(options: Options, name: str, file: Path) -> str:
-    """Check a recording and copy it into the folder model.options.voices; see voices.add_voice."""
-    from serving.models.indextts2 import voices
+    """Check a recording and copy it into the folder model.options.voices; see recordings.add_voice."""
+    from serving.models.indextts2.voice import recordings
 
-    return voices.add_voice(options, name, file)
+    return recordings.add_voice(options, name, file)
 
 
 def fetch(to: Path, *, everything: bool) -> None:
     """Download the official files; `everything`: the model for emotion by text too. Raises RuntimeError."""
-    from serving.models.indextts2.fetch import fetch as fetch_files
+    from serving.models.indextts2.weights.fetch import fetch as fetch_files
 
     fetch_files(to, emotion_text=everything)

@@ -8,12 +8,12 @@ from typing import Any
 
 from serving.models.base import ModelSpec, Voice
 from serving.models.indextts2.config import IndexTts2Config
-from serving.models.indextts2.config_file import ConfigError, read_config
 from serving.models.indextts2.options import Fields, Options, check_options, sizes
-from serving.models.indextts2.segments import cut
-from serving.models.indextts2.text import normalize, prepare
-from serving.models.indextts2.tokenizer import character_tokenizer, load_tokenizer
-from serving.models.indextts2.voices import references
+from serving.models.indextts2.text.normalize import normalize, prepare
+from serving.models.indextts2.text.segments import cut
+from serving.models.indextts2.text.tokenizer import character_tokenizer, load_tokenizer
+from serving.models.indextts2.voice.recordings import references
+from serving.models.indextts2.weights.config_file import ConfigError, read_config
 from serving.profile import ProfileError
 from serving.protocol import InputError, Segment, SpeechParams
 

@@ -9,32 +9,34 @@ from pathlib import Path
 import torch
 
 from serving.models.base import ModelSpec, Stage
-from serving.models.indextts2 import flow_cpu, gpt_cpu, vocoder_kernels
-from serving.models.indextts2.checkpoint import RandomWeights, Weights, open_checkpoint
-from serving.models.indextts2.conditioning import ConditioningParts, ReferenceEncoder
+from serving.models.indextts2.codes.cpu import gpt as gpt_cpu
+from serving.models.indextts2.codes.cpu.gpt import CpuGpt
+from serving.models.indextts2.codes.decoding import Decoding
+from serving.models.indextts2.codes.gpt import Gpt, spoken_ids
+from serving.models.indextts2.codes.sampling import Sampling
 from serving.models.indextts2.config import IndexTts2Config
-from serving.models.indextts2.config_file import ConfigError
-from serving.models.indextts2.decoding import Decoding
-from serving.models.indextts2.emotion import Emotion
-from serving.models.indextts2.flow import Estimator, Flow
-from serving.models.indextts2.flow_cpu import CpuEstimator
 from serving.models.indextts2.frontend import model_spec
-from serving.models.indextts2.gpt import Gpt, spoken_ids
-from serving.models.indextts2.gpt_cpu import CpuGpt
+from serving.models.indextts2.mel.cpu import estimator as flow_cpu
+from serving.models.indextts2.mel.cpu.estimator import CpuEstimator
+from serving.models.indextts2.mel.flow import Estimator, Flow
+from serving.models.indextts2.mel.regulator import target_frames
 from serving.models.indextts2.options import Fields, Options, check_options, sizes
-from serving.models.indextts2.regulator import target_frames
-from serving.models.indextts2.sampling import Sampling
 from serving.models.indextts2.stages.codes import Decode, Latents, Prefill
 from serving.models.indextts2.stages.condition import Condition
 from serving.models.indextts2.stages.mel import FlowStep, MelParts, Prepare
-from serving.models.indextts2.stages.speech import SpeechState
+from serving.models.indextts2.stages.state import SpeechState
+from serving.models.indextts2.stages.streaming import StreamingOptions
 from serving.models.indextts2.stages.wave import Vocode
-from serving.models.indextts2.state import CheckpointError
-from serving.models.indextts2.streaming import StreamingOptions
-from serving.models.indextts2.vocoder import Vocoder, reach_frames
-from serving.models.indextts2.vocoder_cpu import CpuVocoder
-from serving.models.indextts2.voice_store import EmotionKey, VoiceStore
-from serving.models.indextts2.voices import references
+from serving.models.indextts2.voice.conditioning import ConditioningParts, ReferenceEncoder
+from serving.models.indextts2.voice.emotion import Emotion
+from serving.models.indextts2.voice.recordings import references
+from serving.models.indextts2.voice.store import EmotionKey, VoiceStore
+from serving.models.indextts2.wave.cpu import convolution as vocoder_kernels
+from serving.models.indextts2.wave.cpu.vocoder import CpuVocoder
+from serving.models.indextts2.wave.vocoder import Vocoder, reach_frames
+from serving.models.indextts2.weights.checkpoint import RandomWeights, Weights, open_checkpoint
+from serving.models.indextts2.weights.config_file import ConfigError
+from serving.models.indextts2.weights.state_dict import CheckpointError
 from serving.native.choice import use_kernels
 from serving.profile import Profile, ProfileError, StreamingProfile
 from serving.protocol import InputError, Segment, SpeechParams

@@ -10,10 +10,10 @@ import numpy as np
 import soundfile
 from torch import Tensor
 
-from serving.models.indextts2.checkpoint import COMPONENTS, NoInitialWeights, convert
-from serving.models.indextts2.conditioning import ConditioningParts, ReferenceEncoder
-from serving.models.indextts2.sources import locate
-from serving.models.indextts2.state import load
+from serving.models.indextts2.voice.conditioning import ConditioningParts, ReferenceEncoder
+from serving.models.indextts2.weights.checkpoint import COMPONENTS, NoInitialWeights, convert
+from serving.models.indextts2.weights.sources import locate
+from serving.models.indextts2.weights.state_dict import load
 from tests.parity.indextts2 import official
 
 

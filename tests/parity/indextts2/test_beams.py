@@ -15,9 +15,9 @@ from indextts.gpt.model_v2 import GPT2InferenceModel, UnifiedVoice
 from torch import Tensor, nn
 
 from bench.indextts2.package import give_attention_mask
-from serving.models.indextts2.beams import BeamSampling, beam_search
+from serving.models.indextts2.codes.beams import BeamSampling, beam_search
+from serving.models.indextts2.codes.gpt import Gpt, convert
 from serving.models.indextts2.config import GptConfig
-from serving.models.indextts2.gpt import Gpt, convert
 from tests.parity.indextts2 import official
 from tests.parity.indextts2.test_gpt import SETTINGS, SHAPES
 

@@ -12,17 +12,17 @@ import msgspec
 import pytest
 import torch
 
-from serving.models.indextts2 import checkpoint
-from serving.models.indextts2.checkpoint import (
+from serving.models.indextts2.config import IndexTts2Config
+from serving.models.indextts2.weights import checkpoint
+from serving.models.indextts2.weights.checkpoint import (
     COMPONENTS,
     Manifest,
     RandomWeights,
     StoredWeights,
     open_checkpoint,
 )
-from serving.models.indextts2.config import IndexTts2Config
-from serving.models.indextts2.sources import locate
-from serving.models.indextts2.state import CheckpointError, load
+from serving.models.indextts2.weights.sources import locate
+from serving.models.indextts2.weights.state_dict import CheckpointError, load
 from tests.parity.indextts2 import official
 from tests.parity.indextts2.ours import networks
 

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from serving.models.indextts2.conditioning import VoiceConditioning
-from serving.models.indextts2.emotion import Emotion, weights
-from serving.models.indextts2.features import (
+from serving.models.indextts2.mel.regulator import LengthRegulator, nearest_index, target_frames
+from serving.models.indextts2.voice.conditioning import VoiceConditioning
+from serving.models.indextts2.voice.emotion import Emotion, weights
+from serving.models.indextts2.voice.features import (
     ENCODER_HZ,
     SPEAKER_HZ,
     encoder_features,
     load_mono,
     speaker_to_encoder,
 )
-from serving.models.indextts2.regulator import LengthRegulator, nearest_index, target_frames
 from tests.parity.indextts2 import official
 from tests.parity.indextts2.ours import distance, networks, recording, reference_encoder
 

@@ -10,7 +10,7 @@ import torch
 import torchaudio
 
 from serving.models.indextts2.config import MelConfig
-from serving.models.indextts2.features import (
+from serving.models.indextts2.voice.features import (
     ENCODER_HZ,
     SPEAKER_HZ,
     encoder_features,

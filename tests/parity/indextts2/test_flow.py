@@ -12,9 +12,9 @@ from indextts.s2mel.modules.commons import MyModel
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from serving.models.indextts2 import schedule, wavenet
 from serving.models.indextts2.config import DiTConfig, S2MelConfig, WaveNetConfig
-from serving.models.indextts2.flow import Estimator, Flow, convert
+from serving.models.indextts2.mel import schedule, wavenet
+from serving.models.indextts2.mel.flow import Estimator, Flow, convert
 from tests.parity.indextts2 import official
 
 SETTINGS = OmegaConf.load(official.HERE / "small_config.yaml").s2mel

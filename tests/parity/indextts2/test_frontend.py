@@ -10,7 +10,7 @@ import pytest
 
 from serving.models import load_frontend
 from serving.models.indextts2.options import Fields
-from serving.models.indextts2.segments import cut
+from serving.models.indextts2.text.segments import cut
 from serving.profile import ModelProfile, Profile
 from serving.protocol import SpeechParams
 from tests.parity.indextts2 import official

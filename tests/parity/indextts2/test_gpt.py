@@ -16,10 +16,10 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from bench.indextts2.package import give_attention_mask
+from serving.models.indextts2.codes.decoding import Decoding
+from serving.models.indextts2.codes.gpt import Gpt, convert, spoken_ids
+from serving.models.indextts2.codes.sampling import Sampling
 from serving.models.indextts2.config import GptConfig
-from serving.models.indextts2.decoding import Decoding
-from serving.models.indextts2.gpt import Gpt, convert, spoken_ids
-from serving.models.indextts2.sampling import Sampling
 from tests.parity.indextts2 import official
 
 CODES = 200

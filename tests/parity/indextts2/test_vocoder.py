@@ -13,9 +13,9 @@ import torch
 from indextts.s2mel.modules.bigvgan import bigvgan
 from torch import Tensor
 
-from serving.models.indextts2 import snake
 from serving.models.indextts2.config import BigVganConfig
-from serving.models.indextts2.vocoder import Vocoder, convert
+from serving.models.indextts2.wave import snake
+from serving.models.indextts2.wave.vocoder import Vocoder, convert
 from tests.parity.indextts2 import official
 
 SHAPES: dict[str, dict[str, Any]] = {

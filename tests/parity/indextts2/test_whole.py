@@ -15,11 +15,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from serving.models.indextts2.decoding import Decoding
-from serving.models.indextts2.emotion import Emotion
-from serving.models.indextts2.flow import Flow
-from serving.models.indextts2.regulator import target_frames
-from serving.models.indextts2.sampling import Sampling
+from serving.models.indextts2.codes.decoding import Decoding
+from serving.models.indextts2.codes.sampling import Sampling
+from serving.models.indextts2.mel.flow import Flow
+from serving.models.indextts2.mel.regulator import target_frames
+from serving.models.indextts2.voice.emotion import Emotion
 from tests.parity.indextts2 import official
 from tests.parity.indextts2.ours import distance, networks, recording, reference_encoder
 

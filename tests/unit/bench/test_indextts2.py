@@ -22,11 +22,11 @@ from bench.indextts2.gpu_parts import (
 )
 from bench.indextts2.offline import Offline, OfflineError
 from bench.metrics import audio_s
-from serving.models.indextts2.checkpoint import NoInitialWeights
+from serving.models.indextts2.codes.gpt import Gpt
 from serving.models.indextts2.config import IndexTts2Config
-from serving.models.indextts2.flow import Estimator
-from serving.models.indextts2.gpt import Gpt
-from serving.models.indextts2.vocoder import Vocoder
+from serving.models.indextts2.mel.flow import Estimator
+from serving.models.indextts2.wave.vocoder import Vocoder
+from serving.models.indextts2.weights.checkpoint import NoInitialWeights
 from serving.profile import EngineProfile, ModelProfile, Profile
 
 OFFICIAL = IndexTts2Config.official()

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from serving.models.base import Bucket
 from serving.models.buckets import make_buckets
-from serving.models.indextts2.decoding import Decoding
-from serving.models.indextts2.sampling import Sampling
+from serving.models.indextts2.codes.decoding import Decoding
+from serving.models.indextts2.codes.sampling import Sampling
 from serving.models.indextts2.stages.shapes import extent, make_lengths, padded_slots
-from serving.models.indextts2.stages.speech import Samples, SpeechState, after_codes
-from serving.models.indextts2.streaming import SegmentStream
+from serving.models.indextts2.stages.state import Samples, SpeechState, after_codes
+from serving.models.indextts2.stages.streaming import SegmentStream
 
 LATENTS_AT_ONCE = 256
 """Longest stretch of codes that the second pass takes in one step."""

@@ -8,16 +8,16 @@ from dataclasses import fields
 from torch import Tensor
 
 from serving.models.base import Bucket
-from serving.models.indextts2.conditioning import (
+from serving.models.indextts2.stages.state import Samples, SpeechState
+from serving.models.indextts2.voice.conditioning import (
     Recording,
     ReferenceEncoder,
     VoiceConditioning,
     built_in_recording,
     read_recording,
 )
-from serving.models.indextts2.emotion import Emotion
-from serving.models.indextts2.stages.speech import Samples, SpeechState
-from serving.models.indextts2.voice_store import EmotionKey, VoiceStore
+from serving.models.indextts2.voice.emotion import Emotion
+from serving.models.indextts2.voice.store import EmotionKey, VoiceStore
 
 _PARTS = len(fields(VoiceConditioning))
 

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from serving.models.base import Bucket
 from serving.models.buckets import make_buckets
-from serving.models.indextts2.codec import SemanticCodec
-from serving.models.indextts2.decoding import Decoding
-from serving.models.indextts2.dit import take_frames
-from serving.models.indextts2.flow import Flow
-from serving.models.indextts2.regulator import LatentProjection, LengthRegulator
-from serving.models.indextts2.sampling import gaussian
+from serving.models.indextts2.codes.codec import SemanticCodec
+from serving.models.indextts2.codes.decoding import Decoding
+from serving.models.indextts2.codes.sampling import gaussian
+from serving.models.indextts2.mel.dit import take_frames
+from serving.models.indextts2.mel.flow import Flow
+from serving.models.indextts2.mel.regulator import LatentProjection, LengthRegulator
 from serving.models.indextts2.stages.shapes import extent, make_lengths, padded_slots
-from serving.models.indextts2.stages.speech import Samples, SpeechState
+from serving.models.indextts2.stages.state import Samples, SpeechState
 
 
 def flow_lengths(flow: Flow, static_prompt: int) -> list[int]:

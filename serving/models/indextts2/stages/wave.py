@@ -10,12 +10,12 @@ from torch import Tensor
 
 from serving.models.base import Bucket
 from serving.models.buckets import make_buckets
-from serving.models.indextts2.flow import Flow
+from serving.models.indextts2.mel.flow import Flow
 from serving.models.indextts2.stages.codes import LATENTS_AT_ONCE
 from serving.models.indextts2.stages.shapes import make_lengths
-from serving.models.indextts2.stages.speech import Samples, SpeechState, after_codes
-from serving.models.indextts2.vocoder import Vocoder, reach_frames
-from serving.models.indextts2.vocoder_cpu import CpuVocoder
+from serving.models.indextts2.stages.state import Samples, SpeechState, after_codes
+from serving.models.indextts2.wave.cpu.vocoder import CpuVocoder
+from serving.models.indextts2.wave.vocoder import Vocoder, reach_frames
 
 
 class Vocode:

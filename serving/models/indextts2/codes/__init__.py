@@ -1,0 +1,1 @@
+"""Text to semantic codes and their latents: the autoregressive code model and its sampling."""

@@ -1,0 +1,138 @@
+"""Split-KV decode attention for CUDA.
+
+One query per row and head leaves a grid of rows x heads, too small to fill a GPU at small batches. Each row's
+live cells are therefore cut into parts of PART_CELLS; a program reduces one part to (maximum, sum, weighted
+values), and a second kernel merges the parts by their maxima. Parts past a row's live length read nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+PART_CELLS = 128
+"""Cells of one program: 32 KiB of bf16 keys and values at 64 wide."""
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _parts(  # type: ignore[no-untyped-def]
+    q,
+    keys,
+    values,
+    slots,
+    lengths,
+    part_out,
+    part_max,
+    part_sum,
+    scale,
+    slot_stride,
+    head_stride,
+    heads,
+    parts,
+    CELLS: tl.constexpr,
+    BLOCK: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
+    row_head = tl.program_id(0)
+    part = tl.program_id(1)
+    row = row_head // heads
+    length = tl.load(lengths + row)
+    first = part * CELLS
+    column = tl.arange(0, WIDTH)
+    query = tl.load(q + row_head * WIDTH + column).to(tl.float32) * scale
+    base = tl.load(slots + row) * slot_stride + (row_head % heads) * head_stride
+    best = tl.full((), float("-inf"), tl.float32)
+    total = tl.zeros((), tl.float32)
+    out = tl.zeros((WIDTH,), tl.float32)
+    last = tl.minimum(first + CELLS, length)
+    for begin in range(first, last, BLOCK):
+        cell = begin + tl.arange(0, BLOCK)
+        live = cell < last
+        offset = base + cell[:, None] * WIDTH + column[None, :]
+        key = tl.load(keys + offset, mask=live[:, None], other=0.0).to(tl.float32)
+        score = tl.where(live, tl.sum(key * query[None, :], axis=1), float("-inf"))
+        new_best = tl.maximum(best, tl.max(score, axis=0))
+        weight = tl.exp(score - new_best)
+        shrink = tl.exp(best - new_best)
+        value = tl.load(values + offset, mask=live[:, None], other=0.0).to(tl.float32)
+        out = out * shrink + tl.sum(value * weight[:, None], axis=0)
+        total = total * shrink + tl.sum(weight, axis=0)
+        best = new_best
+    index = row_head * parts + part
+    tl.store(part_max + index, best)
+    tl.store(part_sum + index, total)
+    tl.store(part_out + index * WIDTH + column, out)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _merge(  # type: ignore[no-untyped-def]
+    part_out,
+    part_max,
+    part_sum,
+    lengths,
+    out,
+    heads,
+    parts,
+    CELLS: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
+    row_head = tl.program_id(0)
+    column = tl.arange(0, WIDTH)
+    used = tl.cdiv(tl.load(lengths + row_head // heads), CELLS)
+    best = tl.full((), float("-inf"), tl.float32)
+    total = tl.zeros((), tl.float32)
+    merged = tl.zeros((WIDTH,), tl.float32)
+    for part in range(0, used):
+        index = row_head * parts + part
+        this_best = tl.load(part_max + index)
+        new_best = tl.maximum(best, this_best)
+        shrink = tl.exp(best - new_best)
+        grow = tl.exp(this_best - new_best)
+        merged = merged * shrink + tl.load(part_out + index * WIDTH + column) * grow
+        total = total * shrink + tl.load(part_sum + index) * grow
+        best = new_best
+    result = merged / total
+    tl.store(out + row_head * WIDTH + column, result.to(out.dtype.element_ty))
+
+
+def decode_attention_triton(
+    q: Tensor, keys: Tensor, values: Tensor, slots: Tensor, lengths: Tensor, span: int
+) -> Tensor:
+    """serving.models.indextts2.codes.attention.decode_attention by the two kernels above.
+
+    keys and values must be contiguous with a head width that is a power of two. Runs on CUDA, and on the CPU
+    under TRITON_INTERPRET=1.
+    """
+    rows, heads, width = q.shape
+    parts = triton.cdiv(span, PART_CELLS)
+    q = q.contiguous()
+    part_out = torch.empty(rows, heads, parts, width, dtype=torch.float32, device=q.device)
+    part_max = torch.empty(rows, heads, parts, dtype=torch.float32, device=q.device)
+    part_sum = torch.empty_like(part_max)
+    out = torch.empty_like(q)
+    launch: Any = _parts[(rows * heads, parts)]
+    launch(
+        q,
+        keys,
+        values,
+        slots,
+        lengths,
+        part_out,
+        part_max,
+        part_sum,
+        width**-0.5,
+        keys.stride(0),
+        keys.stride(1),
+        heads,
+        parts,
+        CELLS=PART_CELLS,
+        BLOCK=32,
+        WIDTH=width,
+    )
+    merge: Any = _merge[(rows * heads,)]
+    merge(part_out, part_max, part_sum, lengths, out, heads, parts, CELLS=PART_CELLS, WIDTH=width)
+    return out

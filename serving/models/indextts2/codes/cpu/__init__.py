@@ -1,0 +1,1 @@
+"""The code model in C kernels."""

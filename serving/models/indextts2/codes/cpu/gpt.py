@@ -1,0 +1,278 @@
+"""The code model of gpt.py in the kernels of native/gpt.c: what a CPU runs.
+
+Same weights, same shapes, same formulas; one call per step runs all layers. Matrix products are of 16-bit integers,
+exactly summed in parts; a row gives the same bits alone and in a batch, on one thread and on many.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import mmap
+from ctypes import c_float, c_int32, c_void_p
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from serving.models.indextts2.codes.gpt import Block, CodeCache, Gpt
+from serving.native import load_library
+from serving.native.matrix import COLUMNS, INPUT_LEVELS, MatrixStruct
+
+_P, _I, _F = c_void_p, c_int32, c_float
+
+Bits = Literal[8, 16]
+WEIGHT_STEPS = {16: 4095, 8: 127}
+"""By bits: steps of an output's largest weight (8: in one part)."""
+PART_INPUTS = {16: 640, 8: 128}
+"""By bits: inputs of an exact sum at most. At 16 the largest of them then keeps about 4000 steps; at 8 each part of an
+output has a scale of its own, and short parts suffer less from one large weight."""
+STREAMS = 4
+"""STREAMS of few_rows.h."""
+MAX_HEAD_SIZE = 64
+FEW = 6
+"""FEW of gpt.c."""
+LANES = 8
+"""LANES of numbers.h."""
+
+
+class _Norm(ctypes.Structure):
+    _fields_ = (("weight", _P), ("bias", _P))
+
+
+class _Weights(ctypes.Structure):
+    _fields_ = (("matrix", MatrixStruct), ("part_scale", _P))
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = (
+        ("attention_norm", _Norm), ("mlp_norm", _Norm), ("qkv", _Weights), ("out", _Weights),
+        ("up", _Weights), ("down", _Weights), ("keys", _P), ("values", _P),
+    )  # fmt: skip
+
+
+class _Stack(ctypes.Structure):
+    _fields_ = (
+        ("layers", _P), ("stack_norm", _Norm), ("final_norm", _Norm), ("count", _I), ("width", _I), ("heads", _I),
+        ("epsilon", _F),
+    )  # fmt: skip
+
+
+class _Scratch(ctypes.Structure):
+    _fields_ = (
+        ("qkv", _P), ("heard", _P), ("hidden", _P), ("worth", _P), ("steps", _P), ("weights", _P), ("row", _P),
+        ("most", _I), ("parts", _I), ("cells", _I),
+    )  # fmt: skip
+
+
+_SIGNATURES = {
+    "run": (_P, _P, _I, _P, _P, _P, _I),
+    "project": (_P, _P, _I, _P, _P, _I),
+}
+"""The functions of gpt.c, all void."""
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """gpt.c, compiled if need be. Raises NativeError."""
+    loaded = load_library(Path(__file__).with_name("gpt.c"), openmp=True)
+    for name, arguments in _SIGNATURES.items():
+        function = getattr(loaded, name)
+        function.argtypes, function.restype = arguments, None
+    return loaded
+
+
+class _Pages:
+    """Memory in large pages where the system has them: a stream of weights then crosses few of them."""
+
+    def __init__(self, size: int) -> None:
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            pages.madvise(mmap.MADV_HUGEPAGE)
+            self._free = torch.frombuffer(pages, dtype=torch.uint8)
+        else:
+            self._free = torch.empty(size, dtype=torch.uint8)
+
+    def keep(self, values: Tensor) -> Tensor:
+        """A copy of `values`, a multiple of 64 bytes, in the pages."""
+        place, self._free = self._free[: values.nbytes], self._free[values.nbytes :]
+        return place.view(values.dtype).view(values.shape).copy_(values)
+
+
+class _Linear:
+    """A linear layer in integer steps, as few_rows.h lays them out in `pages`."""
+
+    def __init__(self, layer: nn.Linear, bits: int, pages: _Pages) -> None:
+        outputs, channels = layer.weight.shape
+        columns, parts = -(-outputs // COLUMNS) * COLUMNS, -(-channels // PART_INPUTS[bits])
+        while channels % (2 * STREAMS * parts):
+            parts += 1
+        inputs = channels // parts
+        weight, bias = torch.zeros(columns, parts, inputs), torch.zeros(columns)
+        weight[:outputs] = layer.weight.detach().view(outputs, parts, inputs)
+        bias[:outputs] = layer.bias.detach()
+        scale = weight.abs().amax(2, keepdim=True)
+        if bits == 16:
+            scale = scale.amax(1, keepdim=True)
+        scale = scale.clamp_min(1e-30) / WEIGHT_STEPS[bits]
+        steps = weight.div_(scale).round_()
+        # No part's sum exceeds limit * (sum of an output's steps in it), whatever the input.
+        limit = min(INPUT_LEVELS, (2**31 - 1) // int(steps.abs().sum(2).max().item()))
+        streams = steps.view(-1, COLUMNS, parts, inputs // (2 * STREAMS), STREAMS, 2).permute(
+            4, 0, 2, 3, 1, 5
+        )
+        self._steps = pages.keep(streams.to(torch.int16 if bits == 16 else torch.int8).contiguous())
+        self._scale, self._bias = scale.view(-1) if bits == 16 else torch.ones(columns), bias
+        self._part_scale = scale.view(-1, COLUMNS, parts).transpose(1, 2).contiguous() if bits == 8 else None
+        self.width, self.parts = outputs, parts
+        pointers = (self._steps.data_ptr(), self._scale.data_ptr(), self._bias.data_ptr())
+        self.as_struct = _Weights(
+            MatrixStruct(*pointers, inputs, columns, parts, limit),
+            None if self._part_scale is None else self._part_scale.data_ptr(),
+        )
+
+
+class CpuGpt(Gpt):
+    """A Gpt whose stack and head run in native/gpt.c; float32 activations, cache and results."""
+
+    def __init__(self, gpt: Gpt, bits: Bits = 16) -> None:
+        """Take over `gpt`, which is left without blocks and code_head: each is freed once it is packed.
+
+        `bits` are those of a stored weight. Raises ValueError if the size of the heads does not suit the kernels,
+        NativeError if those do not compile.
+        """
+        nn.Module.__init__(self)
+        library()
+        config = self.config = gpt.config
+        size = config.model_dim // config.heads
+        if size % COLUMNS or size > MAX_HEAD_SIZE:
+            raise ValueError(
+                f"heads of {size} channels: the kernels take multiples of {COLUMNS} up to {MAX_HEAD_SIZE}"
+            )
+        self.text_embedding, self.text_positions = gpt.text_embedding, gpt.text_positions
+        self.code_embedding, self.code_positions = gpt.code_embedding, gpt.code_positions
+        self.speed_embedding = gpt.speed_embedding
+        self.stack_norm, self.final_norm = gpt.stack_norm, gpt.final_norm
+        assert (self.dtype, self.device.type) == (torch.float32, "cpu")
+        columns = -(-config.number_mel_codes // COLUMNS) * COLUMNS
+        pages = _Pages(bits // 8 * config.model_dim * (12 * config.model_dim * config.layers + columns))
+        self._kept: list[Tensor | _Linear] = []
+        self._layers = (_Layer * config.layers)()
+        for layer in self._layers:
+            block = gpt.blocks.pop(0)
+            assert isinstance(block, Block)
+            layer.attention_norm, layer.mlp_norm = (
+                self._norm(block.attention_norm),
+                self._norm(block.mlp_norm),
+            )
+            for name in ("qkv", "out", "up", "down"):
+                setattr(layer, name, self._pack(getattr(block, name), bits, pages).as_struct)
+        self._head = self._pack(gpt.code_head, bits, pages)
+        del gpt.code_head
+        self._stack = _Stack(
+            ctypes.addressof(self._layers),
+            self._norm(self.stack_norm),
+            self._norm(self.final_norm),
+            config.layers,
+            config.model_dim,
+            config.heads,
+            self.stack_norm.eps,
+        )
+        self._most = 4 * config.model_dim
+        self._parts = max(kept.parts for kept in self._kept if isinstance(kept, _Linear))
+
+    def _norm(self, norm: nn.LayerNorm) -> _Norm:
+        values = [value.detach().float().contiguous() for value in (norm.weight, norm.bias)]
+        self._kept += values
+        return _Norm(*(value.data_ptr() for value in values))
+
+    def _pack(self, layer: nn.Linear, bits: Bits, pages: _Pages) -> _Linear:
+        packed = _Linear(layer, bits, pages)
+        self._kept.append(packed)
+        return packed
+
+    def extend(
+        self,
+        vectors: Tensor,
+        lengths: Tensor,
+        slots: Tensor,
+        cache: CodeCache,
+        starts: Tensor | None = None,
+        span: int = 0,
+    ) -> Tensor:
+        """As Gpt.extend; the states of padding are zero."""
+        place = torch.arange(vectors.shape[1])
+        live = place < lengths[:, None]
+        cells = (place if starts is None else starts[:, None] + place).expand(live.shape)
+        states = torch.zeros_like(vectors)
+        states[live] = self._run(vectors[live], slots[:, None].expand(live.shape)[live], cells[live], cache)
+        return states
+
+    def decode(self, vectors: Tensor, slots: Tensor, lengths: Tensor, cache: CodeCache, span: int) -> Tensor:
+        """As Gpt.decode."""
+        return self._run(vectors.clone(memory_format=torch.contiguous_format), slots, lengths, cache)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """float32 logits [.., V] of states [.., D]."""
+        x = states.reshape(-1, self.config.model_dim).contiguous()
+        assert x.dtype == torch.float32
+        y = torch.empty(len(x), self._head.as_struct.matrix.outputs)
+        scratch = _Buffers(self, len(x), 0)
+        library().project(
+            ctypes.addressof(self._head.as_struct),
+            scratch.address,
+            len(x),
+            x.data_ptr(),
+            y.data_ptr(),
+            scratch.threads,
+        )
+        return y[:, : self._head.width].view(*states.shape[:-1], -1)
+
+    def _run(self, x: Tensor, slots: Tensor, cells: Tensor, cache: CodeCache) -> Tensor:
+        """Run x [T, D], one vector at cell cells[t] of row slots[t] each, to final states in place."""
+        if not len(x):
+            return x
+        slots, cells = slots.contiguous(), cells.clamp(max=cache.max_cells)
+        shape = (len(x), self.config.model_dim)
+        assert (x.dtype, x.shape, cache.keys[0].dtype) == (torch.float32, shape, torch.float32)
+        assert min(int(slots.min()), int(cells.min())) >= 0
+        assert int(slots.max()) <= cache.spare_row
+        for layer, keys, values in zip(self._layers, cache.keys, cache.values, strict=True):
+            layer.keys, layer.values = keys.data_ptr(), values.data_ptr()
+        scratch = _Buffers(self, len(x), cache.max_cells + 1)
+        library().run(
+            ctypes.addressof(self._stack),
+            scratch.address,
+            len(x),
+            slots.data_ptr(),
+            cells.data_ptr(),
+            x.data_ptr(),
+            scratch.threads,
+        )
+        return x
+
+
+class _Buffers:
+    """Where a call of some tokens works."""
+
+    def __init__(self, gpt: CpuGpt, tokens: int, cells: int) -> None:
+        self.threads = torch.get_num_threads()
+        width, most, parts = gpt.config.model_dim, gpt._most, gpt._parts
+        rows = max(tokens, FEW * self.threads)
+        floats = (
+            rows * 3 * width,
+            rows * width,
+            rows * most,
+            rows * parts,
+            rows * most // 2,
+            self.threads * -(-cells // LANES) * LANES,
+            self.threads * most,
+        )
+        self._memory = torch.empty(sum(floats))
+        addresses, address = [], self._memory.data_ptr()
+        for count in floats:
+            addresses.append(address)
+            address += 4 * count
+        self._struct = _Scratch(*addresses, most, parts, cells)
+        self.address = ctypes.addressof(self._struct)

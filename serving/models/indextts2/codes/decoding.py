@@ -1,0 +1,186 @@
+"""Slot-resident decoding of the code model: the state of every segment and the steps over any batch of them.
+
+A step names its rows by `slots` and touches only their buffers; rows are independent, so who shares a step
+changes no row's codes. Nothing returns to the host inside a step: the stop code shows in `codes`, which the
+caller reads one step late, and a stopped row keeps writing the stop code harmlessly until it is let go.
+
+Positions: the official sampler feeds code i (from 0) with position i + 2, never using position 1, because of
+how it counts; its latents come from a second pass with the training positions i + 1. Mode "official" does
+both. Mode "aligned" samples with i + 1, so the states that predict the codes are the latents already.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from serving.models.indextts2.codes.gpt import CodeCache, Gpt
+from serving.models.indextts2.codes.sampling import Sampling, draw, penalise
+
+PositionMode = Literal["official", "aligned"]
+
+_PENALISED_CODE = 1
+"""The official penalty set holds code 1 from the start: its stand-in ids for the prefix are ones."""
+
+
+class Decoding:
+    """State of `slots` segments, and the steps prefill, decode and latents.
+
+    A spare slot, `spare`, takes the inert rows of a padded batch. Buffers never move.
+    """
+
+    def __init__(
+        self,
+        gpt: Gpt,
+        slots: int,
+        *,
+        max_codes: int,
+        max_text: int,
+        positions: PositionMode = "official",
+        cache_dtype: torch.dtype | None = None,
+        second_rows: bool = False,
+    ) -> None:
+        """Allocate for `slots` segments of at most max_text text ids and max_codes codes.
+
+        `second_rows` gives every slot a second cache row for the latents pass of official positions, so that
+        it can run while the segment still decodes; without it that pass overwrites the cache of a finished
+        decode.
+        """
+        config = gpt.config
+        device = gpt.device
+        rows = slots + 1
+        self.gpt = gpt
+        self.positions = positions
+        self.spare = slots
+        self.max_codes = max_codes
+        self.second_offset = rows if second_rows else 0
+        max_cells = config.prefix_rows + max_text + 3 + max_codes
+        self.cache = CodeCache(config, rows + self.second_offset, max_cells, device, cache_dtype or gpt.dtype)
+
+        def whole(fill: int = 0) -> Tensor:
+            return torch.full((rows,), fill, dtype=torch.int64, device=device)
+
+        def real(fill: float) -> Tensor:
+            return torch.full((rows,), fill, dtype=torch.float32, device=device)
+
+        self.lengths = whole(1)
+        """Live cells of each slot."""
+        self.prefix_lengths = whole(1)
+        """Cells before the first code: latents, speed, text and the start code."""
+        self.steps = whole()
+        """Codes drawn by each slot, the stop code included."""
+        self.codes = torch.full(
+            (rows, max_codes + 1), config.stop_mel_token, dtype=torch.int64, device=device
+        )
+        self.states = torch.zeros(rows, max_codes + 1, config.model_dim, dtype=gpt.dtype, device=device)
+        """states[s, i] is the final state that predicted code i, and its latent where positions are
+        aligned."""
+        self.seen = torch.zeros(rows, config.number_mel_codes, dtype=torch.bool, device=device)
+        self.seed, self.top_k = whole(), whole(1)
+        self.min_codes, self.code_limit = whole(), whole()
+        self.temperature, self.top_p, self.penalty = real(1.0), real(1.0), real(1.0)
+
+    def configure(self, slot: int, sampling: Sampling) -> None:
+        """Give a slot its request's sampling, on the host, before its prefill.
+
+        Raises ValueError if the request may draw more codes than a slot holds.
+        """
+        if sampling.max_codes > self.max_codes:
+            raise ValueError(f"max_codes must be at most {self.max_codes}, not {sampling.max_codes}")
+        self.seed[slot] = sampling.seed
+        self.top_k[slot] = sampling.top_k
+        self.temperature[slot] = sampling.temperature
+        self.top_p[slot] = sampling.top_p
+        self.penalty[slot] = sampling.repetition_penalty
+        self.min_codes[slot] = sampling.min_codes
+        self.code_limit[slot] = sampling.max_codes
+
+    def configure_rows(self, slots: Tensor, whole: Tensor, real: Tensor) -> None:
+        """configure() for many slots on the device, within a step.
+
+        whole int64 [R, 4]: seed, top_k, min_codes, max_codes; real float32 [R, 3]: temperature, top_p,
+        repetition_penalty.
+        """
+        for setting, column in zip(
+            (self.seed, self.top_k, self.min_codes, self.code_limit), whole.unbind(1), strict=True
+        ):
+            setting[slots] = column
+        for setting, column in zip((self.temperature, self.top_p, self.penalty), real.unbind(1), strict=True):
+            setting[slots] = column
+
+    def prefill(
+        self, slots: Tensor, latents: Tensor, emovec: Tensor, text: Tensor, text_lengths: Tensor
+    ) -> Tensor:
+        """Begin the segments of `slots` [R] and draw their first code; returns it, int64 [R].
+
+        latents [R, N, D], emovec [R, D], text int64 [R, L] without start and stop, text_lengths int64 [R].
+        """
+        vectors, lengths = self.gpt.prefix(latents, emovec, text, text_lengths)
+        states = self.gpt.extend(vectors, lengths, slots, self.cache)
+        if self.second_offset:
+            self.cache.copy_rows(slots, slots + self.second_offset, vectors.shape[1])
+        self.lengths[slots] = lengths
+        self.prefix_lengths[slots] = lengths
+        self.steps[slots] = 0
+        seen = torch.zeros_like(self.seen[slots])
+        seen[:, _PENALISED_CODE] = True
+        seen[:, self.gpt.config.start_mel_token] = True
+        self.seen[slots] = seen
+        last = states[torch.arange(len(slots), device=slots.device), lengths - 1]
+        return self._draw(slots, last)
+
+    def decode(self, slots: Tensor, span: int) -> Tensor:
+        """Feed each slot's last code and draw the next; returns it, int64 [R]. span > the live cells of
+        all."""
+        steps = self.steps[slots]
+        codes = self.codes[slots, (steps - 1).clamp(min=0)]
+        lengths = self.lengths[slots]
+        positions = steps + 1 if self.positions == "official" else steps
+        vectors = self.gpt.embed_codes(codes, positions)
+        states = self.gpt.decode(vectors, slots, lengths, self.cache, span)
+        self.lengths[slots] = (lengths + 1).clamp(max=self.cache.max_cells)
+        return self._draw(slots, states)
+
+    def latents(self, slots: Tensor, starts: Tensor, counts: Tensor, width: int, span: int) -> Tensor:
+        """Second pass of official positions: latents starts[r] .. starts[r] + counts[r] - 1 of each slot.
+
+        starts >= 1, for latent 0 is the state of the start code, which prefill left in states[:, 0]. Latent i
+        is the state after codes 0 .. i - 1 at positions 1 .. i, so the codes before it must have been drawn
+        and the latents before it must have been computed. Writes `states` and returns them, [R, width, D].
+        """
+        place = torch.arange(width, device=slots.device)
+        index = (starts[:, None] + place).clamp(max=self.max_codes)
+        codes = self.codes[slots[:, None], index - 1].clamp(max=self.gpt.config.number_mel_codes - 1)
+        vectors = self.gpt.embed_codes(codes, index)
+        cells = self.prefix_lengths[slots] + starts - 1
+        states = self.gpt.extend(vectors, counts, slots + self.second_offset, self.cache, cells, span)
+        live = (place < counts[:, None])[:, :, None]
+        kept = self.states[slots[:, None], index]
+        self.states[slots[:, None], index] = torch.where(live, states, kept)
+        return states
+
+    def _draw(self, slots: Tensor, states: Tensor) -> Tensor:
+        """Draw from the states [R, D] that predict the next code, and record the draw."""
+        stop = self.gpt.config.stop_mel_token
+        steps = self.steps[slots]
+        place = steps.clamp(max=self.max_codes)
+        self.states[slots, place] = states
+        logits = penalise(self.gpt.logits(states), self.seen[slots], self.penalty[slots][:, None])
+        is_stop = torch.arange(logits.shape[1], device=logits.device) == stop
+        logits = logits.masked_fill(is_stop & (steps < self.min_codes[slots])[:, None], -torch.inf)
+        codes = draw(
+            logits,
+            temperature=self.temperature[slots],
+            top_k=self.top_k[slots],
+            top_p=self.top_p[slots],
+            seed=self.seed[slots],
+            step=steps,
+        )
+        stopped = (steps > 0) & (self.codes[slots, (place - 1).clamp(min=0)] == stop)
+        codes = torch.where(stopped | (steps >= self.code_limit[slots]), stop, codes)
+        self.codes[slots, place] = codes
+        self.seen[slots, codes] = True
+        self.steps[slots] = (steps + 1).clamp(max=self.max_codes + 1)
+        return codes

@@ -1,0 +1,250 @@
+"""The autoregressive code model: text and a speaker's latents to semantic codes and their latents.
+
+A GPT-2 stack without its own positions: text and codes bring theirs. After the stack come ln_f and then a
+second norm, final_norm; the code head has a bias. The sequence of one row is
+
+    latents + emovec (32) | speed(1) speed(0) | text: start ids.. stop | start code | code 0 | code 1 | ..
+
+where text and codes count positions from zero, each with their own table. Everything here is a function of
+its arguments; the cache is a CodeCache whose buffers keep their addresses.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from serving.models.indextts2.codes.attention import decode_attention, extend_attention
+from serving.models.indextts2.config import GptConfig
+
+
+class CodeCache:
+    """Keys and values of every slot: per layer [rows, heads, cells, 64].
+
+    The last row belongs to inert rows of a batch, and the last cell of each row takes what is past its end,
+    so that padding may be written without a branch.
+    """
+
+    def __init__(
+        self, config: GptConfig, rows: int, max_cells: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        """Allocate rows + 1 rows of max_cells + 1 cells."""
+        shape = (rows + 1, config.heads, max_cells + 1, config.model_dim // config.heads)
+        self.max_cells = max_cells
+        self.spare_row = rows
+        self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.layers)]
+        self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.layers)]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all keys and values."""
+        return sum(t.nbytes for t in (*self.keys, *self.values))
+
+    def write(self, layer: int, slots: Tensor, cells: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Store keys and values [R, M, H, D] in cells [R, M] of rows slots [R]."""
+        self.keys[layer][slots[:, None], :, cells] = keys
+        self.values[layer][slots[:, None], :, cells] = values
+
+    def copy_rows(self, sources: Tensor, targets: Tensor, span: int) -> None:
+        """Copy the first `span` cells of rows `sources` to rows `targets`."""
+        for cached in (*self.keys, *self.values):
+            cached[targets, :, :span] = cached[sources, :, :span]
+
+
+class Block(nn.Module):
+    """A pre-norm GPT-2 block around an attention that the caller brings."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(dim)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.mlp_norm = nn.LayerNorm(dim)
+        self.up = nn.Linear(dim, 4 * dim)
+        self.down = nn.Linear(4 * dim, dim)
+
+    def forward(self, x: Tensor, attend: Callable[[Tensor], Tensor]) -> Tensor:
+        """x [.., D]; `attend` takes queries, keys and values [.., 3 D] to values [.., D]."""
+        x = x + self.out(attend(self.qkv(self.attention_norm(x))))
+        hidden = F.gelu(self.up(self.mlp_norm(x)), approximate="tanh")
+        y: Tensor = x + self.down(hidden)
+        return y
+
+
+class Gpt(nn.Module):
+    """Weights and pure functions of the code model. Shapes: R rows, D model_dim, V number_mel_codes."""
+
+    def __init__(self, config: GptConfig) -> None:
+        super().__init__()
+        dim = config.model_dim
+        self.config = config
+        self.text_embedding = nn.Embedding(config.text_rows, dim)
+        self.text_positions = nn.Embedding(config.text_positions, dim)
+        self.code_embedding = nn.Embedding(config.number_mel_codes, dim)
+        self.code_positions = nn.Embedding(config.mel_positions, dim)
+        self.speed_embedding = nn.Embedding(2, dim)
+        self.blocks = nn.ModuleList(Block(dim) for _ in range(config.layers))
+        self.stack_norm = nn.LayerNorm(dim)
+        self.final_norm = nn.LayerNorm(dim)
+        self.code_head = nn.Linear(dim, config.number_mel_codes)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that activations run in, whatever the projections are stored in."""
+        return self.speed_embedding.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything lies."""
+        return self.speed_embedding.weight.device
+
+    def prefix(
+        self, latents: Tensor, emovec: Tensor, text: Tensor, text_lengths: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Embed latents [R, N, D], emovec [R, D] and text ids int64 [R, L] (text_lengths of them live).
+
+        The ids come without the start and stop of text, which are added here, and so is the start code.
+        Returns [R, N + 2 + L + 3, D] and the live lengths int64 [R]; live vectors come first.
+        """
+        config = self.config
+        rows, width = text.shape
+        place = torch.arange(width + 3, device=text.device)
+        ids = F.pad(text, (1, 2))
+        ids = torch.where(place == 0, config.start_text_token, ids)
+        ids = torch.where(place == text_lengths[:, None] + 1, config.stop_text_token, ids)
+        is_code = place == text_lengths[:, None] + 2
+        ids = ids.masked_fill(place > text_lengths[:, None] + 1, 0)
+        text_vectors = (
+            self.text_embedding(ids) + self.text_positions.weight[place.clamp(max=config.text_positions - 1)]
+        )
+        start = self.code_embedding.weight[config.start_mel_token] + self.code_positions.weight[0]
+        speed = self.speed_embedding.weight.flip(0).expand(rows, -1, -1)
+        voice = latents + emovec[:, None]
+        vectors = torch.cat([voice, speed, torch.where(is_code[:, :, None], start, text_vectors)], dim=1)
+        return vectors.to(self.dtype), text_lengths + latents.shape[1] + 5
+
+    def embed_codes(self, codes: Tensor, positions: Tensor) -> Tensor:
+        """Vectors of codes at code positions, both int64 of one shape; positions past the table take its
+        end."""
+        positions = positions.clamp(max=self.config.mel_positions - 1)
+        vectors: Tensor = self.code_embedding(codes) + self.code_positions(positions)
+        return vectors.to(self.dtype)
+
+    def extend(
+        self,
+        vectors: Tensor,
+        lengths: Tensor,
+        slots: Tensor,
+        cache: CodeCache,
+        starts: Tensor | None = None,
+        span: int = 0,
+    ) -> Tensor:
+        """Run M vectors [R, M, D] of each row, of which lengths [R] are live, and cache their keys and
+        values.
+
+        Without `starts` the rows begin at cell 0; with it they follow starts[r] cached cells and attend to
+        them, and span >= every starts[r] + M bounds the cells that are read. Returns the final states [R, M,
+        D]; those of padding mean nothing.
+        """
+        rows, width, dim = vectors.shape
+        heads = self.config.heads
+        place = torch.arange(width, device=vectors.device)
+        first = 0 if starts is None else starts[:, None]
+        live = place < lengths[:, None]
+        cells = torch.where(live, first + place, cache.max_cells).clamp(max=cache.max_cells)
+
+        def attend(layer: int, qkv: Tensor) -> Tensor:
+            q, k, v = qkv.view(rows, width, 3, heads, -1).unbind(2)
+            cache.write(layer, slots, cells, k, v)
+            query = q.transpose(1, 2)
+            if starts is None:
+                y = F.scaled_dot_product_attention(
+                    query, k.transpose(1, 2), v.transpose(1, 2), is_causal=True
+                )
+            else:
+                y = extend_attention(query, cache.keys[layer], cache.values[layer], slots, starts, span)
+            return y.transpose(1, 2).reshape(rows, width, dim)
+
+        x = vectors
+        for layer, block in enumerate(self.blocks):
+            x = block(x, functools.partial(attend, layer))
+        return self.normalise(x)
+
+    def decode(self, vectors: Tensor, slots: Tensor, lengths: Tensor, cache: CodeCache, span: int) -> Tensor:
+        """Run one vector [R, D] per row at cell lengths[r]; `span` > every lengths[r]. Returns states [R,
+        D]."""
+        rows, dim = vectors.shape
+        heads = self.config.heads
+        cells = lengths.clamp(max=cache.max_cells)[:, None]
+        attended = (lengths + 1).clamp(max=span)
+
+        def attend(layer: int, qkv: Tensor) -> Tensor:
+            q, k, v = qkv.view(rows, 3, heads, -1).unbind(1)
+            cache.write(layer, slots, cells, k[:, None], v[:, None])
+            y: Tensor = decode_attention(q, cache.keys[layer], cache.values[layer], slots, attended, span)
+            return y.reshape(rows, dim)
+
+        x = vectors
+        for layer, block in enumerate(self.blocks):
+            x = block(x, functools.partial(attend, layer))
+        return self.normalise(x)
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """ln_f and then final_norm: the official model has both."""
+        states: Tensor = self.final_norm(self.stack_norm(x))
+        return states
+
+    def logits(self, states: Tensor) -> Tensor:
+        """float32 logits [.., V] of states [.., D]."""
+        logits: Tensor = self.code_head(states)
+        return logits.float()
+
+
+def spoken_ids(ids: Sequence[int], config: GptConfig) -> list[int]:
+    """Text ids without the start and stop of text, which the official model drops wherever they stand."""
+    return [token for token in ids if token not in (config.start_text_token, config.stop_text_token)]
+
+
+_NAMES = {
+    "text_embedding.weight": "text_embedding.weight",
+    "text_pos_embedding.emb.weight": "text_positions.weight",
+    "mel_embedding.weight": "code_embedding.weight",
+    "mel_pos_embedding.emb.weight": "code_positions.weight",
+    "speed_emb.weight": "speed_embedding.weight",
+    "gpt.ln_f.weight": "stack_norm.weight",
+    "gpt.ln_f.bias": "stack_norm.bias",
+    "final_norm.weight": "final_norm.weight",
+    "final_norm.bias": "final_norm.bias",
+    "mel_head.weight": "code_head.weight",
+    "mel_head.bias": "code_head.bias",
+}
+_BLOCK_NAMES = {
+    "ln_1": "attention_norm",
+    "attn.c_attn": "qkv",
+    "attn.c_proj": "out",
+    "ln_2": "mlp_norm",
+    "mlp.c_fc": "up",
+    "mlp.c_proj": "down",
+}
+
+
+def convert(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """State of Gpt from the official gpt.pth, unwrapped; keys of other modules are passed over.
+
+    The official projections are stored [in, out] and are transposed. Raises KeyError naming a key that is
+    missing from the checkpoint.
+    """
+    state = {ours: official[theirs] for theirs, ours in _NAMES.items()}
+    layers = {int(key.split(".")[2]) for key in official if key.startswith("gpt.h.")}
+    for layer in sorted(layers):
+        for theirs, ours in _BLOCK_NAMES.items():
+            weight = official[f"gpt.h.{layer}.{theirs}.weight"]
+            state[f"blocks.{layer}.{ours}.weight"] = (
+                weight if theirs.startswith("ln") else weight.t().contiguous()
+            )
+            state[f"blocks.{layer}.{ours}.bias"] = official[f"gpt.h.{layer}.{theirs}.bias"]
+    return state

@@ -1,0 +1,1 @@
+"""Codes to a mel spectrogram: length regulator and conditional flow matching."""

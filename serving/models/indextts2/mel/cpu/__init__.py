@@ -1,0 +1,1 @@
+"""The flow's velocity estimator in C kernels."""

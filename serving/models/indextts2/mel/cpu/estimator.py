@@ -1,0 +1,224 @@
+"""The velocity estimator in the kernels of native/flow.c: what a CPU runs.
+
+Same weights, shapes and formulas as flow.py. Matrix products are of 16-bit integers, exactly summed, everything else
+is float32; the segments of a step run one after the other, so that each gives the same bits alone and in a batch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import threading
+from collections.abc import Iterable
+from ctypes import c_float, c_int32, c_int64, c_void_p
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from serving.models.indextts2.mel.cpu.toom_cook import minimal_filter
+from serving.models.indextts2.mel.dit import NORM_EPS, Block, feed_forward_dim
+from serving.models.indextts2.mel.flow import FINAL_NORM_EPS, Estimator
+from serving.models.indextts2.mel.schedule import Schedule
+from serving.models.indextts2.mel.wavenet import Layer
+from serving.native import load_library
+from serving.native.matrix import COLUMNS, Matrix, MatrixStruct
+
+WEIGHT_STEPS = 4095
+LONGEST_SUM = 512
+"""Inputs of one exact sum: longer ones would leave the inputs too few steps."""
+TAPS = 5
+GROUP = 4
+"""Frames of a convolution that share their products."""
+POINTS = GROUP + TAPS - 1
+MAX_CHANNELS, MAX_HIDDEN, MAX_DEPTH = 512, 1536, 31
+"""What flow.c has room for: of a row, of a gated feed-forward, of the transformer."""
+
+
+class _Block(ctypes.Structure):
+    _fields_ = tuple((name, MatrixStruct) for name in ("qkv", "out", "gate_up", "down", "skip"))
+
+
+class _Gated(ctypes.Structure):
+    _fields_ = (("points", MatrixStruct * POINTS), ("residual_skip", MatrixStruct), ("bias", c_void_p))
+
+
+_PARTS = ("merge_x", "join_hidden", "join_x", "wavenet_in", "wavenet_around", "final", "mel_out")
+
+
+class _Estimator(ctypes.Structure):
+    _fields_ = (
+        ("blocks", c_void_p),
+        ("gated", c_void_p),
+        *((name, MatrixStruct) for name in _PARTS),
+        *((name, c_void_p) for name in ("unconditioned", "cosines", "sines", "spread", "gather")),
+        *((name, c_int32) for name in ("depth", "gated_count", "heads", "channels", "wave_channels")),
+        *((name, c_int32) for name in ("hidden", "mels")),
+        *((name, c_float) for name in ("norm_epsilon", "last_epsilon")),
+    )
+
+
+class _Segment(ctypes.Structure):
+    _fields_ = (
+        *((name, c_void_p) for name in ("x", "constant", "norm_scale", "norm_shift", "condition")),
+        *((name, c_void_p) for name in ("last_scale", "last_shift")),
+        ("frames", c_int32),
+        ("first", c_int32),
+        ("guidance", c_float),
+    )
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """flow.c, compiled if need be. Raises NativeError."""
+    loaded = load_library(Path(__file__).with_name("flow.c"), openmp=True)
+    loaded.scratch_size.argtypes, loaded.scratch_size.restype = (c_void_p, c_int32, c_int32), c_int64
+    loaded.estimate.argtypes, loaded.estimate.restype = (
+        (c_void_p, c_void_p, c_int32, c_void_p, c_void_p),
+        None,
+    )
+    return loaded
+
+
+class CpuEstimator(Estimator):
+    """Estimator, for float32 on a CPU. What runs once a segment stays in torch."""
+
+    def __init__(self, estimator: Estimator) -> None:
+        """Packs the weights of a step anew; those of `estimator` are not needed afterwards.
+
+        Raises ValueError if the sizes are not such as flow.c has room for.
+        """
+        _check_sizes(estimator)
+        nn.Module.__init__(self)
+        self.config = estimator.config
+        self.time = estimator.time
+        self._reach = estimator.reach
+        self._of_thread = threading.local()
+        self.merge_prompt = estimator.merge_prompt
+        self.merge_mu = estimator.merge_mu
+        self.merge_style = estimator.merge_style
+        transformer = estimator.transformer
+        blocks = [block for block in transformer.blocks if isinstance(block, Block)]
+        layers = [layer for layer in estimator.wavenet.layers if isinstance(layer, Layer)]
+        self._kept: list[Matrix | Tensor] = []
+        self._blocks = (_Block * len(blocks))(*(_Block(*self._matrices(block)) for block in blocks))
+        gather, values, spread = minimal_filter(GROUP, TAPS)
+        self._gated = (_Gated * len(layers))(*(self._layer(layer, values) for layer in layers))
+        tables = [
+            self._table(t) for t in (self.merge_mu.bias, transformer.cos, transformer.sin, spread, gather)
+        ]
+        channels = self.config.dit.hidden_dim
+        self._net = _Estimator(
+            ctypes.addressof(self._blocks),
+            ctypes.addressof(self._gated),
+            *(self._matrix(getattr(estimator, name)) for name in _PARTS),
+            *tables,
+            len(blocks),
+            len(layers),
+            self.config.dit.num_heads,
+            channels,
+            self.config.wavenet.hidden_dim,
+            blocks[0].down.in_features,
+            self.config.dit.in_channels,
+            NORM_EPS,
+            FINAL_NORM_EPS,
+        )
+
+    @property
+    def reach(self) -> int:
+        """As Estimator.reach."""
+        return self._reach
+
+    def forward(
+        self,
+        x: Tensor,
+        constant: Tensor,
+        modulation: Schedule,
+        lengths: Tensor,
+        kept: Tensor,
+        kept_lengths: Tensor,
+        *,
+        guidance: float,
+        ragged: bool,
+    ) -> Tensor:
+        """As Estimator.forward; frames of padding are zero in the result."""
+        velocity = torch.zeros(len(x), kept.shape[1], x.shape[2])
+        for row, (frames, first, count) in enumerate(
+            zip(lengths.tolist(), kept[:, 0].tolist(), kept_lengths.tolist(), strict=True)
+        ):
+            inputs = [
+                t[row].contiguous()
+                for t in (
+                    x,
+                    constant,
+                    modulation.norm_scale,
+                    modulation.norm_shift,
+                    modulation.condition,
+                    modulation.final_scale,
+                    modulation.final_shift,
+                )
+            ]
+            assert all(t.dtype == torch.float32 for t in inputs)
+            assert first + count == frames <= x.shape[1]
+            segment = _Segment(*(t.data_ptr() for t in inputs), frames, first, guidance)
+            threads, net = torch.get_num_threads(), ctypes.addressof(self._net)
+            scratch = self._scratch(library().scratch_size(net, frames, threads))
+            library().estimate(
+                net, ctypes.addressof(segment), threads, scratch.data_ptr(), velocity[row].data_ptr()
+            )
+        return velocity
+
+    def _scratch(self, floats: int) -> Tensor:
+        """float32 [at least `floats`], undefined: the calling thread's own, kept, for fresh pages cost time."""
+        kept: Tensor | None = getattr(self._of_thread, "scratch", None)
+        if kept is None or len(kept) < floats:
+            kept = self._of_thread.scratch = torch.empty(floats)
+        return kept
+
+    def _matrices(self, block: Block) -> Iterable[MatrixStruct]:
+        for layer in (block.qkv, block.out, block.gate_up, block.down):
+            yield self._matrix(layer)
+        if block.skip is not None:
+            # Its inputs are two rows, each with steps of its own.
+            yield self._matrix(block.skip, 2)
+
+    def _layer(self, layer: Layer, values: Tensor) -> _Gated:
+        """A layer of the WaveNet, its filter's values [POINTS, TAPS] at each point."""
+        outputs, channels = layer.residual_skip.in_features * 2, layer.residual_skip.in_features
+        taps = layer.conv.weight.detach().double().view(outputs, TAPS, channels)
+        # More parts than a linear layer's: the points' errors grow in the sums that make frames of them.
+        points = [
+            self._pack(
+                torch.einsum("t,ntc->nc", value, taps), None, parts=max(1, 2 * channels // LONGEST_SUM)
+            )
+            for value in values
+        ]
+        return _Gated(
+            (MatrixStruct * POINTS)(*points), self._matrix(layer.residual_skip), self._table(layer.conv.bias)
+        )
+
+    def _matrix(self, layer: nn.Linear, parts: int = 0) -> MatrixStruct:
+        return self._pack(layer.weight, layer.bias, parts=parts or -(-layer.in_features // LONGEST_SUM))
+
+    def _pack(self, weight: Tensor, bias: Tensor | None, *, parts: int) -> MatrixStruct:
+        packed = Matrix(weight, bias, parts=parts, weight_levels=WEIGHT_STEPS)
+        self._kept.append(packed)
+        return packed.as_struct
+
+    def _table(self, values: Tensor) -> int:
+        table = values.detach().float().contiguous()
+        self._kept.append(table)
+        return table.data_ptr()
+
+
+def _check_sizes(estimator: Estimator) -> None:
+    dit, wavenet = estimator.config.dit, estimator.config.wavenet
+    widths = (dit.in_channels, dit.hidden_dim, wavenet.hidden_dim, dit.hidden_dim // dit.num_heads)
+    if any(width % COLUMNS or width > MAX_CHANNELS for width in widths):
+        raise ValueError(
+            f"the kernels take widths of a multiple of {COLUMNS} to {MAX_CHANNELS}, not {widths}"
+        )
+    if feed_forward_dim(dit.hidden_dim) > MAX_HIDDEN or dit.depth > MAX_DEPTH:
+        raise ValueError(f"the kernels take no transformer of {dit.depth} layers of {dit.hidden_dim}")
+    if wavenet.kernel_size != TAPS:
+        raise ValueError(f"the kernels take convolutions of {TAPS} taps, not {wavenet.kernel_size}")

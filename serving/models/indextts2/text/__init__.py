@@ -1,0 +1,1 @@
+"""Text to segments of SentencePiece ids. No torch."""

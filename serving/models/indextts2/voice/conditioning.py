@@ -1,0 +1,190 @@
+"""Reference audio and emotion to everything that a request is conditioned on.
+
+    encoder = ReferenceEncoder(config, parts)
+    voice = encoder.voice(path)                   # once per recording: voice_store.py keeps it
+    emovec = encoder.emotion(voice, emotion)      # once per voice and emotion
+
+All of it runs in float32: it is done once per recording, and its errors would stay in every sentence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from serving.models.indextts2.codes.codec import SemanticCodec
+from serving.models.indextts2.config import IndexTts2Config
+from serving.models.indextts2.mel.regulator import LengthRegulator
+from serving.models.indextts2.voice.campplus import StyleEncoder
+from serving.models.indextts2.voice.conformer import Conditioner
+from serving.models.indextts2.voice.emotion import Emotion, EmotionEncoder, TextEmotion, weights
+from serving.models.indextts2.voice.features import (
+    ENCODER_HZ,
+    SPEAKER_HZ,
+    encoder_features,
+    load_mono,
+    log_mel,
+    speaker_to_encoder,
+    style_features,
+)
+from serving.models.indextts2.voice.recordings import built_in_wave
+from serving.models.indextts2.voice.w2v import SpeechEncoder
+from serving.protocol import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceConditioning:
+    """What one recording gives. float32 tensors on the model's device; depends on nothing but the audio."""
+
+    latents: Tensor
+    """[32, 1280]: the speaker's vectors of the GPT prefix, before the emotion is added to each."""
+    base_emotion: Tensor
+    """[1280]: emotion of the speaker path's wave, what `alpha` = 0 keeps."""
+    own_emotion: Tensor
+    """[1280]: emotion of the emotion path's wave of the same recording, used when a request names none."""
+    style: Tensor
+    """[192]."""
+    prompt_condition: Tensor
+    """[T, content]: the flow's condition over the reference."""
+    reference_mel: Tensor
+    """[n_mels, T]."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(getattr(self, name).nbytes for name in self.__slots__)
+
+
+class Recording(NamedTuple):
+    """A recording as the two paths of the official loader hear it; float32 on the host, at most 15 s."""
+
+    speaker: Tensor
+    """[N] at SPEAKER_HZ."""
+    emotion: Tensor
+    """[N'] at ENCODER_HZ, resampled straight from the file."""
+
+
+def read_recording(path: Path) -> Recording:
+    """Read an audio file of any rate and channels. Raises InputError of "voice"."""
+    return Recording(load_mono(path, SPEAKER_HZ), load_mono(path, ENCODER_HZ))
+
+
+def built_in_recording() -> Recording:
+    """The voice made by formula, see voices.built_in_wave."""
+    return Recording(*(torch.from_numpy(built_in_wave(hz)) for hz in (SPEAKER_HZ, ENCODER_HZ)))
+
+
+@dataclass(frozen=True, slots=True)
+class ConditioningParts:
+    """The networks, float32, in eval mode, on one device."""
+
+    speech: SpeechEncoder
+    codec: SemanticCodec
+    style: StyleEncoder
+    regulator: LengthRegulator
+    speaker: Conditioner
+    emotion: EmotionEncoder
+
+
+class ReferenceEncoder:
+    """Runs the conditioning networks. Keeps no results: the voice store does."""
+
+    def __init__(
+        self, config: IndexTts2Config, parts: ConditioningParts, text_emotion_folder: Path | None = None
+    ) -> None:
+        self.config = config
+        self.parts = parts
+        self.device = parts.speech.mean.device
+        self._text_emotion_folder = text_emotion_folder or Path(config.files.qwen_emo_path)
+        self._text_emotion: TextEmotion | None = None
+
+    @torch.inference_mode()
+    def voice(self, path: Path) -> VoiceConditioning:
+        """Condition on a recording (any rate and channels; the first 15 s count).
+
+        Raises InputError of "voice" if it cannot be read, is shorter than half a second or silent.
+        """
+        return self.encode(read_recording(path))
+
+    @torch.inference_mode()
+    def encode(self, recording: Recording) -> VoiceConditioning:
+        """Condition on a recording's two waves."""
+        wave = recording.speaker
+        encoder_wave = speaker_to_encoder(wave)
+        hidden = self.hidden(encoder_wave)
+        _, embeddings = self.parts.codec.quantize(hidden)
+        mel = log_mel(wave.to(self.device), self.config.s2mel.mel)
+        frames = torch.tensor([mel.shape[1]], device=self.device)
+        return VoiceConditioning(
+            latents=self.parts.speaker(hidden)[0],
+            base_emotion=self.parts.emotion(hidden)[0],
+            own_emotion=self.parts.emotion(self.hidden(recording.emotion))[0],
+            style=self.parts.style(style_features(encoder_wave)[None].to(self.device))[0],
+            prompt_condition=self.parts.regulator(
+                embeddings,
+                torch.tensor([embeddings.shape[1]], device=self.device),
+                frames,
+                mel.shape[1],
+            )[0],
+            reference_mel=mel,
+        )
+
+    @torch.inference_mode()
+    def recorded_emotion(self, path: Path, *, field: str = "voice") -> Tensor:
+        """Emotion vector [1280] of a recording. Raises InputError of `field`."""
+        hidden = self.hidden(load_mono(path, ENCODER_HZ, field=field))
+        vector: Tensor = self.parts.emotion(hidden)[0]
+        return vector
+
+    @torch.inference_mode()
+    def emotion(self, voice: VoiceConditioning, emotion: Emotion, recorded: Tensor | None = None) -> Tensor:
+        """The emotion vector [1280] that is added to the latents of `voice`.
+
+        `recorded` is recorded_emotion(emotion.voice) if the caller has kept it. Raises InputError of
+        emo_text, emo_vector or emo_voice.
+        """
+        if emotion.text is not None or emotion.vector is not None:
+            vector = self._read(emotion.text) if emotion.text is not None else emotion.vector
+            assert vector is not None
+            own = _blend(voice.base_emotion, voice.own_emotion, 1.0)
+            return self.parts.emotion.mix(voice.style, weights(vector, emotion.alpha), own)
+        if emotion.voice is None:
+            return _blend(voice.base_emotion, voice.own_emotion, 1.0)
+        if recorded is None:
+            recorded = self.recorded_emotion(emotion.voice, field="emo_voice")
+        return _blend(voice.base_emotion, recorded, emotion.alpha)
+
+    def hidden(self, wave: Tensor) -> Tensor:
+        """Normalised hidden states [1, T, 1024] of a 16 kHz wave [N]."""
+        features = encoder_features(wave)
+        live = torch.ones(1, len(features.frames), dtype=torch.bool)
+        live[0, -1] = not features.padded
+        hidden: Tensor = self.parts.speech(features.frames[None].to(self.device), live.to(self.device))
+        return hidden
+
+    def _read(self, text: str) -> tuple[float, ...]:
+        if not text.strip():
+            raise InputError("emo_text", "is empty")
+        if self._text_emotion is None:
+            self._text_emotion = TextEmotion(self._text_emotion_folder, self.device)
+        return self._text_emotion.read(text)
+
+
+def networks(config: IndexTts2Config) -> dict[str, nn.Module]:
+    """The conditioning networks by component name, as ConditioningParts names them."""
+    return {
+        "speech": SpeechEncoder(config.w2v),
+        "codec": SemanticCodec(config.codec),
+        "style": StyleEncoder(config.campplus),
+        "regulator": LengthRegulator(config.s2mel.length_regulator),
+        "speaker": Conditioner(config.gpt.condition),
+        "emotion": EmotionEncoder(config),
+    }
+
+
+def _blend(base: Tensor, other: Tensor, alpha: float) -> Tensor:
+    return base + alpha * (other - base)

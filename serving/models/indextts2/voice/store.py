@@ -1,0 +1,119 @@
+"""What is kept of voices between requests: their conditioning and their emotions, bounded in bytes."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from serving.models.indextts2.voice.conditioning import VoiceConditioning
+from serving.models.indextts2.voice.emotion import Emotion
+from serving.models.indextts2.voice.recordings import Reference
+
+
+class EmotionKey(NamedTuple):
+    """What an emotion vector depends on."""
+
+    voice: str
+    """Content key of the voice that speaks."""
+    emotion: Emotion
+    recording: str | None
+    """Content key of the voice whose emotion is taken."""
+
+
+class ByteLru:
+    """Values by key, of `limit_bytes` together; putting one more drops the least recently used. Thread-safe."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.used_bytes = 0
+        self._values: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self, key: Hashable) -> object | None:
+        """The value, which becomes the most recently used; None if it is not there."""
+        with self._lock:
+            if key not in self._values:
+                return None
+            self._values.move_to_end(key)
+            return self._values[key][0]
+
+    def put(self, key: Hashable, value: object, size_bytes: int) -> None:
+        """Keep a value; one that is larger than the limit alone is not kept."""
+        with self._lock:
+            _, old_bytes = self._values.pop(key, (None, 0))
+            self.used_bytes -= old_bytes
+            if size_bytes > self.limit_bytes:
+                return
+            self._values[key] = value, size_bytes
+            self.used_bytes += size_bytes
+            while self.used_bytes > self.limit_bytes:
+                _, (_, dropped_bytes) = self._values.popitem(last=False)
+                self.used_bytes -= dropped_bytes
+
+
+class VoiceStore:
+    """Voices by name, and what was computed of them by content."""
+
+    def __init__(self, voices: Mapping[str, Reference], limit_bytes: int) -> None:
+        self._voices = voices
+        self._references: dict[str, Reference] = {}
+        self._known: dict[Path, tuple[tuple[int, int], str]] = {}
+        self._kept = ByteLru(limit_bytes)
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of everything kept."""
+        return self._kept.used_bytes
+
+    def content_key(self, name: str) -> str:
+        """Content key of the voice `name`; the file is hashed again only if its size or time has changed.
+
+        Raises InputError if the file is gone, KeyError if there is no such voice.
+        """
+        reference = self._voices[name]
+        if reference.path is None:
+            key = reference.content_key()
+        else:
+            try:
+                stat = reference.path.stat()
+                version = (stat.st_size, stat.st_mtime_ns)
+            except OSError:
+                version = (-1, -1)
+            known_version, key = self._known.get(reference.path, ((-1, -1), ""))
+            if version != known_version or version == (-1, -1):
+                key = reference.content_key()
+                self._known[reference.path] = version, key
+        self._references[key] = reference
+        return key
+
+    def reference(self, content_key: str) -> Reference:
+        """Where the sound of a content key comes from."""
+        return self._references[content_key]
+
+    def voice(self, content_key: str) -> VoiceConditioning | None:
+        """The conditioning of a voice, if it is kept."""
+        kept = self._kept.get(content_key)
+        assert kept is None or isinstance(kept, VoiceConditioning)
+        return kept
+
+    def put_voice(self, content_key: str, voice: VoiceConditioning) -> None:
+        """Keep the conditioning of a voice."""
+        self._kept.put(content_key, voice, voice.size_bytes)
+
+    def emotion(self, key: EmotionKey) -> Tensor | None:
+        """An emotion vector, if it is kept."""
+        kept = self._kept.get(key)
+        assert kept is None or isinstance(kept, Tensor)
+        return kept
+
+    def put_emotion(self, key: EmotionKey, vector: Tensor) -> None:
+        """Keep an emotion vector."""
+        self._kept.put(key, vector, vector.nbytes)

@@ -1,0 +1,1 @@
+"""The vocoder in C kernels."""

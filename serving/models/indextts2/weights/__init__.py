@@ -1,0 +1,1 @@
+"""The official files: fetched, read, converted, loaded; or random weights of the same shapes."""
