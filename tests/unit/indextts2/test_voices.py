@@ -23,7 +23,7 @@ from serving.models.indextts2.voice.store import ByteLru, VoiceStore
 from serving.profile import ModelProfile, Profile, ProfileError
 from serving.protocol import InputError
 from tests.support import ROOT, environment
-from tests.unit.indextts2_support import make, params, request
+from tests.unit.indextts2.support import make, params, request
 
 RATE = 24000
 

@@ -18,7 +18,7 @@ from serving.models import load_frontend
 from serving.models.base import Frontend
 from serving.profile import EngineProfile
 from tests.unit.engine.engine_support import eventually, listen
-from tests.unit.indextts2_support import CODES, make_profile, params, relative_error
+from tests.unit.indextts2.support import CODES, make_profile, params, relative_error
 
 ENGINE = EngineProfile(
     device="cpu", process=False, threads=1, workers=2, max_slots=4, max_step_units=8192, request_timeout_s=60

@@ -20,7 +20,7 @@ from serving.models.indextts2.model import IndexTts2Model, segment_seed
 from serving.models.indextts2.voice.features import log_mel
 from serving.profile import EngineProfile
 from serving.protocol import InputError, Segment
-from tests.unit.indextts2_support import CODES, HOP, make, params, relative_error, request, wave_of
+from tests.unit.indextts2.support import CODES, HOP, make, params, relative_error, request, wave_of
 
 TOLERANCE = 1e-5
 TEXTS = (

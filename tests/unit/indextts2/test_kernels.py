@@ -17,7 +17,7 @@ from serving.models.indextts2.codes.attention import (
 )
 from serving.models.indextts2.wave.snake import snake_by_convolution, snake_by_shifts
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 ATTENTION = """
 import torch
