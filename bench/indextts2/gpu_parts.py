@@ -19,7 +19,7 @@ from torch import nn
 from serving.engine.graphs import WARM_UP_RUNS
 from serving.models.indextts2.codes.gpt import Gpt
 from serving.models.indextts2.config import GptConfig
-from serving.models.indextts2.mel.flow import Estimator
+from serving.models.indextts2.mel.estimator import Estimator
 from serving.models.indextts2.model import IndexTts2Model
 from serving.models.indextts2.wave.vocoder import Vocoder
 

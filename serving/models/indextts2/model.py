@@ -18,7 +18,8 @@ from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.frontend import model_spec
 from serving.models.indextts2.mel.cpu import estimator as flow_cpu
 from serving.models.indextts2.mel.cpu.estimator import CpuEstimator
-from serving.models.indextts2.mel.flow import Estimator, Flow
+from serving.models.indextts2.mel.estimator import Estimator
+from serving.models.indextts2.mel.flow import Flow
 from serving.models.indextts2.mel.regulator import target_frames
 from serving.models.indextts2.options import Fields, Options, check_options, sizes
 from serving.models.indextts2.stages.codes import Decode, Latents, Prefill

@@ -24,7 +24,7 @@ from bench.indextts2.offline import Offline, OfflineError
 from bench.metrics import audio_s
 from serving.models.indextts2.codes.gpt import Gpt
 from serving.models.indextts2.config import IndexTts2Config
-from serving.models.indextts2.mel.flow import Estimator
+from serving.models.indextts2.mel.estimator import Estimator
 from serving.models.indextts2.wave.vocoder import Vocoder
 from serving.models.indextts2.weights.checkpoint import NoInitialWeights
 from serving.profile import EngineProfile, ModelProfile, Profile

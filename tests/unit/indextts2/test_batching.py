@@ -12,7 +12,8 @@ from serving.models.indextts2.codes.decoding import Decoding, PositionMode
 from serving.models.indextts2.codes.gpt import Gpt
 from serving.models.indextts2.codes.sampling import Sampling
 from serving.models.indextts2.config import IndexTts2Config
-from serving.models.indextts2.mel.flow import Estimator, Flow, frame_noise
+from serving.models.indextts2.mel.estimator import Estimator
+from serving.models.indextts2.mel.flow import Flow, frame_noise
 from serving.models.indextts2.wave.vocoder import Vocoder, reach_frames
 
 CONFIG = IndexTts2Config.tiny()

@@ -12,7 +12,8 @@ from torch import Tensor
 from serving.models.indextts2.config import IndexTts2Config, S2MelConfig
 from serving.models.indextts2.mel.cpu.estimator import CpuEstimator
 from serving.models.indextts2.mel.cpu.toom_cook import minimal_filter
-from serving.models.indextts2.mel.flow import Estimator, Flow
+from serving.models.indextts2.mel.estimator import Estimator
+from serving.models.indextts2.mel.flow import Flow
 from serving.models.indextts2.weights.checkpoint import RandomWeights
 
 CPU = torch.device("cpu")

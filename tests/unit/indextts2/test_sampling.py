@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from serving.models.indextts2.codes.sampling import Sampling, candidates, draw, gaussian, penalise, uniform
+from serving.models.indextts2.codes.sampling import Sampling, candidates, draw, penalise
+from serving.models.indextts2.noise import gaussian, uniform
 
 
 def reference_filter(logits: Tensor, top_k: int, top_p: float) -> set[int]:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from serving.models.indextts2.config import IndexTts2Config
-from serving.models.indextts2.mel.flow import Estimator, Flow, frame_noise
+from serving.models.indextts2.mel.estimator import Estimator
+from serving.models.indextts2.mel.flow import Flow, frame_noise
 from serving.models.indextts2.mel.regulator import LengthRegulator, target_frames
 from serving.models.indextts2.stages.streaming import SegmentStream, StreamingOptions, Window, next_window
 from serving.models.indextts2.wave.vocoder import Vocoder, reach_frames

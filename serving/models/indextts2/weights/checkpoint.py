@@ -26,7 +26,7 @@ from torch.overrides import TorchFunctionMode
 
 from serving.models.indextts2.codes import codec, gpt
 from serving.models.indextts2.config import IndexTts2Config
-from serving.models.indextts2.mel import flow, regulator
+from serving.models.indextts2.mel import estimator, regulator
 from serving.models.indextts2.voice import campplus, conformer, emotion, w2v
 from serving.models.indextts2.wave import vocoder
 from serving.models.indextts2.weights.sources import Sources, as_state, locate, read_state, read_tensors
@@ -60,7 +60,7 @@ COMPONENTS: dict[str, Callable[[IndexTts2Config], nn.Module]] = {
     "speaker": lambda config: conformer.Conditioner(config.gpt.condition),
     "emotion": emotion.EmotionEncoder,
     "gpt": lambda config: gpt.Gpt(config.gpt),
-    "flow": lambda config: flow.Estimator(config.s2mel),
+    "flow": lambda config: estimator.Estimator(config.s2mel),
     "vocoder": lambda config: vocoder.Vocoder(config.vocoder),
 }
 """Component name to the network that it fills."""
@@ -189,7 +189,7 @@ def convert(sources: Sources, config: IndexTts2Config) -> dict[str, dict[str, Te
     # These state what is missing by a KeyError of the official name.
     converters: tuple[tuple[str, Path, Callable[[], dict[str, Tensor]]], ...] = (
         ("gpt", sources.gpt, lambda: gpt.convert(gpt_state)),
-        ("flow", sources.s2mel, lambda: flow.convert(fold_weight_norm(parts["cfm"]), config.s2mel)),
+        ("flow", sources.s2mel, lambda: estimator.convert(fold_weight_norm(parts["cfm"]), config.s2mel)),
         (
             "vocoder",
             sources.bigvgan_weights,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from serving.models.indextts2.mel.cpu.toom_cook import minimal_filter
 from serving.models.indextts2.mel.dit import NORM_EPS, Block, feed_forward_dim
-from serving.models.indextts2.mel.flow import FINAL_NORM_EPS, Estimator
+from serving.models.indextts2.mel.estimator import FINAL_NORM_EPS, Estimator
 from serving.models.indextts2.mel.schedule import Schedule
 from serving.models.indextts2.mel.wavenet import Layer
 from serving.native import load_library
