@@ -143,10 +143,11 @@ def decode_part(model: IndexTts2Model, rows: int, rate: Rates, clock: Clock) -> 
         raise ValueError(f"{decoding.max_codes} codes leave no room for {calls} calls: take more --codes")
     slots = torch.arange(rows, device=device)
     decoding.lengths[slots], decoding.prefix_lengths[slots] = live, live
-    decoding.steps[slots], decoding.code_limit[slots] = 1, decoding.max_codes
+    decoding.counts[slots], decoding.code_limit[slots] = 1, decoding.max_codes
     decoding.min_codes[slots], decoding.top_k[slots], decoding.seen[slots] = decoding.max_codes, 30, False
     decoding.codes[slots] = 0
     span = decoding.cache.max_cells
+    assert isinstance(decoding.gpt, Gpt)
     ms = clock.ms(lambda: decoding.decode(slots, span))
     floor_bytes = weight_bytes(decoding.gpt) + rows * live * cell_bytes(
         decoding.gpt.config, decoding.cache.keys[0].element_size()
@@ -176,22 +177,23 @@ def flow_part(model: IndexTts2Model, rows: int, prompt: int, target: int, rate: 
         return torch.randn(shape, generator=generator).to(device)
 
     slots = torch.arange(rows, device=device)
-    reference_mel = normal(rows, frames, dim.dit.in_channels)
-    reference_mel[:, prompt:] = 0.0
+    prompt_mel = normal(rows, frames, dim.dit.in_channels)
+    prompt_mel[:, prompt:] = 0.0
     with torch.inference_mode():
-        flow.begin_rows(
+        flow.begin(
             slots,
-            reference_mel,
+            prompt_mel,
             normal(rows, frames, dim.dit.content_dim),
             normal(rows, dim.style_dim),
             normal(rows, frames, dim.dit.in_channels),
-            lengths=torch.full((rows,), frames, device=device),
-            prompts=torch.full((rows,), prompt, device=device),
+            torch.full_like(slots, frames),
+            torch.full_like(slots, prompt),
         )
     kept = frames - max(prompt - flow.reach, 0)
-    ms = flow.steps * clock.ms(lambda: flow.step(slots, frames, kept, ragged=False))
+    ms = flow.iterations * clock.ms(lambda: flow.iterate(slots, frames, kept, ragged=False))
     audio_s = rows * target * _frame_s(model)
-    passes = flow.steps * (2 if flow.guidance else 1) * rows
+    assert isinstance(flow.estimator, Estimator)
+    passes = flow.iterations * (2 if flow.guidance else 1) * rows
     floor_s = passes * estimator_flops(flow.estimator, frames) / rate.flops
     return Part(
         name="flow",

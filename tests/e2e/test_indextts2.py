@@ -29,7 +29,7 @@ SETTINGS = {
     "model.options.min_codes": CODES,
     "model.options.max_codes": CODES,
     "model.options.prompt_s": 0.4,
-    "model.options.flow_steps": 2,
+    "model.options.flow_iterations": 2,
     "streaming.first_chunk_s": 0.2,
     "streaming.growth": 1.5,
     "engine.workers": 1,

@@ -98,6 +98,10 @@ class MelConfig(msgspec.Struct, frozen=True, kw_only=True):
     fmax_hz: float | None = None
     """None is half the sample rate."""
 
+    def frames(self, seconds: float) -> int:
+        """Frames of this many seconds of audio, rounded."""
+        return round(seconds * self.sample_rate_hz / self.hop_length)
+
 
 class LengthRegulatorConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Semantic frames to mel frames."""

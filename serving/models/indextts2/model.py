@@ -9,22 +9,18 @@ from pathlib import Path
 import torch
 
 from serving.models.base import ModelSpec, Stage
-from serving.models.indextts2.codes.cpu import gpt as gpt_cpu
-from serving.models.indextts2.codes.cpu.gpt import CpuGpt
+from serving.models.indextts2.backend import load_networks
 from serving.models.indextts2.codes.decoding import Decoding
-from serving.models.indextts2.codes.gpt import Gpt, spoken_ids
+from serving.models.indextts2.codes.gpt import spoken_ids
 from serving.models.indextts2.codes.sampling import Sampling
-from serving.models.indextts2.config import IndexTts2Config
+from serving.models.indextts2.config import IndexTts2Config, MelConfig
 from serving.models.indextts2.frontend import model_spec
-from serving.models.indextts2.mel.cpu import estimator as flow_cpu
-from serving.models.indextts2.mel.cpu.estimator import CpuEstimator
-from serving.models.indextts2.mel.estimator import Estimator
 from serving.models.indextts2.mel.flow import Flow
 from serving.models.indextts2.mel.regulator import target_frames
 from serving.models.indextts2.options import Fields, Options, check_options, sizes
 from serving.models.indextts2.stages.codes import Decode, Latents, Prefill
 from serving.models.indextts2.stages.condition import Condition
-from serving.models.indextts2.stages.mel import FlowStep, MelParts, Prepare
+from serving.models.indextts2.stages.mel import Integrate, MelParts, Prepare
 from serving.models.indextts2.stages.state import SpeechState
 from serving.models.indextts2.stages.streaming import StreamingOptions
 from serving.models.indextts2.stages.wave import Vocode
@@ -32,13 +28,10 @@ from serving.models.indextts2.voice.conditioning import ConditioningParts, Refer
 from serving.models.indextts2.voice.emotion import Emotion
 from serving.models.indextts2.voice.recordings import references
 from serving.models.indextts2.voice.store import EmotionKey, VoiceStore
-from serving.models.indextts2.wave.cpu import convolution as vocoder_kernels
-from serving.models.indextts2.wave.cpu.vocoder import CpuVocoder
-from serving.models.indextts2.wave.vocoder import Vocoder, reach_frames
+from serving.models.indextts2.wave.vocoder import reach_frames
 from serving.models.indextts2.weights.checkpoint import RandomWeights, Weights, open_checkpoint
 from serving.models.indextts2.weights.config_file import ConfigError
 from serving.models.indextts2.weights.state_dict import CheckpointError
-from serving.native.choice import use_kernels
 from serving.profile import Profile, ProfileError, StreamingProfile
 from serving.protocol import InputError, Segment, SpeechParams
 
@@ -63,8 +56,7 @@ class IndexTts2Model:
         self.max_codes = min(options.max_codes, config.gpt.max_mel_tokens)
         self.max_text = min(options.max_segment_tokens, config.gpt.max_text_tokens)
         self.min_codes = min(options.min_codes, self.max_codes)
-        hop, rate_hz = config.s2mel.mel.hop_length, config.s2mel.mel.sample_rate_hz
-        self.streaming, self.whole = windows(options, profile.streaming)
+        self.streaming, self.whole = windows(options, profile.streaming, config.s2mel.mel)
         encoder = ReferenceEncoder(
             config,
             ConditioningParts(
@@ -73,36 +65,24 @@ class IndexTts2Model:
             Path(options.checkpoint) / config.files.qwen_emo_path,
         )
         slots = engine.max_slots
-        vocoder_dtype = getattr(torch, options.vocoder_dtype)
-        flow_dtype = choose_flow_dtype(options, device, dtype)
-        native = use_kernels(
-            options.kernels,
-            profile,
-            device,
-            {dtype, flow_dtype, vocoder_dtype},
-            (torch.float32, torch.bfloat16),
-            build_kernels,
-        )
-        gpt = load_gpt(weights, device, dtype)
+        networks = load_networks(weights, options, profile, device, dtype)
         self.decoding = Decoding(
-            CpuGpt(gpt) if native else gpt,
+            networks.gpt,
             slots,
             max_codes=self.max_codes,
             max_text=self.max_text,
             positions=options.positions,
             second_rows=options.positions == "official",
         )
-        prompt_frames = round(options.prompt_s * rate_hz / hop)
-        estimator: Estimator = weights.load("flow", device)
+        prompt_frames = self.whole.prompt_frames
         self.flow = Flow(
-            CpuEstimator(estimator) if native else estimator.cast(flow_dtype),
+            networks.estimator,
             slots,
-            prompt_frames + round(options.history_s * rate_hz / hop) + target_frames(self.max_codes),
-            steps=options.flow_steps,
+            prompt_frames + self.whole.history_frames + target_frames(self.max_codes),
+            iterations=options.flow_iterations,
             guidance=options.guidance,
         )
-        vocoder: Vocoder = weights.load("vocoder", device)
-        self.vocoder: Vocoder | CpuVocoder = CpuVocoder(vocoder) if native else vocoder.to(vocoder_dtype)
+        self.vocoder = networks.vocoder
         self.mel_parts = MelParts(
             encoder.parts.codec, weights.load("projection", device), encoder.parts.regulator
         )
@@ -130,7 +110,7 @@ class IndexTts2Model:
                 max_units=units,
                 static_prompt=static_prompt,
             ),
-            "flow": FlowStep(
+            "flow": Integrate(
                 self.flow, max_rows=rows, max_units=units, vocoder_frames=frames, static_prompt=static_prompt
             ),
             "vocode": Vocode(
@@ -216,11 +196,14 @@ def segment_seed(seed: int, index: int) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def windows(options: Options, streaming: StreamingProfile) -> tuple[StreamingOptions, StreamingOptions]:
+def windows(
+    options: Options, streaming: StreamingProfile, mel: MelConfig
+) -> tuple[StreamingOptions, StreamingOptions]:
     """Windows of a segment with a listener, and the one window of a segment without."""
 
     def make(first_s: float, growth: float, max_s: float) -> StreamingOptions:
         return StreamingOptions(
+            mel=mel,
             first_s=first_s,
             growth=growth,
             max_s=max_s,
@@ -229,8 +212,8 @@ def windows(options: Options, streaming: StreamingProfile) -> tuple[StreamingOpt
             prompt_s=options.prompt_s,
         )
 
-    heard = make(streaming.first_chunk_s, streaming.growth, streaming.max_chunk_s)
-    return heard, make(_WHOLE_S, 1.0, _WHOLE_S)
+    stream = make(streaming.first_chunk_s, streaming.growth, streaming.max_chunk_s)
+    return stream, make(_WHOLE_S, 1.0, _WHOLE_S)
 
 
 def open_weights(options: Options) -> Weights:
@@ -243,27 +226,3 @@ def open_weights(options: Options) -> Weights:
         return open_checkpoint(Path(options.checkpoint), options.auxiliaries, store)
     except (CheckpointError, ConfigError) as error:
         raise ProfileError(f"model.options.checkpoint: {error}") from None
-
-
-def build_kernels() -> None:
-    """Compile what runs the model on a CPU, if need be. Raises NativeError."""
-    for part in (gpt_cpu, flow_cpu, vocoder_kernels):
-        part.library()
-
-
-def load_gpt(weights: Weights, device: torch.device, dtype: torch.dtype) -> Gpt:
-    """The code model: in `dtype` on CUDA, in float32 on a CPU. Raises ProfileError."""
-    gpt: Gpt = weights.load("gpt", device)
-    if device.type != "cpu":
-        return gpt.to(dtype)
-    if dtype == torch.float16:
-        raise ProfileError("engine.dtype: float16 needs a CUDA device; a CPU takes float32 or bfloat16")
-    return gpt
-
-
-def choose_flow_dtype(options: Options, device: torch.device, dtype: torch.dtype) -> torch.dtype:
-    """What the flow's estimator runs in: `dtype` on CUDA and float32 on a CPU, unless options.flow_dtype says."""
-    if options.flow_dtype != "auto":
-        chosen: torch.dtype = getattr(torch, options.flow_dtype)
-        return chosen
-    return torch.float32 if device.type == "cpu" else dtype

@@ -88,8 +88,8 @@ class Options(ModelOptions, frozen=True, kw_only=True):
     """The stop is not drawn before; with min_codes = max_codes every segment has exactly that many codes."""
     repetition_penalty: Annotated[float, Meta(gt=0)] = 10.0
     kernels: Kernels = "auto"
-    flow_steps: Annotated[int, Meta(ge=1, le=100)] = 25
-    """Euler steps of the flow."""
+    flow_iterations: Annotated[int, Meta(ge=1, le=100)] = 25
+    """Euler iterations of the flow."""
     guidance: Annotated[float, Meta(ge=0)] = 0.7
     """Classifier-free guidance; 0 halves the work of the flow."""
     prompt_s: Annotated[float, Meta(gt=0, le=15)] = 15.0

@@ -1,4 +1,4 @@
-"""What the tests of IndexTTS2 share: tiny random weights behind the frontend and the model."""
+"""What the tests of IndexTTS2 share: tiny random weights behind the frontend and the model, networks by one slot."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
 
 from serving.models import load_frontend, load_model
 from serving.models.base import Frontend
 from serving.models.driver import speak
 from serving.models.indextts2 import Fields
+from serving.models.indextts2.codes.decoding import Decoding
+from serving.models.indextts2.codes.sampling import Sampling, setting_rows
+from serving.models.indextts2.mel.flow import Flow
 from serving.models.indextts2.model import IndexTts2Model
+from serving.models.indextts2.noise import gaussian
 from serving.profile import EngineProfile, ModelProfile, Profile, StreamingProfile
 from serving.protocol import Segment, SpeechParams
 
@@ -25,26 +31,30 @@ TINY: dict[str, Any] = {
     "prompt_s": 0.5,
     "history_s": 0.3,
     "lookahead_s": 0.06,
-    "flow_steps": 3,
+    "flow_iterations": 3,
     "max_codes": CODES,
     "min_codes": CODES,
 }
 STREAMING = StreamingProfile(first_chunk_s=0.15, growth=1.5, max_chunk_s=1.0)
 
 
-def make_profile(engine: EngineProfile | None = None, **options: Any) -> Profile:
+def make_profile(
+    engine: EngineProfile | None = None, streaming: StreamingProfile = STREAMING, **options: Any
+) -> Profile:
     """IndexTTS2 from tiny random weights on the CPU."""
     settings = EngineProfile(device="cpu", threads=1, workers=1, max_slots=8, max_step_units=8192)
     return Profile(
         name="test",
         model=ModelProfile(name="indextts2", options=TINY | options),
         engine=engine or settings,
-        streaming=STREAMING,
+        streaming=streaming,
     )
 
 
-def make(engine: EngineProfile | None = None, **options: Any) -> tuple[Frontend, IndexTts2Model]:
-    profile = make_profile(engine, **options)
+def make(
+    engine: EngineProfile | None = None, streaming: StreamingProfile = STREAMING, **options: Any
+) -> tuple[Frontend, IndexTts2Model]:
+    profile = make_profile(engine, streaming, **options)
     model = load_model(profile, CPU, torch.float32)
     assert isinstance(model, IndexTts2Model)
     return load_frontend(profile), model
@@ -67,6 +77,46 @@ def wave_of(
     """A request spoken alone."""
     (chunks,) = speak(model, [wanted], urgent=urgent)
     return np.concatenate(chunks)
+
+
+def configure(decoding: Decoding, slot: int, sampling: Sampling) -> None:
+    """One slot's settings."""
+    decoding.configure(torch.tensor([slot]), *setting_rows([sampling]))
+
+
+def begin(flow: Flow, slot: int, prompt: Tensor, mu: Tensor, style: Tensor, noise: Tensor) -> None:
+    """One slot's segment: prompt [P, M], mu [P + N, content], style [S], noise [P + N, M] or [N, M]."""
+    frames = len(mu)
+    flow.begin(
+        torch.tensor([slot]),
+        F.pad(prompt, (0, 0, 0, frames - len(prompt)))[None],
+        mu[None],
+        style[None],
+        F.pad(noise, (0, 0, frames - len(noise), 0))[None],
+        torch.tensor([frames]),
+        torch.tensor([len(prompt)]),
+    )
+
+
+def target_mel(flow: Flow, slot: int) -> Tensor:
+    """The target's mel [N, M] of a slot, as it is now."""
+    return flow.x[slot, int(flow.prompt_lengths[slot]) : int(flow.lengths[slot])].clone()
+
+
+def frame_noise(seed: int, frames: int, mels: int) -> Tensor:
+    """Standard normal [frames, mels], a function of seed, frame and bin: what the flow of a segment starts from."""
+    frame, bins = torch.arange(frames)[:, None], torch.arange(mels)
+    return gaussian(torch.full((1, 1), seed, dtype=torch.int64), frame, bins)
+
+
+def plain_attention(
+    q: Tensor, keys: Tensor, values: Tensor, slots: Tensor, lengths: Tensor, span: int
+) -> Tensor:
+    """The definition of decode_attention: softmax(q k / sqrt(D)) v over the live cells of each row, [R, H, D]."""
+    mask = torch.arange(span) < lengths[:, None, None, None]
+    return F.scaled_dot_product_attention(
+        q[:, :, None], keys[slots, :, :span], values[slots, :, :span], attn_mask=mask
+    )[:, :, 0]
 
 
 def relative_error(ours: NDArray[np.float32], alone: NDArray[np.float32]) -> float:

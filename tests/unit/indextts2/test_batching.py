@@ -13,8 +13,9 @@ from serving.models.indextts2.codes.gpt import Gpt
 from serving.models.indextts2.codes.sampling import Sampling
 from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.mel.estimator import Estimator
-from serving.models.indextts2.mel.flow import Flow, frame_noise
+from serving.models.indextts2.mel.flow import Flow
 from serving.models.indextts2.wave.vocoder import Vocoder, reach_frames
+from tests.unit.indextts2.support import begin, configure, frame_noise, target_mel
 
 CONFIG = IndexTts2Config.tiny()
 TOLERANCE = 1e-5
@@ -69,7 +70,7 @@ def decode_all(decoding: Decoding, joins: dict[int, list[tuple[int, Speech]]], s
     live: dict[int, Speech] = {}
     for step in range(steps):
         for slot, speech in joins.get(step, []):
-            decoding.configure(slot, speech.sampling)
+            configure(decoding, slot, speech.sampling)
             live[slot] = speech
         if new := joins.get(step):
             width = max(len(speech.text) for _, speech in new)
@@ -83,7 +84,7 @@ def decode_all(decoding: Decoding, joins: dict[int, list[tuple[int, Speech]]], s
                 text,
                 torch.tensor([len(speech.text) for _, speech in new]),
             )
-        counts = {slot: int(decoding.steps[slot]) for slot in live}
+        counts = {slot: int(decoding.counts[slot]) for slot in live}
         live = {slot: s for slot, s in live.items() if counts[slot] <= s.sampling.max_codes}
         if live:
             # One row of the bucket is inert.
@@ -143,11 +144,6 @@ def test_forced_code_counts(gpt: Gpt) -> None:
         assert set(codes[expected:]) == {CONFIG.gpt.stop_mel_token}
 
 
-def test_a_slot_holds_no_more_codes_than_it_has(gpt: Gpt) -> None:
-    with pytest.raises(ValueError, match="max_codes"):
-        Decoding(gpt, 1, max_codes=10, max_text=5).configure(0, Sampling(max_codes=11))
-
-
 class Mel:
     """The inputs of one flow."""
 
@@ -157,32 +153,32 @@ class Mel:
         self.prompt = torch.randn(self.prompt_frames, 80, generator=generator)
         self.mu = torch.randn(self.frames, CONFIG.s2mel.dit.content_dim, generator=generator)
         self.style = torch.randn(192, generator=generator)
-        self.noise = frame_noise(seed, 0, self.frames - self.prompt_frames, 80, torch.device("cpu"))
+        self.noise = frame_noise(seed, self.frames - self.prompt_frames, 80)
 
     def begin(self, flow: Flow, slot: int) -> None:
-        flow.begin(slot, self.prompt, self.mu, self.style, self.noise)
+        begin(flow, slot, self.prompt, self.mu, self.style, self.noise)
 
 
 @pytest.mark.parametrize("rows", [2, 5, 8])
 def test_flow(estimator: Estimator, rows: int) -> None:
-    """Segments join two at a time, three Euler steps apart, and leave at their own last step."""
-    steps = 9
+    """Segments join two at a time, three Euler iterations apart, and leave after their own last one."""
+    iterations = 9
     mels = [Mel(seed) for seed in range(rows)]
     width = max(mel.frames for mel in mels)
-    together = Flow(estimator, rows, width, steps=steps)
-    for step in range(steps + rows // 2 * 3):
+    together = Flow(estimator, rows, width, iterations=iterations)
+    for turn in range(iterations + rows // 2 * 3):
         for index, mel in enumerate(mels):
-            if step == index // 2 * 3:
+            if turn == index // 2 * 3:
                 mel.begin(together, rows - 1 - index)
-        live = [rows - 1 - i for i in range(rows) if i // 2 * 3 <= step < i // 2 * 3 + steps]
+        live = [rows - 1 - i for i in range(rows) if i // 2 * 3 <= turn < i // 2 * 3 + iterations]
         if live:
-            together.step(torch.tensor([*live, together.spare]), width, width)
+            together.iterate(torch.tensor([*live, together.spare]), width, width)
     for index, mel in enumerate(mels):
-        alone = Flow(estimator, 1, mel.frames, steps=steps)
+        alone = Flow(estimator, 1, mel.frames, iterations=iterations)
         mel.begin(alone, 0)
-        for _ in range(steps):
-            alone.step(torch.tensor([0]), mel.frames, mel.frames, ragged=False)
-        assert relative_error(together.target(rows - 1 - index), alone.target(0)) <= TOLERANCE
+        for _ in range(iterations):
+            alone.iterate(torch.tensor([0]), mel.frames, mel.frames, ragged=False)
+        assert relative_error(target_mel(together, rows - 1 - index), target_mel(alone, 0)) <= TOLERANCE
 
 
 def test_flow_keeps_only_the_frames_it_needs(estimator: Estimator) -> None:
@@ -193,12 +189,12 @@ def test_flow_keeps_only_the_frames_it_needs(estimator: Estimator) -> None:
     assert mel.prompt_frames > reach
     results = []
     for kept in (reach, mel.prompt_frames, reach - 1):
-        flow = Flow(estimator, 1, mel.frames, steps=5)
+        flow = Flow(estimator, 1, mel.frames, iterations=5)
         flow.reach = kept
         mel.begin(flow, 0)
         for _ in range(5):
-            flow.step(torch.tensor([0]), mel.frames, mel.frames - mel.prompt_frames + kept, ragged=False)
-        results.append(flow.target(0).clone())
+            flow.iterate(torch.tensor([0]), mel.frames, mel.frames - mel.prompt_frames + kept, ragged=False)
+        results.append(target_mel(flow, 0))
     enough, everything, too_little = results
     assert relative_error(enough, everything) <= TOLERANCE
     assert relative_error(too_little, everything) > TOLERANCE
@@ -206,13 +202,13 @@ def test_flow_keeps_only_the_frames_it_needs(estimator: Estimator) -> None:
 
 def test_a_finished_row_stays_as_it_is(estimator: Estimator) -> None:
     mel = Mel(1)
-    flow = Flow(estimator, 1, mel.frames, steps=3)
+    flow = Flow(estimator, 1, mel.frames, iterations=3)
     mel.begin(flow, 0)
     for _ in range(3):
-        flow.step(torch.tensor([0]), mel.frames, mel.frames)
-    done = flow.target(0).clone()
-    flow.step(torch.tensor([0]), mel.frames, mel.frames)
-    assert torch.equal(flow.target(0), done)
+        flow.iterate(torch.tensor([0]), mel.frames, mel.frames)
+    done = target_mel(flow, 0)
+    flow.iterate(torch.tensor([0]), mel.frames, mel.frames)
+    assert torch.equal(target_mel(flow, 0), done)
 
 
 def test_a_segment_longer_than_its_slot_is_refused(estimator: Estimator) -> None:

@@ -14,7 +14,9 @@ from serving.models.indextts2.mel.cpu.estimator import CpuEstimator
 from serving.models.indextts2.mel.cpu.toom_cook import minimal_filter
 from serving.models.indextts2.mel.estimator import Estimator
 from serving.models.indextts2.mel.flow import Flow
+from serving.models.indextts2.networks import VelocityEstimator
 from serving.models.indextts2.weights.checkpoint import RandomWeights
+from tests.unit.indextts2.support import begin, target_mel
 
 CPU = torch.device("cpu")
 
@@ -38,7 +40,7 @@ def relative(ours: Tensor, truth: Tensor) -> float:
     return float((ours - truth).square().mean().sqrt() / truth.square().mean().sqrt())
 
 
-def begin(flow: Flow, slot: int, config: S2MelConfig, prompt: int, target: int, seed: int) -> None:
+def begin_random(flow: Flow, slot: int, config: S2MelConfig, prompt: int, target: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
 
     def random(*shape: int) -> Tensor:
@@ -46,23 +48,28 @@ def begin(flow: Flow, slot: int, config: S2MelConfig, prompt: int, target: int, 
 
     frames = prompt + target
     mels, content = config.dit.in_channels, config.dit.content_dim
-    flow.begin(
-        slot, random(prompt, mels), random(frames, content), random(config.style_dim), random(frames, mels)
+    begin(
+        flow,
+        slot,
+        random(prompt, mels),
+        random(frames, content),
+        random(config.style_dim),
+        random(frames, mels),
     )
 
 
 def run(
-    estimator: Estimator, rows: list[tuple[int, int]], guidance: float = 0.7, steps: int = 5
+    estimator: VelocityEstimator, rows: list[tuple[int, int]], guidance: float = 0.7, iterations: int = 5
 ) -> list[Tensor]:
-    """Mels of segments (prompt, target) that share every step."""
+    """Mels of segments (prompt, target) that share every iteration."""
     width, reach = max(map(sum, rows)), estimator.reach
-    flow = Flow(estimator, len(rows), width, steps=steps, guidance=guidance)
+    flow = Flow(estimator, len(rows), width, iterations=iterations, guidance=guidance)
     for slot, (prompt, target) in enumerate(rows):
-        begin(flow, slot, estimator.config, prompt, target, seed=prompt * 1000 + target)
+        begin_random(flow, slot, estimator.config, prompt, target, seed=prompt * 1000 + target)
     kept = max(min(prompt, reach) + target for prompt, target in rows)
-    for _ in range(steps):
-        flow.step(torch.arange(len(rows)), width, kept, ragged=len(rows) > 1)
-    return [flow.target(slot).clone() for slot in range(len(rows))]
+    for _ in range(iterations):
+        flow.iterate(torch.arange(len(rows)), width, kept, ragged=len(rows) > 1)
+    return [target_mel(flow, slot) for slot in range(len(rows))]
 
 
 @pytest.mark.parametrize("guidance", [0.7, 0.0])
@@ -85,22 +92,22 @@ def test_ragged_rows_are_bit_for_bit_what_they_are_alone(
 
 def test_threads_change_no_bit(pair: tuple[Estimator, CpuEstimator]) -> None:
     _, kernels = pair
-    flow = Flow(kernels, 1, 130, steps=5)
+    flow = Flow(kernels, 1, 130, iterations=5)
     threads, mels = torch.get_num_threads(), []
     for count in (1, 2, 3):
-        begin(flow, 0, kernels.config, 40, 90, seed=1)
+        begin_random(flow, 0, kernels.config, 40, 90, seed=1)
         torch.set_num_threads(count)
         try:
-            flow.step(torch.tensor([0]), 130, 106)
+            flow.iterate(torch.tensor([0]), 130, 106)
         finally:
             torch.set_num_threads(threads)
-        mels.append(flow.target(0).clone())
+        mels.append(target_mel(flow, 0))
     assert torch.equal(mels[0], mels[1])
     assert torch.equal(mels[0], mels[2])
 
 
 def test_official_widths_stay_close_to_torch() -> None:
-    """Products of full length, with fewer layers: what 16-bit steps cost where sums are long."""
+    """Products of full length, with fewer layers: what 16-bit levels cost where sums are long."""
     config = IndexTts2Config.official().s2mel
     dit = structs.replace(config.dit, depth=3)
     small = structs.replace(config, dit=dit, wavenet=structs.replace(config.wavenet, num_layers=2))

@@ -15,6 +15,8 @@ from serving.models.indextts2.codes.decoding import Decoding
 from serving.models.indextts2.codes.gpt import CodeCache, Gpt
 from serving.models.indextts2.codes.sampling import Sampling
 from serving.models.indextts2.config import GptConfig, IndexTts2Config
+from serving.models.indextts2.networks import CodeModel
+from tests.unit.indextts2.support import configure
 
 TINY = IndexTts2Config.tiny().gpt
 OFFICIAL = msgspec.structs.replace(IndexTts2Config.official().gpt, layers=2)
@@ -61,7 +63,7 @@ def whole(*values: int) -> Tensor:
     return torch.tensor(values)
 
 
-def passes(gpt: Gpt, rows: int) -> list[Tensor]:
+def passes(gpt: CodeModel, rows: int) -> list[Tensor]:
     """Live states of a prefill, of a decode, and of an extend behind them, for ragged rows; then logits."""
     torch.manual_seed(1)
     config = gpt.config
@@ -108,7 +110,7 @@ class Speech:
 def begin(decoding: Decoding, speeches: dict[int, Speech]) -> None:
     """Prefill the speeches, by slot, in one batch."""
     for slot, speech in speeches.items():
-        decoding.configure(slot, speech.sampling)
+        configure(decoding, slot, speech.sampling)
     texts = [speech.text for speech in speeches.values()]
     decoding.prefill(
         whole(*speeches),
@@ -119,7 +121,7 @@ def begin(decoding: Decoding, speeches: dict[int, Speech]) -> None:
     )
 
 
-def alone(gpt: Gpt, speech: Speech) -> Decoding:
+def alone(gpt: CodeModel, speech: Speech) -> Decoding:
     decoding = Decoding(gpt, 1, max_codes=CODES, max_text=24)
     begin(decoding, {0: speech})
     for _ in range(speech.sampling.max_codes):
@@ -143,11 +145,11 @@ def test_a_row_has_the_same_bits_in_any_company(ours: CpuGpt, rows: int) -> None
     together = Decoding(ours, rows, max_codes=CODES, max_text=24, second_rows=True)
     late = rows - 1
     begin(together, {slot: speech for slot, speech in speeches.items() if slot != late})
-    for step in range(40):
-        if step == 5:
+    for turn in range(40):
+        if turn == 5:
             begin(together, {late: speeches[late]})
         counts = {slot: speech.sampling.max_codes for slot, speech in speeches.items()}
-        slots = [s for s, c in counts.items() if (s != late or step >= 5) and together.steps[s] <= c]
+        slots = [s for s, c in counts.items() if (s != late or turn >= 5) and together.counts[s] <= c]
         if slots:
             together.decode(whole(*slots, together.spare), together.cache.max_cells)
     by_itself = {slot: alone(ours, speech) for slot, speech in speeches.items()}

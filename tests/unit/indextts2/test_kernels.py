@@ -10,19 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from serving.models.indextts2.codes.attention import (
-    decode_attention,
-    decode_attention_plain,
-    extend_attention,
-)
+from serving.models.indextts2.codes.attention import decode_attention, extend_attention
 from serving.models.indextts2.wave.snake import snake_by_convolution, snake_by_shifts
+from tests.unit.indextts2.support import plain_attention
 
 ROOT = Path(__file__).parents[3]
 
 ATTENTION = """
 import torch
-from serving.models.indextts2.codes.attention import decode_attention_plain
 from serving.models.indextts2.codes.attention_triton import PART_CELLS, decode_attention_triton
+from tests.unit.indextts2.support import plain_attention
 
 torch.manual_seed(0)
 for width, span in ((16, 3 * PART_CELLS + 5), (64, 70)):
@@ -36,7 +33,7 @@ for width, span in ((16, 3 * PART_CELLS + 5), (64, 70)):
             values[slot, :, length:] = float("nan")
     q = torch.randn(4, 3, width)
     ours = decode_attention_triton(q, keys, values, slots, lengths, span)
-    clean = decode_attention_plain(q, keys.nan_to_num(), values.nan_to_num(), slots, lengths, span)
+    clean = plain_attention(q, keys.nan_to_num(), values.nan_to_num(), slots, lengths, span)
     torch.testing.assert_close(ours, clean, atol=2e-6, rtol=1e-5)
 print("same")
 """
@@ -81,7 +78,7 @@ def test_decode_attention_reads_live_cells_only() -> None:
     values[3, :, 7:] = float("nan")
     q = torch.randn(2, 2, 8)
     ours = decode_attention(q, keys, values, slots, lengths, 30)
-    clean = decode_attention_plain(q, keys.nan_to_num(), values.nan_to_num(), slots, lengths, 30)
+    clean = plain_attention(q, keys.nan_to_num(), values.nan_to_num(), slots, lengths, 30)
     torch.testing.assert_close(ours, clean)
 
 
@@ -92,7 +89,7 @@ def test_extend_attention_sees_the_past_and_itself_but_not_the_future() -> None:
     q = torch.randn(2, 2, 5, 8)
     together = extend_attention(q, keys, values, slots, starts, 20)
     for place in range(5):
-        alone = decode_attention_plain(q[:, :, place], keys, values, slots, starts + place + 1, 20)
+        alone = plain_attention(q[:, :, place], keys, values, slots, starts + place + 1, 20)
         torch.testing.assert_close(together[:, :, place], alone)
 
 

@@ -20,7 +20,17 @@ from serving.models.indextts2.model import IndexTts2Model, segment_seed
 from serving.models.indextts2.voice.features import log_mel
 from serving.profile import EngineProfile
 from serving.protocol import InputError, Segment
-from tests.unit.indextts2.support import CODES, HOP, make, params, relative_error, request, wave_of
+from tests.unit.indextts2.support import (
+    CODES,
+    HOP,
+    begin,
+    frame_noise,
+    make,
+    params,
+    relative_error,
+    request,
+    wave_of,
+)
 
 TOLERANCE = 1e-5
 TEXTS = (
@@ -103,13 +113,13 @@ def test_a_stream_begins_before_its_codes_are_drawn(made: tuple[Frontend, IndexT
     while spoken is None:
         assert state.stage is not None
         (spoken,) = step(model.stages[state.stage], [state])
-    assert state.drawn < CODES
+    assert state.codes < CODES
     assert state.stage == "decode"
     model.close(state)
 
 
 def test_a_flow_begins_as_the_window_says(made: tuple[Frontend, IndexTts2Model]) -> None:
-    """The stage against SegmentStream.flow_inputs and Flow.begin, in the second window, beside another row."""
+    """The stage against one row put together here, in the second window, beside another row."""
     frontend, model = made
     states = [model.open(*request(frontend, text), slot, urgent=True) for slot, text in enumerate(TEXTS[:2])]
     state = states[0]
@@ -126,9 +136,12 @@ def test_a_flow_begins_as_the_window_says(made: tuple[Frontend, IndexTts2Model])
         semantic = parts.codec.embed_codes(decoding.codes[0, : window.codes])
         semantic = semantic + parts.projection(decoding.states[0, : window.codes])
         condition = parts.regulator(semantic[None], count, torch.tensor([window.end]), window.end)[0]
-        prompt, mu, noise = state.stream.flow_inputs(window, condition)
-        expected = Flow(model.flow.estimator, 1, model.flow.max_frames, steps=1)
-        expected.begin(0, prompt, mu, state.voice.style, noise)
+        first = max(0, window.first - state.windows.history_frames)
+        prompt = torch.cat([state.stream.reference_mel, state.stream.mel[first : window.first]])
+        mu = torch.cat([state.stream.prompt_condition, condition[first : window.end]])
+        noise = frame_noise(state.sampling.seed, window.end, prompt.shape[1])[window.first :]
+        expected = Flow(model.flow.estimator, 1, model.flow.max_frames, iterations=1)
+        begin(expected, 0, prompt, mu, state.voice.style, noise)
     frames = len(mu)
     assert len(prompt) > len(state.stream.reference_mel)
     assert (state.prompt_frames, state.length) == (len(prompt), frames)
@@ -137,7 +150,7 @@ def test_a_flow_begins_as_the_window_says(made: tuple[Frontend, IndexTts2Model])
     for made_of, wanted in (
         (model.flow.lengths, frames),
         (model.flow.prompt_lengths, len(prompt)),
-        (model.flow.done, 0),
+        (model.flow.iteration, 0),
     ):
         assert made_of[0] == wanted
     for state in states:

@@ -43,7 +43,7 @@ def test_penalty_divides_what_is_positive_and_multiplies_what_is_negative() -> N
     assert penalise(logits, seen, torch.tensor([[10.0]])).tolist() == [[pytest.approx(0.2), -20.0, 2.0, -2.0]]
 
 
-def draws(logits: Tensor, seeds: Tensor, step: int = 3, top_k: int = 50) -> Tensor:
+def draws(logits: Tensor, seeds: Tensor, index: int = 3, top_k: int = 50) -> Tensor:
     rows = len(seeds)
     return draw(
         logits.expand(rows, -1),
@@ -51,7 +51,7 @@ def draws(logits: Tensor, seeds: Tensor, step: int = 3, top_k: int = 50) -> Tens
         top_k=torch.full((rows,), top_k),
         top_p=torch.ones(rows),
         seed=seeds,
-        step=torch.full((rows,), step),
+        index=torch.full((rows,), index),
     )
 
 
@@ -61,7 +61,7 @@ def test_frequencies_follow_the_probabilities() -> None:
     assert torch.allclose(counts, torch.softmax(logits[0], dim=0), atol=0.015)
 
 
-def test_a_draw_depends_on_its_own_seed_and_step_alone() -> None:
+def test_a_draw_depends_on_its_own_seed_and_index_alone() -> None:
     torch.manual_seed(0)
     logits = torch.randn(1, 40)
     seeds = torch.tensor([11, 5, 7, 99])
@@ -70,7 +70,7 @@ def test_a_draw_depends_on_its_own_seed_and_step_alone() -> None:
         assert draws(logits, torch.tensor([seed])).item() == together[place].item()
     assert torch.equal(draws(logits, seeds.flip(0)).flip(0), together)
     many = draws(logits, torch.arange(200))
-    assert (draws(logits, torch.arange(200), step=4) != many).float().mean() > 0.5
+    assert (draws(logits, torch.arange(200), index=4) != many).float().mean() > 0.5
 
 
 def test_top_k_of_one_is_the_argmax() -> None:

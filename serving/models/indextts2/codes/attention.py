@@ -5,7 +5,6 @@ neighbours and nothing is copied when a segment joins or leaves.
 
 Decoding reads one query per row against that row's live keys only. On CUDA a split-KV Triton kernel does it
 (serving.models.indextts2.codes.attention_triton); on the CPU each row attends to a view of its own live cells.
-`decode_attention_plain` is the definition both are tested against.
 """
 
 from __future__ import annotations
@@ -29,24 +28,13 @@ def extend_attention(
     return F.scaled_dot_product_attention(q, keys[slots, :, :span], values[slots, :, :span], attn_mask=mask)
 
 
-def decode_attention_plain(
-    q: Tensor, keys: Tensor, values: Tensor, slots: Tensor, lengths: Tensor, span: int
-) -> Tensor:
-    """softmax(q k / sqrt(D)) v over cells 0 .. lengths[r] - 1 of row slots[r]; q [R, H, D], returns [R, H,
-    D]."""
-    mask = torch.arange(span, device=q.device) < lengths[:, None, None, None]
-    out = F.scaled_dot_product_attention(
-        q[:, :, None], keys[slots, :, :span], values[slots, :, :span], attn_mask=mask
-    )
-    return out[:, :, 0]
-
-
 def decode_attention(
     q: Tensor, keys: Tensor, values: Tensor, slots: Tensor, lengths: Tensor, span: int
 ) -> Tensor:
-    """What decode_attention_plain returns, reading only live cells and copying none.
+    """softmax(q k / sqrt(D)) v over cells 0 .. lengths[r] - 1 of row slots[r]; q [R, H, D], returns [R, H, D].
 
-    `lengths` (int64 [R], at least 1) lives on the device of q; `span` bounds it and fixes the launch grid.
+    Reads live cells only and copies none. `lengths` (int64 [R], at least 1) lives on the device of q; `span`
+    bounds it and fixes the launch grid.
     """
     if torch.compiler.is_compiling():
         y: Tensor = _opaque(q, keys, values, slots, lengths, span)

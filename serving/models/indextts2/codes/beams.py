@@ -24,9 +24,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from serving.models.indextts2.codes.gpt import CodeCache, Gpt
+from serving.models.indextts2.codes.gpt import CodeCache
 from serving.models.indextts2.codes.sampling import penalise
 from serving.models.indextts2.config import GptConfig
+from serving.models.indextts2.networks import CodeModel
 
 _PENALISED_CODE = 1
 """In the penalty set from the start, as in decoding.py."""
@@ -93,7 +94,7 @@ class _Beams:
 
 @torch.inference_mode()
 def beam_search(
-    gpt: Gpt,
+    gpt: CodeModel,
     latents: Tensor,
     emovec: Tensor,
     text: Tensor,
@@ -125,7 +126,7 @@ def beam_search(
     finished = _Beams(codes, torch.full((beams,), _OUT, device=device))
     is_finished = torch.zeros(beams, dtype=torch.bool, device=device)
 
-    for step in range(sampling.max_codes):
+    for index in range(sampling.max_codes):
         scores = penalise(
             torch.log_softmax(gpt.logits(states), dim=1),
             seen,
@@ -137,26 +138,26 @@ def beam_search(
         chosen = _choose(joint, sampling, generator)
         parents, drawn = chosen // scores.shape[1], chosen % scores.shape[1]
         continued = _Beams(running.codes[parents], joint[chosen])
-        continued.codes[:, step] = drawn
-        ends = (drawn == config.stop_mel_token) | (step + 1 == sampling.max_codes)
+        continued.codes[:, index] = drawn
+        ends = (drawn == config.stop_mel_token) | (index + 1 == sampling.max_codes)
 
         going = torch.topk(continued.scores + ends * _OUT, beams)
         running = _Beams(continued.codes[going.indices], going.values)
 
         just_finished = ends & (torch.arange(2 * beams, device=device) < beams)
-        final = continued.scores / (step + 1) ** sampling.length_penalty + ~just_finished * _OUT
+        final = continued.scores / (index + 1) ** sampling.length_penalty + ~just_finished * _OUT
         best = torch.topk(torch.cat([finished.scores, final]), beams)
         finished = _Beams(torch.cat([finished.codes, continued.codes])[best.indices], best.values)
         is_finished = torch.cat([is_finished, just_finished])[best.indices]
 
-        if ends.all() or _is_settled(running.scores[0], finished.scores, is_finished, step + 1, sampling):
+        if ends.all() or _is_settled(running.scores[0], finished.scores, is_finished, index + 1, sampling):
             break
         parents, drawn = parents[going.indices], drawn[going.indices]
         seen = seen[parents].scatter(1, drawn[:, None], value=True)
-        slots = _inherit(cache, [slots[parent] for parent in parents.tolist()], cells + step)
-        fed = gpt.embed_codes(drawn, torch.full_like(drawn, step + 2))
-        length = torch.full_like(drawn, cells + step)
-        states = gpt.decode(fed, torch.tensor(slots, device=device), length, cache, cells + step + 1)
+        slots = _inherit(cache, [slots[parent] for parent in parents.tolist()], cells + index)
+        fed = gpt.embed_codes(drawn, torch.full_like(drawn, index + 2))
+        length = torch.full_like(drawn, cells + index)
+        states = gpt.decode(fed, torch.tensor(slots, device=device), length, cache, cells + index + 1)
 
     return [
         Hypothesis(_spoken(codes, config), float(score))

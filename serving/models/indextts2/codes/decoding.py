@@ -16,8 +16,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from serving.models.indextts2.codes.gpt import CodeCache, Gpt
-from serving.models.indextts2.codes.sampling import Sampling, draw, penalise
+from serving.models.indextts2.codes.gpt import CodeCache
+from serving.models.indextts2.codes.sampling import draw, penalise
+from serving.models.indextts2.networks import CodeModel
 
 PositionMode = Literal["official", "aligned"]
 
@@ -33,13 +34,12 @@ class Decoding:
 
     def __init__(
         self,
-        gpt: Gpt,
+        gpt: CodeModel,
         slots: int,
         *,
         max_codes: int,
         max_text: int,
         positions: PositionMode = "official",
-        cache_dtype: torch.dtype | None = None,
         second_rows: bool = False,
     ) -> None:
         """Allocate for `slots` segments of at most max_text text ids and max_codes codes.
@@ -57,7 +57,7 @@ class Decoding:
         self.max_codes = max_codes
         self.second_offset = rows if second_rows else 0
         max_cells = config.prefix_rows + max_text + 3 + max_codes
-        self.cache = CodeCache(config, rows + self.second_offset, max_cells, device, cache_dtype or gpt.dtype)
+        self.cache = CodeCache(config, rows + self.second_offset, max_cells, device, gpt.dtype)
 
         def whole(fill: int = 0) -> Tensor:
             return torch.full((rows,), fill, dtype=torch.int64, device=device)
@@ -69,7 +69,7 @@ class Decoding:
         """Live cells of each slot."""
         self.prefix_lengths = whole(1)
         """Cells before the first code: latents, speed, text and the start code."""
-        self.steps = whole()
+        self.counts = whole()
         """Codes drawn by each slot, the stop code included."""
         self.codes = torch.full(
             (rows, max_codes + 1), config.stop_mel_token, dtype=torch.int64, device=device
@@ -82,27 +82,8 @@ class Decoding:
         self.min_codes, self.code_limit = whole(), whole()
         self.temperature, self.top_p, self.penalty = real(1.0), real(1.0), real(1.0)
 
-    def configure(self, slot: int, sampling: Sampling) -> None:
-        """Give a slot its request's sampling, on the host, before its prefill.
-
-        Raises ValueError if the request may draw more codes than a slot holds.
-        """
-        if sampling.max_codes > self.max_codes:
-            raise ValueError(f"max_codes must be at most {self.max_codes}, not {sampling.max_codes}")
-        self.seed[slot] = sampling.seed
-        self.top_k[slot] = sampling.top_k
-        self.temperature[slot] = sampling.temperature
-        self.top_p[slot] = sampling.top_p
-        self.penalty[slot] = sampling.repetition_penalty
-        self.min_codes[slot] = sampling.min_codes
-        self.code_limit[slot] = sampling.max_codes
-
-    def configure_rows(self, slots: Tensor, whole: Tensor, real: Tensor) -> None:
-        """configure() for many slots on the device, within a step.
-
-        whole int64 [R, 4]: seed, top_k, min_codes, max_codes; real float32 [R, 3]: temperature, top_p,
-        repetition_penalty.
-        """
+    def configure(self, slots: Tensor, whole: Tensor, real: Tensor) -> None:
+        """Give slots [R] the settings of their requests, before their prefill; see sampling.setting_rows."""
         for setting, column in zip(
             (self.seed, self.top_k, self.min_codes, self.code_limit), whole.unbind(1), strict=True
         ):
@@ -123,7 +104,7 @@ class Decoding:
             self.cache.copy_rows(slots, slots + self.second_offset, vectors.shape[1])
         self.lengths[slots] = lengths
         self.prefix_lengths[slots] = lengths
-        self.steps[slots] = 0
+        self.counts[slots] = 0
         seen = torch.zeros_like(self.seen[slots])
         seen[:, _PENALISED_CODE] = True
         seen[:, self.gpt.config.start_mel_token] = True
@@ -134,10 +115,10 @@ class Decoding:
     def decode(self, slots: Tensor, span: int) -> Tensor:
         """Feed each slot's last code and draw the next; returns it, int64 [R]. span > the live cells of
         all."""
-        steps = self.steps[slots]
-        codes = self.codes[slots, (steps - 1).clamp(min=0)]
+        counts = self.counts[slots]
+        codes = self.codes[slots, (counts - 1).clamp(min=0)]
         lengths = self.lengths[slots]
-        positions = steps + 1 if self.positions == "official" else steps
+        positions = counts + 1 if self.positions == "official" else counts
         vectors = self.gpt.embed_codes(codes, positions)
         states = self.gpt.decode(vectors, slots, lengths, self.cache, span)
         self.lengths[slots] = (lengths + 1).clamp(max=self.cache.max_cells)
@@ -164,23 +145,23 @@ class Decoding:
     def _draw(self, slots: Tensor, states: Tensor) -> Tensor:
         """Draw from the states [R, D] that predict the next code, and record the draw."""
         stop = self.gpt.config.stop_mel_token
-        steps = self.steps[slots]
-        place = steps.clamp(max=self.max_codes)
+        counts = self.counts[slots]
+        place = counts.clamp(max=self.max_codes)
         self.states[slots, place] = states
         logits = penalise(self.gpt.logits(states), self.seen[slots], self.penalty[slots][:, None])
         is_stop = torch.arange(logits.shape[1], device=logits.device) == stop
-        logits = logits.masked_fill(is_stop & (steps < self.min_codes[slots])[:, None], -torch.inf)
+        logits = logits.masked_fill(is_stop & (counts < self.min_codes[slots])[:, None], -torch.inf)
         codes = draw(
             logits,
             temperature=self.temperature[slots],
             top_k=self.top_k[slots],
             top_p=self.top_p[slots],
             seed=self.seed[slots],
-            step=steps,
+            index=counts,
         )
-        stopped = (steps > 0) & (self.codes[slots, (place - 1).clamp(min=0)] == stop)
-        codes = torch.where(stopped | (steps >= self.code_limit[slots]), stop, codes)
+        stopped = (counts > 0) & (self.codes[slots, (place - 1).clamp(min=0)] == stop)
+        codes = torch.where(stopped | (counts >= self.code_limit[slots]), stop, codes)
         self.codes[slots, place] = codes
         self.seen[slots, codes] = True
-        self.steps[slots] = (steps + 1).clamp(max=self.max_codes + 1)
+        self.counts[slots] = (counts + 1).clamp(max=self.max_codes + 1)
         return codes

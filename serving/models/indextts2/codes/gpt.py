@@ -39,11 +39,6 @@ class CodeCache:
         self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.layers)]
         self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.layers)]
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all keys and values."""
-        return sum(t.nbytes for t in (*self.keys, *self.values))
-
     def write(self, layer: int, slots: Tensor, cells: Tensor, keys: Tensor, values: Tensor) -> None:
         """Store keys and values [R, M, H, D] in cells [R, M] of rows slots [R]."""
         self.keys[layer][slots[:, None], :, cells] = keys

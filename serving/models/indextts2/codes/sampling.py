@@ -1,12 +1,13 @@
 """Drawing the next code, on the device and without a host sync.
 
 Processors run in the order of the official sampler: repetition penalty, temperature, top-k, top-p. The draw
-itself is a Gumbel race whose noise is a hash of (seed, step, code), so a row's draw depends on nothing but
-its own seed, its own step and its own logits: neither on its neighbours nor on its place in the batch.
+itself is a Gumbel race whose noise is a hash of (seed, index, code), so a row's draw depends on nothing but
+its own seed, its own count of codes and its own logits: neither on its neighbours nor on its place in the batch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +48,14 @@ class Sampling:
             raise ValueError(f"min_codes must be in 0..max_codes ({self.max_codes}), not {self.min_codes}")
 
 
+def setting_rows(settings: Sequence[Sampling]) -> tuple[Tensor, Tensor]:
+    """Settings as tensors: seed, top_k, min_codes, max_codes int64 [R, 4]; temperature, top_p,
+    repetition_penalty float32 [R, 3]."""
+    whole = [(s.seed, s.top_k, s.min_codes, s.max_codes) for s in settings]
+    real = [(s.temperature, s.top_p, s.repetition_penalty) for s in settings]
+    return torch.tensor(whole, dtype=torch.int64), torch.tensor(real, dtype=torch.float32)
+
+
 def penalise(logits: Tensor, seen: Tensor, penalty: Tensor) -> Tensor:
     """Divide the positive and multiply the negative logits [R, V] of `seen` (bool [R, V]) codes by penalty
     [R, 1]."""
@@ -60,14 +69,14 @@ def draw(
     top_k: Tensor,
     top_p: Tensor,
     seed: Tensor,
-    step: Tensor,
+    index: Tensor,
 ) -> Tensor:
     """Draw one code for each row of float32 logits [R, V] that penalise() has seen; returns int64 [R].
 
     All settings are [R]; temperature and top_p float32, the rest int64. top_k == 1 is the argmax.
     """
     scores, codes = candidates(logits, temperature=temperature, top_k=top_k, top_p=top_p)
-    gumbel = -torch.log(-torch.log(uniform(seed[:, None], step[:, None], codes)))
+    gumbel = -torch.log(-torch.log(uniform(seed[:, None], index[:, None], codes)))
     return codes.gather(1, (scores + gumbel).argmax(dim=1, keepdim=True))[:, 0]
 
 

@@ -69,17 +69,22 @@ class Estimator(nn.Module):
         """Frames before a kept one that its velocity depends on, past the transformer."""
         return self.wavenet.reach
 
-    def constant(self, prompt_mel: Tensor, mu: Tensor, style: Tensor) -> Tensor:
-        """The share of the merge layer that is the same at every step.
+    def schedule(self, iterations: int) -> Schedule:
+        """Everything that depends on time alone, for `iterations` uniform Euler iterations."""
+        return self.time.schedule(iterations)
 
-        prompt_mel [B, T, M], zero past the prompt; mu [B, T, content]; style [B, style]. Returns [B, T, C].
-        """
-        merged: Tensor = self.merge_prompt(prompt_mel) + self.merge_mu(mu) + self.merge_style(style)[:, None]
-        return merged
+    @property
+    def window_merge(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
+        """The layers of merge_window: of the prompt, of the condition, of the style."""
+        return self.merge_prompt, self.merge_mu, self.merge_style
+
+    def constant(self, prompt_mel: Tensor, mu: Tensor, style: Tensor) -> Tensor:
+        """The share of the merge layer that is the same at every iteration; see merge_window."""
+        return merge_window(self.window_merge, prompt_mel, mu, style)
 
     @property
     def unconditioned(self) -> Tensor:
-        """What constant() is for zero prompt, mu and style: one vector [C]."""
+        """The value of constant() for zero prompt, mu and style: one vector [C]."""
         return self.merge_mu.bias
 
     def forward(
@@ -129,6 +134,19 @@ class Estimator(nn.Module):
             return velocity
         guided, free = velocity.chunk(2)
         return (1.0 + guidance) * guided - guidance * free
+
+
+def merge_window(
+    layers: tuple[nn.Linear, nn.Linear, nn.Linear], prompt_mel: Tensor, mu: Tensor, style: Tensor
+) -> Tensor:
+    """The share of the merge layer that is the same at every iteration of a window.
+
+    `layers` are Estimator.window_merge; prompt_mel [B, T, M], zero past the prompt; mu [B, T, content];
+    style [B, style]. Returns [B, T, C].
+    """
+    of_prompt, of_mu, of_style = layers
+    merged: Tensor = of_prompt(prompt_mel) + of_mu(mu) + of_style(style)[:, None]
+    return merged
 
 
 def convert(official: Mapping[str, Tensor], config: S2MelConfig) -> dict[str, Tensor]:

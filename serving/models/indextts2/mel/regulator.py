@@ -13,12 +13,14 @@ from serving.models.indextts2.config import LengthRegulatorConfig, S2MelConfig
 from serving.models.indextts2.weights.state_dict import drop
 
 _NORM_EPS = 1e-5
-_MEL_FRAMES_PER_100_CODES = 172
+_FRAMES_PER_100_CODES = 172
+"""Fixed in the official source; about the frames of 20 ms, which a code stands for."""
+FRAMES_PER_CODE = _FRAMES_PER_100_CODES / 100
 
 
 def target_frames(codes: int) -> int:
-    """Mel frames of `codes` codes: floor(1.72 n)."""
-    return _MEL_FRAMES_PER_100_CODES * codes // 100
+    """Mel frames of `codes` codes: floor(1.72 n), exactly."""
+    return _FRAMES_PER_100_CODES * codes // 100
 
 
 def nearest_index(frames_in: Tensor, frames_out: Tensor, width: int) -> Tensor:

@@ -22,10 +22,10 @@ _MAX_PERIOD = 10_000.0
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Tables over S Euler times. Rows of a batch look up their own time, so S never shapes a step."""
+    """Tables over S Euler times. Rows of a batch look up their own time, so S shapes no batch."""
 
     widths: Tensor
-    """dt of each Euler step, float32 [S]."""
+    """dt of each Euler iteration, float32 [S]."""
     norm_scale: Tensor
     """[S, 2 depth + 1, C]: per transformer norm in order of use, the final one last."""
     norm_shift: Tensor
@@ -37,7 +37,7 @@ class Schedule:
     """[S, C], its one added already."""
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Schedule:
-        """The tables on a device, in the dtype of the activations; the step widths stay float32."""
+        """The tables on a device, in the dtype of the activations; the widths stay float32."""
         return Schedule(
             self.widths.to(device),
             *(
@@ -53,12 +53,12 @@ class Schedule:
         )
 
 
-def euler_times(steps: int) -> tuple[Tensor, Tensor]:
-    """Times and widths of `steps` uniform Euler steps from 0 to 1, float32 [steps] each.
+def euler_times(iterations: int) -> tuple[Tensor, Tensor]:
+    """Times and widths of uniform Euler iterations from 0 to 1, float32 [iterations] each.
 
     Time accumulates by addition, as upstream does it, so the last times carry its rounding.
     """
-    ends = torch.linspace(0, 1, steps + 1)
+    ends = torch.linspace(0, 1, iterations + 1)
     widths = ends[1:] - ends[:-1]
     times = [ends[0]]
     for width in widths[:-1]:
@@ -89,9 +89,9 @@ class TimeModulation(nn.Module):
         self.condition = nn.Linear(wave_dim, 2 * wave_dim * self.layers)
         self.final = nn.Linear(dim, 2 * dim)
 
-    def schedule(self, steps: int) -> Schedule:
-        """Tabulate `steps` uniform Euler steps."""
-        times, widths = euler_times(steps)
+    def schedule(self, iterations: int) -> Schedule:
+        """Tabulate `iterations` uniform Euler iterations."""
+        times, widths = euler_times(iterations)
         features = time_features(times, self.frequency_dim).to(self.final.weight.device)
         block_time, wavenet_time = self.block_time(features), self.wavenet_time(features)
         norm_scale, norm_shift = torch.stack([norm(block_time) for norm in self.norms], dim=1).chunk(
@@ -102,7 +102,7 @@ class TimeModulation(nn.Module):
             widths=widths.to(features.device),
             norm_scale=norm_scale.contiguous(),
             norm_shift=norm_shift.contiguous(),
-            condition=self.condition(wavenet_time).view(steps, self.layers, -1),
+            condition=self.condition(wavenet_time).view(iterations, self.layers, -1),
             final_shift=final_shift.contiguous(),
             final_scale=final_scale + 1.0,
         )

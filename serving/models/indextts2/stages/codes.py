@@ -10,7 +10,7 @@ from torch import Tensor
 from serving.models.base import Bucket
 from serving.models.buckets import make_buckets
 from serving.models.indextts2.codes.decoding import Decoding
-from serving.models.indextts2.codes.sampling import Sampling
+from serving.models.indextts2.codes.sampling import Sampling, setting_rows
 from serving.models.indextts2.stages.shapes import extent, make_lengths, padded_slots
 from serving.models.indextts2.stages.state import Samples, SpeechState, after_codes
 from serving.models.indextts2.stages.streaming import SegmentStream
@@ -41,7 +41,7 @@ class Prefill:
 
     def collate(self, states: Sequence[SpeechState], bucket: Bucket) -> tuple[Tensor, ...]:
         """slots int64 [R], latents [R, N, D], emovec [R, D], text int64 [R, L], text lengths int64 [R], and
-        the settings of Decoding.configure_rows."""
+        the two tensors of setting_rows."""
         inert = bucket.rows - len(states)
         condition = self._config.condition
         latents = torch.zeros(bucket.rows, condition.latents, condition.latent_dim, device=self._device)
@@ -55,23 +55,19 @@ class Prefill:
             emovec[row] = state.emovec
             text[row, : len(state.text)] = torch.tensor(state.text)
             lengths[row] = len(state.text)
-        settings = [*(state.sampling for state in states), *[_INERT] * inert]
-        whole = [(s.seed, s.top_k, s.min_codes, s.max_codes) for s in settings]
-        real = [(s.temperature, s.top_p, s.repetition_penalty) for s in settings]
         return (
             padded_slots([state.slot for state in states], bucket.rows, self._decoding.spare),
             latents,
             emovec,
             text,
             lengths,
-            torch.tensor(whole, dtype=torch.int64),
-            torch.tensor(real, dtype=torch.float32),
+            *setting_rows([*(state.sampling for state in states), *[_INERT] * inert]),
         )
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The first codes, int64 [R]."""
         slots, latents, emovec, text, lengths, whole, real = inputs
-        self._decoding.configure_rows(slots, whole, real)
+        self._decoding.configure(slots, whole, real)
         return (self._decoding.prefill(slots, latents, emovec, text, lengths),)
 
     def scatter(self, states: Sequence[SpeechState], outputs: tuple[Tensor, ...]) -> list[Samples | None]:
@@ -84,7 +80,7 @@ class Prefill:
                 state.sampling.seed,
                 reach=self._reach,
             )
-            state.draw(code, self._config.stop_mel_token)
+            state.take_code(code, self._config.stop_mel_token)
             state.choose(LATENTS_AT_ONCE)
         return [None] * len(states)
 
@@ -115,7 +111,7 @@ class Decode:
         """Under lookahead a state may have stopped, or have a window to speak, by the step before this one."""
         stop = self._decoding.gpt.config.stop_mel_token
         for state, code in zip(states, outputs[0].tolist(), strict=False):
-            state.draw(code, stop)
+            state.take_code(code, stop)
             if state.stage == self.name:
                 state.choose(LATENTS_AT_ONCE)
         return [None] * len(states)

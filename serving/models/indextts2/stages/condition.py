@@ -13,8 +13,6 @@ from serving.models.indextts2.voice.conditioning import (
     Recording,
     ReferenceEncoder,
     VoiceConditioning,
-    built_in_recording,
-    read_recording,
 )
 from serving.models.indextts2.voice.emotion import Emotion
 from serving.models.indextts2.voice.store import EmotionKey, VoiceStore
@@ -23,7 +21,7 @@ _PARTS = len(fields(VoiceConditioning))
 
 
 class Condition:
-    """Recordings that nobody has used yet to their conditioning. Runs seldom, so it has no shapes of its own."""
+    """Recordings that are used for the first time to their conditioning. Runs seldom: it has no shapes of its own."""
 
     name = "condition"
     next_stages: tuple[str, ...] = ("prefill",)
@@ -41,9 +39,9 @@ class Condition:
         state.voice = state.voice or self._store.voice(state.voice_key)
         if state.emovec is None:
             state.emovec = self._store.emotion(state.emotion_key)
-        if state.recorded is None and state.emotion_key.recording is not None:
+        if state.other_emotion is None and state.emotion_key.recording is not None:
             other = self._store.voice(state.emotion_key.recording)
-            state.recorded = None if other is None else other.own_emotion
+            state.other_emotion = None if other is None else other.own_emotion
         return state.voice is not None and state.emovec is not None
 
     def collate(self, states: Sequence[SpeechState], bucket: Bucket) -> tuple[Tensor, ...]:
@@ -76,9 +74,9 @@ class Condition:
             emotion = state.emotion_key
             state.voice = state.voice or made[state.voice_key]
             if state.emovec is None:
-                if state.recorded is None and emotion.recording is not None:
-                    state.recorded = made[emotion.recording].own_emotion
-                state.emovec = self._encoder.emotion(state.voice, emotion.emotion, state.recorded)
+                if state.other_emotion is None and emotion.recording is not None:
+                    state.other_emotion = made[emotion.recording].own_emotion
+                state.emovec = self._encoder.emotion(state.voice, emotion.emotion, state.other_emotion)
                 self._store.put_emotion(emotion, state.emovec)
             state.stage, state.length = "prefill", len(state.text)
         return [None] * len(states)
@@ -90,8 +88,7 @@ class Condition:
         self._store.put_emotion(own, self._encoder.emotion(voice, own.emotion))
 
     def _read(self, content_key: str) -> Recording:
-        path = self._store.reference(content_key).path
-        return built_in_recording() if path is None else read_recording(path)
+        return self._encoder.read(self._store.reference(content_key).path)
 
 
 def _missing(state: SpeechState) -> Iterator[str]:
@@ -99,5 +96,5 @@ def _missing(state: SpeechState) -> Iterator[str]:
     if state.voice is None:
         yield state.voice_key
     recording = state.emotion_key.recording
-    if recording is not None and state.emovec is None and state.recorded is None:
+    if recording is not None and state.emovec is None and state.other_emotion is None:
         yield recording

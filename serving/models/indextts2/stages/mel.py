@@ -1,4 +1,4 @@
-"""Codes to mel: the flow's condition and start, and its Euler steps."""
+"""Codes to mel: the flow's condition and start, and its Euler iterations."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Prepare:
         max_units: int,
         static_prompt: int,
     ) -> None:
-        """`static_prompt` is as in FlowStep."""
+        """`static_prompt` is as in Integrate."""
         self.max_rows, self.max_units = max_rows, max_units
         self.buckets = make_buckets(max_rows, max_units, flow_lengths(flow, static_prompt))
         self._static_prompt = static_prompt
@@ -103,7 +103,7 @@ class Prepare:
         bins = torch.arange(mel.shape[2], device=device)
         place = frame - prompts[:, None] + spoken[:, None]
         noise = gaussian(seeds[:, None, None], place[:, :, None], bins)
-        self._flow.begin_rows(slots, mel, mu, style, noise, lengths, prompts)
+        self._flow.begin(slots, mel, mu, style, noise, lengths, prompts)
         return ()
 
     def scatter(self, states: Sequence[SpeechState], outputs: tuple[Tensor, ...]) -> list[Samples | None]:
@@ -111,14 +111,14 @@ class Prepare:
             assert state.window is not None
             assert state.stream is not None
             _, state.prompt_frames, frames = state.stream.flow_frames(state.window)
-            state.flow_left = self._flow.steps
+            state.iterations_left = self._flow.iterations
             state.stage = "flow"
             state.length = max(frames, frames - state.prompt_frames + self._static_prompt)
         return [None] * len(states)
 
 
-class FlowStep:
-    """One Euler step of each window, all at their own time."""
+class Integrate:
+    """One Euler iteration of each window, each at its own time."""
 
     name = "flow"
     next_stages: tuple[str, ...] = ("flow", "vocode")
@@ -140,7 +140,7 @@ class FlowStep:
     def collate(self, states: Sequence[SpeechState], bucket: Bucket) -> tuple[Tensor, ...]:
         """slots int64 [R]; extents of the frames, of the frames kept, and one that is 1 if rows are ragged.
 
-        A state whose last step this is wants the vocoder from here on, so that a step launched before this one
+        A state whose last iteration this is wants the vocoder from here on, so that a step launched before this one
         is scattered does not hold it again.
         """
         reach, width, device = self._flow.reach, bucket.length, self._flow.x.device
@@ -151,8 +151,8 @@ class FlowStep:
         kept = width - max(unkept - reach, 0)
         slots = padded_slots([state.slot for state in states], bucket.rows, self._flow.spare)
         for state in states:
-            state.flow_left -= 1
-            if not state.flow_left:
+            state.iterations_left -= 1
+            if not state.iterations_left:
                 stretch = state.stretch(self._vocoder_frames)
                 state.stage, state.length = "vocode", stretch.end - stretch.begin
         return slots, extent(width, device), extent(kept, device), extent(int(ragged), device)
@@ -160,7 +160,7 @@ class FlowStep:
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Nothing: the mel stays in the slots."""
         slots, width, kept, ragged = inputs
-        self._flow.step(slots, width.shape[0], kept.shape[0], ragged=bool(ragged.shape[0]))
+        self._flow.iterate(slots, width.shape[0], kept.shape[0], ragged=bool(ragged.shape[0]))
         return ()
 
     def scatter(self, states: Sequence[SpeechState], outputs: tuple[Tensor, ...]) -> list[Samples | None]:

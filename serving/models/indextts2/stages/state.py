@@ -49,38 +49,38 @@ class SpeechState(SegmentState):
     voice: VoiceConditioning | None = None
     emovec: Tensor | None = None
     """[1280]."""
-    recorded: Tensor | None = None
-    """Emotion [1280] of the other voice that it takes its emotion from."""
+    other_emotion: Tensor | None = None
+    """[1280], of the other voice that it takes its emotion from."""
     recordings: tuple[str, ...] = ()
     """Content keys that its condition step encodes."""
     stream: SegmentStream | None = None
-    drawn: int = 0
+    codes: int = 0
     """Codes that the host has seen, the stop left out."""
-    finished: bool = False
+    is_finished: bool = False
     """The stop was seen, or as many codes as it may have."""
     latents: int = 1
     """Latents that are ready, under official positions; the first comes with the prefill."""
     window: Window | None = None
     prompt_frames: int = 0
     """Frames before the target in the window's flow."""
-    flow_left: int = 0
-    """Euler steps of the window not launched yet."""
+    iterations_left: int = 0
+    """Euler iterations of the window not launched yet."""
     mel: Tensor | None = None
     """What the vocoder reads for the window, [frames, mels]."""
     wave: Tensor | None = None
     """Samples of `mel` as far as they are made, float32 on the host [frames * hop]."""
-    vocoded: int = 0
+    vocoded_frames: int = 0
     """Frames of `mel` whose samples are made."""
 
-    def draw(self, code: int, stop_code: int) -> None:
+    def take_code(self, code: int, stop_code: int) -> None:
         """Take note of a drawn code; those after the stop mean nothing."""
-        if self.finished:
+        if self.is_finished:
             return
         if code == stop_code:
-            self.finished = True
+            self.is_finished = True
             return
-        self.drawn += 1
-        self.finished = self.drawn == self.sampling.max_codes
+        self.codes += 1
+        self.is_finished = self.codes == self.sampling.max_codes
 
     def stretch(self, at_once: int) -> Stretch:
         """What the vocoder makes next of the window: all of it, or `at_once` frames with its reach around."""
@@ -90,16 +90,16 @@ class SpeechState(SegmentState):
         reach = self.stream.reach
         if frames <= at_once + 2 * reach:
             return Stretch(first, last, 0, frames)
-        first = max(first, self.vocoded)
+        first = max(first, self.vocoded_frames)
         last = min(last, first + at_once)
         return Stretch(first, last, max(0, first - reach), min(frames, last + reach))
 
     def choose(self, latents_at_once: int) -> None:
         """Choose the stage it wants next: a window if enough codes are drawn, else more codes, else nothing."""
         assert self.stream is not None
-        self.window = self.stream.next(self.drawn, finished=self.finished)
+        self.window = self.stream.next(self.codes, finished=self.is_finished)
         if self.window is None:
-            self.stage, self.length = (None, 0) if self.finished else ("decode", 1)
+            self.stage, self.length = (None, 0) if self.is_finished else ("decode", 1)
         elif self.second_pass and self.window.codes > self.latents:
             self.stage, self.length = "latents", min(self.window.codes - self.latents, latents_at_once)
         else:

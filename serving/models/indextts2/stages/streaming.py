@@ -1,4 +1,4 @@
-"""Speaking a segment in windows while its codes are still being drawn.
+"""A segment in windows, spoken while its codes are still being drawn.
 
 The flow is bidirectional and the vocoder looks to both sides, so a window is an approximation of the whole:
 
@@ -8,8 +8,8 @@ The flow is bidirectional and the vocoder looks to both sides, so a window is an
 - its noise is the noise that the whole segment would see at the same frames;
 - its vocoder window reaches back by the receptive field, and it is cross-faded into the one before.
 
-Lengths in codes and frames follow the same floor(1.72 n) as the whole segment, so the streamed audio has as
-many samples as the offline audio.
+Lengths in codes and frames follow the same floor as the whole segment's (regulator.target_frames), so the
+streamed audio has as many samples as the offline audio.
 """
 
 from __future__ import annotations
@@ -20,16 +20,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from serving.models.indextts2.mel.flow import frame_noise
-from serving.models.indextts2.mel.regulator import target_frames
-
-_CODES_PER_S = 22050 / 256 / 1.72
+from serving.models.indextts2.config import MelConfig
+from serving.models.indextts2.mel.regulator import FRAMES_PER_CODE, target_frames
 
 
 @dataclass(frozen=True, slots=True)
 class StreamingOptions:
-    """Sizes of the windows, in seconds of audio."""
+    """Sizes of the windows: seconds of audio, which the rates of `mel` turn into frames and codes."""
 
+    mel: MelConfig
     first_s: float = 0.5
     growth: float = 2.0
     max_s: float = 4.0
@@ -37,16 +36,34 @@ class StreamingOptions:
     history_s: float = 2.0
     prompt_s: float = 15.0
     """Seconds of the reference that prompt the flow, its end; the official reference is at most 15."""
-    fade_samples: int = 256
+
+    @property
+    def fade_samples(self) -> int:
+        """Length of the cross-fade at a seam: a frame."""
+        return self.mel.hop_length
+
+    @property
+    def prompt_frames(self) -> int:
+        """Frames of prompt_s."""
+        return self.mel.frames(self.prompt_s)
+
+    @property
+    def history_frames(self) -> int:
+        """Frames of history_s."""
+        return self.mel.frames(self.history_s)
+
+    def codes(self, seconds: float) -> int:
+        """Codes of this many seconds of audio, rounded."""
+        return round(seconds * (self.mel.sample_rate_hz / self.mel.hop_length / FRAMES_PER_CODE))
 
     def window_codes(self, index: int) -> int:
         """Codes spoken by the window of this index."""
-        return max(1, round(min(self.first_s * self.growth**index, self.max_s) * _CODES_PER_S))
+        return max(1, self.codes(min(self.first_s * self.growth**index, self.max_s)))
 
     @property
     def lookahead_codes(self) -> int:
         """Codes drawn past the ones spoken."""
-        return round(self.lookahead_s * _CODES_PER_S)
+        return self.codes(self.lookahead_s)
 
 
 class Window(NamedTuple):
@@ -88,8 +105,8 @@ def next_window(
 class SegmentStream:
     """The state of one segment that is spoken in windows: its mel so far and the samples held back.
 
-    For each window: begin the flow with flow_inputs, give its target to add_mel, run the vocoder on
-    vocoder_input, and give its wave to emit.
+    For each window: run the flow on the frames that flow_frames says, give its target to add_mel, run the
+    vocoder on vocoder_input, and give its wave to emit.
     """
 
     def __init__(
@@ -100,21 +117,18 @@ class SegmentStream:
         seed: int,
         *,
         reach: int,
-        hop_samples: int = 256,
     ) -> None:
         """reference_mel [P, M] and prompt_condition [P, content] of the voice; `reach` of the vocoder, in
         frames."""
-        prompt = round(options.prompt_s * 22050 / hop_samples)
         self.options = options
-        self.reference_mel = reference_mel[-prompt:]
-        self.prompt_condition = prompt_condition[-prompt:]
+        self.reference_mel = reference_mel[-options.prompt_frames :]
+        self.prompt_condition = prompt_condition[-options.prompt_frames :]
         self.seed = seed
         self.reach = reach
-        self.hop_samples = hop_samples
-        self.history_frames = round(options.history_s * 22050 / hop_samples)
+        self.hop_samples = options.mel.hop_length
         self.mel = reference_mel.new_zeros(0, reference_mel.shape[1])
-        """Frames spoken, and after them those drawn as look-ahead."""
-        self.held = reference_mel.new_zeros(0)
+        """Frames spoken, and after them those drawn as lookahead."""
+        self.overlap = reference_mel.new_zeros(0)
         """The last fade_samples before the seam, as the window before it spoke them."""
         self.index = 0
         self.spoken_codes = 0
@@ -125,37 +139,24 @@ class SegmentStream:
 
     def flow_frames(self, window: Window) -> tuple[int, int, int]:
         """First frame of what was spoken that prompts the window's flow, frames of the prompt, and of all."""
-        first = max(0, window.first - self.history_frames)
+        first = max(0, window.first - self.options.history_frames)
         prompt = len(self.reference_mel) + window.first - first
         return first, prompt, prompt + window.end - window.first
-
-    def flow_inputs(self, window: Window, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Prompt mel, condition and noise for Flow.begin.
-
-        `condition` [window.end, content] is the regulator's output for the window's codes.
-        """
-        first, _, _ = self.flow_frames(window)
-        prompt = torch.cat([self.reference_mel, self.mel[first : window.first]])
-        mu = torch.cat([self.prompt_condition, condition[first : window.end]])
-        noise = frame_noise(
-            self.seed, window.first, window.end - window.first, prompt.shape[1], prompt.device
-        )
-        return prompt, mu, noise
 
     def add_mel(self, window: Window, target: Tensor) -> None:
         """Keep the window's mel, frames window.first .. window.end - 1."""
         self.mel = torch.cat([self.mel[: window.first], target])
 
     def vocoder_input(self, window: Window) -> Tensor:
-        """Mel [frames, M] to vocode: the window, its look-ahead, and the vocoder's reach before it."""
+        """Mel [frames, M] to vocode: the window, its lookahead, and the vocoder's reach before it."""
         return self.mel[max(0, window.first - self._context) : window.end]
 
     def vocoder_span(self, window: Window) -> tuple[int, int, int]:
         """Frames of vocoder_input, and of these the first and the one past the last whose samples emit
         takes."""
         context = min(window.first, self._context)
-        held = -(-len(self.held) // self.hop_samples)
-        return context + window.end - window.first, context - held, context + window.last - window.first
+        overlap = -(-len(self.overlap) // self.hop_samples)
+        return context + window.end - window.first, context - overlap, context + window.last - window.first
 
     def emit(self, window: Window, wave: Tensor) -> Tensor:
         """Samples that follow those emitted before, from the wave of vocoder_input; then move on.
@@ -165,13 +166,13 @@ class SegmentStream:
         hop, fade = self.hop_samples, self.options.fade_samples
         start = min(window.first, self._context) * hop
         stop = start + (window.last - window.first) * hop
-        begin = start - len(self.held)
+        begin = start - len(self.overlap)
         samples = wave[begin:stop].clone()
-        if len(self.held):
-            ramp = (torch.arange(len(self.held), device=wave.device) + 0.5) / len(self.held)
-            samples[: len(self.held)] = torch.lerp(self.held, samples[: len(self.held)], ramp)
+        if len(self.overlap):
+            ramp = (torch.arange(len(self.overlap), device=wave.device) + 0.5) / len(self.overlap)
+            samples[: len(self.overlap)] = torch.lerp(self.overlap, samples[: len(self.overlap)], ramp)
         kept = 0 if window.is_final else min(fade, len(samples))
-        self.held = samples[len(samples) - kept :]
+        self.overlap = samples[len(samples) - kept :]
         self.index += 1
         self.spoken_codes = window.codes - (0 if window.is_final else self.options.lookahead_codes)
         return samples[: len(samples) - kept]

@@ -11,11 +11,11 @@ from torch import Tensor
 from serving.models.base import Bucket
 from serving.models.buckets import make_buckets
 from serving.models.indextts2.mel.flow import Flow
+from serving.models.indextts2.networks import MelVocoder
 from serving.models.indextts2.stages.codes import LATENTS_AT_ONCE
 from serving.models.indextts2.stages.shapes import make_lengths
 from serving.models.indextts2.stages.state import Samples, SpeechState, after_codes
-from serving.models.indextts2.wave.cpu.vocoder import CpuVocoder
-from serving.models.indextts2.wave.vocoder import Vocoder, reach_frames
+from serving.models.indextts2.wave.vocoder import reach_frames
 
 
 class Vocode:
@@ -27,7 +27,7 @@ class Vocode:
 
     def __init__(
         self,
-        vocoder: Vocoder | CpuVocoder,
+        vocoder: MelVocoder,
         flow: Flow,
         *,
         max_rows: int,
@@ -77,7 +77,7 @@ class Vocode:
                 state.wave = torch.zeros(len(state.mel) * hop)
             made = slice((stretch.first - stretch.begin) * hop, (stretch.last - stretch.begin) * hop)
             state.wave[stretch.first * hop : stretch.last * hop] = wave[made]
-            state.vocoded = stretch.last
+            state.vocoded_frames = stretch.last
             spoken.append(self._end(state) if self._is_done(state) else None)
         return spoken
 
@@ -88,12 +88,12 @@ class Vocode:
         assert stream is not None
         frames = window.end - window.first
         stream.add_mel(window, self._flow.x[state.slot, prompt : prompt + frames])
-        state.mel, state.wave, state.vocoded = stream.vocoder_input(window), None, 0
+        state.mel, state.wave, state.vocoded_frames = stream.vocoder_input(window), None, 0
 
     def _is_done(self, state: SpeechState) -> bool:
         assert state.window is not None
         assert state.stream is not None
-        if state.vocoded == state.stream.vocoder_span(state.window)[2]:
+        if state.vocoded_frames == state.stream.vocoder_span(state.window)[2]:
             return True
         stretch = state.stretch(self._at_once)
         state.length = stretch.end - stretch.begin

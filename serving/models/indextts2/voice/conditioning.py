@@ -1,7 +1,7 @@
 """Reference audio and emotion to everything that a request is conditioned on.
 
     encoder = ReferenceEncoder(config, parts)
-    voice = encoder.voice(path)                   # once per recording: voice_store.py keeps it
+    voice = encoder.encode(encoder.read(path))    # once per recording: store.py keeps it
     emovec = encoder.emotion(voice, emotion)      # once per voice and emotion
 
 All of it runs in float32: it is done once per recording, and its errors would stay in every sentence.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from serving.models.indextts2.codes.codec import SemanticCodec
 from serving.models.indextts2.config import IndexTts2Config
@@ -24,7 +24,6 @@ from serving.models.indextts2.voice.conformer import Conditioner
 from serving.models.indextts2.voice.emotion import Emotion, EmotionEncoder, TextEmotion, weights
 from serving.models.indextts2.voice.features import (
     ENCODER_HZ,
-    SPEAKER_HZ,
     encoder_features,
     load_mono,
     log_mel,
@@ -60,22 +59,12 @@ class VoiceConditioning:
 
 
 class Recording(NamedTuple):
-    """A recording as the two paths of the official loader hear it; float32 on the host, at most 15 s."""
+    """A recording as the two paths of the official loader read it; float32 on the host, at most 15 s."""
 
     speaker: Tensor
-    """[N] at SPEAKER_HZ."""
+    """[N] at the mel's rate."""
     emotion: Tensor
     """[N'] at ENCODER_HZ, resampled straight from the file."""
-
-
-def read_recording(path: Path) -> Recording:
-    """Read an audio file of any rate and channels. Raises InputError of "voice"."""
-    return Recording(load_mono(path, SPEAKER_HZ), load_mono(path, ENCODER_HZ))
-
-
-def built_in_recording() -> Recording:
-    """The voice made by formula, see voices.built_in_wave."""
-    return Recording(*(torch.from_numpy(built_in_wave(hz)) for hz in (SPEAKER_HZ, ENCODER_HZ)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +91,21 @@ class ReferenceEncoder:
         self._text_emotion_folder = text_emotion_folder or Path(config.files.qwen_emo_path)
         self._text_emotion: TextEmotion | None = None
 
-    @torch.inference_mode()
-    def voice(self, path: Path) -> VoiceConditioning:
-        """Condition on a recording (any rate and channels; the first 15 s count).
+    def read(self, path: Path | None) -> Recording:
+        """A recording of any rate and channels, of which the first 15 s count; None: recordings.built_in_wave.
 
         Raises InputError of "voice" if it cannot be read, is shorter than half a second or silent.
         """
-        return self.encode(read_recording(path))
+        rates_hz = (self.config.s2mel.mel.sample_rate_hz, ENCODER_HZ)
+        if path is None:
+            return Recording(*(torch.from_numpy(built_in_wave(rate_hz)) for rate_hz in rates_hz))
+        return Recording(*(load_mono(path, rate_hz) for rate_hz in rates_hz))
 
     @torch.inference_mode()
     def encode(self, recording: Recording) -> VoiceConditioning:
         """Condition on a recording's two waves."""
         wave = recording.speaker
-        encoder_wave = speaker_to_encoder(wave)
+        encoder_wave = speaker_to_encoder(wave, self.config.s2mel.mel.sample_rate_hz)
         hidden = self.hidden(encoder_wave)
         _, embeddings = self.parts.codec.quantize(hidden)
         mel = log_mel(wave.to(self.device), self.config.s2mel.mel)
@@ -134,18 +125,11 @@ class ReferenceEncoder:
         )
 
     @torch.inference_mode()
-    def recorded_emotion(self, path: Path, *, field: str = "voice") -> Tensor:
-        """Emotion vector [1280] of a recording. Raises InputError of `field`."""
-        hidden = self.hidden(load_mono(path, ENCODER_HZ, field=field))
-        vector: Tensor = self.parts.emotion(hidden)[0]
-        return vector
-
-    @torch.inference_mode()
-    def emotion(self, voice: VoiceConditioning, emotion: Emotion, recorded: Tensor | None = None) -> Tensor:
+    def emotion(self, voice: VoiceConditioning, emotion: Emotion, other: Tensor | None = None) -> Tensor:
         """The emotion vector [1280] that is added to the latents of `voice`.
 
-        `recorded` is recorded_emotion(emotion.voice) if the caller has kept it. Raises InputError of
-        emo_text, emo_vector or emo_voice.
+        `other` is own_emotion [1280] of the voice that emotion.voice names. Raises InputError of emo_text or
+        emo_vector.
         """
         if emotion.text is not None or emotion.vector is not None:
             vector = self._read(emotion.text) if emotion.text is not None else emotion.vector
@@ -154,9 +138,8 @@ class ReferenceEncoder:
             return self.parts.emotion.mix(voice.style, weights(vector, emotion.alpha), own)
         if emotion.voice is None:
             return _blend(voice.base_emotion, voice.own_emotion, 1.0)
-        if recorded is None:
-            recorded = self.recorded_emotion(emotion.voice, field="emo_voice")
-        return _blend(voice.base_emotion, recorded, emotion.alpha)
+        assert other is not None
+        return _blend(voice.base_emotion, other, emotion.alpha)
 
     def hidden(self, wave: Tensor) -> Tensor:
         """Normalised hidden states [1, T, 1024] of a 16 kHz wave [N]."""
@@ -172,18 +155,6 @@ class ReferenceEncoder:
         if self._text_emotion is None:
             self._text_emotion = TextEmotion(self._text_emotion_folder, self.device)
         return self._text_emotion.read(text)
-
-
-def networks(config: IndexTts2Config) -> dict[str, nn.Module]:
-    """The conditioning networks by component name, as ConditioningParts names them."""
-    return {
-        "speech": SpeechEncoder(config.w2v),
-        "codec": SemanticCodec(config.codec),
-        "style": StyleEncoder(config.campplus),
-        "regulator": LengthRegulator(config.s2mel.length_regulator),
-        "speaker": Conditioner(config.gpt.condition),
-        "emotion": EmotionEncoder(config),
-    }
 
 
 def _blend(base: Tensor, other: Tensor, alpha: float) -> Tensor:

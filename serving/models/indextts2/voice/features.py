@@ -1,8 +1,8 @@
 """Audio files to the inputs of the conditioning networks: resampling, filter banks, log-mel.
 
 Official code reads audio by librosa, which resamples with soxr at quality HQ. The speaker's 16 kHz wave is
-made from the 22.05 kHz one by torchaudio's windowed sinc, the emotion's straight from the file by soxr. Both
-paths are kept: the encoder's features differ measurably between them.
+made from the one at the mel's rate (22.05 kHz) by torchaudio's windowed sinc, the emotion's straight from the file
+by soxr. Both paths are kept: the encoder's features differ measurably between them.
 
 Audio packages are imported where they are used: with cached voices the model runs without them.
 """
@@ -22,7 +22,6 @@ from torch import Tensor
 from serving.models.indextts2.config import MelConfig
 from serving.protocol import InputError
 
-SPEAKER_HZ = 22050
 ENCODER_HZ = 16000
 MAX_REFERENCE_S = 15
 MIN_REFERENCE_S = 0.5
@@ -40,22 +39,22 @@ class SpeechFeatures(NamedTuple):
     """The last row ends in padding: the encoder must not attend to it. It stays in the output."""
 
 
-def load_mono(path: Path, sample_rate_hz: int, *, field: str = "voice") -> Tensor:
+def load_mono(path: Path, sample_rate_hz: int) -> Tensor:
     """Read an audio file as mono float32 [N] at `sample_rate_hz`, cut to 15 s after resampling.
 
-    Raises InputError of `field` if the file is no readable audio, too short or silent.
+    Raises InputError of "voice" if the file is no readable audio, too short or silent.
     """
     import soundfile
 
     try:
         data, file_rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise InputError(field, f"{path.name} is not readable audio: {error}") from None
+        raise InputError("voice", f"{path.name} is not readable audio: {error}") from None
     mono: NDArray[np.float32] = data.mean(axis=1)
     if len(mono) < MIN_REFERENCE_S * file_rate_hz:
-        raise InputError(field, f"{path.name} is shorter than {MIN_REFERENCE_S} s")
+        raise InputError("voice", f"{path.name} is shorter than {MIN_REFERENCE_S} s")
     if not np.isfinite(mono).all() or not mono.any():
-        raise InputError(field, f"{path.name} holds no sound")
+        raise InputError("voice", f"{path.name} holds no sound")
     wave = torch.from_numpy(resample_file(mono, file_rate_hz, sample_rate_hz))
     return wave[: MAX_REFERENCE_S * sample_rate_hz]
 
@@ -71,12 +70,12 @@ def resample_file(mono: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArra
     return np.pad(resampled, (0, samples - len(resampled)))
 
 
-def speaker_to_encoder(wave: Tensor) -> Tensor:
-    """The speaker's 22.05 kHz wave [N] at 16 kHz, by torchaudio's windowed sinc."""
+def speaker_to_encoder(wave: Tensor, sample_rate_hz: int) -> Tensor:
+    """The speaker's wave [N] at the mel's rate, at 16 kHz, by torchaudio's windowed sinc."""
     import torchaudio
 
     # The transform makes its kernel in float64, the function of the same name in the wave's dtype.
-    resampled: Tensor = torchaudio.transforms.Resample(SPEAKER_HZ, ENCODER_HZ)(wave)
+    resampled: Tensor = torchaudio.transforms.Resample(sample_rate_hz, ENCODER_HZ)(wave)
     return resampled
 
 

@@ -1,7 +1,7 @@
-"""The code model of gpt.py in the kernels of native/gpt.c: what a CPU runs.
+"""The code model in the kernels of gpt.c, for a CPU.
 
-Same weights, same shapes, same formulas; one call per step runs all layers. Matrix products are of 16-bit integers,
-exactly summed in parts; a row gives the same bits alone and in a batch, on one thread and on many.
+Same weights, shapes and formulas as ../gpt.py; one call per step runs all layers. Matrix products are of 16-bit
+integers, exactly summed in parts; a row gives the same bits alone and in a batch, on one thread and on many.
 """
 
 from __future__ import annotations
@@ -133,8 +133,11 @@ class _Linear:
         )
 
 
-class CpuGpt(Gpt):
-    """A Gpt whose stack and head run in native/gpt.c; float32 activations, cache and results."""
+class CpuGpt:
+    """The CodeModel of a CPU: stack and head in gpt.c, embeddings in torch; float32 activations, cache and results."""
+
+    dtype = torch.float32
+    device = torch.device("cpu")
 
     def __init__(self, gpt: Gpt, bits: Bits = 16) -> None:
         """Take over `gpt`, which is left without blocks and code_head: each is freed once it is packed.
@@ -142,7 +145,6 @@ class CpuGpt(Gpt):
         `bits` are those of a stored weight. Raises ValueError if the size of the heads does not suit the kernels,
         NativeError if those do not compile.
         """
-        nn.Module.__init__(self)
         library()
         config = self.config = gpt.config
         size = config.model_dim // config.heads
@@ -150,11 +152,8 @@ class CpuGpt(Gpt):
             raise ValueError(
                 f"heads of {size} channels: the kernels take multiples of {COLUMNS} up to {MAX_HEAD_SIZE}"
             )
-        self.text_embedding, self.text_positions = gpt.text_embedding, gpt.text_positions
-        self.code_embedding, self.code_positions = gpt.code_embedding, gpt.code_positions
-        self.speed_embedding = gpt.speed_embedding
-        self.stack_norm, self.final_norm = gpt.stack_norm, gpt.final_norm
-        assert (self.dtype, self.device.type) == (torch.float32, "cpu")
+        assert (gpt.dtype, gpt.device) == (self.dtype, self.device)
+        self.prefix, self.embed_codes = gpt.prefix, gpt.embed_codes
         columns = -(-config.number_mel_codes // COLUMNS) * COLUMNS
         pages = _Pages(bits // 8 * config.model_dim * (12 * config.model_dim * config.layers + columns))
         self._kept: list[Tensor | _Linear] = []
@@ -172,12 +171,12 @@ class CpuGpt(Gpt):
         del gpt.code_head
         self._stack = _Stack(
             ctypes.addressof(self._layers),
-            self._norm(self.stack_norm),
-            self._norm(self.final_norm),
+            self._norm(gpt.stack_norm),
+            self._norm(gpt.final_norm),
             config.layers,
             config.model_dim,
             config.heads,
-            self.stack_norm.eps,
+            gpt.stack_norm.eps,
         )
         self._most = 4 * config.model_dim
         self._parts = max(kept.parts for kept in self._kept if isinstance(kept, _Linear))

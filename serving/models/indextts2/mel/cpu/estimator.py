@@ -1,7 +1,7 @@
-"""The velocity estimator in the kernels of native/flow.c: what a CPU runs.
+"""The velocity estimator in the kernels of flow.c, for a CPU.
 
-Same weights, shapes and formulas as flow.py. Matrix products are of 16-bit integers, exactly summed, everything else
-is float32; the segments of a step run one after the other, so that each gives the same bits alone and in a batch.
+Same weights, shapes and formulas as ../estimator.py. Matrix products are of 16-bit integers, exactly summed; everything
+else is float32. The segments of a step run one after the other, so that each gives the same bits alone and in a batch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from serving.models.indextts2.mel.cpu.toom_cook import minimal_filter
 from serving.models.indextts2.mel.dit import NORM_EPS, Block, feed_forward_dim
-from serving.models.indextts2.mel.estimator import FINAL_NORM_EPS, Estimator
+from serving.models.indextts2.mel.estimator import FINAL_NORM_EPS, Estimator, merge_window
 from serving.models.indextts2.mel.schedule import Schedule
 from serving.models.indextts2.mel.wavenet import Layer
 from serving.native import load_library
@@ -80,8 +80,11 @@ def library() -> ctypes.CDLL:
     return loaded
 
 
-class CpuEstimator(Estimator):
-    """Estimator, for float32 on a CPU. What runs once a segment stays in torch."""
+class CpuEstimator:
+    """The VelocityEstimator of a CPU, in float32. What runs once a window stays in torch."""
+
+    dtype = torch.float32
+    device = torch.device("cpu")
 
     def __init__(self, estimator: Estimator) -> None:
         """Packs the weights of a step anew; those of `estimator` are not needed afterwards.
@@ -89,14 +92,11 @@ class CpuEstimator(Estimator):
         Raises ValueError if the sizes are not such as flow.c has room for.
         """
         _check_sizes(estimator)
-        nn.Module.__init__(self)
         self.config = estimator.config
-        self.time = estimator.time
-        self._reach = estimator.reach
+        self.reach = estimator.reach
+        self._time = estimator.time
+        self._window_merge = estimator.window_merge
         self._of_thread = threading.local()
-        self.merge_prompt = estimator.merge_prompt
-        self.merge_mu = estimator.merge_mu
-        self.merge_style = estimator.merge_style
         transformer = estimator.transformer
         blocks = [block for block in transformer.blocks if isinstance(block, Block)]
         layers = [layer for layer in estimator.wavenet.layers if isinstance(layer, Layer)]
@@ -105,7 +105,8 @@ class CpuEstimator(Estimator):
         gather, values, spread = minimal_filter(GROUP, TAPS)
         self._gated = (_Gated * len(layers))(*(self._layer(layer, values) for layer in layers))
         tables = [
-            self._table(t) for t in (self.merge_mu.bias, transformer.cos, transformer.sin, spread, gather)
+            self._table(t)
+            for t in (estimator.unconditioned, transformer.cos, transformer.sin, spread, gather)
         ]
         channels = self.config.dit.hidden_dim
         self._net = _Estimator(
@@ -124,12 +125,15 @@ class CpuEstimator(Estimator):
             FINAL_NORM_EPS,
         )
 
-    @property
-    def reach(self) -> int:
-        """As Estimator.reach."""
-        return self._reach
+    def schedule(self, iterations: int) -> Schedule:
+        """As Estimator.schedule."""
+        return self._time.schedule(iterations)
 
-    def forward(
+    def constant(self, prompt_mel: Tensor, mu: Tensor, style: Tensor) -> Tensor:
+        """As Estimator.constant."""
+        return merge_window(self._window_merge, prompt_mel, mu, style)
+
+    def __call__(
         self,
         x: Tensor,
         constant: Tensor,

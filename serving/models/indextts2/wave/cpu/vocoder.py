@@ -1,6 +1,7 @@
-"""The vocoder of vocoder.py, row by row, in the kernels of native/vocoder.c: what a CPU runs.
+"""The vocoder in the kernels of vocoder.c, row by row, for a CPU.
 
-Same weights, same formulas, float32. A row gives the same bits alone and in a batch, on any number of threads.
+Same weights and formulas as ../vocoder.py, float32. A row gives the same bits alone and in a batch, on any number
+of threads.
 """
 
 from __future__ import annotations
@@ -20,14 +21,13 @@ _BUFFERS = 4
 """Signals of a stage that live at once: its input, a block's own, between its convolutions, the blocks' sum."""
 
 
-class CpuVocoder(nn.Module):
-    """Vocoder, of which it keeps nothing but the packed weights."""
+class CpuVocoder:
+    """The MelVocoder of a CPU, in float32. Of the vocoder that it is made of it keeps the packed weights alone."""
 
     dtype = torch.float32
 
     def __init__(self, vocoder: Vocoder) -> None:
         """Raises ValueError unless each transposed convolution has an even rate and a kernel of twice that."""
-        super().__init__()
         config: BigVganConfig = vocoder.config
         self.config = config
         blocks = iter(vocoder.blocks)
@@ -38,7 +38,7 @@ class CpuVocoder(nn.Module):
         ]
         self._conv_out = _convolution(vocoder.conv_out, vocoder.snake_out)
 
-    def forward(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def __call__(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
         """As Vocoder.forward: mel float32 [B, n_mels, T] and lengths int64 [B] to samples [B, T * hop_length],
         zero past a row's end."""
         rows, _, width = mel.shape

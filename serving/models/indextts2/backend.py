@@ -1,0 +1,74 @@
+"""What computes the networks of a window: torch, or our C kernels on a CPU. Chosen once, where the model is built."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from serving.models.indextts2.codes.cpu.gpt import CpuGpt
+from serving.models.indextts2.codes.cpu.gpt import library as gpt_library
+from serving.models.indextts2.codes.gpt import Gpt
+from serving.models.indextts2.mel.cpu.estimator import CpuEstimator
+from serving.models.indextts2.mel.cpu.estimator import library as estimator_library
+from serving.models.indextts2.mel.estimator import Estimator
+from serving.models.indextts2.networks import CodeModel, MelVocoder, VelocityEstimator
+from serving.models.indextts2.options import Options
+from serving.models.indextts2.wave.cpu.convolution import library as vocoder_library
+from serving.models.indextts2.wave.cpu.vocoder import CpuVocoder
+from serving.models.indextts2.wave.vocoder import Vocoder
+from serving.models.indextts2.weights.checkpoint import Weights
+from serving.native.choice import use_kernels
+from serving.profile import Profile, ProfileError
+
+KERNEL_DTYPES = (torch.float32, torch.bfloat16)
+"""Dtypes that a profile may ask for where kernels run; they compute in float32 for either."""
+
+
+class Networks(NamedTuple):
+    """The networks that every window passes, on one device."""
+
+    gpt: CodeModel
+    estimator: VelocityEstimator
+    vocoder: MelVocoder
+
+
+def load_networks(
+    weights: Weights, options: Options, profile: Profile, device: torch.device, dtype: torch.dtype
+) -> Networks:
+    """Load the networks and choose what computes them. On a CPU the code model is float32 whatever `dtype` says.
+
+    Raises ProfileError if the profile demands kernels that cannot be had, or float16 of a CPU.
+    """
+    flow_dtype = choose_flow_dtype(options, device, dtype)
+    vocoder_dtype: torch.dtype = getattr(torch, options.vocoder_dtype)
+    native = use_kernels(
+        options.kernels, profile, device, {dtype, flow_dtype, vocoder_dtype}, KERNEL_DTYPES, build_kernels
+    )
+    if device.type == "cpu" and dtype == torch.float16:
+        raise ProfileError("engine.dtype: float16 needs a CUDA device; a CPU takes float32 or bfloat16")
+    gpt: Gpt = weights.load("gpt", device)
+    if native:
+        # Each network is packed before the next is loaded: a CPU's memory need not hold both forms of all three.
+        cpu_gpt = CpuGpt(gpt)
+        estimator = CpuEstimator(weights.load("flow", device))
+        return Networks(cpu_gpt, estimator, CpuVocoder(weights.load("vocoder", device)))
+    plain: Estimator = weights.load("flow", device)
+    vocoder: Vocoder = weights.load("vocoder", device)
+    if device.type != "cpu":
+        gpt = gpt.to(dtype)
+    return Networks(gpt, plain.cast(flow_dtype), vocoder.to(vocoder_dtype))
+
+
+def build_kernels() -> None:
+    """Compile what runs the networks on a CPU, if need be. Raises NativeError."""
+    for library in (gpt_library, estimator_library, vocoder_library):
+        library()
+
+
+def choose_flow_dtype(options: Options, device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """What the flow's estimator runs in: `dtype` on CUDA and float32 on a CPU, unless options.flow_dtype says."""
+    if options.flow_dtype != "auto":
+        chosen: torch.dtype = getattr(torch, options.flow_dtype)
+        return chosen
+    return torch.float32 if device.type == "cpu" else dtype
