@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 from torch import Tensor
 
-from serving.models.indextts2.voice.conditioning import ConditioningParts, ReferenceEncoder
+from serving.models.indextts2.voice.conditioning import ConditioningParts, ReferenceEncoder, VoiceConditioning
 from serving.models.indextts2.weights.checkpoint import COMPONENTS, NoInitialWeights, convert
 from serving.models.indextts2.weights.sources import locate
 from serving.models.indextts2.weights.state_dict import load
@@ -42,6 +42,13 @@ def reference_encoder(seed: int) -> ReferenceEncoder:
     made = networks(seed)
     parts = ConditioningParts(**{name: made[name] for name in ConditioningParts.__slots__})
     return ReferenceEncoder(config, parts)
+
+
+@functools.cache
+def conditioning(seed: int, path: Path) -> VoiceConditioning:
+    """Our conditioning of a recording, as the condition stage makes it."""
+    encoder = reference_encoder(seed)
+    return encoder.encode(encoder.read(path))
 
 
 def recording(path: Path, *, seed: int, seconds: float, rate_hz: int, channels: int = 1) -> Path:

@@ -78,22 +78,22 @@ class Case:
         return found, latents
 
     def compare(self, sampling: BeamSampling, seed: int) -> Found:
-        """Assert that both find the same in as many steps, scores to a millionth of each; returns it."""
-        with counted(self.theirs.mel_head) as their_steps:
+        """Assert that both find the same in as many codes, scores to a millionth of each; returns it."""
+        with counted(self.theirs.mel_head) as their_calls:
             theirs, latents = self.official(sampling, seed)
         generator = torch.Generator().manual_seed(seed)
-        with counted(self.ours.code_head) as our_steps:
+        with counted(self.ours.code_head) as our_calls:
             ours = beam_search(self.ours, latents, self.emovec, self.text, sampling, generator)
         assert [hypothesis.codes.tolist() for hypothesis in ours] == [codes for codes, _ in theirs]
         scores = [hypothesis.score for hypothesis in ours]
         assert scores == pytest.approx([score for _, score in theirs], rel=1e-6)
-        assert len(our_steps) == len(their_steps)
+        assert len(our_calls) == len(their_calls)
         return theirs
 
 
 @contextmanager
 def counted(head: nn.Module) -> Iterator[list[None]]:
-    """A list with an entry for each call of the head of codes: one a step."""
+    """A list with an entry for each call of the head of codes: one for each code."""
     calls: list[None] = []
     hook = head.register_forward_hook(lambda *_: calls.append(None))
     yield calls
@@ -124,7 +124,7 @@ def build_case(shape: str, seed: int) -> Case:
     settings |= {"start_mel_token": start, "stop_mel_token": stop}
     theirs = official._random(seed, lambda: UnifiedVoice(**settings))
     theirs.mel_head.weight.mul_(4)
-    # Within reach of every beam at every step, were they not penalised from the start.
+    # Within reach of every beam at every code, were they not penalised from the start.
     theirs.mel_head.bias[[1, start]] = 2.0
     give_attention_mask(GPT2InferenceModel)
     theirs.post_init_gpt2_config(use_deepspeed=False, kv_cache=True, half=False)
@@ -161,7 +161,7 @@ def test_beams_that_stop(case: Case, do_sample: bool) -> None:
 VARIANTS = {
     "length-penalty-2": BeamSampling(length_penalty=2.0),
     "length-penalty-negative": BeamSampling(length_penalty=-0.5),
-    # Each would run for another number of steps under another rule of stopping.
+    # Each would run for another number of codes under another rule of stopping.
     "early-stopping": BeamSampling(early_stopping=True, length_penalty=2.0),
     "never": BeamSampling(early_stopping="never", length_penalty=1.0),
     "two-beams": BeamSampling(beams=2),

@@ -10,20 +10,21 @@ import pytest
 import torch
 from torch import Tensor
 
+from serving.models.indextts2.config import MelConfig
 from serving.models.indextts2.mel.regulator import LengthRegulator, nearest_index, target_frames
 from serving.models.indextts2.voice.conditioning import VoiceConditioning
 from serving.models.indextts2.voice.emotion import Emotion, weights
 from serving.models.indextts2.voice.features import (
     ENCODER_HZ,
-    SPEAKER_HZ,
     encoder_features,
     load_mono,
     speaker_to_encoder,
 )
 from tests.parity.indextts2 import official
-from tests.parity.indextts2.ours import distance, networks, recording, reference_encoder
+from tests.parity.indextts2.ours import conditioning, distance, networks, recording, reference_encoder
 
 TOLERANCE = 1e-4
+SPEAKER_HZ = MelConfig().sample_rate_hz
 VECTOR = (0.1, 0.0, 0.3, 0.05, 0.0, 0.2, 0.0, 0.1)
 CONDITION_LENGTH = torch.tensor([1024])
 """What the package passes as the length: the channel count. It masks nothing."""
@@ -73,7 +74,7 @@ def both(seed: int, voice_path: Path) -> tuple[Official, VoiceConditioning]:
             hidden, style, prompt, mel = pipeline._get_speaker_conditioning(str(voice_path))
             emotion_hidden = pipeline._get_emotion_conditioning(str(voice_path))
         theirs = Official(hidden, style, prompt, mel, emotion_hidden)
-        _KEPT[seed, voice_path] = theirs, reference_encoder(seed).voice(voice_path)
+        _KEPT[seed, voice_path] = theirs, conditioning(seed, voice_path)
     return _KEPT[seed, voice_path]
 
 
@@ -85,7 +86,7 @@ def _emotion_vector(seed: int, hidden: Tensor) -> Tensor:
 
 def test_hidden_states(seed: int, voice_path: Path, both: tuple[Official, VoiceConditioning]) -> None:
     ours = reference_encoder(seed)
-    speaker = ours.hidden(speaker_to_encoder(load_mono(voice_path, SPEAKER_HZ)))
+    speaker = ours.hidden(speaker_to_encoder(load_mono(voice_path, SPEAKER_HZ), SPEAKER_HZ))
     emotion = ours.hidden(load_mono(voice_path, ENCODER_HZ))
     assert distance(speaker, both[0].hidden) <= TOLERANCE
     assert distance(emotion, both[0].emotion_hidden) <= TOLERANCE
@@ -163,7 +164,8 @@ def test_emotion_of_another_recording(
         theirs = pipeline.gpt.merge_emovec(
             both[0].hidden, emotion_hidden, CONDITION_LENGTH, CONDITION_LENGTH, alpha=alpha
         )
-    ours = reference_encoder(seed).emotion(both[1], Emotion(voice=emotion_path, alpha=alpha))
+    other = conditioning(seed, emotion_path).own_emotion
+    ours = reference_encoder(seed).emotion(both[1], Emotion(voice=emotion_path, alpha=alpha), other)
     assert distance(ours[None], theirs) <= TOLERANCE
 
 
@@ -175,18 +177,18 @@ class _Stop(Exception):
 def official_emotion(seed: int, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tensor]:
     """Call with the keyword arguments of infer: the emotion vector that it would hand to the GPT."""
     pipeline = official.pipeline(seed)
-    heard: list[Tensor] = []
+    vectors: list[Tensor] = []
 
-    def listen(*_: object, emo_vec: Tensor, **__: object) -> None:
-        heard.append(emo_vec)
+    def capture(*_: object, emo_vec: Tensor, **__: object) -> None:
+        vectors.append(emo_vec)
         raise _Stop
 
-    monkeypatch.setattr(pipeline.gpt, "inference_speech", listen)
+    monkeypatch.setattr(pipeline.gpt, "inference_speech", capture)
 
     def run(path: Path, **kwargs: object) -> Tensor:
         with pytest.raises(_Stop):
             pipeline.infer(str(path), "SPEECH IS MADE OF SOUNDS.", None, **kwargs)
-        return heard.pop()
+        return vectors.pop()
 
     return run
 
@@ -224,10 +226,11 @@ def test_emotion_through_infer(
         vector=VECTOR if "emo_vector" in said else None, voice=recorded, alpha=said.get("emo_alpha", 1.0)
     )
     ours = reference_encoder(seed)
-    assert distance(ours.emotion(both[1], emotion)[None], theirs) <= TOLERANCE
+    other = None if recorded is None else conditioning(seed, recorded).own_emotion
+    assert distance(ours.emotion(both[1], emotion, other)[None], theirs) <= TOLERANCE
     if asked == "vector-and-recording":
         # The rest of the weights goes to the voice's own emotion, not to the recording's.
-        other = ours.recorded_emotion(emotion_path)
+        assert other is not None
         broken = ours.parts.emotion.mix(both[1].style, weights(VECTOR, 0.5), other)
         assert distance(broken[None], theirs) > 10 * TOLERANCE
 
@@ -240,7 +243,7 @@ def test_weights_are_cut_not_rounded() -> None:
 def test_conditioning_draws_no_random_numbers(seed: int, folder: Path) -> None:
     path = recording(folder / f"random-{seed}.wav", seed=9, seconds=0.8, rate_hz=16000)
     state = torch.random.get_rng_state()
-    reference_encoder(seed).voice(path)
+    conditioning(seed, path)
     assert torch.equal(torch.random.get_rng_state(), state)
 
 

@@ -17,6 +17,7 @@ from serving.models.indextts2.mel import schedule, wavenet
 from serving.models.indextts2.mel.estimator import Estimator, convert
 from serving.models.indextts2.mel.flow import Flow
 from tests.parity.indextts2 import official
+from tests.unit.indextts2.support import begin, target_mel
 
 SETTINGS = OmegaConf.load(official.HERE / "small_config.yaml").s2mel
 SHAPES = {
@@ -41,7 +42,7 @@ class Case:
     style: Tensor
     noise: Tensor
 
-    def official_flow(self, steps: int = 25) -> Tensor:
+    def official_flow(self, iterations: int = 25) -> Tensor:
         """The target's mel [TARGET, 80] by the official Euler loop from the injected noise."""
         out = self.theirs.solve_euler(
             self.noise.t()[None].clone(),
@@ -50,19 +51,19 @@ class Case:
             self.mu[None],
             self.style[None],
             None,
-            torch.linspace(0, 1, steps + 1),
+            torch.linspace(0, 1, iterations + 1),
             0.7,
         )
         mel: Tensor = out[0, :, PROMPT:].t()
         return mel
 
-    def our_flow(self, estimator: Estimator | None = None, steps: int = 25) -> Tensor:
+    def our_flow(self, estimator: Estimator | None = None, iterations: int = 25) -> Tensor:
         """The same by ours."""
-        flow = Flow(estimator or self.ours, 1, len(self.mu), steps=steps)
-        flow.begin(0, self.prompt, self.mu, self.style, self.noise)
-        for _ in range(steps):
-            flow.step(torch.tensor([0]), len(self.mu), len(self.mu), ragged=False)
-        return flow.target(0)
+        flow = Flow(estimator or self.ours, 1, len(self.mu), iterations=iterations)
+        begin(flow, 0, self.prompt, self.mu, self.style, self.noise)
+        for _ in range(iterations):
+            flow.iterate(torch.tensor([0]), len(self.mu), len(self.mu), ragged=False)
+        return target_mel(flow, 0)
 
     def broken(self) -> Estimator:
         """A copy of ours to break."""
@@ -125,7 +126,7 @@ def relative_error(ours: Tensor, theirs: Tensor) -> float:
     return float((ours - theirs).abs().max() / theirs.abs().max())
 
 
-def velocity(case: Case, estimator: Estimator, step: int) -> Tensor:
+def velocity(case: Case, estimator: Estimator, iteration: int) -> Tensor:
     """Our guided velocity of all frames at an Euler time, from x = noise."""
     frames = len(case.mu)
     flow = Flow(estimator, 1, frames)
@@ -133,7 +134,7 @@ def velocity(case: Case, estimator: Estimator, step: int) -> Tensor:
     guided: Tensor = estimator(
         case.noise[None],
         estimator.constant(padded, case.mu[None], case.style[None]),
-        flow.rows(torch.tensor([step])),
+        flow.rows(torch.tensor([iteration])),
         torch.tensor([frames]),
         torch.arange(frames)[None],
         torch.tensor([frames]),
@@ -143,7 +144,7 @@ def velocity(case: Case, estimator: Estimator, step: int) -> Tensor:
     return guided
 
 
-def official_velocity(case: Case, step: int) -> Tensor:
+def official_velocity(case: Case, iteration: int) -> Tensor:
     """The same by the official estimator and guidance formula."""
     frames = len(case.mu)
     x = case.noise.t()[None]
@@ -151,7 +152,7 @@ def official_velocity(case: Case, step: int) -> Tensor:
     # Time accumulates in float32, as in the official loop.
     ends = torch.linspace(0, 1, 26)
     time = ends[0]
-    for index in range(step):
+    for index in range(iteration):
         time = time + (ends[index + 1] - ends[index])
 
     def estimate(prompt: Tensor, style: Tensor, mu: Tensor) -> Tensor:
@@ -163,17 +164,17 @@ def official_velocity(case: Case, step: int) -> Tensor:
     return (1.7 * guided - 0.7 * free)[0].t()
 
 
-@pytest.mark.parametrize("step", [0, 11, 24])
-def test_one_estimator_call(case: Case, step: int) -> None:
-    assert relative_error(velocity(case, case.ours, step), official_velocity(case, step)) <= 1e-4
+@pytest.mark.parametrize("iteration", [0, 11, 24])
+def test_one_estimator_call(case: Case, iteration: int) -> None:
+    assert relative_error(velocity(case, case.ours, iteration), official_velocity(case, iteration)) <= 1e-4
 
 
 def test_whole_flow(case: Case) -> None:
     assert relative_error(case.our_flow(), case.official_flow()) <= 1e-4
 
 
-def test_fewer_steps(one: Case) -> None:
-    assert relative_error(one.our_flow(steps=7), one.official_flow(steps=7)) <= 1e-4
+def test_fewer_iterations(one: Case) -> None:
+    assert relative_error(one.our_flow(iterations=7), one.official_flow(iterations=7)) <= 1e-4
 
 
 # To be broken, an estimator is Any: types see its parts as Tensor | Module.
@@ -237,10 +238,10 @@ def test_trap_times_are_the_official_ones(one: Case) -> None:
     """Bit for bit what the official loop, which adds up its times, gives its estimator."""
     seen: list[Tensor] = []
     hook = one.theirs.estimator.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[3][0]))
-    for steps in (25, 12):
+    for iterations in (25, 12):
         seen.clear()
-        one.official_flow(steps)
-        times, _ = schedule.euler_times(steps)
+        one.official_flow(iterations)
+        times, _ = schedule.euler_times(iterations)
         assert torch.equal(torch.stack(seen), times)
     hook.remove()
 

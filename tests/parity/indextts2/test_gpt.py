@@ -21,6 +21,7 @@ from serving.models.indextts2.codes.gpt import Gpt, convert, spoken_ids
 from serving.models.indextts2.codes.sampling import Sampling
 from serving.models.indextts2.config import GptConfig
 from tests.parity.indextts2 import official
+from tests.unit.indextts2.support import configure
 
 CODES = 200
 SMALL: Any = OmegaConf.to_container(OmegaConf.load(official.HERE / "small_config.yaml"))
@@ -68,7 +69,7 @@ class Case:
     def decode(self, gpt: Gpt | None = None, codes: int = CODES, **options: Any) -> Decoding:
         """Decode codes greedily in slot 0."""
         decoding = Decoding(gpt or self.ours, 1, max_codes=codes, max_text=len(self.text), **options)
-        decoding.configure(0, Sampling(top_k=1, top_p=1.0, temperature=1.0, max_codes=codes))
+        configure(decoding, 0, Sampling(top_k=1, top_p=1.0, temperature=1.0, max_codes=codes))
         slots = torch.tensor([0])
         decoding.prefill(
             slots, self.latents, self.emovec, torch.tensor([self.text]), torch.tensor([len(self.text)])
@@ -78,7 +79,7 @@ class Case:
         return decoding
 
     def first_logits(self, gpt: Gpt) -> Tensor:
-        """Logits of step 0."""
+        """Logits of the first code."""
         vectors, lengths = gpt.prefix(
             self.latents, self.emovec, torch.tensor([self.text]), torch.tensor([len(self.text)])
         )
@@ -254,7 +255,7 @@ def test_trap_position_skip(one: Case) -> None:
 
 @pytest.mark.parametrize("name", ["code 1", "the start code"])
 def test_trap_penalty_set(one: Case, name: str) -> None:
-    """Code 1 and the start code are penalised from the first step on, as the official sampler does it."""
+    """Code 1 and the start code are penalised from the first code on, as the official sampler does it."""
     code = 1 if name == "code 1" else one.config.start_mel_token
     top = float(one.logits.max())
     # Lift the code above all others, but not above them once its logit is divided by 10.

@@ -1,6 +1,6 @@
 """A whole request against the package's own infer: audio file and text to the waveform, at the official width.
 
-The official pipeline runs unchanged and is listened to; ours runs from the same files, by our loader. What
+The official pipeline runs unchanged, with hooks; ours runs from the same files, by our loader. What
 leaves one of our stages goes into the next, so the errors below have come all the way.
 """
 
@@ -21,7 +21,8 @@ from serving.models.indextts2.mel.flow import Flow
 from serving.models.indextts2.mel.regulator import target_frames
 from serving.models.indextts2.voice.emotion import Emotion
 from tests.parity.indextts2 import official
-from tests.parity.indextts2.ours import distance, networks, recording, reference_encoder
+from tests.parity.indextts2.ours import conditioning, distance, networks, recording, reference_encoder
+from tests.unit.indextts2.support import begin, configure, target_mel
 
 TOLERANCE = 1e-4
 WAVE_TOLERANCE = 1e-3
@@ -56,33 +57,33 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def official_request(seed: int, voice: Path, text: str, codes: int, **said: Any) -> Stages:
-    """Run the package's infer, greedily, for so many codes, and listen at every stage."""
+    """Run the package's infer, greedily, for `codes` codes, and keep what every stage gives."""
     pipeline: Any = official.pipeline(seed)
-    heard = Stages()
+    theirs = Stages()
     flow = pipeline.s2mel.models["cfm"]
     speak, prepare, solve = pipeline.gpt.inference_speech, pipeline.gpt.prepare_gpt_inputs, flow.solve_euler
 
     def watched_speak(speech: Tensor, text_ids: Tensor, *rest: Any, **options: Any) -> Any:
-        heard.text = text_ids[0].tolist()
+        theirs.text = text_ids[0].tolist()
         drawn, latents = speak(speech, text_ids, *rest, **options)
-        heard.codes = drawn[0].tolist()
+        theirs.codes = drawn[0].tolist()
         return drawn, latents
 
     def watched_prepare(*inputs: Any) -> Any:
         prepared = prepare(*inputs)
-        heard.prefix = prepared[1][0]
+        theirs.prefix = prepared[1][0]
         return prepared
 
     def watched_solve(noise: Tensor, lengths: Tensor, prompt: Tensor, mu: Tensor, *rest: Any) -> Any:
-        heard.noise, heard.condition = noise[0].t().clone(), mu[0]
+        theirs.noise, theirs.condition = noise[0].t().clone(), mu[0]
         mel = solve(noise, lengths, prompt, mu, *rest)
-        heard.mel = mel[0, :, prompt.shape[2] :].t()
+        theirs.mel = mel[0, :, prompt.shape[2] :].t()
         return mel
 
     hooks = [
-        pipeline.gpt.register_forward_hook(lambda _m, _i, out: setattr(heard, "latents", out[0])),
-        pipeline.gpt.mel_head.register_forward_hook(lambda _m, _i, out: heard.logits.append(out[0])),
-        pipeline.bigvgan.register_forward_hook(lambda _m, _i, out: setattr(heard, "wave", out.flatten())),
+        pipeline.gpt.register_forward_hook(lambda _m, _i, out: setattr(theirs, "latents", out[0])),
+        pipeline.gpt.mel_head.register_forward_hook(lambda _m, _i, out: theirs.logits.append(out[0])),
+        pipeline.bigvgan.register_forward_hook(lambda _m, _i, out: setattr(theirs, "wave", out.flatten())),
     ]
     try:
         with pytest.MonkeyPatch.context() as patch:
@@ -98,23 +99,24 @@ def official_request(seed: int, voice: Path, text: str, codes: int, **said: Any)
     finally:
         for hook in hooks:
             hook.remove()
-    return heard
+    return theirs
 
 
 def our_request(seed: int, voice: Path, theirs: Stages, codes: int, emotion: Emotion) -> Stages:
     """The same request by ours, with their noise."""
     parts = networks(seed)
     encoder = reference_encoder(seed)
-    conditioning = encoder.voice(voice)
-    emovec = encoder.emotion(conditioning, emotion)
+    voice_conditioning = conditioning(seed, voice)
+    other = None if emotion.voice is None else conditioning(seed, emotion.voice).own_emotion
+    emovec = encoder.emotion(voice_conditioning, emotion, other)
     ours = Stages(text=theirs.text)
 
     gpt, slots = parts["gpt"], torch.tensor([0])
     decoding = Decoding(gpt, 1, max_codes=codes, max_text=len(ours.text))
-    decoding.configure(0, Sampling(top_k=1, top_p=1.0, temperature=1.0, max_codes=codes))
+    configure(decoding, 0, Sampling(top_k=1, top_p=1.0, temperature=1.0, max_codes=codes))
     text, text_length = torch.tensor([ours.text]), torch.tensor([len(ours.text)])
-    ours.prefix = gpt.prefix(conditioning.latents[None], emovec[None], text, text_length)[0][0, :-1]
-    decoding.prefill(slots, conditioning.latents[None], emovec[None], text, text_length)
+    ours.prefix = gpt.prefix(voice_conditioning.latents[None], emovec[None], text, text_length)[0][0, :-1]
+    decoding.prefill(slots, voice_conditioning.latents[None], emovec[None], text, text_length)
     ours.logits = [gpt.logits(decoding.states[0, :1])]
     for _ in range(codes - 1):
         decoding.decode(slots, decoding.cache.max_cells)
@@ -125,14 +127,16 @@ def our_request(seed: int, voice: Path, theirs: Stages, codes: int, emotion: Emo
     semantic = parts["projection"](ours.latents) + parts["codec"].embed_codes(decoding.codes[0, :codes])
     frames = target_frames(codes)
     stretched = parts["regulator"](semantic[None], torch.tensor([codes]), torch.tensor([frames]), frames)[0]
-    ours.condition = torch.cat([conditioning.prompt_condition, stretched])
+    ours.condition = torch.cat([voice_conditioning.prompt_condition, stretched])
     total = len(ours.condition)
     flow = Flow(parts["flow"], 1, total)
     assert theirs.noise is not None
-    flow.begin(0, conditioning.reference_mel.t(), ours.condition, conditioning.style, theirs.noise)
-    for _ in range(25):
-        flow.step(slots, total, total, ragged=False)
-    ours.mel = flow.target(0)
+    begin(
+        flow, 0, voice_conditioning.reference_mel.t(), ours.condition, voice_conditioning.style, theirs.noise
+    )
+    for _ in range(flow.iterations):
+        flow.iterate(slots, total, total, ragged=False)
+    ours.mel = target_mel(flow, 0)
     ours.wave = parts["vocoder"](ours.mel.t()[None])[0]
     return ours
 
