@@ -3,6 +3,8 @@
 
 #include "matrix.h"
 
+enum { ATTEND_SIZE = 64 /* channels of the widest head */ };
+
 /* The sums of eight vectors, each in one lane. */
 INLINE Floats sums_of(const Floats v[LANES]) {
 #ifdef __AVX2__
@@ -19,13 +21,12 @@ INLINE Floats sums_of(const Floats v[LANES]) {
 #endif
 }
 
-/* heard [size] = softmax(query keys / sqrt(size)) values over keys and values [cells][size]. size is a multiple of
- * LANES and at most 64; weights [cells] rounded up to LANES is scratch. */
-INLINE void attend_size(const int32_t size, const float *query,
-                                                              const float *keys, const float *values, int32_t cells,
-                                                              float *weights, float *heard) {
+/* y [size] = softmax(query keys / sqrt(size)) values over keys and values [cells][size]. size is a multiple of
+ * LANES and at most ATTEND_SIZE; weights [cells] rounded up to LANES is scratch. */
+INLINE void attend_size(const int32_t size, const float *query, const float *keys, const float *values, int32_t cells,
+                        float *weights, float *y) {
   const float scale = 1.0f / sqrtf((float)size);
-  Floats q[64 / LANES], peaks, totals = {0}, out[64 / LANES];
+  Floats q[ATTEND_SIZE / LANES], peaks, totals = {0}, out[ATTEND_SIZE / LANES];
   for (int c = 0; c < size / LANES; ++c) q[c] = load(query + c * LANES) * scale;
   for (int lane = 0; lane < LANES; ++lane) peaks[lane] = -1e30f;
   for (int32_t cell = 0; cell < cells; cell += LANES) {
@@ -39,7 +40,7 @@ INLINE void attend_size(const int32_t size, const float *query,
     const Floats scores = sums_of(v);
     const Ints larger = scores > peaks;
     peaks = (Floats)(((Ints)scores & larger) | ((Ints)peaks & ~larger));
-    memcpy(weights + cell, &scores, sizeof scores);
+    store(weights + cell, scores);
   }
   float peak = peaks[0];
   for (int lane = 1; lane < LANES; ++lane) peak = peaks[lane] > peak ? peaks[lane] : peak;
@@ -48,21 +49,19 @@ INLINE void attend_size(const int32_t size, const float *query,
   for (int c = 0; c < size / LANES; ++c) out[c] = (Floats){0};
   for (int32_t cell = 0; cell < cells; cell += LANES) totals += load(weights + cell);
   for (int32_t cell = 0; cell < cells; ++cell)
-    for (int c = 0; c < size / LANES; ++c)
-      out[c] += weights[cell] * load(values + (int64_t)cell * size + c * LANES);
+    for (int c = 0; c < size / LANES; ++c) out[c] += weights[cell] * load(values + (int64_t)cell * size + c * LANES);
   float lanes[LANES];
   memcpy(lanes, &totals, sizeof lanes);
   const float share = 1.0f / total(lanes);
   for (int c = 0; c < size / LANES; ++c) {
-    const Floats value = out[c] * share;
-    memcpy(heard + c * LANES, &value, sizeof value);
+    store(y + c * LANES, out[c] * share);
   }
 }
 
 static void attend(int32_t size, const float *query, const float *keys, const float *values, int32_t cells,
-                   float *weights, float *heard) {
-  if (size == 64)
-    attend_size(64, query, keys, values, cells, weights, heard);
+                   float *weights, float *y) {
+  if (size == ATTEND_SIZE)
+    attend_size(ATTEND_SIZE, query, keys, values, cells, weights, y);
   else
-    attend_size(size, query, keys, values, cells, weights, heard);
+    attend_size(size, query, keys, values, cells, weights, y);
 }

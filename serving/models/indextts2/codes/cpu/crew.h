@@ -11,11 +11,11 @@
 #include <omp.h>
 #endif
 
-enum { SPINS = 2000 /* turns that a thread waits before it lets others run */ };
+enum { CREW_SPINS = 2000 /* turns that a thread waits before it lets others run */ };
 
 typedef struct {
-  _Atomic uint64_t next;  /* the phase in the upper half, its next chunk in the lower */
-  _Atomic int32_t done;   /* chunks of the phase */
+  _Atomic uint64_t next; /* the phase in the upper half, its next chunk in the lower */
+  _Atomic int32_t done;  /* chunks of the phase */
 } Crew;
 
 typedef struct {
@@ -54,7 +54,7 @@ static inline int32_t take(Thread *thread, int32_t count) {
       thread->holds = 1;
       return (int32_t)(uint32_t)next;
     }
-    if (turn > SPINS) sched_yield();
+    if (turn > CREW_SPINS) sched_yield();
 #ifdef __x86_64__
     __builtin_ia32_pause();
 #endif

@@ -12,8 +12,10 @@
 #include "few_rows.h"
 
 enum {
-  FEW = MATRIX_ROWS, /* tokens up to which every thread makes the levels of all of them, sparing a phase */
-  PANELS = 4, /* of a product that are one chunk */
+  GPT_FEW = MATRIX_ROWS, /* tokens up to which every thread quantises all of them, sparing a phase */
+  GPT_PANELS = 4,        /* of a product that are one chunk */
+  /* Bound of what all functions here together hold on the stack of a thread; a test checks it. */
+  GPT_STACK_BYTES = 16 * 1024,
 };
 
 typedef struct {
@@ -29,47 +31,55 @@ typedef struct {
 typedef struct {
   const Layer *layers;
   Norm stack_norm, final_norm;
-  int32_t count, width, heads; /* layers; channels; heads of width / heads channels, a multiple of MATRIX_COLUMNS up to 64 */
+  int32_t count, width; /* layers; channels */
+  int32_t heads;        /* of width / heads channels each, a multiple of MATRIX_COLUMNS up to ATTEND_SIZE */
   float epsilon;
 } Stack;
 
-/* Where a call works. T is the tokens, or FEW times the threads if that is more. */
+/* Where a call works. T is the tokens, or GPT_FEW times the threads if that is more. */
 typedef struct {
-  float *qkv;     /* [T][3 width] */
-  float *heard;   /* [T][width] */
-  float *hidden;  /* [T][most] */
+  float *qkv;      /* [T][3 width] */
+  float *context;  /* [T][width] */
+  float *hidden;   /* [T][most] */
   float *scales;   /* [T][most parts of a matrix] */
   int16_t *levels; /* [T][most] */
-  float *weights; /* [threads][cells rounded up to LANES] */
-  float *row;     /* [threads][most] */
-  int32_t most;   /* inputs of the widest matrix */
-  int32_t parts;  /* most parts of a matrix */
-  int32_t cells;  /* of a head of the cache */
+  float *weights;  /* [threads][cells rounded up to LANES] */
+  float *row;      /* [threads][most] */
+  int32_t most;    /* inputs of the widest matrix */
+  int32_t parts;   /* most parts of a matrix */
+  int32_t cells;   /* of a head of the cache */
 } Scratch;
+
+/* The new tokens of a call, one vector of x [count][width] at cell cells[t] of slot slots[t] each. */
+typedef struct {
+  float *x;
+  const int64_t *slots, *cells;
+  int32_t count;
+} Tokens;
 
 static void affine(const Norm *norm, int32_t width, float epsilon, const float *x, float *y) {
   normalise(x, width, epsilon, y);
   for (int32_t c = 0; c < width; ++c) y[c] = y[c] * norm->weight[c] + norm->bias[c];
 }
 
-/* Steps of x [tokens][channels], normalised if there is a norm, as the weights read them. */
-static Rows quantise_rows(Thread *thread, const Scratch *scratch, const Weights *weights, const Norm *norm, float epsilon,
-                     const float *x, int32_t tokens) {
+/* Levels of x [tokens][channels], normalised if there is a norm, as the weights read them. */
+static Rows quantise_rows(Thread *thread, const Scratch *scratch, const Weights *weights, const Norm *norm,
+                          float epsilon, const float *x, int32_t tokens) {
   const Matrix *matrix = &weights->matrix;
-  const int32_t few = tokens <= FEW, channels = matrix->inputs * matrix->parts;
-  const int64_t own = few ? (int64_t)thread->number * FEW : 0;
+  const int32_t few = tokens <= GPT_FEW, channels = matrix->inputs * matrix->parts;
+  const int64_t own = few ? (int64_t)thread->number * GPT_FEW : 0;
   int16_t *const levels = scratch->levels + own * scratch->most;
   float *const scales = scratch->scales + own * scratch->parts;
   float *const row = scratch->row + (int64_t)thread->number * scratch->most;
   const Rows rows = {levels, scales, channels, matrix->inputs, tokens};
   if (few && too_late(thread)) return rows;
-  for (int32_t chunk = 0; (few ? chunk : (chunk = take(thread, (tokens + FEW - 1) / FEW))) >= 0;) {
-    for (int32_t token = chunk * FEW; token < tokens && token < (chunk + 1) * FEW; ++token) {
+  for (int32_t chunk = 0; (few ? chunk : (chunk = take(thread, (tokens + GPT_FEW - 1) / GPT_FEW))) >= 0;) {
+    for (int32_t token = chunk * GPT_FEW; token < tokens && token < (chunk + 1) * GPT_FEW; ++token) {
       const float *source = x + (int64_t)token * channels;
       if (norm) affine(norm, channels, epsilon, source, row), source = row;
       for (int32_t part = 0; part < matrix->parts; ++part, source += matrix->inputs)
         scales[token + part * tokens] = quantise(source, matrix->inputs, matrix->inputs, matrix->limit,
-                                                levels + (int64_t)token * channels + part * matrix->inputs);
+                                                 levels + (int64_t)token * channels + part * matrix->inputs);
     }
     if (few) break;
   }
@@ -78,66 +88,66 @@ static Rows quantise_rows(Thread *thread, const Scratch *scratch, const Weights 
 
 /* y [tokens][outputs] = finish(weights x + bias). */
 static void product(Thread *thread, const Weights *weights, const Rows *x, int32_t tokens, Finish finish, float *y) {
-  const int32_t panels = weights->matrix.outputs / MATRIX_COLUMNS, chunks = (panels + PANELS - 1) / PANELS;
+  const Output output = {y, weights->matrix.outputs, finish};
+  const int32_t panels = weights->matrix.outputs / MATRIX_COLUMNS, chunks = (panels + GPT_PANELS - 1) / GPT_PANELS;
   for (int32_t chunk; (chunk = take(thread, chunks)) >= 0;)
-    few_rows(weights, x, tokens, chunk * PANELS * MATRIX_COLUMNS,
-             (chunk + 1 < chunks ? (chunk + 1) * PANELS : panels) * MATRIX_COLUMNS, finish, y, weights->matrix.outputs);
+    few_rows(weights, x, tokens, chunk * GPT_PANELS * MATRIX_COLUMNS,
+             (chunk + 1 < chunks ? (chunk + 1) * GPT_PANELS : panels) * MATRIX_COLUMNS, &output);
 }
 
-/* heard = attention of the tokens' queries, once their keys and values are cached. A chunk is a head, from the product
- * to the end. */
-static void listen(Thread *thread, const Stack *stack, const Layer *layer, const Scratch *scratch, const Rows *x,
-                   int32_t tokens, const int64_t *slots, const int64_t *cells) {
+/* context = attention of the tokens' queries, once their keys and values are cached. A chunk is a head, from the
+ * product of x to the end. */
+static void attend_heads(Thread *thread, const Stack *stack, const Layer *layer, const Scratch *scratch, const Rows *x,
+                         const Tokens *tokens) {
   const int32_t width = stack->width, size = width / stack->heads;
+  const Output output = {scratch->qkv, 3 * width, FINISH_STORE};
   float *weights = scratch->weights + (int64_t)thread->number * ((scratch->cells + LANES - 1) / LANES * LANES);
   for (int32_t head; (head = take(thread, stack->heads)) >= 0;) {
     for (int32_t third = 0; third < 3; ++third)
-      few_rows(&layer->qkv, x, tokens, third * width + head * size, third * width + (head + 1) * size, STORE,
-               scratch->qkv, 3 * width);
+      few_rows(&layer->qkv, x, tokens->count, third * width + head * size, third * width + (head + 1) * size, &output);
     const float *qkv = scratch->qkv + head * size;
-    for (int32_t token = 0; token < tokens; ++token) {
-      const int64_t at = ((slots[token] * stack->heads + head) * scratch->cells + cells[token]) * size;
+    for (int32_t token = 0; token < tokens->count; ++token) {
+      const int64_t cell = (tokens->slots[token] * stack->heads + head) * scratch->cells + tokens->cells[token];
       const float *row = qkv + (int64_t)token * 3 * width;
-      memcpy(layer->keys + at, row + width, sizeof(float) * (size_t)size);
-      memcpy(layer->values + at, row + 2 * width, sizeof(float) * (size_t)size);
+      memcpy(layer->keys + cell * size, row + width, sizeof(float) * (size_t)size);
+      memcpy(layer->values + cell * size, row + 2 * width, sizeof(float) * (size_t)size);
     }
-    for (int32_t token = 0; token < tokens; ++token) {
-      const int64_t at = (slots[token] * stack->heads + head) * scratch->cells * size;
-      attend(size, qkv + (int64_t)token * 3 * width, layer->keys + at, layer->values + at, (int32_t)cells[token] + 1,
-             weights, scratch->heard + (int64_t)token * width + head * size);
+    for (int32_t token = 0; token < tokens->count; ++token) {
+      const int64_t at = (tokens->slots[token] * stack->heads + head) * scratch->cells * size;
+      attend(size, qkv + (int64_t)token * 3 * width, layer->keys + at, layer->values + at,
+             (int32_t)tokens->cells[token] + 1, weights, scratch->context + (int64_t)token * width + head * size);
     }
   }
 }
 
-static void work(Thread *thread, const Stack *stack, const Scratch *scratch, int32_t tokens, const int64_t *slots,
-                 const int64_t *cells, float *x) {
+static void work(Thread *thread, const Stack *stack, const Scratch *scratch, const Tokens *tokens) {
   const float epsilon = stack->epsilon;
+  const int32_t count = tokens->count;
   for (int32_t number = 0; number < stack->count; ++number) {
     const Layer *layer = stack->layers + number;
-    Rows rows = quantise_rows(thread, scratch, &layer->qkv, &layer->attention_norm, epsilon, x, tokens);
-    listen(thread, stack, layer, scratch, &rows, tokens, slots, cells);
-    rows = quantise_rows(thread, scratch, &layer->out, 0, 0, scratch->heard, tokens);
-    product(thread, &layer->out, &rows, tokens, ADD, x);
-    rows = quantise_rows(thread, scratch, &layer->up, &layer->mlp_norm, epsilon, x, tokens);
-    product(thread, &layer->up, &rows, tokens, GELU, scratch->hidden);
-    rows = quantise_rows(thread, scratch, &layer->down, 0, 0, scratch->hidden, tokens);
-    product(thread, &layer->down, &rows, tokens, ADD, x);
+    Rows rows = quantise_rows(thread, scratch, &layer->qkv, &layer->attention_norm, epsilon, tokens->x, count);
+    attend_heads(thread, stack, layer, scratch, &rows, tokens);
+    rows = quantise_rows(thread, scratch, &layer->out, 0, 0, scratch->context, count);
+    product(thread, &layer->out, &rows, count, FINISH_ADD, tokens->x);
+    rows = quantise_rows(thread, scratch, &layer->up, &layer->mlp_norm, epsilon, tokens->x, count);
+    product(thread, &layer->up, &rows, count, FINISH_GELU, scratch->hidden);
+    rows = quantise_rows(thread, scratch, &layer->down, 0, 0, scratch->hidden, count);
+    product(thread, &layer->down, &rows, count, FINISH_ADD, tokens->x);
   }
-  for (int32_t token; (token = take(thread, tokens)) >= 0;) {
-    float *row = x + (int64_t)token * stack->width;
+  for (int32_t token; (token = take(thread, count)) >= 0;) {
+    float *row = tokens->x + (int64_t)token * stack->width;
     affine(&stack->stack_norm, stack->width, epsilon, row, row);
     affine(&stack->final_norm, stack->width, epsilon, row, row);
   }
 }
 
-/* Runs x [tokens][width], one vector at cell cells[t] of slot slots[t] each, to final states in place. */
-void run(const Stack *stack, const Scratch *scratch, int32_t tokens, const int64_t *slots, const int64_t *cells,
-         float *x, int32_t threads) {
+/* Runs the tokens to their final states, in place. */
+void run(const Stack *stack, const Scratch *scratch, const Tokens *tokens, int32_t threads) {
   Crew crew = {0};
 #pragma omp parallel num_threads(threads)
   {
     Thread thread = this_thread(&crew);
-    work(&thread, stack, scratch, tokens, slots, cells, x);
+    work(&thread, stack, scratch, tokens);
   }
 }
 
@@ -149,6 +159,6 @@ void project(const Weights *weights, const Scratch *scratch, int32_t tokens, con
   {
     Thread thread = this_thread(&crew);
     const Rows rows = quantise_rows(&thread, scratch, weights, 0, 0, x, tokens);
-    product(&thread, weights, &rows, tokens, STORE, y);
+    product(&thread, weights, &rows, tokens, FINISH_STORE, y);
   }
 }

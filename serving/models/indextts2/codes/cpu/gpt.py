@@ -23,18 +23,19 @@ from serving.native.matrix import COLUMNS, INPUT_LEVELS, MatrixStruct
 _P, _I, _F = c_void_p, c_int32, c_float
 
 Bits = Literal[8, 16]
-WEIGHT_STEPS = {16: 4095, 8: 127}
-"""By bits: steps of an output's largest weight (8: in one part)."""
+WEIGHT_LEVELS = {16: 4095, 8: 127}
+"""By bits: level of an output's largest weight (8: in one part)."""
 PART_INPUTS = {16: 640, 8: 128}
-"""By bits: inputs of an exact sum at most. At 16 the largest of them then keeps about 4000 steps; at 8 each part of an
+"""By bits: inputs of an exact sum at most. At 16 the largest of them then reaches about level 4000; at 8 each part of an
 output has a scale of its own, and short parts suffer less from one large weight."""
 STREAMS = 4
-"""STREAMS of few_rows.h."""
+"""FEW_STREAMS of few_rows.h."""
 MAX_HEAD_SIZE = 64
+"""ATTEND_SIZE of attend.h."""
 FEW = 6
-"""FEW of gpt.c."""
+"""GPT_FEW of gpt.c."""
 LANES = 8
-"""LANES of numbers.h."""
+"""LANES of vector.h."""
 
 
 class _Norm(ctypes.Structure):
@@ -61,13 +62,17 @@ class _Stack(ctypes.Structure):
 
 class _Scratch(ctypes.Structure):
     _fields_ = (
-        ("qkv", _P), ("heard", _P), ("hidden", _P), ("worth", _P), ("steps", _P), ("weights", _P), ("row", _P),
+        ("qkv", _P), ("context", _P), ("hidden", _P), ("scales", _P), ("levels", _P), ("weights", _P), ("row", _P),
         ("most", _I), ("parts", _I), ("cells", _I),
     )  # fmt: skip
 
 
+class _Tokens(ctypes.Structure):
+    _fields_ = (("x", _P), ("slots", _P), ("cells", _P), ("count", _I))
+
+
 _SIGNATURES = {
-    "run": (_P, _P, _I, _P, _P, _P, _I),
+    "run": (_P, _P, _P, _I),
     "project": (_P, _P, _I, _P, _P, _I),
 }
 """The functions of gpt.c, all void."""
@@ -101,7 +106,7 @@ class _Pages:
 
 
 class _Linear:
-    """A linear layer in integer steps, as few_rows.h lays them out in `pages`."""
+    """A linear layer in integer levels, as few_rows.h lays them out in `pages`."""
 
     def __init__(self, layer: nn.Linear, bits: int, pages: _Pages) -> None:
         outputs, channels = layer.weight.shape
@@ -115,18 +120,18 @@ class _Linear:
         scale = weight.abs().amax(2, keepdim=True)
         if bits == 16:
             scale = scale.amax(1, keepdim=True)
-        scale = scale.clamp_min(1e-30) / WEIGHT_STEPS[bits]
-        steps = weight.div_(scale).round_()
-        # No part's sum exceeds limit * (sum of an output's steps in it), whatever the input.
-        limit = min(INPUT_LEVELS, (2**31 - 1) // int(steps.abs().sum(2).max().item()))
-        streams = steps.view(-1, COLUMNS, parts, inputs // (2 * STREAMS), STREAMS, 2).permute(
+        scale = scale.clamp_min(1e-30) / WEIGHT_LEVELS[bits]
+        levels = weight.div_(scale).round_()
+        # No part's sum exceeds limit * (sum of an output's levels in it), whatever the input.
+        limit = min(INPUT_LEVELS, (2**31 - 1) // int(levels.abs().sum(2).max().item()))
+        streams = levels.view(-1, COLUMNS, parts, inputs // (2 * STREAMS), STREAMS, 2).permute(
             4, 0, 2, 3, 1, 5
         )
-        self._steps = pages.keep(streams.to(torch.int16 if bits == 16 else torch.int8).contiguous())
+        self._levels = pages.keep(streams.to(torch.int16 if bits == 16 else torch.int8).contiguous())
         self._scale, self._bias = scale.view(-1) if bits == 16 else torch.ones(columns), bias
         self._part_scale = scale.view(-1, COLUMNS, parts).transpose(1, 2).contiguous() if bits == 8 else None
         self.width, self.parts = outputs, parts
-        pointers = (self._steps.data_ptr(), self._scale.data_ptr(), self._bias.data_ptr())
+        pointers = (self._levels.data_ptr(), self._scale.data_ptr(), self._bias.data_ptr())
         self.as_struct = _Weights(
             MatrixStruct(*pointers, inputs, columns, parts, limit),
             None if self._part_scale is None else self._part_scale.data_ptr(),
@@ -240,14 +245,9 @@ class CpuGpt:
         for layer, keys, values in zip(self._layers, cache.keys, cache.values, strict=True):
             layer.keys, layer.values = keys.data_ptr(), values.data_ptr()
         scratch = _Buffers(self, len(x), cache.max_cells + 1)
+        tokens = _Tokens(x.data_ptr(), slots.data_ptr(), cells.data_ptr(), len(x))
         library().run(
-            ctypes.addressof(self._stack),
-            scratch.address,
-            len(x),
-            slots.data_ptr(),
-            cells.data_ptr(),
-            x.data_ptr(),
-            scratch.threads,
+            ctypes.addressof(self._stack), scratch.address, ctypes.addressof(tokens), scratch.threads
         )
         return x
 

@@ -24,22 +24,22 @@ from serving.models.indextts2.mel.wavenet import Layer
 from serving.native import load_library
 from serving.native.matrix import COLUMNS, Matrix, MatrixStruct
 
-WEIGHT_STEPS = 4095
+WEIGHT_LEVELS = 4095
 LONGEST_SUM = 512
-"""Inputs of one exact sum: longer ones would leave the inputs too few steps."""
+"""Inputs of one exact sum: longer ones would leave the inputs too few levels."""
 TAPS = 5
 GROUP = 4
 """Frames of a convolution that share their products."""
 POINTS = GROUP + TAPS - 1
 MAX_CHANNELS, MAX_HIDDEN, MAX_DEPTH = 512, 1536, 31
-"""What flow.c has room for: of a row, of a gated feed-forward, of the transformer."""
+"""FLOW_CHANNELS and FLOW_HIDDEN of estimator.h, and the layers for whose skips flow.c has room."""
 
 
 class _Block(ctypes.Structure):
     _fields_ = tuple((name, MatrixStruct) for name in ("qkv", "out", "gate_up", "down", "skip"))
 
 
-class _Gated(ctypes.Structure):
+class _GatedLayer(ctypes.Structure):
     _fields_ = (("points", MatrixStruct * POINTS), ("residual_skip", MatrixStruct), ("bias", c_void_p))
 
 
@@ -87,7 +87,7 @@ class CpuEstimator:
     device = torch.device("cpu")
 
     def __init__(self, estimator: Estimator) -> None:
-        """Packs the weights of a step anew; those of `estimator` are not needed afterwards.
+        """Packs the weights of an iteration anew; those of `estimator` are not needed afterwards.
 
         Raises ValueError if the sizes are not such as flow.c has room for.
         """
@@ -103,7 +103,7 @@ class CpuEstimator:
         self._kept: list[Matrix | Tensor] = []
         self._blocks = (_Block * len(blocks))(*(_Block(*self._matrices(block)) for block in blocks))
         gather, values, spread = minimal_filter(GROUP, TAPS)
-        self._gated = (_Gated * len(layers))(*(self._layer(layer, values) for layer in layers))
+        self._gated = (_GatedLayer * len(layers))(*(self._layer(layer, values) for layer in layers))
         tables = [
             self._table(t)
             for t in (estimator.unconditioned, transformer.cos, transformer.sin, spread, gather)
@@ -183,10 +183,10 @@ class CpuEstimator:
         for layer in (block.qkv, block.out, block.gate_up, block.down):
             yield self._matrix(layer)
         if block.skip is not None:
-            # Its inputs are two rows, each with steps of its own.
+            # Its inputs are two rows, each with a scale of its own.
             yield self._matrix(block.skip, 2)
 
-    def _layer(self, layer: Layer, values: Tensor) -> _Gated:
+    def _layer(self, layer: Layer, values: Tensor) -> _GatedLayer:
         """A layer of the WaveNet, its filter's values [POINTS, TAPS] at each point."""
         outputs, channels = layer.residual_skip.in_features * 2, layer.residual_skip.in_features
         taps = layer.conv.weight.detach().double().view(outputs, TAPS, channels)
@@ -197,7 +197,7 @@ class CpuEstimator:
             )
             for value in values
         ]
-        return _Gated(
+        return _GatedLayer(
             (MatrixStruct * POINTS)(*points), self._matrix(layer.residual_skip), self._table(layer.conv.bias)
         )
 
@@ -205,7 +205,7 @@ class CpuEstimator:
         return self._pack(layer.weight, layer.bias, parts=parts or -(-layer.in_features // LONGEST_SUM))
 
     def _pack(self, weight: Tensor, bias: Tensor | None, *, parts: int) -> MatrixStruct:
-        packed = Matrix(weight, bias, parts=parts, weight_levels=WEIGHT_STEPS)
+        packed = Matrix(weight, bias, parts=parts, weight_levels=WEIGHT_LEVELS)
         self._kept.append(packed)
         return packed.as_struct
 

@@ -1,0 +1,95 @@
+/* The velocity estimator's parts and sizes, and what its layers share. */
+#pragma once
+
+#include "attention.h"
+
+enum {
+  FLOW_TILE = 24, /* frames of a layer that stay in the cache together: a multiple of MATRIX_ROWS */
+  FLOW_CHANNELS = 512,
+  FLOW_HIDDEN = 1536,
+  WAVENET_TAPS = 5,    /* of a convolution; */
+  WAVENET_GROUP = 4,   /* frames that share its products, */
+  WAVENET_POINTS = 8,  /* one at each point; see toom_cook.py */
+  WAVENET_GROUPS = 12, /* groups of a tile of convolutions */
+  WAVENET_SPAN = WAVENET_GROUPS * WAVENET_GROUP,
+  /* Bound of what all functions of flow.c together hold on the stack of a thread; a test checks it. Most of it is a
+   * tile of the gated feed-forward: FLOW_TILE * 2 * FLOW_HIDDEN floats. */
+  FLOW_STACK_BYTES = 640 * 1024,
+};
+
+typedef struct {
+  Matrix qkv, out, gate_up, down, skip; /* skip.outputs is 0 in the shallow half */
+} Block;
+
+typedef struct {
+  Matrix points[WAVENET_POINTS], residual_skip;
+  const float *bias; /* [2 channels], of the convolution */
+} GatedLayer;
+
+typedef struct {
+  const Block *blocks;
+  const GatedLayer *gated;
+  Matrix merge_x, join_hidden, join_x, wavenet_in, wavenet_around, last, mel_out;
+  const float *unconditioned;   /* [channels] */
+  const float *cosines, *sines; /* [frames][head size / 2] */
+  const float *spread, *gather; /* [points][points] and [group][points]: B and A of toom_cook.py */
+  int32_t depth, gated_count, heads, channels, wave_channels, hidden, mels;
+  float norm_epsilon, last_epsilon;
+} Estimator;
+
+/* What one Euler iteration of a segment reads. The kept frames are first .. frames - 1. */
+typedef struct {
+  const float *x, *constant;            /* [frames][mels], [frames][channels] */
+  const float *norm_scale, *norm_shift; /* [2 depth + 1][channels] */
+  const float *condition;               /* [gated_count][2 wave_channels] */
+  const float *last_scale, *last_shift; /* [wave_channels] */
+  int32_t frames, first;
+  float guidance; /* 0: one sequence */
+} Segment;
+
+/* Frames of a sequence that one thread works on at a time: `count` from `frame` on. */
+typedef struct {
+  int32_t frame, count;
+} Tile;
+
+/* Where the heads of one sequence lie. Keys are in panels; see attention.h. */
+typedef struct {
+  float *queries, *keys, *values;
+} Heads;
+
+static inline float silu_of(float x) { return x / (1.0f + exp_of(-x)); }
+
+static inline int32_t padded_keys(int32_t frames) {
+  return (frames + ATTENTION_KEYS - 1) / ATTENTION_KEYS * ATTENTION_KEYS;
+}
+
+static inline int32_t tiles_of(int32_t frames, int32_t size) { return (frames + size - 1) / size; }
+
+/* Tile `item` of `size` frames, of the frames first .. end - 1. */
+static inline Tile tile_of(int32_t item, int32_t size, int32_t first, int32_t end) {
+  const int32_t frame = first + item * size;
+  return (Tile){frame, end - frame < size ? end - frame : size};
+}
+
+/* y = scale * x / rms(x) + shift */
+static void modulated_norm(const float *x, int32_t channels, float epsilon, const float *scale, const float *shift,
+                           float *y) {
+  float squares[LANES] = {0};
+  for (int32_t c = 0; c < channels; c += LANES)
+    for (int lane = 0; lane < LANES; ++lane) squares[lane] += x[c + lane] * x[c + lane];
+  const float factor = 1.0f / sqrtf(total(squares) / (float)channels + epsilon);
+  for (int32_t c = 0; c < channels; ++c) y[c] = x[c] * factor * scale[c] + shift[c];
+}
+
+/* y [count][outputs] = matrix x + bias for a tile of rows [count][channels], quantised here part by part. */
+static void apply(const Matrix *matrix, const float *x, int32_t count, float *y) {
+  int16_t levels[FLOW_TILE * FLOW_HIDDEN];
+  float scales[4 * FLOW_TILE];
+  const int32_t inputs = matrix->inputs, parts = matrix->parts;
+  for (int32_t row = 0; row < count; ++row)
+    for (int32_t part = 0; part < parts; ++part)
+      scales[part * FLOW_TILE + row] = quantise(x + ((int64_t)row * parts + part) * inputs, inputs, inputs,
+                                                matrix->limit, levels + ((int64_t)row * parts + part) * inputs);
+  const Rows rows = {levels, scales, (int64_t)parts * inputs, inputs, FLOW_TILE};
+  multiply_rows(matrix, &rows, count, y, matrix->outputs);
+}
