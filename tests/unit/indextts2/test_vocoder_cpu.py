@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from serving import native
 from serving.models.indextts2.config import BigVganConfig, IndexTts2Config
 from serving.models.indextts2.wave.cpu import convolution as vocoder_kernels
-from serving.models.indextts2.wave.cpu.convolution import Convolution, Scratch, filled
+from serving.models.indextts2.wave.cpu.convolution import Convolution, Scratch, stored_channels
 from serving.models.indextts2.wave.cpu.vocoder import CpuVocoder
 from serving.models.indextts2.wave.snake import AntiAliasedSnake
 from serving.models.indextts2.wave.vocoder import Vocoder, reach_frames
@@ -73,9 +73,9 @@ def layer(
     snake = AntiAliasedSnake(inputs).requires_grad_(False)
     randomise(snake)
     ours = Convolution(conv.weight, conv.bias, first=first, dilation=dilation, snake=snake, taps=taps)
-    x = torch.zeros(frames, filled(inputs))
+    x = torch.zeros(frames, stored_channels(inputs))
     x[:, :inputs] = 2 * torch.randn(frames, inputs)
-    y = torch.full((frames, filled(outputs)), torch.nan)
+    y = torch.full((frames, stored_channels(outputs)), torch.nan)
     ours(x, y, Scratch())
     theirs = conv.double()(snake.double()(x[:, :inputs].double().T[None]))[0].T
     return y[:, :outputs], theirs

@@ -26,8 +26,8 @@ Bits = Literal[8, 16]
 WEIGHT_LEVELS = {16: 4095, 8: 127}
 """By bits: level of an output's largest weight (8: in one part)."""
 PART_INPUTS = {16: 640, 8: 128}
-"""By bits: inputs of an exact sum at most. At 16 the largest of them then reaches about level 4000; at 8 each part of an
-output has a scale of its own, and short parts suffer less from one large weight."""
+"""By bits: inputs of an exact sum at most. At 16 the largest of them then reaches about level 4000; at 8 each part of
+an output has a scale of its own, and short parts suffer less from one large weight."""
 STREAMS = 4
 """FEW_STREAMS of few_rows.h."""
 MAX_HEAD_SIZE = 64

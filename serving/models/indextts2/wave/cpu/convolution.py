@@ -1,4 +1,4 @@
-"""The layers of native/vocoder.c for torch tensors: convolutions in float32, packed for minimal filtering."""
+"""The layers of vocoder.c for torch tensors: convolutions in float32, packed for minimal filtering."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from serving.models.indextts2.wave.snake import TAPS, AntiAliasedSnake, sinc_fil
 from serving.native import load_library
 
 LANES = 8
-"""Channels are filled up to a multiple of it."""
-_ROWS, _GROUP = 6, 2
-"""ROWS and GROUP of vocoder.c."""
+"""LANES of vector.h: channels are padded to a multiple of it."""
+_ROWS, _PANELS = 6, 2
+"""VOCODER_ROWS and VOCODER_PANELS of vocoder.c."""
 _CHUNK_FRAMES = 512
-"""About so many make a chunk: fewer would read the weights more often."""
+"""About this many make a chunk: fewer would read the weights more often."""
 _POINTS: dict[int, tuple[tuple[float, float], ...]] = {
     1: (),
     2: ((0, 2), (1, -2), (-1, -6), (2, 6)),
@@ -32,9 +32,16 @@ _P, _I = c_void_p, c_int32
 
 class _Layer(ctypes.Structure):
     _fields_ = (
-        ("weight", _P), ("bias", _P), ("turns", _P), ("amplitude", _P), ("filter", _P),
+        ("weight", _P), ("bias", _P), ("filter", _P), ("turns", _P), ("amplitude", _P),
         ("inputs", _I), ("outputs", _I), ("columns", _I), ("taps", _I), ("pieces", _I), ("dilation", _I),
         ("first", _I),
+    )  # fmt: skip
+
+
+class _Call(ctypes.Structure):
+    _fields_ = (
+        ("x", _P), ("residual", _P), ("y", _P), ("scratch", _P), ("stride", c_int64), ("scratch_stride", c_int64),
+        ("frames", _I), ("chunk", _I), ("more", _I), ("threads", _I), ("share", c_float),
     )  # fmt: skip
 
 
@@ -42,13 +49,13 @@ class _Layer(ctypes.Structure):
 def library() -> ctypes.CDLL:
     """vocoder.c, compiled if need be. Raises NativeError."""
     loaded = load_library(Path(__file__).with_name("vocoder.c"), openmp=True)
-    loaded.convolve.argtypes = (_P, _P, _I, _I, _P, c_float, _I, _P, c_int64, _I, _P, c_int64)
+    loaded.convolve.argtypes = (_P, _P)
     loaded.convolve.restype = None
     return loaded
 
 
-def filled(channels: int) -> int:
-    """Channels as they are stored."""
+def stored_channels(channels: int) -> int:
+    """Channels of a stored signal: padded to a multiple of LANES."""
     return -(-channels // LANES) * LANES
 
 
@@ -84,7 +91,7 @@ class Convolution:
         """weight [outputs, inputs, kernel] and bias [outputs]; `first`: frame of the first tap relative to
         the output's; `taps` of a piece, 1 for plain sums of products, None for the fewest products."""
         outputs, inputs, kernel = weight.shape
-        self.inputs, self.outputs = filled(inputs), filled(outputs)
+        self.inputs, self.outputs = stored_channels(inputs), stored_channels(outputs)
         self._taps = taps or next((taps for taps in (1, 2, 3, 4, 8, 12) if taps >= kernel), 4)
         self._tile = 1 if self._taps == 1 else 4 if self._taps <= 4 else 8
         pieces = -(-kernel // self._taps)
@@ -100,9 +107,9 @@ class Convolution:
         self._struct = _Layer(
             self._weight.data_ptr(),
             self._bias.data_ptr(),
+            self._filter.data_ptr(),
             None if snake is None else self._turns.data_ptr(),
             None if snake is None else self._amplitude.data_ptr(),
-            self._filter.data_ptr(),
             self.inputs,
             self.outputs,
             self._columns,
@@ -150,36 +157,36 @@ class Convolution:
         assert residual is None or (residual.shape == y.shape and residual.is_contiguous())
         chunk = self._chunk(frames, threads)
         each = self._scratch_floats(chunk)
-        library().convolve(
-            ctypes.addressof(self._struct),
+        call = _Call(
             x.data_ptr(),
+            None if residual is None else residual.data_ptr(),
+            y.data_ptr(),
+            scratch.take(threads * each).data_ptr(),
+            y.stride(0),
+            each,
             frames,
             chunk,
-            None if residual is None else residual.data_ptr(),
-            share,
             more,
-            y.data_ptr(),
-            y.stride(0),
             threads,
-            scratch.take(threads * each).data_ptr(),
-            each,
+            share,
         )
+        library().convolve(ctypes.addressof(self._struct), ctypes.addressof(call))
         return y
 
     def _chunk(self, frames: int, threads: int) -> int:
         """Frames of a chunk: as many chunks for each thread."""
-        step = self._tile * self._dilation
+        multiple = self._tile * self._dilation
         rounds = max(1, round(frames / (_CHUNK_FRAMES * threads)))
-        return -(-frames // (rounds * threads * step)) * step
+        return -(-frames // (rounds * threads * multiple)) * multiple
 
     def _scratch_floats(self, chunk: int) -> int:
         """A chunk's active inputs, their transforms and products of panels, as convolve_chunk lays them."""
         points, tiles = len(_tap_matrix(self._taps)), chunk // (self._tile * self._dilation)
         lines = tiles + self._pieces - 1
-        heard = self._dilation * (self._tile * lines + self._taps - 1)
+        active = self._dilation * (self._tile * lines + self._taps - 1)
         transformed = points * self._dilation * lines
-        products = points * (self._dilation * tiles + _ROWS) * self._columns * _GROUP
-        return -(-((heard + transformed) * self.inputs + products) // 16) * 16
+        products = points * (self._dilation * tiles + _ROWS) * self._columns * _PANELS
+        return -(-((active + transformed) * self.inputs + products) // 16) * 16
 
 
 def _tap_matrix(taps: int) -> Tensor:

@@ -4,15 +4,15 @@
  * point: y = out ((kernel g) * (in d)), with g the taps and d the inputs. Points are 0, 1, -1, 2, and for more taps -2
  * and -1/2, and infinity (Toom-Cook). Schemes of 8 and 12 taps are of two or three pieces of four: those are a filter
  * of tiles, from which a scheme of its own (points 0, 1, for three pieces -1, and infinity) makes two tiles at once.
- * The matrix of the taps lies with their packing (vocoder_kernels.py). */
+ * The matrix of the taps lies with their packing (convolution.py). */
 #pragma once
 
 #include "vector.h"
 
 enum {
-  TILE = 4,   /* outputs of a scheme of two to four taps; one of one tap makes one */
-  POINTS = 7, /* of four taps */
-  MAX_PIECES = 3,
+  FILTER_TILE = 4,   /* outputs of a scheme of two to four taps; one of one tap makes one */
+  FILTER_POINTS = 7, /* of four taps */
+  FILTER_PIECES = 3,
 };
 
 /* Rows of in by columns of the inputs. */
@@ -29,13 +29,11 @@ static const float IN4[7][7] = {
     {0, 2, 4, -2.5f, -5, 0.5f, 1},
 };
 /* Outputs by points. */
-static const float OUT2[TILE][5] = {{1, 1, 1, 1, 0}, {0, 1, -1, 2, 0}, {0, 1, 1, 4, 0}, {0, 1, -1, 8, 1}};
-static const float OUT3[TILE][6] = {
+static const float OUT2[FILTER_TILE][5] = {{1, 1, 1, 1, 0}, {0, 1, -1, 2, 0}, {0, 1, 1, 4, 0}, {0, 1, -1, 8, 1}};
+static const float OUT3[FILTER_TILE][6] = {
     {1, 1, 1, 1, 1, 0}, {0, 1, -1, 2, -2, 0}, {0, 1, 1, 4, 4, 0}, {0, 1, -1, 8, -8, 1}};
-static const float OUT4[TILE][7] = {{1, 1, 1, 1, 1, 1, 0},
-                                       {0, 1, -1, 2, -2, -0.5f, 0},
-                                       {0, 1, 1, 4, 4, 0.25f, 0},
-                                       {0, 1, -1, 8, -8, -0.125f, 1}};
+static const float OUT4[FILTER_TILE][7] = {
+    {1, 1, 1, 1, 1, 1, 0}, {0, 1, -1, 2, -2, -0.5f, 0}, {0, 1, 1, 4, 4, 0.25f, 0}, {0, 1, -1, 8, -8, -0.125f, 1}};
 
 INLINE float in_of(int taps, int point, int input) {
   return taps == 4 ? IN4[point][input] : taps == 3 ? IN3[point][input] : taps == 2 ? IN2[point][input] : 1.0f;
@@ -47,10 +45,10 @@ INLINE float out_of(int taps, int output, int point) {
 
 INLINE int pieces_of(int taps) { return taps > 4 ? taps / 4 : 1; }
 
-INLINE int outputs_of(int taps) { return taps > 4 ? 2 * TILE : taps == 1 ? 1 : TILE; }
+INLINE int outputs_of(int taps) { return taps > 4 ? 2 * FILTER_TILE : taps == 1 ? 1 : FILTER_TILE; }
 
 INLINE int points_of(int taps) {
-  return taps > 4 ? (pieces_of(taps) + 1) * POINTS : outputs_of(taps) + taps - 1;
+  return taps > 4 ? (pieces_of(taps) + 1) * FILTER_POINTS : outputs_of(taps) + taps - 1;
 }
 
 /* sum + factor * x, for a factor known when this is compiled. */
@@ -64,8 +62,8 @@ INLINE Floats add_scaled(Floats sum, float factor, Floats x) {
 /* to: points `size` apart, of inputs from: `step` apart. */
 INLINE void to_points(const float *from, int64_t step, int taps, float *to, int64_t size) {
   const int inner = taps > 4 ? 4 : taps, pieces = pieces_of(taps), tiles = pieces > 1 ? pieces + 1 : 1;
-  const int width = (inner == 1 ? 1 : TILE) + inner - 1;
-  Floats tile[MAX_PIECES + 1][POINTS];
+  const int width = (inner == 1 ? 1 : FILTER_TILE) + inner - 1;
+  Floats tile[FILTER_PIECES + 1][FILTER_POINTS];
 #pragma GCC unroll 4
   for (int i = 0; i < tiles; ++i)
 #pragma GCC unroll 7
@@ -73,7 +71,7 @@ INLINE void to_points(const float *from, int64_t step, int taps, float *to, int6
       tile[i][point] = splat(0.0f);
 #pragma GCC unroll 7
       for (int k = 0; k < width; ++k)
-        tile[i][point] = add_scaled(tile[i][point], in_of(inner, point, k), load(from + (TILE * i + k) * step));
+        tile[i][point] = add_scaled(tile[i][point], in_of(inner, point, k), load(from + (FILTER_TILE * i + k) * step));
     }
 #pragma GCC unroll 7
   for (int point = 0; point < width; ++point) {
@@ -90,8 +88,8 @@ INLINE void to_points(const float *from, int64_t step, int taps, float *to, int6
 }
 
 /* The products of points, `size` apart, as those of the scheme of at most four taps for one tile or two. */
-INLINE void to_tiles(const float *from, int64_t size, int taps, Floats tiles[2][POINTS]) {
-  const int width = pieces_of(taps) > 1 ? POINTS : points_of(taps);
+INLINE void to_tiles(const float *from, int64_t size, int taps, Floats tiles[2][FILTER_POINTS]) {
+  const int width = pieces_of(taps) > 1 ? FILTER_POINTS : points_of(taps);
   const int64_t next = width * size;
 #pragma GCC unroll 7
   for (int point = 0; point < width; ++point, from += size) {

@@ -19,41 +19,57 @@ static int omp_get_thread_num(void) { return 0; }
 #endif
 
 enum {
-  ROWS = 6,    /* rows of a product held in registers */
-  COLUMNS = 24, /* most columns of a panel */
-  DEPTH = 192, /* inputs of a partial sum */
-  GROUP = 2,   /* panels whose products are kept */
+  VOCODER_ROWS = 6,     /* rows of a product held in registers */
+  VOCODER_COLUMNS = 24, /* most columns of a panel */
+  VOCODER_DEPTH = 192,  /* inputs of a partial sum */
+  VOCODER_PANELS = 2,   /* panels whose products are kept */
+  /* Bound of what all functions here together hold on the stack of a thread; a test checks it. */
+  VOCODER_STACK_BYTES = 64 * 1024,
 };
 
-/* vocoder_kernels.py fills this in. */
+/* convolution.py fills these in. */
 typedef struct {
-  const float *weight;            /* [outputs / columns][points][pieces * inputs][columns] */
-  const float *bias;              /* [outputs] */
-  const float *turns, *amplitude; /* [inputs]: the snake's frequency / pi and amplitude, or null for no snake */
-  const float *filter;            /* [TAPS] of the snake */
+  const float *weight; /* [outputs / columns][points][pieces * inputs][columns] */
+  const float *bias;   /* [outputs] */
+  Snake snake;         /* of the inputs, before the convolution */
   int32_t inputs, outputs, columns, taps, pieces, dilation;
   int32_t first; /* frame of the first tap, from that of the output */
 } Layer;
 
-/* Where outputs go: y[t * stride + c] = share * (product + bias + residual[t * outputs + c]) (+ y if more). */
+/* y[t * stride + c] = share * (convolution of x + bias + residual[t * outputs + c]) (+ y if more). */
 typedef struct {
-  const float *residual;
-  float *y;
-  int64_t stride;
+  const float *x;        /* [frames][inputs] */
+  const float *residual; /* [frames][outputs]; null, or y itself */
+  float *y, *scratch;
+  int64_t stride, scratch_stride; /* floats of a row of y, of a thread's scratch */
+  int32_t frames, chunk;          /* chunk: frames that a thread makes at a time, a multiple of tile * dilation */
+  int32_t more, threads;
   float share;
-  int32_t more;
-} Target;
+} Call;
+
+/* The inputs of a product: row r, tile r % tiles of phase r / tiles, reads `depth` floats from line
+ * r / tiles * lines + r % tiles of x [phases * lines][inputs]. */
+typedef struct {
+  const float *x;
+  int32_t depth, inputs, phases, tiles, lines;
+} Lines;
+
+/* Outputs start..stop, in tiles of each phase; the products of a point have `rows` rows. */
+typedef struct {
+  int32_t start, stop, tiles;
+  int64_t rows;
+} Chunk;
 
 /* to [rows][vectors * LANES] (+)= from [rows][depth] * weight [depth][vectors * LANES] */
-INLINE void product(const float *weight, const float *const from[ROWS], int32_t depth, int rows, int vectors, int more,
-                    float *to) {
-  Floats sums[ROWS][COLUMNS / LANES];
+INLINE void product(const float *weight, const float *const from[VOCODER_ROWS], int32_t depth, int rows, int vectors,
+                    int more, float *to) {
+  Floats sums[VOCODER_ROWS][VOCODER_COLUMNS / LANES];
 #pragma GCC unroll 6
   for (int row = 0; row < rows; ++row)
 #pragma GCC unroll 3
     for (int v = 0; v < vectors; ++v) sums[row][v] = splat(0.0f);
   for (int32_t k = 0; k < depth; ++k, weight += vectors * LANES) {
-    Floats line[COLUMNS / LANES];
+    Floats line[VOCODER_COLUMNS / LANES];
 #pragma GCC unroll 3
     for (int v = 0; v < vectors; ++v) line[v] = load(weight + v * LANES);
 #pragma GCC unroll 6
@@ -72,29 +88,28 @@ INLINE void product(const float *weight, const float *const from[ROWS], int32_t 
     }
 }
 
-/* to [phases * tiles][vectors * LANES]; row r of a phase reads the depth numbers from line r of its `lines`. Sums are
- * in parts of DEPTH, whose weights stay in the first cache, and which err less than long ones. */
-INLINE void product_of_phases(const float *weight, const float *x, int32_t depth, int32_t inputs, int32_t phases,
-                              int32_t tiles, int32_t lines, int rows, int vectors, float *to) {
-  const int32_t last = phases * tiles - 1;
-  for (int32_t k = 0; k < depth; k += DEPTH, weight += DEPTH * vectors * LANES)
+/* to [phases * tiles][vectors * LANES] = the lines times weight [depth][vectors * LANES]. Sums are in parts of
+ * VOCODER_DEPTH, whose weights stay in the first cache, and which err less than long ones. */
+INLINE void product_of_lines(const float *weight, const Lines *lines, int rows, int vectors, float *to) {
+  const int32_t last = lines->phases * lines->tiles - 1, depth = lines->depth;
+  for (int32_t k = 0; k < depth; k += VOCODER_DEPTH, weight += VOCODER_DEPTH * vectors * LANES)
     for (int32_t first = 0; first <= last; first += rows) {
-      const float *from[ROWS];
+      const float *from[VOCODER_ROWS];
       for (int row = 0; row < rows; ++row) {
         const int32_t at = first + row < last ? first + row : last;
-        from[row] = x + ((int64_t)(at / tiles) * lines + at % tiles) * inputs + k;
+        const int64_t line = (int64_t)(at / lines->tiles) * lines->lines + at % lines->tiles;
+        from[row] = lines->x + line * lines->inputs + k;
       }
-      product(weight, from, depth - k < DEPTH ? depth - k : DEPTH, rows, vectors, k > 0,
+      product(weight, from, depth - k < VOCODER_DEPTH ? depth - k : VOCODER_DEPTH, rows, vectors, k > 0,
               to + (int64_t)first * vectors * LANES);
     }
 }
 
-static void multiply(const float *weight, const float *x, int32_t depth, int32_t inputs, int32_t phases, int32_t tiles,
-                     int32_t lines, int32_t columns, float *to) {
+static void multiply(const float *weight, const Lines *lines, int32_t columns, float *to) {
   switch (columns) {
-    case 24: product_of_phases(weight, x, depth, inputs, phases, tiles, lines, 4, 3, to); break;
-    case 16: product_of_phases(weight, x, depth, inputs, phases, tiles, lines, 6, 2, to); break;
-    default: product_of_phases(weight, x, depth, inputs, phases, tiles, lines, 6, 1, to);
+    case 24: product_of_lines(weight, lines, 4, 3, to); break;
+    case 16: product_of_lines(weight, lines, 6, 2, to); break;
+    default: product_of_lines(weight, lines, 6, 1, to);
   }
 }
 
@@ -110,77 +125,75 @@ INLINE void transform(const float *x, int32_t channels, int32_t phases, int32_t 
     }
 }
 
-/* Outputs start..stop of one panel of columns, from products [points][size][columns]. */
-INLINE void finish(const Layer *layer, const Target *target, const float *products, int64_t size, int32_t tiles,
-                   int32_t start, int32_t stop, int32_t column, int taps) {
-  const int32_t phases = layer->dilation, columns = layer->columns;
+/* Outputs of a chunk for one panel of columns, from products [points][rows][columns]. */
+INLINE void finish(const Layer *layer, const Call *call, const Chunk *chunk, const float *products, int32_t column,
+                   int taps) {
+  const int32_t phases = layer->dilation, columns = layer->columns, tiles = chunk->tiles;
   const int inner = taps > 4 ? 4 : taps;
   for (int32_t phase = 0; phase < phases; ++phase)
     for (int32_t tile = 0; tile < tiles; ++tile)
       for (int32_t c = 0; c < columns; c += LANES) {
         const float *from = products + ((int64_t)phase * tiles + tile) * columns + c;
         const Floats bias = load(layer->bias + column + c);
-        Floats in[2][POINTS];
-        to_tiles(from, size * columns, taps, in);
+        Floats in[2][FILTER_POINTS];
+        to_tiles(from, chunk->rows * columns, taps, in);
 #pragma GCC unroll 8
         for (int output = 0; output < outputs_of(taps); ++output) {
-          const int32_t t = start + phase + phases * (tile * outputs_of(taps) + output);
-          if (t >= stop) break;
+          const int32_t t = chunk->start + phase + phases * (tile * outputs_of(taps) + output);
+          if (t >= chunk->stop) break;
           Floats sum = bias;
 #pragma GCC unroll 7
-          for (int point = 0; point < (inner == 1 ? 1 : TILE + inner - 1); ++point)
-            sum = add_scaled(sum, out_of(inner, output % TILE, point), in[output / TILE][point]);
-          float *to = target->y + t * target->stride + column + c;
-          if (target->residual) sum += load(target->residual + (int64_t)t * layer->outputs + column + c);
-          sum *= splat(target->share);
-          store(to, target->more ? load(to) + sum : sum);
+          for (int point = 0; point < (inner == 1 ? 1 : FILTER_TILE + inner - 1); ++point)
+            sum = add_scaled(sum, out_of(inner, output % FILTER_TILE, point), in[output / FILTER_TILE][point]);
+          float *to = call->y + t * call->stride + column + c;
+          if (call->residual) sum += load(call->residual + (int64_t)t * layer->outputs + column + c);
+          sum *= splat(call->share);
+          store(to, call->more ? load(to) + sum : sum);
         }
       }
 }
 
-INLINE void convolve_chunk(const Layer *layer, const float *x, int32_t frames, int32_t start, int32_t stop,
-                           const Target *target, float *scratch, int taps) {
-  const int32_t phases = layer->dilation, each = phases * outputs_of(taps), tiles = (stop - start + each - 1) / each;
-  const int32_t lines = tiles + layer->pieces - 1, depth = layer->pieces * layer->inputs, columns = layer->columns;
-  const int32_t heard = each * lines + phases * (taps - 1);
-  const int64_t size = phases * tiles + ROWS - 1, point_size = (int64_t)phases * lines * layer->inputs;
-  float *active = scratch, *points = active + (int64_t)heard * layer->inputs;
+/* Outputs of call->chunk frames from `start` on, or as many as are left. */
+INLINE void convolve_chunk(const Layer *layer, const Call *call, int32_t start, float *scratch, int taps) {
+  const int32_t phases = layer->dilation, each = phases * outputs_of(taps), columns = layer->columns;
+  const int32_t stop = call->frames - start < call->chunk ? call->frames : start + call->chunk;
+  const int32_t tiles = (stop - start + each - 1) / each, lines = tiles + layer->pieces - 1;
+  const int32_t reach = each * lines + phases * (taps - 1), depth = layer->pieces * layer->inputs;
+  const int64_t point_size = (int64_t)phases * lines * layer->inputs;
+  const Chunk chunk = {start, stop, tiles, phases * tiles + VOCODER_ROWS - 1};
+  const Signal signal = {call->x, call->frames, layer->inputs};
+  float *active = scratch, *points = active + (int64_t)reach * layer->inputs;
   float *products = points + points_of(taps) * point_size;
-  activate(layer->filter, layer->turns, layer->amplitude, x, frames, layer->inputs, start + layer->first, heard,
-           active);
+  activate(&layer->snake, &signal, start + layer->first, reach, active);
   transform(active, layer->inputs, phases, lines, taps, points);
   /* A point's inputs stay in the cache for the panels of a group. */
-  const int64_t panel = (int64_t)depth * columns, block = size * columns;
+  const int64_t panel = (int64_t)depth * columns, block = chunk.rows * columns;
   const float *weight = layer->weight;
-  for (int32_t column = 0; column < layer->outputs; column += GROUP * columns) {
-    const int32_t left = (layer->outputs - column) / columns, group = left < GROUP ? left : GROUP;
-    for (int32_t point = 0; point < points_of(taps); ++point)
+  for (int32_t column = 0; column < layer->outputs; column += VOCODER_PANELS * columns) {
+    const int32_t left = (layer->outputs - column) / columns, group = left < VOCODER_PANELS ? left : VOCODER_PANELS;
+    for (int32_t point = 0; point < points_of(taps); ++point) {
+      const Lines inputs = {points + point * point_size, depth, layer->inputs, phases, tiles, lines};
       for (int32_t index = 0, at = point; index < group; ++index, at += points_of(taps))
-        multiply(weight + at * panel, points + point * point_size, depth, layer->inputs, phases, tiles, lines, columns,
-                 products + at * block);
+        multiply(weight + at * panel, &inputs, columns, products + at * block);
+    }
     for (int32_t index = 0; index < group; ++index)
-      finish(layer, target, products + index * points_of(taps) * block, size, tiles, start, stop,
-             column + index * columns, taps);
+      finish(layer, call, &chunk, products + index * points_of(taps) * block, column + index * columns, taps);
     weight += group * points_of(taps) * panel;
   }
 }
 
-/* y = the layer of x [frames][inputs], as Target says, in chunks of `chunk` frames, a multiple of tile * dilation.
- * residual may be null or y itself. scratch [threads][scratch_each]. */
-void convolve(const Layer *layer, const float *x, int32_t frames, int32_t chunk, const float *residual, float share,
-              int32_t more, float *y, int64_t stride, int32_t threads, float *scratch, int64_t scratch_each) {
-  const Target target = {residual, y, stride, share, more};
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-  for (int32_t start = 0; start < frames; start += chunk) {
-    const int32_t stop = frames - start < chunk ? frames : start + chunk;
-    float *own = scratch + omp_get_thread_num() * scratch_each;
+/* Runs a call: one thread a chunk. */
+void convolve(const Layer *layer, const Call *call) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(call->threads)
+  for (int32_t start = 0; start < call->frames; start += call->chunk) {
+    float *own = call->scratch + omp_get_thread_num() * call->scratch_stride;
     switch (layer->taps) {
-      case 12: convolve_chunk(layer, x, frames, start, stop, &target, own, 12); break;
-      case 8: convolve_chunk(layer, x, frames, start, stop, &target, own, 8); break;
-      case 4: convolve_chunk(layer, x, frames, start, stop, &target, own, 4); break;
-      case 3: convolve_chunk(layer, x, frames, start, stop, &target, own, 3); break;
-      case 2: convolve_chunk(layer, x, frames, start, stop, &target, own, 2); break;
-      default: convolve_chunk(layer, x, frames, start, stop, &target, own, 1);
+      case 12: convolve_chunk(layer, call, start, own, 12); break;
+      case 8: convolve_chunk(layer, call, start, own, 8); break;
+      case 4: convolve_chunk(layer, call, start, own, 4); break;
+      case 3: convolve_chunk(layer, call, start, own, 3); break;
+      case 2: convolve_chunk(layer, call, start, own, 2); break;
+      default: convolve_chunk(layer, call, start, own, 1);
     }
   }
 }

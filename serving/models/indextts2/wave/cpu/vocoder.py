@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from serving.models.indextts2.config import BigVganConfig
-from serving.models.indextts2.wave.cpu.convolution import Convolution, Scratch, filled
+from serving.models.indextts2.wave.cpu.convolution import Convolution, Scratch, stored_channels
 from serving.models.indextts2.wave.snake import AntiAliasedSnake
 from serving.models.indextts2.wave.vocoder import ResidualBlock, Vocoder
 
@@ -88,7 +88,7 @@ class _Stage:
     def __init__(self, up: nn.Module, blocks: list[nn.Module]) -> None:
         assert isinstance(up, nn.ConvTranspose1d)
         self.rate = up.stride[0]
-        self.channels = filled(up.out_channels)
+        self.channels = stored_channels(up.out_channels)
         if up.kernel_size[0] != 2 * self.rate or self.rate % 2:
             raise ValueError(f"a kernel of {up.kernel_size[0]} at a rate of {self.rate} is not supported")
         self._halves = _halves(up)
@@ -114,12 +114,12 @@ class _Stage:
 def _halves(up: nn.ConvTranspose1d) -> tuple[Convolution, Convolution]:
     """The samples of the first and of the second half of each input frame's rate, as outputs of one frame.
 
-    Either is heard in two input frames: the first half in its own and the one before, the second in the one after.
+    Either depends on two input frames: the first half in its own and the one before, the second in the one after.
     """
     assert up.bias is not None
     rate, half = up.stride[0], up.stride[0] // 2
-    weight = up.weight.new_zeros(rate, filled(up.out_channels), up.in_channels, 2)
-    bias = up.weight.new_zeros(half, filled(up.out_channels))
+    weight = up.weight.new_zeros(rate, stored_channels(up.out_channels), up.in_channels, 2)
+    bias = up.weight.new_zeros(half, stored_channels(up.out_channels))
     bias[:, : up.out_channels] = up.bias
     taps = up.weight.detach().permute(2, 1, 0)  # [2 rate, outputs, inputs]
     for place in range(rate):
