@@ -160,7 +160,7 @@ class IndexTts2Model:
         return state
 
     def close(self, state: SpeechState) -> None:
-        """Let go of the segment's tensors. A slot's rows are overwritten by its next owner's prefill."""
+        """Free the segment's tensors. A slot's rows are overwritten by its next owner's prefill."""
         state.stage = state.stream = state.voice = state.mel = state.wave = None
 
     def _sampling(self, fields: Fields, seed: int, index: int) -> Sampling:

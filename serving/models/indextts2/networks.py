@@ -1,4 +1,4 @@
-"""What the three networks of a window owe their callers, whatever computes them. backend.py chooses what does.
+"""The interfaces of the three networks that every window passes. backend.py chooses what computes them.
 
 Shapes: R rows of a batch, D model_dim, V number_mel_codes, T frames, C hidden width, M mel bins.
 """

@@ -1,4 +1,4 @@
-"""The IndexTTS2 front end: normalisation and its protections, cutting, options and voices."""
+"""The IndexTTS2 frontend: normalisation and its protections, cutting, options and voices."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_cutting_loses_nothing_and_keeps_the_limit(pieces: list[str], limit: int
     assert all(0 < len(part) <= limit for part in parts)
 
 
-# ---- the front end ----
+# ---- the frontend ----
 
 
 def test_segments(voices: Path) -> None:

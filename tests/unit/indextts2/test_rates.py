@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
@@ -14,7 +18,9 @@ from serving.models.indextts2.mel.regulator import target_frames
 from serving.models.indextts2.model import IndexTts2Model
 from serving.models.indextts2.stages.streaming import StreamingOptions
 from serving.models.indextts2.weights.checkpoint import RandomWeights
+from serving.models.indextts2.weights.config_file import ConfigError, read_config
 from serving.protocol import Segment
+from tests.support import ROOT
 from tests.unit.indextts2.support import CODES, CPU, STREAMING, make_profile, params
 
 RATE_HZ, HOP = 16000, 128
@@ -62,6 +68,18 @@ def test_a_segment_at_other_rates(model: IndexTts2Model, urgent: bool) -> None:
         # All but the last hold a frame back for the seam.
         first_s = (len(chunks[0]) - pause + HOP) / RATE_HZ
         assert first_s == pytest.approx(STREAMING.first_chunk_s, abs=1.72 / FRAME_HZ)
+
+
+def test_a_vocoder_of_another_hop_is_refused(tmp_path: Path) -> None:
+    samples = ROOT / "tests" / "parity" / "indextts2"
+    shutil.copy(samples / "small_config.yaml", tmp_path / "config.yaml")
+    vocoder = json.loads((samples / "small_bigvgan.json").read_text(encoding="utf-8"))
+    file = tmp_path / "bigvgan.json"
+    file.write_text(json.dumps(vocoder), encoding="utf-8")
+    assert read_config(tmp_path, bigvgan_config=file).vocoder.hop_length == 256
+    file.write_text(json.dumps(vocoder | {"upsample_rates": [4, 4, 2, 2, 2, 1]}), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"128 samples of a frame; .*hop_length of 256"):
+        read_config(tmp_path, bigvgan_config=file)
 
 
 def test_windows_count_in_the_config_s_frames(config: IndexTts2Config) -> None:

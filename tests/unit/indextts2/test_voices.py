@@ -105,7 +105,7 @@ def test_random_weights_have_a_voice_of_their_own(tmp_path: Path) -> None:
     assert examine(file).problems() == []
 
 
-def test_the_front_end_needs_no_torch() -> None:
+def test_the_frontend_needs_no_torch() -> None:
     """The HTTP process makes it."""
     code = (
         "import sys; from serving.profile import load_profile; from serving.models import load_frontend;"

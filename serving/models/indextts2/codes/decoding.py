@@ -2,7 +2,7 @@
 
 A step names its rows by `slots` and touches only their buffers; rows are independent, so who shares a step
 changes no row's codes. Nothing returns to the host inside a step: the stop code shows in `codes`, which the
-caller reads one step late, and a stopped row keeps writing the stop code harmlessly until it is let go.
+caller reads one step late, and a stopped row keeps writing the stop code, which harms nothing, until its slot is freed.
 
 Positions: the official sampler feeds code i (from 0) with position i + 2, never using position 1, because of
 how it counts; its latents come from a second pass with the training positions i + 1. Mode "official" does

@@ -89,7 +89,7 @@ class Gpt(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype that activations run in, whatever the projections are stored in."""
+        """Of activations and weights."""
         return self.speed_embedding.weight.dtype
 
     @property
@@ -175,12 +175,12 @@ class Gpt(nn.Module):
         rows, dim = vectors.shape
         heads = self.config.heads
         cells = lengths.clamp(max=cache.max_cells)[:, None]
-        attended = (lengths + 1).clamp(max=span)
+        live = (lengths + 1).clamp(max=span)
 
         def attend(layer: int, qkv: Tensor) -> Tensor:
             q, k, v = qkv.view(rows, 3, heads, -1).unbind(1)
             cache.write(layer, slots, cells, k[:, None], v[:, None])
-            y: Tensor = decode_attention(q, cache.keys[layer], cache.values[layer], slots, attended, span)
+            y: Tensor = decode_attention(q, cache.keys[layer], cache.values[layer], slots, live, span)
             return y.reshape(rows, dim)
 
         x = vectors

@@ -42,7 +42,7 @@ class Flow:
         """Prompt frames before the target that the tail must run on for the target's to be right."""
         self.schedule = estimator.schedule(iterations).to(device, dtype)
         self.x = torch.zeros(slots + 1, max_frames, config.dit.in_channels, device=device)
-        """Noise on its way to mel, float32 whatever the estimator runs in."""
+        """Noise on its way to mel, always float32."""
         self.constant = torch.zeros(slots + 1, max_frames, config.dit.hidden_dim, device=device, dtype=dtype)
         self.lengths = torch.ones(slots + 1, dtype=torch.int64, device=device)
         self.prompt_lengths = torch.zeros(slots + 1, dtype=torch.int64, device=device)

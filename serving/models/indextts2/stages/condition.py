@@ -82,7 +82,7 @@ class Condition:
         return [None] * len(states)
 
     def preload(self, content_key: str) -> None:
-        """A voice and its own emotion before anybody wants them. Raises InputError if it cannot be read."""
+        """A voice and its own emotion, ahead of their first use. Raises InputError if it cannot be read."""
         voice, own = self._encoder.encode(self._read(content_key)), EmotionKey(content_key, Emotion(), None)
         self._store.put_voice(content_key, voice)
         self._store.put_emotion(own, self._encoder.emotion(voice, own.emotion))

@@ -93,9 +93,9 @@ class Prepare:
         slots, codes, frames, first, references, prompts, lengths, spoken = whole.unbind()
         width, device = mel.shape[1], mel.device
         # Past a row's codes there may be the stop or an older segment's codes; the regulator passes them over.
-        drawn = self._decoding.codes[slots, :width].clamp(max=len(self._parts.codec.embeddings) - 1)
+        code_ids = self._decoding.codes[slots, :width].clamp(max=len(self._parts.codec.embeddings) - 1)
         latents = self._decoding.states[slots, :width].float()
-        semantic = self._parts.codec.embed_codes(drawn) + self._parts.projection(latents)
+        semantic = self._parts.codec.embed_codes(code_ids) + self._parts.projection(latents)
         condition = self._parts.regulator(semantic, codes, frames, width)
         frame = torch.arange(width, device=device)
         follows = take_frames(condition, (frame - references[:, None] + first[:, None]).clamp(0, width - 1))

@@ -21,9 +21,9 @@ BUILT_IN = "hum"
 """The voice that random weights have where no folder is named: built_in_wave()."""
 BUILT_IN_S = 4.0
 MIN_S, MAX_S = 1.0, 60.0
-"""Lengths that `voices add` takes. Of more than 15 s the model hears the first 15."""
+"""Lengths that `voices add` takes. Of more than 15 s the model reads the first 15."""
 MIN_RATE_HZ = 16000
-"""The encoders hear up to 8 kHz."""
+"""The encoders read up to 8 kHz."""
 MAX_CLIPPED = 0.001
 """Share of samples at full scale above which a recording counts as clipped."""
 MIN_PEAK = 0.02
@@ -85,7 +85,7 @@ def voice_files(folder: Path) -> dict[str, Path]:
 def built_in_wave(sample_rate_hz: int) -> NDArray[np.float32]:
     """Four seconds of a hum with syllables, float32 [4 * rate]: eight harmonics of a gliding pitch and breath.
 
-    A sound for random weights to be conditioned on, the same at every call; it is nobody's voice.
+    A sound for random weights to be conditioned on, the same at every call; no person's voice.
     """
     time_s = np.arange(int(BUILT_IN_S * sample_rate_hz)) / sample_rate_hz
     pitch_hz = 140.0 + 25.0 * np.sin(2 * np.pi * 0.7 * time_s)
@@ -100,7 +100,7 @@ def built_in_wave(sample_rate_hz: int) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class RecordingReport:
     """What `voices add` finds in a recording."""
 
     seconds: float
@@ -127,7 +127,7 @@ class Examined:
         return found
 
 
-def examine(path: Path) -> Examined:
+def examine(path: Path) -> RecordingReport:
     """Read a recording. Raises InputError (field "file") if it is none."""
     import soundfile
 
@@ -142,7 +142,7 @@ def examine(path: Path) -> Examined:
     frame = max(1, rate_hz // 50)
     frames = loud.max(axis=1)[: len(data) // frame * frame].reshape(-1, frame).max(axis=1)
     voiced = int((frames > peak * 10 ** (-SILENCE_DB / 20)).sum()) if peak else 0
-    return Examined(
+    return RecordingReport(
         seconds=len(data) / rate_hz,
         sample_rate_hz=rate_hz,
         channels=data.shape[1],
@@ -163,8 +163,8 @@ def add_voice(options: Options, name: str, file: Path) -> str:
         raise InputError("name", f"{name!r} is no voice name: letters, digits, - _ and . up to 64")
     if file.suffix.lower() not in SUFFIXES:
         raise InputError("file", f"{file.name}: one of {', '.join(sorted(SUFFIXES))} is expected")
-    found = examine(file)
-    if problems := found.problems():
+    report = examine(file)
+    if problems := report.problems():
         raise InputError("file", f"{file.name}: {'; '.join(problems)}")
     folder = Path(options.voices)
     folder.mkdir(parents=True, exist_ok=True)
@@ -174,5 +174,5 @@ def add_voice(options: Options, name: str, file: Path) -> str:
     partial = folder / f".{target.name}"
     shutil.copyfile(file, partial)
     partial.replace(target)
-    heard = "" if found.seconds <= 15 else ", of which the first 15 are heard"
-    return f"{target}: {found.seconds:.1f} s at {found.sample_rate_hz} Hz{heard}"
+    note = "" if report.seconds <= 15 else ", of which the first 15 are used"
+    return f"{target}: {report.seconds:.1f} s at {report.sample_rate_hz} Hz{note}"

@@ -209,7 +209,7 @@ def convert(sources: Sources, config: IndexTts2Config) -> dict[str, dict[str, Te
 
 
 def _alone(value: Tensor, taken: set[int]) -> Tensor:
-    """float32 if it is real, contiguous, and the only one in its memory, as safetensors wants it.
+    """float32 if it is real, contiguous, and the only one in its memory, as safetensors requires.
 
     A tensor that is so already is not copied: it may still be mapped from its file. `taken` are addresses.
     """

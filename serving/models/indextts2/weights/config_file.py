@@ -43,13 +43,19 @@ def read_config(
     w2v = _w2v(_read_mapping(w2v_config)) if w2v_config else W2vBertConfig()
     tree = _read_mapping(path)
     try:
-        return _from_tree(tree, vocoder=vocoder, w2v=w2v)
+        config = _from_tree(tree, vocoder=vocoder, w2v=w2v)
     except KeyError as error:
         raise ConfigError(f"{path}: no key {error.args[0]!r}") from None
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {error}") from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+    if bigvgan_config and vocoder.hop_length != config.s2mel.mel.hop_length:
+        raise ConfigError(
+            f"{bigvgan_config}: upsample_rates make {vocoder.hop_length} samples of a frame; "
+            f"{path} has a hop_length of {config.s2mel.mel.hop_length}"
+        )
+    return config
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

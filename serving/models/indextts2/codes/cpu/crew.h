@@ -1,5 +1,5 @@
 /* The threads that share a call, phase by phase. A phase is a number of chunks that any thread may take; it ends when
- * all of them are done, whether or not every thread has come: one that others keep from running delays nobody unless
+ * all of them are done, whether or not every thread has come: a thread that does not get to run delays no other unless
  * it holds a chunk. */
 #pragma once
 

@@ -122,7 +122,7 @@ class _Linear:
             scale = scale.amax(1, keepdim=True)
         scale = scale.clamp_min(1e-30) / WEIGHT_LEVELS[bits]
         levels = weight.div_(scale).round_()
-        # No part's sum exceeds limit * (sum of an output's levels in it), whatever the input.
+        # No part's sum exceeds limit * (sum of an output's levels in it), for any input.
         limit = min(INPUT_LEVELS, (2**31 - 1) // int(levels.abs().sum(2).max().item()))
         streams = levels.view(-1, COLUMNS, parts, inputs // (2 * STREAMS), STREAMS, 2).permute(
             4, 0, 2, 3, 1, 5
