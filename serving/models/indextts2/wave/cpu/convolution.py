@@ -86,13 +86,13 @@ class Convolution:
         first: int,
         dilation: int = 1,
         snake: AntiAliasedSnake | None = None,
-        taps: int | None = None,
     ) -> None:
         """weight [outputs, inputs, kernel] and bias [outputs]; `first`: frame of the first tap relative to
-        the output's; `taps` of a piece, 1 for plain sums of products, None for the fewest products."""
+        the output's."""
         outputs, inputs, kernel = weight.shape
         self.inputs, self.outputs = stored_channels(inputs), stored_channels(outputs)
-        self._taps = taps or next((taps for taps in (1, 2, 3, 4, 8, 12) if taps >= kernel), 4)
+        # Of a piece of the kernel, for the fewest products.
+        self._taps = next((taps for taps in (1, 2, 3, 4, 8, 12) if taps >= kernel), 4)
         self._tile = 1 if self._taps == 1 else 4 if self._taps <= 4 else 8
         pieces = -(-kernel // self._taps)
         assert pieces == 1 or self._tile == self._taps
