@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-import torch
 
 from serving.models.driver import step
 from serving.models.indextts2 import model as model_module
@@ -21,7 +20,7 @@ from serving.models.indextts2.weights.checkpoint import RandomWeights
 from serving.models.indextts2.weights.config_file import ConfigError, read_config
 from serving.protocol import Segment
 from tests.support import ROOT
-from tests.unit.indextts2.support import CODES, CPU, STREAMING, make_profile, params
+from tests.unit.indextts2.support import CODES, STREAMING, make, params
 
 RATE_HZ, HOP = 16000, 128
 FRAME_HZ = RATE_HZ / HOP
@@ -43,7 +42,7 @@ def config() -> IndexTts2Config:
 def model(config: IndexTts2Config) -> IndexTts2Model:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model_module, "open_weights", lambda _: RandomWeights(config, 0))
-        return IndexTts2Model(make_profile(), CPU, torch.float32)
+        return make()[1]
 
 
 @pytest.mark.parametrize("urgent", [False, True])
