@@ -1,0 +1,156 @@
+"""English text as words to speak.
+
+A sentence is cut into tokens; each token that is not plain prose goes through the recognisers in their order, and
+the first that knows it says how it and the tokens behind it are spoken. Plain prose comes through as written.
+Every recogniser looks at a bounded number of tokens, so the time is linear in the length.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from serving.text.english.abbreviations import read_abbreviation, read_heteronym, read_initial, read_respelling
+from serving.text.english.amounts import read_amount
+from serving.text.english.capitals import is_shouted, read_capitals
+from serving.text.english.codes import read_code, read_hyphenated, read_mixed, read_version
+from serving.text.english.dates import (
+    read_compact_date,
+    read_day,
+    read_decade,
+    read_month,
+    read_numeric_date,
+    read_weekday,
+)
+from serving.text.english.fractions import read_slashed
+from serving.text.english.phones import read_digit_groups, read_phone
+from serving.text.english.roman import read_roman
+from serving.text.english.symbols import read_anything, read_expression, read_slash, read_symbols
+from serving.text.english.times import read_duration, read_pair, read_time, read_zone
+from serving.text.english.tokens import Reading, Recogniser, Token, punctuation, tokenise
+from serving.text.words import Word
+
+_PROSE = re.compile(r"[A-Za-z'’,;:!?\"“”()\u2014\s-]*[.!?…\"'”’)]*\s*")
+"""Characters of a sentence that may be spoken as it is written."""
+_SUSPECT = re.compile(
+    r"[A-Z]{2}|\b[B-HJ-Z]\b|[-,;:!?]{2}|(?:^|\s)[-:;'’]|[-:;](?:\s|$)(?<![a-z][:;]\s)|\bI\.|\b(?:vs|etc|aka|approx|St|Dr|Mt|Mr|Mrs|Ms|Prof|Lt|Capt|Sgt|Ft"
+    r"|Cmdr|Cpl|[Ll]ead|Inc|Co|Corp|Ltd|Jr|Sr|Ave|Blvd|Rd|Mon|Tues?|Wed|Thurs?|Fri|Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\b"
+)
+_PLAIN = re.compile(r"[(\"“‘']*[^\W\d_]+(?:['’-][^\W\d_]+)*['’]?[.,;:!?…)\"”’'—]*")
+_LOOK_ALIKES = {ord("`"): "'", ord("´"): "'", ord("ʼ"): "'", ord("‛"): "'", ord("＇"): "'"}
+
+_NUMERIC: tuple[Recogniser, ...] = (
+    read_numeric_date,
+    read_decade,
+    read_duration,
+    read_time,
+    read_zone,
+    read_day,
+    read_code,
+    read_phone,
+    read_digit_groups,
+    read_version,
+    read_pair,
+    read_slashed,
+    read_amount,
+    read_compact_date,
+    read_hyphenated,
+    read_expression,
+    read_mixed,
+)
+"""For a token with a digit, or with a sign before one, in the order of precedence."""
+_VERBAL: tuple[Recogniser, ...] = (
+    read_month,
+    read_weekday,
+    read_abbreviation,
+    read_initial,
+    read_roman,
+    read_heteronym,
+)
+"""For a token of letters."""
+_SYMBOLIC: tuple[Recogniser, ...] = (read_amount, read_expression, read_symbols, read_slash)
+
+
+def verbalise(sentence: str) -> list[Word]:
+    """The words of one sentence of clean Unicode text, in order; joined with single spaces they are what is spoken.
+
+    Offsets refer to the sentence. Never raises.
+    """
+    if _PROSE.fullmatch(sentence) and not _SUSPECT.search(sentence):
+        return [Word(match.group(), match.start(), match.end()) for match in re.finditer(r"\S+", sentence)]
+    tokens = tokenise(_ascii_digits(sentence))
+    shouted = is_shouted(tokens)
+    words: list[Word] = []
+    index = 0
+    while index < len(tokens):
+        token = tokens[index]
+        reading = _read(tokens, index, shouted)
+        if reading is None:
+            _append(words, token.text, token.start, token.end, None, token.glued)
+            index += 1
+            continue
+        last = tokens[index + reading.used - 1]
+        lead = punctuation(token.lead if reading.lead is None else reading.lead)
+        trail = punctuation(last.trail if reading.trail is None else reading.trail)
+        phonemes = reading.phonemes
+        spoken = f"{lead}{reading.spoken}{trail}" if reading.spoken else lead + trail
+        _append(words, spoken.strip(), token.start, last.end, phonemes, token.glued)
+        index += reading.used
+    return words
+
+
+def _ascii_digits(text: str) -> str:
+    """Digits of other scripts and look-alike apostrophes as ASCII, one character for one."""
+    if text.isascii() and "`" not in text:
+        return text
+    return "".join(
+        str(unicodedata.digit(symbol)) if symbol.isdecimal() and not symbol.isascii() else symbol
+        for symbol in text.translate(_LOOK_ALIKES)
+    )
+
+
+def _append(words: list[Word], spoken: str, start: int, end: int, phonemes: str | None, glued: bool) -> None:
+    """Add a word; one without white space before it joins the last, and mere punctuation does so too."""
+    speech = any(symbol.isalnum() for symbol in spoken)
+    if words and spoken and (glued or not speech):
+        last = words[-1]
+        joint = "" if not speech or not last.spoken[-1:].isalnum() else " "
+        both = last.spoken if not speech and last.spoken[-1:] in ",;:.!?—" else last.spoken + joint + spoken
+        if speech and last.phonemes is None and phonemes is None or not speech:
+            words[-1] = Word(both, last.start, end, last.phonemes if not speech else None)
+        else:
+            words[-1] = Word(both, last.start, end)
+    elif speech:
+        words.append(Word(spoken, start, end, phonemes))
+
+
+def _read(tokens: list[Token], index: int, shouted: bool) -> Reading | None:
+    """How the token is spoken, or None where it is spoken as written."""
+    from serving.text.english.web import read_web
+
+    token = tokens[index]
+    core = token.core
+    plain = _PLAIN.fullmatch(token.text) is not None
+    recognisers: tuple[Recogniser, ...]
+    if not core or not any(symbol.isalnum() for symbol in core):
+        following = index + 1 < len(tokens) and tokens[index + 1].digit
+        recognisers = _SYMBOLIC if following else (read_symbols,)
+    elif token.digit or not (plain or core.isascii()):
+        recognisers = (read_web, *_NUMERIC) if not core.isdecimal() else _NUMERIC
+        if not token.digit:
+            recognisers = (read_web, read_respelling, read_amount, read_expression, read_slash)
+    elif plain:
+        recognisers = _VERBAL
+    else:
+        recognisers = (read_web, *_VERBAL, read_slash, read_expression)
+    for recogniser in recognisers:
+        reading = recogniser(tokens, index)
+        if reading is not None:
+            return reading
+    if core.isalpha() and not core.isascii():
+        return read_respelling(tokens, index) or (None if plain else read_anything(tokens, index))
+    if (plain or core.isascii()) and not token.digit and core[:1].isalpha():
+        reading = read_capitals(tokens, index, shouted=shouted)
+        if reading is not None:
+            return reading
+    return None if plain else read_anything(tokens, index)

@@ -1,0 +1,217 @@
+"""Abbreviations, where they are meant as such, and words with two pronunciations."""
+
+from __future__ import annotations
+
+from serving.text.english.times import starts_sentence
+from serving.text.english.tokens import Reading, Tokens, after, at, before
+
+_TITLES = {
+    **{"Mr": "Mister", "Mrs": "Missus", "Ms": "Miz", "Dr": "Doctor", "Prof": "Professor", "Gen": "General"},
+    **{"Gov": "Governor", "Sen": "Senator", "Rep": "Representative", "Capt": "Captain", "Lt": "Lieutenant"},
+    **{"Col": "Colonel", "Sgt": "Sergeant", "Cmdr": "Commander", "Rev": "Reverend", "Hon": "Honorable"},
+    **{"Pres": "President", "Supt": "Superintendent", "Cpl": "Corporal", "Maj": "Major", "Adm": "Admiral"},
+    **{"Fr": "Father", "Msgr": "Monsignor", "Messrs": "Messers", "Mx": "Mix", "Pvt": "Private", "Atty": "Attorney"},
+    **{"St": "Saint", "Mt": "Mount", "Ft": "Fort", "Pt": "Point", "Sr": "Sister", "Br": "Brother", "Insp": "Inspector"},
+}
+_TITLES_WITHOUT_PERIOD = frozenset({"Mr", "Mrs", "Ms", "Dr", "Prof", "St", "Mt", "Lt", "Capt", "Sgt", "Ft", "Cmdr", "Cpl"})
+_STREETS = {
+    **{"St": "Street", "Dr": "Drive", "Ave": "Avenue", "Blvd": "Boulevard", "Rd": "Road", "Ln": "Lane", "Hwy": "Highway"},
+    **{"Pkwy": "Parkway", "Ct": "Court", "Pl": "Place", "Sq": "Square", "Ter": "Terrace", "Cir": "Circle", "Fwy": "Freeway"},
+    **{"Expy": "Expressway", "Mt": "Mountain", "Ft": "Feet"},
+}
+_AFTER_NAME = {
+    **{"Jr": "Junior", "Sr": "Senior", "Inc": "Incorporated", "Corp": "Corporation", "Ltd": "Limited", "Co": "Company"},
+    **{"Bros": "Brothers", "Assn": "Association", "Univ": "University", "Esq": "Esquire", "Dept": "Department"},
+    **{"Intl": "International", "Mfg": "Manufacturing", "Hosp": "Hospital", "Inst": "Institute", "Natl": "National"},
+}
+_ANYWHERE = {
+    **{"approx": "approximately", "dept": "department", "govt": "government", "vs": "versus", "etc": "et cetera"},
+    **{"e.g": "for example", "eg": "for example", "i.e": "that is", "ie": "that is", "cf": "compare", "al": "al"},
+    **{"viz": "namely", "incl": "including", "excl": "excluding", "esp": "especially", "resp": "respectively"},
+    **{"misc": "miscellaneous", "govt's": "government's", "dept's": "department's", "assoc": "associate", "asst": "assistant"},
+    **{"bldg": "building", "apt": "apartment", "ste": "suite", "mgr": "manager", "tel": "telephone", "temp": "temperature"},
+    **{"a.k.a": "also known as", "w.r.t": "with respect to", "intl": "international", "natl": "national", "univ": "university"},
+    **{"hwy": "highway", "blvd": "boulevard", "ave": "avenue", "pkwy": "parkway", "est": "established", "ext": "extension"},
+    **{"tbsp": "tablespoon", "tsp": "teaspoon", "appt": "appointment", "avg": "average", "orig": "originally", "cont": "continued"},
+}
+"""Behind these a period belongs to the abbreviation."""
+_BEFORE_NUMBER = {
+    **{"no": "number", "nos": "numbers", "nr": "number", "fig": "figure", "figs": "figures", "vol": "volume"},
+    **{"vols": "volumes", "ch": "chapter", "chap": "chapter", "p": "page", "pp": "pages", "pg": "page", "sec": "section"},
+    **{"art": "article", "eq": "equation", "eqs": "equations", "ver": "version", "ed": "edition", "ref": "reference"},
+    **{"min": "minimum", "max": "maximum", "ca": "circa", "c": "circa", "para": "paragraph", "tab": "table", "ex": "example"},
+    **{"app": "appendix", "pt": "part", "ep": "episode", "apt": "apartment", "ste": "suite", "rm": "room", "est": "established"},
+    **{"op": "opus", "v": "volume", "ln": "line", "sect": "section", "rev": "revision", "ext": "extension", "tel": "telephone"},
+}
+_WITHOUT_PERIOD = {
+    **{"vs": "versus", "w/": "with", "w/o": "without", "b/c": "because", "c/o": "care of", "aka": "also known as"},
+    **{"etc": "et cetera", "approx": "approximately", "n/a": "N A", "w/in": "within", "b/w": "between", "d/t": "due to"},
+    **{"s/he": "she or he", "a/c": "A C", "i/o": "I O", "p/e": "P E", "y/n": "yes or no", "q&a": "Q and A", "r&d": "R and D"},
+    **{"m&a": "M and A", "r&b": "R and B", "b&b": "B and B", "at&t": "A T and T", "h&m": "H and M", "m&m": "M and M"},
+}
+_EDITIONS = {"ed": "edition", "eds": "editors", "cent": "century", "rev": "revised"}
+_SAID_NO = frozenset(
+    "said say says saying answered answer answers replied told tell or yes but just simply is was a an oh with and be meant "
+    "mean means shouted whispered vote votes voted nodded screamed responded the that why hell absolutely definitely".split()
+)
+_ROAD_STARTERS = frozenset("on at along near of down from to onto and".split())
+
+
+def read_abbreviation(tokens: Tokens, index: int) -> Reading | None:
+    """ "Dr.", "St.", "No. 8", "vs.", "Inc.", "e.g.", "Elm Dr."."""
+    token = tokens[index]
+    core = token.core
+    lower = token.lower
+    if len(core) > 8:
+        return None
+    if lower in _WITHOUT_PERIOD and token.trail[:1] != "." and (len(lower) > 2 or lower != "vs" or token.trail == ""):
+        return Reading(_WITHOUT_PERIOD[lower])
+    if lower == "w" and token.text[-1:] == "/":
+        return Reading("with")
+    period = token.trail[:1] == "."
+    if not period:
+        if core in _TITLES_WITHOUT_PERIOD and not token.trail and _before_name(tokens, index):
+            return Reading(_street(tokens, index) or _TITLES[core])
+        return Reading(_WITHOUT_PERIOD[lower]) if lower in _WITHOUT_PERIOD else None
+    following = at(tokens, index + 1)
+    if lower in _BEFORE_NUMBER and following.digit and not token.trail[1:].strip("("):
+        return _before_number(tokens, index)
+    words = _words(tokens, index)
+    if words is None:
+        return None
+    if core[0].isupper() and words[0].islower():
+        words = words[0].upper() + words[1:]
+    return Reading(words, 1, _trail(tokens, index))
+
+
+def _trail(tokens: Tokens, index: int) -> str:
+    """The punctuation behind an abbreviation: its period stays only where the sentence ends with it."""
+    trail, following = tokens[index].trail, at(tokens, index + 1)
+    if not following.core and not following.text:
+        return trail
+    if len(trail) == 1 and starts_sentence(following) and tokens[index].core not in _TITLES:
+        return trail
+    if len(trail) == 1 and starts_sentence(following) and _street(tokens, index):
+        return trail
+    return trail[1:]
+
+
+def _before_name(tokens: Tokens, index: int) -> bool:
+    following = at(tokens, index + 1)
+    return following.capitalised and not (following.core.isupper() and len(following.core) > 1 and tokens[index].core in ("Gen",))
+
+
+def _street(tokens: Tokens, index: int) -> str | None:
+    """ "Elm Dr.", "12 Main St.": behind a name, and not before one."""
+    core = tokens[index].core
+    previous, following = at(tokens, index - 1), at(tokens, index + 1)
+    if core not in _STREETS or previous.trail or not (previous.capitalised or previous.lower.endswith(("st", "nd", "rd", "th"))):
+        return None
+    if core in ("Mt", "Ft", "Ter", "Pl", "Cir") and not _numbered(tokens, index):
+        return None
+    if previous.lower in _ROAD_STARTERS or (index == 1 and starts_sentence(previous)):
+        return None
+    named = following.capitalised and not starts_sentence(following)
+    if named and not (_numbered(tokens, index) or at(tokens, index).trail[1:]):
+        return None
+    return _STREETS[core]
+
+
+def _numbered(tokens: Tokens, index: int) -> bool:
+    return any(at(tokens, index - back).core[:1].isdigit() for back in range(1, 5))
+
+
+def _words(tokens: Tokens, index: int) -> str | None:
+    token, following = tokens[index], at(tokens, index + 1)
+    core, lower = token.core, token.lower
+    last = not following.text
+    street = _street(tokens, index)
+    if street:
+        return street
+    if core in _TITLES and _before_name(tokens, index) and core != "Sr":
+        return _TITLES[core]
+    if core in _AFTER_NAME and (at(tokens, index - 1).capitalised or core not in ("Co", "Dept")):
+        return _AFTER_NAME[core]
+    if core in ("Mr", "Mrs", "Ms", "Prof", "Dr") and not last:
+        return _TITLES[core]
+    if core in _STREETS and core in ("Ave", "Blvd", "Rd", "Hwy", "Pkwy") and at(tokens, index - 1).capitalised:
+        return _STREETS[core]
+    if lower in ("ed", "eds", "cent") and at(tokens, index - 1).digit:
+        return _EDITIONS[lower]
+    if lower in _ANYWHERE and not (lower in ("temp", "est", "al", "ext", "ave", "tel", "orig", "cont", "ie", "eg") and last):
+        if lower == "al" and before(tokens, index) != "et":
+            return None
+        if lower in ("est", "ext", "tel", "ave", "cont") and not (following.digit or lower == "tel"):
+            return None
+        return _ANYWHERE[lower]
+    if core in ("Sr", "Jr") and at(tokens, index - 1).capitalised:
+        return _AFTER_NAME[core]
+    return None
+
+
+def _before_number(tokens: Tokens, index: int) -> Reading | None:
+    token = tokens[index]
+    lower = token.lower
+    if lower == "no" and (before(tokens, index) in _SAID_NO or at(tokens, index - 1).trail[-1:] in (",", "“", '"')):
+        return None
+    if lower in ("ed", "rev", "sec", "min", "ex", "app", "art", "max", "tab") and at(tokens, index - 1).digit:
+        return None
+    if lower in ("art", "app", "tab", "ref", "fig", "max", "min", "sec", "ed", "ex", "v") and before(tokens, index) in ("the", "a", "an", "of"):
+        return None if lower != "fig" or before(tokens, index) != "the" else Reading("figure", 1, "")
+    words = _BEFORE_NUMBER[lower]
+    return Reading(words.capitalize() if token.capitalised else words, 1, token.trail[1:])
+
+
+def read_initial(tokens: Tokens, index: int) -> Reading | None:
+    """ "George C. Miller": the period of an initial is no pause."""
+    token, following = tokens[index], at(tokens, index + 1)
+    if len(token.core) != 1 or not token.core.isupper() or token.trail != "." or not following.core:
+        return None
+    previous = at(tokens, index - 1)
+    named = previous.capitalised and not previous.ends_clause and len(previous.core) > 1 and previous.core.isalpha()
+    initials = len(following.core) == 1 and following.trail[:1] == "."
+    again = len(previous.core) == 1 and previous.trail == "." and index > 0
+    opening = index == 0 or previous.ends_clause or previous.core.islower()
+    if not following.capitalised or (starts_sentence(following) and not initials):
+        return None
+    if named or again or initials or (opening and token.core not in "IA" and not _is_label(previous.lower)):
+        return Reading(token.core, 1, "")
+    return None
+
+
+def _is_label(word: str) -> bool:
+    return word in ("plan", "vitamin", "type", "option", "grade", "group", "hepatitis", "part", "section", "figure", "step", "class")
+
+
+_LEAD_NEIGHBOURS = frozenset("paint poisoning pipe pipes pencil pencils bullet bullets acid ore mine mines mining weights battery crystal shot solder contamination levels content exposure sulfate oxide".split())
+_FORMS = {"lead": "led", "Lead": "Led"}
+
+
+def read_heteronym(tokens: Tokens, index: int) -> Reading | None:
+    """A word with two pronunciations, respelled where its neighbours tell them apart."""
+    token = tokens[index]
+    lower, previous, following = token.lower, before(tokens, index), after(tokens, index)
+    if lower == "lead":
+        two = before(tokens, index, 2)
+        metal = following in _LEAD_NEIGHBOURS or (
+            previous in ("of", "with", "like", "from", "contains", "contain", "containing", "molten", "and", "than")
+            and (not following or following in ("and", "or", "in", "is", "was", "as"))
+            and two not in ("take", "took", "taking", "in")
+        )
+        return Reading(_FORMS.get(token.core, token.core)) if metal else None
+    return None
+
+
+def read_respelling(tokens: Tokens, index: int) -> Reading | None:
+    """ "Zoë", "coöperate": a diaeresis that only parts two vowels."""
+    core = tokens[index].core
+    known = {"zoë": "Zoey", "brontë": "Bronte", "noël": "Noel", "citroën": "Citroen"}.get(tokens[index].lower)
+    if known:
+        return Reading(known)
+    parted = ""
+    for place, symbol in enumerate(core):
+        plain = {"ë": "e", "ö": "o", "ï": "i", "ü": "u"}.get(symbol)
+        parted += plain if plain and place and core[place - 1] in "aeioAEIO" and core.lower() != "naïve" else symbol
+    return Reading(parted) if parted != core else None
+
+

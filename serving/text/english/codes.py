@@ -1,0 +1,195 @@
+"""Codes, serials, versions, addresses: what is spelled and not counted."""
+
+from __future__ import annotations
+
+import re
+
+from serving.text.english.capitals import letter_word, letters
+from serving.text.english.numbers import cardinal, digits, pairs, part_of_version
+from serving.text.english.tokens import Reading, Tokens, after, at, before, said_nearby
+
+_SPELLED = frozenset(
+    "code pin passcode password otp zip postcode postal id serial account acct ssn isbn sku cvv cvc license licence "
+    "confirmation tracking reference ref token passport imei routing iban combination badge login username voucher "
+    "coupon postbox ext extension security pins codes zipcode vin upc ean asin passkey access verification".split()
+)
+_LINKS = frozenset("is was are to the your my our number no num reads as be code with of".split())
+_PAIRED = frozenset(
+    "room flight boeing airbus gate suite apartment apt highway hwy route rt interstate bus train unit locker house "
+    "building exit platform studio bay peugeot porsche".split()
+)
+_NAMED = frozenset("area error channel form section rule title page line row lot order case ticket invoice model".split())
+SOFTWARE = frozenset(
+    "python go node ubuntu debian fedora java php ruby rust swift kotlin android ios macos windows linux kernel django "
+    "rails react angular vue version versions release v ver build firmware release: openssl nginx postgres postgresql mysql "
+    "redis docker kubernetes pytorch torch tensorflow numpy pandas cuda gcc clang llvm cmake bluetooth usb http tls "
+    "ssl hdmi java jdk .net dotnet scala perl lua typescript node.js update patch gpt claude llama gemini qwen".split()
+)
+_IP = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3}){3})(?:/([0-9]{1,2})|:([0-9]{1,5}))?")
+_VERSION = re.compile(r"([vV]\.?)?([0-9]{1,6}(?:\.[0-9]{1,6})*)(?:\.(x|\*))?([-+.]?(?:rc|beta|alpha|dev|post|a|b|pre|preview)[.-]?[0-9]{0,4}|[a-z]|\+)?")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_HEX = re.compile(r"0x[0-9a-fA-F]+")
+_ISBN = re.compile(r"[0-9][0-9-]{8,15}[0-9Xx]")
+_PIECE = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)*|[0-9]+|[^A-Za-z0-9]+")
+_CHANGES = 3
+"""So many changes between letters and digits make a serial that is spelled throughout."""
+
+
+def read_code(tokens: Tokens, index: int) -> Reading | None:
+    """Digits behind a word that says they are a code ("PIN is 0042", "flight 747"); addresses, hexadecimals."""
+    core = tokens[index].core
+    if core.isdecimal():
+        return _code_digits(tokens, index, core)
+    if len(core) > 64:
+        return None
+    ip = _IP.fullmatch(core)
+    if ip:
+        words = " dot ".join(digits(part) if len(part) > 2 else cardinal(part) for part in ip[1].split("."))
+        words += f" slash {cardinal(ip[2])}" if ip[2] else ""
+        return Reading(words + (f" colon {digits(ip[3])}" if ip[3] else ""))
+    if _UUID.fullmatch(core):
+        return Reading(", ".join(spell(part) for part in core.split("-")))
+    if _HEX.fullmatch(core):
+        return Reading(spell(core))
+    if _ISBN.fullmatch(core) and said_nearby(tokens, index, frozenset({"isbn", "issn", "isbn-13", "isbn-10"}), 2):
+        return Reading(", ".join(spell(part) for part in core.split("-") if part))
+    if _is_spelled(tokens, index) and core.replace("-", "").isalnum() and tokens[index].digit:
+        return Reading(", ".join(spell(part) for part in core.split("-") if part))
+    return None
+
+
+def _is_spelled(tokens: Tokens, index: int) -> bool:
+    """Whether "code", "PIN" and the like stand before, with at most two linking words between."""
+    for back in range(1, 4):
+        token = at(tokens, index - back)
+        if token.lower in _SPELLED or token.lower.rstrip("s") in _SPELLED:
+            return token.trail in ("", ":", ",", ")") or back == 1
+        if token.lower not in _LINKS or token.trail not in ("", ":", "."):
+            return False
+    return False
+
+
+def _code_digits(tokens: Tokens, index: int, core: str) -> Reading | None:
+    if _is_spelled(tokens, index):
+        if core.endswith("00") and len(core) == 3 and core[0] != "0":
+            return Reading(cardinal(core))
+        groups, used = [core], 1  # a card or a serial in groups
+        while not at(tokens, index + used - 1).trail and used < 8 and at(tokens, index + used).core.isdecimal():
+            groups.append(tokens[index + used].core)
+            used += 1
+        return Reading(", ".join(digits(group) for group in groups), used)
+    previous = before(tokens, index)
+    if len(core) in (3, 4) and (previous in _PAIRED or (previous in ("number", "no") and before(tokens, index, 2) in _PAIRED)):
+        return Reading(pairs(core))
+    if len(core) in (3, 4) and previous in ("error", "area") and after(tokens, index) != "code":
+        return Reading(digits(core) if "0" in core else pairs(core))
+    if len(core) == 3 and previous == "area" or (previous == "zip"):
+        return Reading(digits(core))
+    if len(core) == 5 and _is_zip(tokens, index):
+        return Reading(digits(core))
+    return None
+
+
+_STATES = frozenset(
+    "AL AK AZ AR CA CO CT DE DC FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA "
+    "RI SC SD TN TX UT VT VA WA WV WI WY".split()
+)
+
+
+def _is_zip(tokens: Tokens, index: int) -> bool:
+    return at(tokens, index - 1).core in _STATES and not at(tokens, index - 1).trail
+
+
+def read_version(tokens: Tokens, index: int) -> Reading | None:
+    """ "v2.10.3", "2.10.3", "Python 3.10", "1.2.0-rc1"."""
+    core = tokens[index].core
+    if len(core) > 48:
+        return None
+    match = _VERSION.fullmatch(core)
+    if not match:
+        return None
+    mark, dotted, wildcard, suffix = match.groups()
+    parts = dotted.split(".")
+    previous = before(tokens, index)
+    software = previous in SOFTWARE and (previous != "go" or at(tokens, index - 1).capitalised)
+    if not mark and len(parts) < 3 and not (software and len(parts) == 2):
+        return None
+    if mark and mark[0] == "V" and len(parts) == 1:
+        return None
+    if mark is None and software and len(parts) == 2 and len(suffix or "") == 1:
+        suffix, parts = None if suffix is None else suffix, parts
+    words = " point ".join(part_of_version(part) for part in parts) + (" point x" if wildcard else "")
+    if mark and previous not in ("version", "versions"):
+        words = f"version {words}"
+    if suffix:
+        words += " " + spelled_pieces(suffix.lstrip("-."))
+    return Reading(words)
+
+
+def spell(text: str) -> str:
+    """Every letter and digit by its name."""
+    return " ".join(digits(symbol) if symbol.isdecimal() else symbol.upper() for symbol in text if symbol.isalnum())
+
+
+def spelled_pieces(text: str) -> str:
+    """Letters and digits in turn: "rc1" is "R C one"."""
+    return " ".join(
+        (cardinal(piece) if len(piece) < 3 and piece[0] != "0" else digits(piece)) if piece.isdecimal() else letter_word(piece)
+        for piece in _PIECE.findall(text)
+        if piece[0].isalnum()
+    )
+
+
+def read_mixed(tokens: Tokens, index: int) -> Reading | None:
+    """Letters with digits: "A4", "B2B", "MP3", "COVID-19", "GPT-4o", "XJ-4500"."""
+    core = tokens[index].core
+    if len(core) > 40 or not all(symbol.isalnum() or symbol in "-'’" for symbol in core):
+        return None
+    parts = core.split("-")
+    if not all(parts):
+        return None
+    pieces = [piece for part in parts for piece in _PIECE.findall(part)]
+    runs = [piece for piece in pieces if piece[0].isalnum()]
+    alternations = len(_PIECE.findall(max(parts, key=len)))
+    if alternations > _CHANGES and len(runs) > _CHANGES and not any(len(run) > 3 and run.isalpha() for run in runs):
+        return Reading(", ".join(spell(part) for part in parts))
+    words = []
+    for place, piece in enumerate(runs):
+        if piece.isdecimal():
+            words.append(_digits_of_code(piece, runs[place - 1] if place else "", pieces))
+        else:
+            word = letter_word(piece, alone=False)
+            if place and piece in ("s", "'s", "’s") and words:
+                words[-1] += "s" if piece == "s" else "'s"
+                continue
+            words.append(word)
+    return Reading(" ".join(words))
+
+
+def _digits_of_code(run: str, previous: str, pieces: list[str]) -> str:
+    if run[0] == "0" and len(run) > 1:
+        return digits(run)
+    if len(run) <= 2:
+        return cardinal(run)
+    if len(run) == 3 and (len(previous) == 1 or len(previous) > 3) and run[1] != "0":
+        return pairs(run)
+    if len(run) == 4 and (len(previous) > 3 or not previous) and "1900" <= run <= "2099":
+        return pairs(run)
+    if run.endswith("00") and len(run) <= 4:
+        return cardinal(run)
+    return digits(run)
+
+
+def read_hyphenated(tokens: Tokens, index: int) -> Reading | None:
+    """Words and numbers joined by hyphens: "mid-1990s", "top-10", "post-2008"; each part as a token of its own."""
+    core = tokens[index].core
+    head, _, tail = core.rpartition("-")
+    if not head or not head.replace("-", "").isalpha() or not tail[:1].isdigit():
+        return None
+    if len(head) < 3 or head.isupper():
+        return None
+    if tail.isdecimal() and len(tail) == 4 and "1100" <= tail <= "2099":
+        return Reading(f"{head.replace('-', ' ')} {pairs(tail) if tail[1:3] != '00' else cardinal(tail)}")
+    return None
+
+
