@@ -11,7 +11,7 @@ import re
 import unicodedata
 
 from serving.text.english.abbreviations import read_abbreviation, read_heteronym, read_initial, read_respelling
-from serving.text.english.amounts import read_amount
+from serving.text.english.amounts import read_amount, read_feet
 from serving.text.english.capitals import is_shouted, read_capitals
 from serving.text.english.codes import read_code, read_hyphenated, read_mixed, read_version
 from serving.text.english.dates import (
@@ -23,6 +23,7 @@ from serving.text.english.dates import (
     read_weekday,
 )
 from serving.text.english.fractions import read_slashed
+from serving.text.english.money import CURRENCIES
 from serving.text.english.phones import read_digit_groups, read_phone
 from serving.text.english.roman import read_roman
 from serving.text.english.symbols import read_anything, read_expression, read_slash, read_symbols
@@ -33,13 +34,14 @@ from serving.text.words import Word
 _PROSE = re.compile(r"[A-Za-z'’,;:!?\"“”()\u2014\s-]*[.!?…\"'”’)]*\s*")
 """Characters of a sentence that may be spoken as it is written."""
 _SUSPECT = re.compile(
-    r"[A-Z]{2}|\b[B-HJ-Z]\b|[-,;:!?]{2}|(?:^|\s)[-:;'’]|[-:;](?:\s|$)(?<![a-z][:;]\s)|\bI\.|\b(?:vs|etc|aka|approx|St|Dr|Mt|Mr|Mrs|Ms|Prof|Lt|Capt|Sgt|Ft"
+    r"[A-Z]{2}|[A-Z][a-z]+ I\b|\b[B-HJ-Z]\b|[-,;:!?]{2}|(?:^|\s)[-:;'’]|[-:;](?:\s|$)(?<![a-z][:;]\s)|\bI\.|\b(?:vs|etc|aka|approx|St|Dr|Mt|Mr|Mrs|Ms|Prof|Lt|Capt|Sgt|Ft"
     r"|Cmdr|Cpl|[Ll]ead|Inc|Co|Corp|Ltd|Jr|Sr|Ave|Blvd|Rd|Mon|Tues?|Wed|Thurs?|Fri|Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\b"
 )
 _PLAIN = re.compile(r"[(\"“‘']*[^\W\d_]+(?:['’-][^\W\d_]+)*['’]?[.,;:!?…)\"”’'—]*")
 _LOOK_ALIKES = {ord("`"): "'", ord("´"): "'", ord("ʼ"): "'", ord("‛"): "'", ord("＇"): "'"}
 
 _NUMERIC: tuple[Recogniser, ...] = (
+    read_feet,
     read_numeric_date,
     read_decade,
     read_duration,
@@ -114,7 +116,8 @@ def _append(words: list[Word], spoken: str, start: int, end: int, phonemes: str 
     speech = any(symbol.isalnum() for symbol in spoken)
     if words and spoken and (glued or not speech):
         last = words[-1]
-        joint = "" if not speech or not last.spoken[-1:].isalnum() else " "
+        dash = spoken in ("-", "–", "—") and not glued
+        joint = " " if dash or (speech and last.spoken[-1:].isalnum()) else ""
         both = last.spoken if not speech and last.spoken[-1:] in ",;:.!?—" else last.spoken + joint + spoken
         if speech and last.phonemes is None and phonemes is None or not speech:
             words[-1] = Word(both, last.start, end, last.phonemes if not speech else None)
@@ -140,7 +143,8 @@ def _read(tokens: list[Token], index: int, shouted: bool) -> Reading | None:
         if not token.digit:
             recognisers = (read_web, read_respelling, read_amount, read_expression, read_slash)
     elif plain:
-        recognisers = _VERBAL
+        money = core in CURRENCIES and index + 1 < len(tokens) and tokens[index + 1].digit
+        recognisers = (read_amount, *_VERBAL) if money else _VERBAL
     else:
         recognisers = (read_web, *_VERBAL, read_slash, read_expression)
     for recogniser in recognisers:

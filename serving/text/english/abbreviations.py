@@ -130,7 +130,7 @@ def _words(tokens: Tokens, index: int) -> str | None:
         return street
     if core in _TITLES and _before_name(tokens, index) and core != "Sr":
         return _TITLES[core]
-    if core in _AFTER_NAME and (at(tokens, index - 1).capitalised or core not in ("Co", "Dept")):
+    if core in _AFTER_NAME and (at(tokens, index - 1).capitalised or at(tokens, index - 1).core == "&" or core not in ("Co", "Dept")):
         return _AFTER_NAME[core]
     if core in ("Mr", "Mrs", "Ms", "Prof", "Dr") and not last:
         return _TITLES[core]
@@ -154,6 +154,8 @@ def _before_number(tokens: Tokens, index: int) -> Reading | None:
     lower = token.lower
     if lower == "no" and (before(tokens, index) in _SAID_NO or at(tokens, index - 1).trail[-1:] in (",", "“", '"')):
         return None
+    if token.core in ("Max", "Min", "Ed", "Art") and index and before(tokens, index):
+        return None
     if lower in ("ed", "rev", "sec", "min", "ex", "app", "art", "max", "tab") and at(tokens, index - 1).digit:
         return None
     if lower in ("art", "app", "tab", "ref", "fig", "max", "min", "sec", "ed", "ex", "v") and before(tokens, index) in ("the", "a", "an", "of"):
@@ -172,6 +174,8 @@ def read_initial(tokens: Tokens, index: int) -> Reading | None:
     initials = len(following.core) == 1 and following.trail[:1] == "."
     again = len(previous.core) == 1 and previous.trail == "." and index > 0
     opening = index == 0 or previous.ends_clause or previous.core.islower()
+    if following.core[:1].islower() and previous.capitalised:
+        return Reading(token.core, 1, "")
     if not following.capitalised or (starts_sentence(following) and not initials):
         return None
     if named or again or initials or (opening and token.core not in "IA" and not _is_label(previous.lower)):

@@ -98,6 +98,22 @@ def _is_sum(tokens: Tokens, index: int) -> bool:
     return any("=" in at(tokens, index + ahead).text for ahead in range(-3, 6))
 
 
+_FEET = re.compile(r"([0-9]{1,3})['′’](?:([0-9]{1,2}(?:\.5)?)(?:[\"″”]|''|′′)?)?([.,;:!?)]*)")
+
+
+def read_feet(tokens: Tokens, index: int) -> Reading | None:
+    """ 6'2" and, before "tall" and the like, 6'."""
+    match = _FEET.fullmatch(tokens[index].text.lstrip("("))
+    if not match:
+        return None
+    feet, inches, trail = match.groups()
+    words = f"{cardinal(feet)} {'foot' if feet == '1' else 'feet'}"
+    if inches is None:
+        measured = at(tokens, index + 1).lower in _LENGTH_WORDS or at(tokens, index - 1).lower in ("x", "by")
+        return Reading(words, 1, trail) if measured else None
+    return Reading(f"{words} {numbers(inches)}", 1, trail) if float(inches) < 12 else None
+
+
 def read_amount(tokens: Tokens, index: int) -> Reading | None:
     """A token that begins with a number, or with a sign or currency before it."""
     core, used = merged(tokens, index)
@@ -145,7 +161,7 @@ def _single(tokens: Tokens, index: int, match: re.Match[str], used: int) -> Read
     rest, sign = match["rest"], match["sign"] or ""
     minus = "minus " if match["minus"] else ""
     opening = f"{SIGNS[sign]} " if sign else ""
-    if sign in ("-", "–") and index and tokens[index].glued:
+    if (sign in ("-", "–") and tokens[index].glued) or (opening.strip() and opening.strip() == before(tokens, index)):
         opening = ""
     adjective = before(tokens, index) in ("a", "an") and is_noun(after(tokens, index + used - 1))
     if match["currency"]:

@@ -57,7 +57,7 @@ _ONSETS = frozenset(
 )
 _PRONOUNCED = re.compile(r"([B-DF-HJ-NP-TV-Z]{0,3})([AEIOUY]{1,2})([B-DF-HJ-NP-TV-Z]{1,3})([AEIOUY]?)")
 _PLURAL = re.compile(r"([A-Z]{2,6})(s|'s|’s)")
-_DOTTED = re.compile(r"[A-Za-z](?:\.[A-Za-z])+")
+_DOTTED = re.compile(r"[A-Za-z](?:\.[A-Za-z])+|Ph\.D|[BM]\.Sc|LL\.[BMD]|Ed\.D|Pharm\.D")
 _MIXED = {"phd": "P H D", "ios": "i O S", "macos": "mac O S", "ipados": "iPad O S", "llc": "L L C"}
 _MIXED_CASE = frozenset({"PhD", "iOS", "macOS", "iPadOS"})
 _NAMES = {
@@ -123,6 +123,11 @@ def letter_word(piece: str, *, alone: bool = True) -> str:
     return piece
 
 
+def is_dotted(core: str) -> bool:
+    """ "U.S", "p.m", "Ph.D": the period behind it is the token's punctuation."""
+    return "." in core and len(core) < 20 and _DOTTED.fullmatch(core) is not None
+
+
 def is_shouted(tokens: Tokens) -> bool:
     """Whether the whole sentence is in capitals, and not one initialism or title of them."""
     words = [token.core for token in tokens if token.core.isalpha()]
@@ -135,7 +140,7 @@ def read_capitals(tokens: Tokens, index: int, *, shouted: bool) -> Reading | Non
     """ "FBI", "PCs", "U.S.", "NASA", "STOP"."""
     token = tokens[index]
     core = token.core
-    if _DOTTED.fullmatch(core) and len(core) < 20:
+    if is_dotted(core):
         return _dotted(tokens, index)
     if core in _MIXED_CASE:
         return Reading(_MIXED[core.lower()])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from serving.text.english.capitals import letter_word, letters
-from serving.text.english.numbers import cardinal, digits, pairs, part_of_version
+from serving.text.english.amounts import decade
+from serving.text.english.capitals import letter_word
+from serving.text.english.numbers import cardinal, digits, pairs, part_of_version, year
 from serving.text.english.tokens import Reading, Tokens, after, at, before, said_nearby
 
 _SPELLED = frozenset(
@@ -38,6 +39,8 @@ _CHANGES = 3
 def read_code(tokens: Tokens, index: int) -> Reading | None:
     """Digits behind a word that says they are a code ("PIN is 0042", "flight 747"); addresses, hexadecimals."""
     core = tokens[index].core
+    if core[:1] == "#" and core[1:].isdecimal():
+        return Reading("number " + (digits(core[1:]) if len(core) > 5 else cardinal(core[1:])))
     if core.isdecimal():
         return _code_digits(tokens, index, core)
     if len(core) > 64:
@@ -78,6 +81,9 @@ def _code_digits(tokens: Tokens, index: int, core: str) -> Reading | None:
             groups.append(tokens[index + used].core)
             used += 1
         return Reading(", ".join(digits(group) for group in groups), used)
+    if len(core) > 3 and any(at(tokens, index + ahead).lower in ("pin", "code", "password", "passcode") for ahead in (2, 3)):
+        if after(tokens, index) in ("as", "is", "for", "into"):
+            return Reading(digits(core))
     previous = before(tokens, index)
     if len(core) in (3, 4) and (previous in _PAIRED or (previous in ("number", "no") and before(tokens, index, 2) in _PAIRED)):
         return Reading(pairs(core))
@@ -188,8 +194,12 @@ def read_hyphenated(tokens: Tokens, index: int) -> Reading | None:
         return None
     if len(head) < 3 or head.isupper():
         return None
-    if tail.isdecimal() and len(tail) == 4 and "1100" <= tail <= "2099":
-        return Reading(f"{head.replace('-', ' ')} {pairs(tail) if tail[1:3] != '00' else cardinal(tail)}")
+    words = head.replace("-", " ")
+    if tail.isdecimal():
+        year_like = len(tail) == 4 and "1100" <= tail <= "2099"
+        return Reading(f"{words} {year(int(tail)) if year_like else part_of_version(tail)}")
+    if tail[-1] == "s" and tail[:-1].rstrip("'’").isdecimal():
+        return Reading(f"{words} {decade(tail[:-1].rstrip(chr(39) + '’'))}")
     return None
 
 

@@ -171,7 +171,8 @@ def read_weekday(tokens: Tokens, index: int) -> Reading | None:
     following = at(tokens, index + 1)
     last = index + 1 >= len(tokens)
     dated = month_name(following, beside_number=True) is not None or following.digit
-    preposition = before(tokens, index) in ("on", "every", "next", "last", "this", "each", "until", "by", "and", "to", "through")
+    dated = dated or following.lower in ("at", "morning", "afternoon", "evening", "night", "noon")
+    preposition = before(tokens, index) in ("on", "every", "next", "last", "this", "each", "until", "by", "to", "through", "from")
     word = token.lower in ("sun", "sat", "wed")
     period = token.trail[:1] == "."
     if not (period or (dated and token.trail in ("", ","))) or (word and not (dated or preposition)):

@@ -38,6 +38,8 @@ def read_phone(tokens: Tokens, index: int) -> Reading | None:
         core in _SHORT_NUMBERS or said_nearby(tokens, index, frozenset({"dial", "hotline"}), 2)
     ):
         return Reading(digits(core))
+    if core.isdecimal() and len(core) > 3 and at(tokens, index - 1).lower in ("text", "sms", "dial"):
+        return Reading(digits(core))
     groups, used = _groups(tokens, index)
     runs = [run for group in groups for run in _RUN.findall(group)]
     count = sum(map(len, runs))

@@ -113,7 +113,7 @@ def _is_regnal(tokens: Tokens, index: int) -> bool:
 def _single(tokens: Tokens, index: int, core: str, value: int) -> str | None:
     token, previous, following = tokens[index], at(tokens, index - 1), after(tokens, index)
     closed = token.ends_clause or index + 1 >= len(tokens) or token.trail != ""
-    if _is_part(tokens, index) and previous.capitalised:
+    if _is_part(tokens, index) and previous.capitalised and previous.lower != "no":
         kind = previous.lower
         if core == "X" and kind in ("type", "class", "factor", "mark", "grade", "category", "level"):
             return None
@@ -129,7 +129,8 @@ def _single(tokens: Tokens, index: int, core: str, value: int) -> str | None:
     first = index == 1 or at(tokens, index - 2).ends_clause
     if titled or following in _REIGN_FOLLOWERS or (closed and before(tokens, index, 2) not in ("and", "or", "than")):
         return f"the {ordinal(value)}"
-    return f"the {ordinal(value)}" if first and following in _REIGN_VERBS else None
+    talking = at(tokens, index + 2).lower.endswith("ing")
+    return f"the {ordinal(value)}" if first and following in _REIGN_VERBS and not talking else None
 
 
 def _listed(tokens: Tokens, index: int) -> Reading | None:

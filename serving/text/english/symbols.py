@@ -118,7 +118,7 @@ def _dash(tokens: Tokens, index: int) -> Reading:
         return Reading("minus")
     if index == 0 or not following.core:
         return Reading("")
-    return Reading("", 1, "—" if token.core == "–" or not previous.ends_clause else "", lead="")
+    return Reading("", 1, token.core, lead="")
 
 
 def relation(symbol: str, previous: Token, tokens: Tokens, index: int) -> str:

@@ -178,9 +178,12 @@ def read_pair(tokens: Tokens, index: int) -> Reading | None:
 
 def read_duration(tokens: Tokens, index: int) -> Reading | None:
     """ "1h30m", "2m15s", "1d4h"."""
-    core = tokens[index].core
+    core, used = tokens[index].core, 1
     if not core[:1].isdigit() or len(core) > 20:
         return None
+    rest = at(tokens, index + 1).core
+    if core[-1] in "hd" and not tokens[index].trail and rest[:1].isdigit() and rest[-1] in "hms":
+        core, used = core + rest[:12], 2
     match = _DURATION.fullmatch(core)
     if not match or sum(part is not None for part in match.groups()) < 2:
         return None
@@ -189,7 +192,7 @@ def read_duration(tokens: Tokens, index: int) -> Reading | None:
         if part is not None:
             value = parse(part)
             words.append(f"{number(value) if value else digits(part)} {unit}{'' if int(float(part)) == 1 else 's'}")
-    return Reading(" ".join(words))
+    return Reading(" ".join(words), used)
 
 
 def read_zone(tokens: Tokens, index: int) -> Reading | None:

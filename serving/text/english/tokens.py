@@ -9,6 +9,7 @@ from typing import NamedTuple
 _CHUNK = re.compile(r"\S+")
 _OPENING = "([{\"'“”‘’«„‚*_`¿¡‹›"
 _CLOSING = ")]}\"'“”‘’»*_`.,;:!?…›"
+_FRACTIONS = frozenset("½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒")
 _JOIN = re.compile(r"—+|-{2,}|…+|\.{2,}|(?<=[^\W\d_]{2})[.,;:!?]+(?=[\"'“‘(]?[A-Z][a-z])|(?<=[^\W\d_]{2})[,;!?](?=[^\W\d_])")
 _ORNAMENT = str.maketrans({"*": None, "_": None, "`": None, "[": "(", "{": "(", "]": ")", "}": ")"})
 
@@ -25,7 +26,7 @@ class Token:
         self.core = bare.rstrip(_CLOSING)
         self.trail = bare[len(self.core) :]
         self.lower = self.core.lower()
-        self.digit = any("0" <= symbol <= "9" for symbol in self.core)
+        self.digit = any("0" <= symbol <= "9" or symbol in _FRACTIONS for symbol in self.core)
 
     @property
     def end(self) -> int:

@@ -102,7 +102,7 @@ def plural_unit(name: str) -> str:
     head, _, tail = name.partition(" per ")
     if tail:
         return f"{plural_unit(head)} per {tail}"
-    if name in _SAME:
+    if name in _SAME or name.endswith("hertz"):
         return name
     if name.startswith("degree"):
         return name.replace("degree", "degrees", 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from serving.text.english.capitals import letter_word, letters
+from serving.text.english.capitals import is_dotted, letter_word, letters
 from serving.text.english.numbers import cardinal, digits
 from serving.text.english.tokens import Reading, Tokens
 
@@ -70,7 +70,7 @@ def read_web(tokens: Tokens, index: int) -> Reading | None:
         return _spelled(core, trail, lead)
     if "/" in core and _is_path(core):
         return _spelled(core, trail, lead)
-    if "." in core:
+    if "." in core and not is_dotted(core):
         return _dotted(token.lead, core, trail)
     return None
 
