@@ -11,7 +11,7 @@ import re
 import unicodedata
 
 from serving.text.english.abbreviations import read_abbreviation, read_heteronym, read_initial, read_respelling
-from serving.text.english.amounts import read_amount, read_feet
+from serving.text.english.amounts import read_amount, read_feet, read_size
 from serving.text.english.capitals import is_shouted, read_capitals
 from serving.text.english.codes import read_code, read_hyphenated, read_mixed, read_version
 from serving.text.english.dates import (
@@ -26,22 +26,32 @@ from serving.text.english.fractions import read_slashed
 from serving.text.english.money import CURRENCIES
 from serving.text.english.phones import read_digit_groups, read_phone
 from serving.text.english.roman import read_roman
-from serving.text.english.symbols import read_anything, read_expression, read_slash, read_symbols
+from serving.text.english.symbols import (
+    read_angle,
+    read_anything,
+    read_citation,
+    read_expression,
+    read_greek,
+    read_slash,
+    read_symbols,
+)
 from serving.text.english.times import read_duration, read_pair, read_time, read_zone
-from serving.text.english.tokens import Reading, Recogniser, Token, punctuation, tokenise
+from serving.text.english.tokens import LETTER, Reading, Recogniser, Token, punctuation, tokenise
 from serving.text.words import Word
 
-_PROSE = re.compile(r"[A-Za-z'’,;:!?\"“”()\u2014\s-]*[.!?…\"'”’)]*\s*")
+_PROSE = re.compile(r"[A-Za-z'’–,;:!?\"“”()\u2014\s-]*[.!?…\"'”’)]*\s*")
 """Characters of a sentence that may be spoken as it is written."""
 _SUSPECT = re.compile(
     r"[A-Z]{2}|[A-Z][a-z]+ I\b|\b[B-HJ-Z]\b|[-,;:!?]{2}|(?:^|\s)[-:;'’]|[-:;](?:\s|$)(?<![a-z][:;]\s)|\bI\.|\b(?:vs|etc|aka|approx|St|Dr|Mt|Mr|Mrs|Ms|Prof|Lt|Capt|Sgt|Ft"
     r"|Cmdr|Cpl|[Ll]ead|Inc|Co|Corp|Ltd|Jr|Sr|Ave|Blvd|Rd|Mon|Tues?|Wed|Thurs?|Fri|Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\b"
 )
-_PLAIN = re.compile(r"[(\"“‘']*[^\W\d_]+(?:['’-][^\W\d_]+)*['’]?[.,;:!?…)\"”’'—]*")
-_LOOK_ALIKES = {ord("`"): "'", ord("´"): "'", ord("ʼ"): "'", ord("‛"): "'", ord("＇"): "'"}
+_PLAIN = re.compile(rf"[(\"“‘']*{LETTER}+(?:['’–-]{LETTER}+)*['’]?[.,;:!?…)\"”'’—]*")
+_LOOK_ALIKES = re.compile(r"(?<=[A-Za-z])[`´ʼ‛＇′](?=[A-Za-z])")
 
 _NUMERIC: tuple[Recogniser, ...] = (
+    read_angle,
     read_feet,
+    read_size,
     read_numeric_date,
     read_decade,
     read_duration,
@@ -107,7 +117,7 @@ def _ascii_digits(text: str) -> str:
         return text
     return "".join(
         str(unicodedata.digit(symbol)) if symbol.isdecimal() and not symbol.isascii() else symbol
-        for symbol in text.translate(_LOOK_ALIKES)
+        for symbol in _LOOK_ALIKES.sub("'", text)
     )
 
 
@@ -138,21 +148,23 @@ def _read(tokens: list[Token], index: int, shouted: bool) -> Reading | None:
     if not core or not any(symbol.isalnum() for symbol in core):
         following = index + 1 < len(tokens) and tokens[index + 1].digit
         recognisers = _SYMBOLIC if following else (read_symbols,)
+    elif token.text in ("<3", "</3"):
+        recognisers = (read_symbols,)
     elif token.digit or not (plain or core.isascii()):
-        recognisers = (read_web, *_NUMERIC) if not core.isdecimal() else _NUMERIC
+        recognisers = (read_citation, read_web, *_NUMERIC) if not core.isdecimal() else _NUMERIC
         if not token.digit:
-            recognisers = (read_web, read_respelling, read_amount, read_expression, read_slash)
+            recognisers = (read_greek, read_web, read_respelling, read_amount, read_expression, read_slash)
     elif plain:
         money = core in CURRENCIES and index + 1 < len(tokens) and tokens[index + 1].digit
         recognisers = (read_amount, *_VERBAL) if money else _VERBAL
     else:
-        recognisers = (read_web, *_VERBAL, read_slash, read_expression)
+        recognisers = (read_citation, read_web, *_VERBAL, read_slash, read_expression)
     for recogniser in recognisers:
         reading = recogniser(tokens, index)
         if reading is not None:
             return reading
     if core.isalpha() and not core.isascii():
-        return read_respelling(tokens, index) or (None if plain else read_anything(tokens, index))
+        return read_greek(tokens, index) or read_respelling(tokens, index) or (None if plain else read_anything(tokens, index))
     if (plain or core.isascii()) and not token.digit and core[:1].isalpha():
         reading = read_capitals(tokens, index, shouted=shouted)
         if reading is not None:

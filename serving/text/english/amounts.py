@@ -98,6 +98,26 @@ def _is_sum(tokens: Tokens, index: int) -> bool:
     return any("=" in at(tokens, index + ahead).text for ahead in range(-3, 6))
 
 
+_SIZE = re.compile(rf"({NUMBER})([xX×*])({NUMBER})(?:[xX×]({NUMBER}))?([A-Za-z]{{0,4}}²?)")
+
+
+def read_size(tokens: Tokens, index: int) -> Reading | None:
+    """ "5x7", "1920×1080", "2x4x8cm"."""
+    match = _SIZE.fullmatch(tokens[index].core)
+    if not match or _is_sum(tokens, index):
+        return None
+    first, sign, second, third, unit = match.groups()
+    small = len(first) < 3 and len(second) < 3
+    if sign == "*" or (sign == "×" and small and not (third or unit)):
+        return Reading(f"{numbers(first)} times {numbers(second)}") if not unit else None
+    words = " by ".join(numbers(part) for part in (first, second, third) if part)
+    if unit:
+        name = unit_name(unit)
+        return Reading(f"{words} {plural_unit(name)}") if name else None
+    behind = _unit_behind(tokens, index, 1, Amount(words, False), False)
+    return behind or Reading(words)
+
+
 _FEET = re.compile(r"([0-9]{1,3})['′’](?:([0-9]{1,2}(?:\.5)?)(?:[\"″”]|''|′′)?)?([.,;:!?)]*)")
 
 
@@ -209,6 +229,8 @@ def _tail(tokens: Tokens, index: int, text: str, value: Amount, rest: str, adjec
         return f"{value.words} {words}"
     if rest in ("st", "nd", "rd", "th") and text.replace(",", "").isdecimal():
         return ordinal(text.replace(",", ""))
+    if rest[:2] in ("st", "nd", "rd", "th") and rest[2:3] == "-" and text.isdecimal() and (words := _hyphenated(rest[3:])):
+        return f"{ordinal(text)} {words}"
     if rest in ("s", "'s", "’s") and text.isdecimal():
         return decade(text)
     if rest in ("x", "X", "×"):

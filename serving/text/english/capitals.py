@@ -133,7 +133,8 @@ def is_shouted(tokens: Tokens) -> bool:
     words = [token.core for token in tokens if token.core.isalpha()]
     upper = sum(len(word) for word in words if word.isupper())
     plain = sum(1 for word in words if word.isupper() and word.lower() in _SHORT_WORDS)
-    return len(words) > 1 and upper == sum(map(len, words)) and (plain > 1 or (plain > 0 and len(words) > 2) or upper > 16)
+    longest = max(map(len, words), default=0)
+    return len(words) > 1 and upper == sum(map(len, words)) and ((longest > 4 and len(words) < 4) or plain > 1 or (plain > 0 and len(words) > 2) or upper > 16)
 
 
 def read_capitals(tokens: Tokens, index: int, *, shouted: bool) -> Reading | None:

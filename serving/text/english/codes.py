@@ -117,6 +117,8 @@ def read_version(tokens: Tokens, index: int) -> Reading | None:
     mark, dotted, wildcard, suffix = match.groups()
     parts = dotted.split(".")
     previous = before(tokens, index)
+    if not mark and not suffix and len(parts) > 2 and all(len(part) == 3 for part in parts[1:]) and len(parts[0]) < 4:
+        return None  # thousands with points
     software = previous in SOFTWARE and (previous != "go" or at(tokens, index - 1).capitalised)
     if not mark and len(parts) < 3 and not (software and len(parts) == 2):
         return None

@@ -8,7 +8,7 @@ import unicodedata
 from serving.text.english.amounts import VULGAR
 from serving.text.english.capitals import letter_word
 from serving.text.english.numbers import NUMBER, cardinal, digits, numbers
-from serving.text.english.tokens import Reading, Token, Tokens, after, at, before
+from serving.text.english.tokens import LETTER, Reading, Token, Tokens, after, at, before
 from serving.text.english.units import PER_WORDS, per_name, plural_unit, unit_name
 
 _RELATIONS = {
@@ -40,7 +40,7 @@ _GREEK_NAMES |= {letter.upper(): name for letter, name in _GREEK_NAMES.items()} 
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-")
 _OPERATOR = re.compile(
-    rf"{NUMBER}[½⅓⅔¼¾]?|[<>!=:+-]=+|=>|->|\*\*|&&|[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+|[₀₁₂₃₄₅₆₇₈₉₊₋]+|[α-ωΑ-Ωϕϵ]|[^\W\d_]+(?:['’][^\W\d_]+)*|\s|.",
+    rf"{NUMBER}[½⅓⅔¼¾]?|[<>!=:+-]=+|=>|->|\*\*|&&|[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+|[₀₁₂₃₄₅₆₇₈₉₊₋]+|[α-ωΑ-Ωϕϵ]|{LETTER}+(?:['’]{LETTER}+)*|\s|.",
     re.DOTALL,
 )
 _EXPRESSION = frozenset("=+×÷<>≤≥≠≈±^*∈√∞∑∫→⇒·∂∆⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺₀₁₂₃₄₅₆₇₈₉₊₋π−")
@@ -50,7 +50,7 @@ _LOVERS = frozenset("i we you they really to who always just".split())
 _EMOTICON = re.compile(r"(?:[:;=xX8][-'^o]?[)(DPpOo3/\\|*\]\[]+|[)(]+[-']?[:;=]|<3+|</3|\^_*\^|[xX]D+|[oO]_[oO]|-_+-|[:;]-?$|¯\\_\(ツ\)_/¯|T_T)")
 _PRONOUNS = frozenset(
     "he she him her his hers they them s/he yes no true false on off male female his/her one two in out win lose and pass fail "
-    "mr mrs day night mother father parent".split()
+    "mr mrs day night mother father parent pros cons up down left right new old buy sell am pm him/her start stop open closed black white".split()
 )
 _INVISIBLE = frozenset("\ufe0f\ufe0e\u200d\u20e3\u200b")
 
@@ -70,6 +70,41 @@ def is_pictograph(symbol: str) -> bool:
         or symbol in _INVISIBLE
         or 0xE0000 <= code <= 0xE0FFF
     )
+
+
+_CITED = re.compile(rf"([(\"“]*{LETTER}+[.,;:!?\"”]*)(?:\[[0-9,–-]{{1,9}}\]){{1,9}}[.,;:]?")
+
+
+def read_citation(tokens: Tokens, index: int) -> Reading | None:
+    """ "growth.[12]": the mark of a footnote is not spoken."""
+    match = _CITED.fullmatch(tokens[index].text) if "[" in tokens[index].text else None
+    if match is None:
+        return None
+    last = tokens[index].text[-1]
+    return Reading(match[1] + (last if match[1][-1].isalpha() and last in ".,;:" else ""), 1, "", lead="")
+
+
+def read_greek(tokens: Tokens, index: int) -> Reading | None:
+    """ "α": a Greek letter by its name; Greek words stay as they are."""
+    name = _GREEK_NAMES.get(tokens[index].core)
+    return Reading(name) if name else None
+
+
+_ANGLE = re.compile(
+    r"([0-9]{1,3}(?:\.[0-9]+)?)°(?:([0-9]{1,2}(?:\.[0-9]+)?)[′'’](?:([0-9]{1,2}(?:\.[0-9]+)?)[″\"”])?)?([NSEW]?)([.,;:)]*)"
+)
+_POINTS = {"N": " north", "S": " south", "E": " east", "W": " west", "": ""}
+
+
+def read_angle(tokens: Tokens, index: int) -> Reading | None:
+    """40°26′46″N, 51.5°N."""
+    match = _ANGLE.fullmatch(tokens[index].text) if "°" in tokens[index].text else None
+    if match is None or not (match[2] or match[4]):
+        return None
+    words = f"{numbers(match[1])} degree{'' if match[1] == '1' else 's'}"
+    words += f" {numbers(match[2])} minutes" if match[2] else ""
+    words += f" {numbers(match[3])} seconds" if match[3] else ""
+    return Reading(words + _POINTS[match[4]], 1, match[5])
 
 
 def read_symbols(tokens: Tokens, index: int) -> Reading | None:
@@ -99,6 +134,8 @@ def read_symbols(tokens: Tokens, index: int) -> Reading | None:
     if core == "|" or core == "||" or core == "¦":
         return Reading("", 1, ",", lead="")
     if core in ("/", "\\"):
+        if at(tokens, index - 1).digit and at(tokens, index + 1).digit:
+            return Reading("divided by" if "=" in (at(tokens, index + 2).core, at(tokens, index - 2).core) else "slash")
         return Reading("or" if index and index + 1 < len(tokens) else "")
     if not core:
         return Reading("", 1, _marks(text), lead="")
@@ -213,7 +250,7 @@ def read_slash(tokens: Tokens, index: int) -> Reading | None:
             return Reading(f"{parts[0]} per {per or parts[1]}")
         if head in _PRONOUNS and tail in _PRONOUNS:
             return Reading(f"{parts[0]} or {parts[1]}")
-        if per and (top := unit_name(parts[0])) and len(parts[0]) > 1 and at(tokens, index - 1).lower in ("in", "per", "of"):
+        if per and (top := unit_name(parts[0])) and len(parts[0]) > 1:
             return Reading(f"{plural_unit(top)} per {per}")
     words = [letter_word(part) if part.isupper() else part for part in parts]
     joint = " " if all(part.isupper() for part in parts) else " slash "
@@ -222,7 +259,7 @@ def read_slash(tokens: Tokens, index: int) -> Reading | None:
     return Reading(joint.join(words))
 
 
-_FALLBACK = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|[0-9]+(?:[.,][0-9]+)*|[.,;:!?…—-]+|\s|.", re.DOTALL)
+_FALLBACK = re.compile(rf"{LETTER}+(?:['’]{LETTER}+)*|[0-9]+(?:[.,][0-9]+)*|[.,;:!?…—-]+|\s|.", re.DOTALL)
 _KEPT = frozenset(".,;:!?…—()\"“”'’‘")
 _LAST_RESORT = {**_OPERATORS, **_RELATIONS, **_NAMES, "/": "slash", "\\": "backslash", "_": "", "#": "number", "*": ""}
 

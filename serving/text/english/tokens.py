@@ -6,11 +6,15 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+LETTER = r"[^\W\d_²³¹⁰-ₜ¼-¾⅐-↏]"
+"""A letter; the classes of `re` count powers and fractions among them."""
 _CHUNK = re.compile(r"\S+")
 _OPENING = "([{\"'“”‘’«„‚*_`¿¡‹›"
-_CLOSING = ")]}\"'“”‘’»*_`.,;:!?…›"
+_CLOSING = ")]}—\"'“”‘’»*_`.,;:!?…›"
 _FRACTIONS = frozenset("½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒")
-_JOIN = re.compile(r"—+|-{2,}|…+|\.{2,}|(?<=[^\W\d_]{2})[.,;:!?]+(?=[\"'“‘(]?[A-Z][a-z])|(?<=[^\W\d_]{2})[,;!?](?=[^\W\d_])")
+_JOIN = re.compile(
+    rf"—+|-{{2,}}|…+|\.{{2,}}|(?<={LETTER}{{2}})[.,;:!?]+(?=[\"'“‘(]?[A-Z][a-z])|(?<={LETTER}{{2}})[,;!?](?={LETTER})"
+)
 _ORNAMENT = str.maketrans({"*": None, "_": None, "`": None, "[": "(", "{": "(", "]": ")", "}": ")"})
 
 
@@ -25,6 +29,8 @@ class Token:
         self.lead = text[: len(text) - len(bare)]
         self.core = bare.rstrip(_CLOSING)
         self.trail = bare[len(self.core) :]
+        if self.core.endswith("--"):
+            self.core, self.trail = self.core.rstrip("-"), "—"
         self.lower = self.core.lower()
         self.digit = any("0" <= symbol <= "9" or symbol in _FRACTIONS for symbol in self.core)
 

@@ -11,7 +11,7 @@ _SINGLE = {
     **{"m": "meter", "g": "gram", "l": "liter", "L": "liter", "s": "second", "h": "hour", "t": "ton"},
     **{"V": "volt", "W": "watt", "A": "amp", "N": "newton", "J": "joule", "K": "kelvin", "Ω": "ohm"},
     **{"d": "day", "B": "byte", "b": "bit", "C": "degree Celsius", "F": "degree Fahrenheit", "°": "degree"},
-    **{"'": "foot", '"': "inch", "′": "foot", "″": "inch", "ℓ": "liter", "Å": "angstrom"},
+    **{"'": "foot", '"': "inch", "′": "foot", "″": "inch", "ℓ": "liter", "Å": "angstrom", "★": "star"},
 }
 _PREFIXED = {
     "m": ("kmµn", "meter"),

@@ -34,6 +34,7 @@ _PIECE = re.compile(r"[^\W\d_]+|[0-9]+|[\W_]|\d")
 _EMAIL = re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+")
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.){1,8}([A-Za-z]{2,12})(?::[0-9]{1,5})?(?:[/?#]\S*)?")
 _FILE = re.compile(r"[\w-]+(?:\.[\w-]+){0,6}\.([A-Za-z0-9]{1,6})")
+_DOTTED_NUMBERS = re.compile(r"[vV]?[0-9]+(?:\.[0-9]+)+.{0,12}")
 _TAG = re.compile(r"#([^\W\d_][\w-]*)")
 _HANDLE = re.compile(r"@([A-Za-z_][\w.-]*)")
 _DRIVE = re.compile(r"([A-Za-z]):[\\/]")
@@ -84,6 +85,8 @@ def _dotted(lead: str, core: str, trail: str) -> Reading | None:
         return _spelled(core.rstrip("/"), trail, lead, possessive)
     if core[0] == "." and core[1:].replace(".", "").replace("-", "").isalnum() and core[1:2].isalpha():
         return _spelled(core, trail, lead)
+    if _DOTTED_NUMBERS.fullmatch(core):
+        return None
     file = _FILE.fullmatch(core)
     if file and file[1].lower() in _EXTENSIONS and not core.replace(".", "").isdecimal() and _is_file(core, file[1]):
         return _spelled(core, trail, lead, possessive)
