@@ -41,6 +41,7 @@ _TWO = re.compile(
     r"(?P<rest>.*)",
     re.DOTALL,
 )
+_MOST_GROUPS = 12
 _DASHES = frozenset("-–—−")
 _THREE_DIGITS = re.compile(r"[0-9]{3}(?:[.,][0-9]+)?(?![0-9])[^0-9]*")
 _NOT_NOUNS = frozenset(
@@ -74,7 +75,7 @@ def merged(tokens: Tokens, index: int) -> tuple[str, int]:
     if core in CURRENCIES and following.digit and not token.trail.strip("."):
         core, used = core + following.core, 2
     elif token.digit and len(core) <= 3 and core.isdecimal() and core[0] != "0" and not token.trail:
-        while not at(tokens, index + used - 1).trail and _THREE_DIGITS.fullmatch(at(tokens, index + used).core):
+        while used < _MOST_GROUPS and not at(tokens, index + used - 1).trail and _THREE_DIGITS.fullmatch(at(tokens, index + used).core):
             core += "'" + tokens[index + used].core
             used += 1
             if not core[-3:].isdecimal():
@@ -217,9 +218,10 @@ def _tail(tokens: Tokens, index: int, text: str, value: Amount, rest: str, adjec
     if rest == "s" and (before(tokens, index) in _DECADE_WORDS or tokens[index].lead.endswith("'")):
         unit = None
     if unit:
+        adjective = adjective or (unit == "star" and is_noun(after(tokens, index)))
         return f"{value.words} {unit if value.one or adjective else plural_unit(unit)}"
     if rest in CURRENCIES:
-        number_value = parse(text)
+        number_value = parse(text) if text else None
         return amount(rest, number_value) if number_value and text else f"{value.words} {currency_name(rest)}"
     head, slash, tail = rest.partition("/")
     if slash and (per := per_name(tail)):

@@ -7,7 +7,7 @@ import re
 from serving.text.english.amounts import decade
 from serving.text.english.capitals import letter_word
 from serving.text.english.numbers import cardinal, digits, pairs, part_of_version, year
-from serving.text.english.tokens import Reading, Tokens, after, at, before, said_nearby
+from serving.text.english.tokens import LETTER, Reading, Tokens, after, at, before, said_nearby
 
 _SPELLED = frozenset(
     "code pin passcode password otp zip postcode postal id serial account acct ssn isbn sku cvv cvc license licence "
@@ -32,6 +32,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEX = re.compile(r"0x[0-9a-fA-F]+")
 _ISBN = re.compile(r"[0-9][0-9-]{8,15}[0-9Xx]")
 _PIECE = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)*|[0-9]+|[^A-Za-z0-9]+")
+_MIXED = re.compile(rf"(?:[0-9'’-]|{LETTER})+")
 _CHANGES = 3
 """So many changes between letters and digits make a serial that is spelled throughout."""
 
@@ -151,7 +152,7 @@ def spelled_pieces(text: str) -> str:
 def read_mixed(tokens: Tokens, index: int) -> Reading | None:
     """Letters with digits: "A4", "B2B", "MP3", "COVID-19", "GPT-4o", "XJ-4500"."""
     core = tokens[index].core
-    if len(core) > 40 or not all(symbol.isalnum() or symbol in "-'’" for symbol in core):
+    if len(core) > 40 or not _MIXED.fullmatch(core):
         return None
     parts = core.split("-")
     if not all(parts):

@@ -155,7 +155,7 @@ def _dash(tokens: Tokens, index: int) -> Reading:
         return Reading("minus")
     if index == 0 or not following.core:
         return Reading("")
-    return Reading("", 1, token.core, lead="")
+    return Reading("", 1, token.core.replace("−", "–"), lead="")
 
 
 def relation(symbol: str, previous: Token, tokens: Tokens, index: int) -> str:
@@ -245,7 +245,7 @@ def read_slash(tokens: Tokens, index: int) -> Reading | None:
         head, tail = parts[0].lower(), parts[1].lower()
         if head == "and" and tail == "or":
             return Reading("and or")
-        per = per_name(parts[1]) if len(parts[1]) > 1 or not head.isalpha() else None
+        per = per_name(parts[1]) if len(parts[1]) > 1 or (len(head) > 1 and unit_name(parts[0])) else None
         if (tail in PER_WORDS and head not in PER_WORDS) or (per and head.endswith("s") and unit_name(parts[1]) is not None):
             return Reading(f"{parts[0]} per {per or parts[1]}")
         if head in _PRONOUNS and tail in _PRONOUNS:

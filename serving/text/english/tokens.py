@@ -11,7 +11,7 @@ LETTER = r"[^\W\d_²³¹⁰-ₜ¼-¾⅐-↏]"
 _CHUNK = re.compile(r"\S+")
 _OPENING = "([{\"'“”‘’«„‚*_`¿¡‹›"
 _CLOSING = ")]}—\"'“”‘’»*_`.,;:!?…›"
-_FRACTIONS = frozenset("½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒")
+_DIGIT = re.compile("[0-9½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒]")
 _JOIN = re.compile(
     rf"—+|-{{2,}}|…+|\.{{2,}}|(?<={LETTER}{{2}})[.,;:!?]+(?=[\"'“‘(]?[A-Z][a-z])|(?<={LETTER}{{2}})[,;!?](?={LETTER})"
 )
@@ -32,7 +32,7 @@ class Token:
         if self.core.endswith("--"):
             self.core, self.trail = self.core.rstrip("-"), "—"
         self.lower = self.core.lower()
-        self.digit = any("0" <= symbol <= "9" or symbol in _FRACTIONS for symbol in self.core)
+        self.digit = _DIGIT.search(self.core) is not None
 
     @property
     def end(self) -> int:

@@ -6,7 +6,7 @@ import re
 
 from serving.text.english.capitals import is_dotted, letter_word, letters
 from serving.text.english.numbers import cardinal, digits
-from serving.text.english.tokens import Reading, Tokens
+from serving.text.english.tokens import LETTER, Reading, Tokens
 
 _SCHEME = re.compile(r"(?:https?|ftps?|sftp|wss?|file|git|ssh)://", re.IGNORECASE)
 _DOMAINS = frozenset(
@@ -35,7 +35,7 @@ _EMAIL = re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+")
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.){1,8}([A-Za-z]{2,12})(?::[0-9]{1,5})?(?:[/?#]\S*)?")
 _FILE = re.compile(r"[\w-]+(?:\.[\w-]+){0,6}\.([A-Za-z0-9]{1,6})")
 _DOTTED_NUMBERS = re.compile(r"[vV]?[0-9]+(?:\.[0-9]+)+.{0,12}")
-_TAG = re.compile(r"#([^\W\d_][\w-]*)")
+_TAG = re.compile(rf"#({LETTER}(?:[0-9_-]|{LETTER})*)")
 _HANDLE = re.compile(r"@([A-Za-z_][\w.-]*)")
 _DRIVE = re.compile(r"([A-Za-z]):[\\/]")
 _CAMEL = re.compile(r"[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[A-Z]")
