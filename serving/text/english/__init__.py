@@ -10,11 +10,17 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from serving.text.english.abbreviations import read_abbreviation, read_heteronym, read_initial, read_respelling
-from serving.text.english.amounts import read_amount, read_feet, read_size
+from serving.text.english.abbreviations import (
+    read_abbreviation,
+    read_heteronym,
+    read_initial,
+    read_respelling,
+)
 from serving.text.english.capitals import is_shouted, read_capitals
 from serving.text.english.codes import read_code, read_hyphenated, read_mixed, read_version
-from serving.text.english.dates import (
+from serving.text.english.phones import read_digit_groups, read_phone
+from serving.text.english.quantities.amounts import read_amount
+from serving.text.english.quantities.dates import (
     read_compact_date,
     read_day,
     read_decade,
@@ -22,12 +28,12 @@ from serving.text.english.dates import (
     read_numeric_date,
     read_weekday,
 )
-from serving.text.english.fractions import read_slashed
-from serving.text.english.money import CURRENCIES
-from serving.text.english.phones import read_digit_groups, read_phone
+from serving.text.english.quantities.fractions import read_slashed
+from serving.text.english.quantities.money import CURRENCIES
+from serving.text.english.quantities.sizes import read_angle, read_feet, read_size
+from serving.text.english.quantities.times import read_duration, read_pair, read_time, read_zone
 from serving.text.english.roman import read_roman
 from serving.text.english.symbols import (
-    read_angle,
     read_anything,
     read_citation,
     read_expression,
@@ -35,8 +41,8 @@ from serving.text.english.symbols import (
     read_slash,
     read_symbols,
 )
-from serving.text.english.times import read_duration, read_pair, read_time, read_zone
 from serving.text.english.tokens import LETTER, Reading, Recogniser, Token, punctuation, tokenise
+from serving.text.english.web import read_web
 from serving.text.words import Word
 
 _PROSE = re.compile(r"[A-Za-z'’–,;:!?\"“”()\u2014\s-]*[.!?…\"'”’)]*\s*")
@@ -139,8 +145,6 @@ def _append(words: list[Word], spoken: str, start: int, end: int, phonemes: str 
 
 def _read(tokens: list[Token], index: int, shouted: bool) -> Reading | None:
     """How the token is spoken, or None where it is spoken as written."""
-    from serving.text.english.web import read_web
-
     token = tokens[index]
     core = token.core
     plain = _PLAIN.fullmatch(token.text) is not None
@@ -164,7 +168,11 @@ def _read(tokens: list[Token], index: int, shouted: bool) -> Reading | None:
         if reading is not None:
             return reading
     if core.isalpha() and not core.isascii():
-        return read_greek(tokens, index) or read_respelling(tokens, index) or (None if plain else read_anything(tokens, index))
+        return (
+            read_greek(tokens, index)
+            or read_respelling(tokens, index)
+            or (None if plain else read_anything(tokens, index))
+        )
     if (plain or core.isascii()) and not token.digit and core[:1].isalpha():
         reading = read_capitals(tokens, index, shouted=shouted)
         if reading is not None:

@@ -2,52 +2,223 @@
 
 from __future__ import annotations
 
-from serving.text.english.times import starts_sentence
-from serving.text.english.tokens import Reading, Tokens, after, at, before
+from serving.text.english.tokens import Reading, Tokens, after, at, before, starts_sentence
 
 _TITLES = {
     **{"Mr": "Mister", "Mrs": "Missus", "Ms": "Miz", "Dr": "Doctor", "Prof": "Professor", "Gen": "General"},
     **{"Gov": "Governor", "Sen": "Senator", "Rep": "Representative", "Capt": "Captain", "Lt": "Lieutenant"},
     **{"Col": "Colonel", "Sgt": "Sergeant", "Cmdr": "Commander", "Rev": "Reverend", "Hon": "Honorable"},
     **{"Pres": "President", "Supt": "Superintendent", "Cpl": "Corporal", "Maj": "Major", "Adm": "Admiral"},
-    **{"Fr": "Father", "Msgr": "Monsignor", "Messrs": "Messers", "Mx": "Mix", "Pvt": "Private", "Atty": "Attorney"},
-    **{"St": "Saint", "Mt": "Mount", "Ft": "Fort", "Pt": "Point", "Sr": "Sister", "Br": "Brother", "Insp": "Inspector"},
+    **{
+        "Fr": "Father",
+        "Msgr": "Monsignor",
+        "Messrs": "Messers",
+        "Mx": "Mix",
+        "Pvt": "Private",
+        "Atty": "Attorney",
+    },
+    **{
+        "St": "Saint",
+        "Mt": "Mount",
+        "Ft": "Fort",
+        "Pt": "Point",
+        "Sr": "Sister",
+        "Br": "Brother",
+        "Insp": "Inspector",
+    },
 }
-_TITLES_WITHOUT_PERIOD = frozenset({"Mr", "Mrs", "Ms", "Dr", "Prof", "St", "Mt", "Lt", "Capt", "Sgt", "Ft", "Cmdr", "Cpl"})
+_TITLES_WITHOUT_PERIOD = frozenset(
+    {"Mr", "Mrs", "Ms", "Dr", "Prof", "St", "Mt", "Lt", "Capt", "Sgt", "Ft", "Cmdr", "Cpl"}
+)
 _STREETS = {
-    **{"St": "Street", "Dr": "Drive", "Ave": "Avenue", "Blvd": "Boulevard", "Rd": "Road", "Ln": "Lane", "Hwy": "Highway"},
-    **{"Pkwy": "Parkway", "Ct": "Court", "Pl": "Place", "Sq": "Square", "Ter": "Terrace", "Cir": "Circle", "Fwy": "Freeway"},
+    **{
+        "St": "Street",
+        "Dr": "Drive",
+        "Ave": "Avenue",
+        "Blvd": "Boulevard",
+        "Rd": "Road",
+        "Ln": "Lane",
+        "Hwy": "Highway",
+    },
+    **{
+        "Pkwy": "Parkway",
+        "Ct": "Court",
+        "Pl": "Place",
+        "Sq": "Square",
+        "Ter": "Terrace",
+        "Cir": "Circle",
+        "Fwy": "Freeway",
+    },
     **{"Expy": "Expressway", "Mt": "Mountain", "Ft": "Feet"},
 }
 _AFTER_NAME = {
-    **{"Jr": "Junior", "Sr": "Senior", "Inc": "Incorporated", "Corp": "Corporation", "Ltd": "Limited", "Co": "Company"},
-    **{"Bros": "Brothers", "Assn": "Association", "Univ": "University", "Esq": "Esquire", "Dept": "Department"},
-    **{"Intl": "International", "Mfg": "Manufacturing", "Hosp": "Hospital", "Inst": "Institute", "Natl": "National"},
+    **{
+        "Jr": "Junior",
+        "Sr": "Senior",
+        "Inc": "Incorporated",
+        "Corp": "Corporation",
+        "Ltd": "Limited",
+        "Co": "Company",
+    },
+    **{
+        "Bros": "Brothers",
+        "Assn": "Association",
+        "Univ": "University",
+        "Esq": "Esquire",
+        "Dept": "Department",
+    },
+    **{
+        "Intl": "International",
+        "Mfg": "Manufacturing",
+        "Hosp": "Hospital",
+        "Inst": "Institute",
+        "Natl": "National",
+    },
 }
 _ANYWHERE = {
-    **{"approx": "approximately", "dept": "department", "govt": "government", "vs": "versus", "etc": "et cetera"},
-    **{"e.g": "for example", "eg": "for example", "i.e": "that is", "ie": "that is", "cf": "compare", "al": "al"},
-    **{"viz": "namely", "incl": "including", "excl": "excluding", "esp": "especially", "resp": "respectively"},
-    **{"misc": "miscellaneous", "govt's": "government's", "dept's": "department's", "assoc": "associate", "asst": "assistant"},
-    **{"bldg": "building", "apt": "apartment", "ste": "suite", "mgr": "manager", "tel": "telephone", "temp": "temperature"},
-    **{"a.k.a": "also known as", "w.r.t": "with respect to", "intl": "international", "natl": "national", "univ": "university"},
-    **{"hwy": "highway", "blvd": "boulevard", "ave": "avenue", "pkwy": "parkway", "est": "established", "ext": "extension"},
-    **{"tbsp": "tablespoon", "tsp": "teaspoon", "appt": "appointment", "avg": "average", "orig": "originally", "cont": "continued"},
+    **{
+        "approx": "approximately",
+        "dept": "department",
+        "govt": "government",
+        "vs": "versus",
+        "etc": "et cetera",
+    },
+    **{
+        "e.g": "for example",
+        "eg": "for example",
+        "i.e": "that is",
+        "ie": "that is",
+        "cf": "compare",
+        "al": "al",
+    },
+    **{
+        "viz": "namely",
+        "incl": "including",
+        "excl": "excluding",
+        "esp": "especially",
+        "resp": "respectively",
+    },
+    **{
+        "misc": "miscellaneous",
+        "govt's": "government's",
+        "dept's": "department's",
+        "assoc": "associate",
+        "asst": "assistant",
+    },
+    **{
+        "bldg": "building",
+        "apt": "apartment",
+        "ste": "suite",
+        "mgr": "manager",
+        "tel": "telephone",
+        "temp": "temperature",
+    },
+    **{
+        "a.k.a": "also known as",
+        "w.r.t": "with respect to",
+        "intl": "international",
+        "natl": "national",
+        "univ": "university",
+    },
+    **{
+        "hwy": "highway",
+        "blvd": "boulevard",
+        "ave": "avenue",
+        "pkwy": "parkway",
+        "est": "established",
+        "ext": "extension",
+    },
+    **{
+        "tbsp": "tablespoon",
+        "tsp": "teaspoon",
+        "appt": "appointment",
+        "avg": "average",
+        "orig": "originally",
+        "cont": "continued",
+    },
 }
 """Behind these a period belongs to the abbreviation."""
 _BEFORE_NUMBER = {
     **{"no": "number", "nos": "numbers", "nr": "number", "fig": "figure", "figs": "figures", "vol": "volume"},
-    **{"vols": "volumes", "ch": "chapter", "chap": "chapter", "p": "page", "pp": "pages", "pg": "page", "sec": "section"},
-    **{"art": "article", "eq": "equation", "eqs": "equations", "ver": "version", "ed": "edition", "ref": "reference"},
-    **{"min": "minimum", "max": "maximum", "ca": "circa", "c": "circa", "para": "paragraph", "tab": "table", "ex": "example"},
-    **{"app": "appendix", "pt": "part", "ep": "episode", "apt": "apartment", "ste": "suite", "rm": "room", "est": "established"},
-    **{"op": "opus", "v": "volume", "ln": "line", "sect": "section", "rev": "revision", "ext": "extension", "tel": "telephone"},
+    **{
+        "vols": "volumes",
+        "ch": "chapter",
+        "chap": "chapter",
+        "p": "page",
+        "pp": "pages",
+        "pg": "page",
+        "sec": "section",
+    },
+    **{
+        "art": "article",
+        "eq": "equation",
+        "eqs": "equations",
+        "ver": "version",
+        "ed": "edition",
+        "ref": "reference",
+    },
+    **{
+        "min": "minimum",
+        "max": "maximum",
+        "ca": "circa",
+        "c": "circa",
+        "para": "paragraph",
+        "tab": "table",
+        "ex": "example",
+    },
+    **{
+        "app": "appendix",
+        "pt": "part",
+        "ep": "episode",
+        "apt": "apartment",
+        "ste": "suite",
+        "rm": "room",
+        "est": "established",
+    },
+    **{
+        "op": "opus",
+        "v": "volume",
+        "ln": "line",
+        "sect": "section",
+        "rev": "revision",
+        "ext": "extension",
+        "tel": "telephone",
+    },
 }
 _WITHOUT_PERIOD = {
-    **{"vs": "versus", "w/": "with", "w/o": "without", "b/c": "because", "c/o": "care of", "aka": "also known as"},
-    **{"etc": "et cetera", "approx": "approximately", "n/a": "N A", "w/in": "within", "b/w": "between", "d/t": "due to"},
-    **{"s/he": "she or he", "a/c": "A C", "i/o": "I O", "p/e": "P E", "y/n": "yes or no", "q&a": "Q and A", "r&d": "R and D"},
-    **{"m&a": "M and A", "r&b": "R and B", "b&b": "B and B", "at&t": "A T and T", "h&m": "H and M", "m&m": "M and M"},
+    **{
+        "vs": "versus",
+        "w/": "with",
+        "w/o": "without",
+        "b/c": "because",
+        "c/o": "care of",
+        "aka": "also known as",
+    },
+    **{
+        "etc": "et cetera",
+        "approx": "approximately",
+        "n/a": "N A",
+        "w/in": "within",
+        "b/w": "between",
+        "d/t": "due to",
+    },
+    **{
+        "s/he": "she or he",
+        "a/c": "A C",
+        "i/o": "I O",
+        "p/e": "P E",
+        "y/n": "yes or no",
+        "q&a": "Q and A",
+        "r&d": "R and D",
+    },
+    **{
+        "m&a": "M and A",
+        "r&b": "R and B",
+        "b&b": "B and B",
+        "at&t": "A T and T",
+        "h&m": "H and M",
+        "m&m": "M and M",
+    },
 }
 _EDITIONS = {"ed": "edition", "eds": "editors", "cent": "century", "rev": "revised"}
 _SAID_NO = frozenset(
@@ -64,7 +235,11 @@ def read_abbreviation(tokens: Tokens, index: int) -> Reading | None:
     lower = token.lower
     if len(core) > 8:
         return None
-    if lower in _WITHOUT_PERIOD and token.trail[:1] != "." and (len(lower) > 2 or lower != "vs" or token.trail == ""):
+    if (
+        lower in _WITHOUT_PERIOD
+        and token.trail[:1] != "."
+        and (len(lower) > 2 or lower != "vs" or token.trail == "")
+    ):
         return Reading(_WITHOUT_PERIOD[lower])
     if lower == "w" and token.text[-1:] == "/":
         return Reading("with")
@@ -98,14 +273,20 @@ def _trail(tokens: Tokens, index: int) -> str:
 
 def _before_name(tokens: Tokens, index: int) -> bool:
     following = at(tokens, index + 1)
-    return following.capitalised and not (following.core.isupper() and len(following.core) > 1 and tokens[index].core in ("Gen",))
+    return following.capitalised and not (
+        following.core.isupper() and len(following.core) > 1 and tokens[index].core in ("Gen",)
+    )
 
 
 def _street(tokens: Tokens, index: int) -> str | None:
     """ "Elm Dr.", "12 Main St.": behind a name, and not before one."""
     core = tokens[index].core
     previous, following = at(tokens, index - 1), at(tokens, index + 1)
-    if core not in _STREETS or previous.trail or not (previous.capitalised or previous.lower.endswith(("st", "nd", "rd", "th"))):
+    if (
+        core not in _STREETS
+        or previous.trail
+        or not (previous.capitalised or previous.lower.endswith(("st", "nd", "rd", "th")))
+    ):
         return None
     if core in ("Mt", "Ft", "Ter", "Pl", "Cir") and not _numbered(tokens, index):
         return None
@@ -130,15 +311,23 @@ def _words(tokens: Tokens, index: int) -> str | None:
         return street
     if core in _TITLES and _before_name(tokens, index) and core != "Sr":
         return _TITLES[core]
-    if core in _AFTER_NAME and (at(tokens, index - 1).capitalised or at(tokens, index - 1).core == "&" or core not in ("Co", "Dept")):
+    if core in _AFTER_NAME and (
+        at(tokens, index - 1).capitalised or at(tokens, index - 1).core == "&" or core not in ("Co", "Dept")
+    ):
         return _AFTER_NAME[core]
     if core in ("Mr", "Mrs", "Ms", "Prof", "Dr") and not last:
         return _TITLES[core]
-    if core in _STREETS and core in ("Ave", "Blvd", "Rd", "Hwy", "Pkwy") and at(tokens, index - 1).capitalised:
+    if (
+        core in _STREETS
+        and core in ("Ave", "Blvd", "Rd", "Hwy", "Pkwy")
+        and at(tokens, index - 1).capitalised
+    ):
         return _STREETS[core]
     if lower in ("ed", "eds", "cent") and at(tokens, index - 1).digit:
         return _EDITIONS[lower]
-    if lower in _ANYWHERE and not (lower in ("temp", "est", "al", "ext", "ave", "tel", "orig", "cont", "ie", "eg") and last):
+    if lower in _ANYWHERE and not (
+        lower in ("temp", "est", "al", "ext", "ave", "tel", "orig", "cont", "ie", "eg") and last
+    ):
         if lower == "al" and before(tokens, index) != "et":
             return None
         if lower in ("est", "ext", "tel", "ave", "cont") and not (following.digit or lower == "tel"):
@@ -152,13 +341,17 @@ def _words(tokens: Tokens, index: int) -> str | None:
 def _before_number(tokens: Tokens, index: int) -> Reading | None:
     token = tokens[index]
     lower = token.lower
-    if lower == "no" and (before(tokens, index) in _SAID_NO or at(tokens, index - 1).trail[-1:] in (",", "“", '"')):
+    if lower == "no" and (
+        before(tokens, index) in _SAID_NO or at(tokens, index - 1).trail[-1:] in (",", "“", '"')
+    ):
         return None
     if token.core in ("Max", "Min", "Ed", "Art") and index and before(tokens, index):
         return None
     if lower in ("ed", "rev", "sec", "min", "ex", "app", "art", "max", "tab") and at(tokens, index - 1).digit:
         return None
-    if lower in ("art", "app", "tab", "ref", "fig", "max", "min", "sec", "ed", "ex", "v") and before(tokens, index) in ("the", "a", "an", "of"):
+    if lower in ("art", "app", "tab", "ref", "fig", "max", "min", "sec", "ed", "ex", "v") and before(
+        tokens, index
+    ) in ("the", "a", "an", "of"):
         return None if lower != "fig" or before(tokens, index) != "the" else Reading("figure", 1, "")
     words = _BEFORE_NUMBER[lower]
     return Reading(words.capitalize() if token.capitalised else words, 1, token.trail[1:])
@@ -170,7 +363,12 @@ def read_initial(tokens: Tokens, index: int) -> Reading | None:
     if len(token.core) != 1 or not token.core.isupper() or token.trail != "." or not following.core:
         return None
     previous = at(tokens, index - 1)
-    named = previous.capitalised and not previous.ends_clause and len(previous.core) > 1 and previous.core.isalpha()
+    named = (
+        previous.capitalised
+        and not previous.ends_clause
+        and len(previous.core) > 1
+        and previous.core.isalpha()
+    )
     initials = len(following.core) == 1 and following.trail[:1] == "."
     again = len(previous.core) == 1 and previous.trail == "." and index > 0
     opening = index == 0 or previous.ends_clause or previous.core.islower()
@@ -184,10 +382,25 @@ def read_initial(tokens: Tokens, index: int) -> Reading | None:
 
 
 def _is_label(word: str) -> bool:
-    return word in ("plan", "vitamin", "type", "option", "grade", "group", "hepatitis", "part", "section", "figure", "step", "class")
+    return word in (
+        "plan",
+        "vitamin",
+        "type",
+        "option",
+        "grade",
+        "group",
+        "hepatitis",
+        "part",
+        "section",
+        "figure",
+        "step",
+        "class",
+    )
 
 
-_LEAD_NEIGHBOURS = frozenset("paint poisoning pipe pipes pencil pencils bullet bullets acid ore mine mines mining weights battery crystal shot solder contamination levels content exposure sulfate oxide".split())
+_LEAD_NEIGHBOURS = frozenset(
+    "paint poisoning pipe pipes pencil pencils bullet bullets acid ore mine mines mining weights battery crystal shot solder contamination levels content exposure sulfate oxide".split()
+)
 _FORMS = {"lead": "led", "Lead": "Led"}
 
 
@@ -198,7 +411,8 @@ def read_heteronym(tokens: Tokens, index: int) -> Reading | None:
     if lower == "lead":
         two = before(tokens, index, 2)
         metal = following in _LEAD_NEIGHBOURS or (
-            previous in ("of", "with", "like", "from", "contains", "contain", "containing", "molten", "and", "than")
+            previous
+            in ("of", "with", "like", "from", "contains", "contain", "containing", "molten", "and", "than")
             and (not following or following in ("and", "or", "in", "is", "was", "as"))
             and two not in ("take", "took", "taking", "in")
         )
@@ -215,7 +429,7 @@ def read_respelling(tokens: Tokens, index: int) -> Reading | None:
     parted = ""
     for place, symbol in enumerate(core):
         plain = {"ë": "e", "ö": "o", "ï": "i", "ü": "u"}.get(symbol)
-        parted += plain if plain and place and core[place - 1] in "aeioAEIO" and core.lower() != "naïve" else symbol
+        parted += (
+            plain if plain and place and core[place - 1] in "aeioAEIO" and core.lower() != "naïve" else symbol
+        )
     return Reading(parted) if parted != core else None
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from serving.text.english.tokens import Reading, Tokens, at
+from serving.text.english.tokens import Reading, Tokens, at, starts_sentence
 
 _INITIALISMS = frozenset(
     "AI USA UK EU UN UAE API CEO CFO CTO COO CIO ATM TV ID IQ UI UX OS PC AC DJ VIP ETA IOU IPO LED CIA FBI NBA NFL NHL MLB "
@@ -16,9 +16,27 @@ _INITIALISMS = frozenset(
     "RFID RIP ROI RPG RPI RV SAE SAT SEO SIA SMS SQL SSN SSO TA TBA TBD TED TOS UCLA UEFA UFC UPS USAF USDA USPS UTC UV VA "
     "VAT VC VHS VIN VO VPN WBA WHO WIP WTO WWE XML XXL YA EOF IDK IIRC EULA IOS OAUTH IEA ESA NSU ECB IMF AOL USSR UAV "
     "AIS ADA EIA EMEA IAM AWS EC UFOS ARIA ABI BIOS OLED IPAD NIH USD EUR INR AUD IBAN BIC AUC ROC RNA EMT AOC ABV AOE IED".split()
-) - {"NATO", "SAT", "TED", "ICE", "BAE", "SIA", "PIA", "BIOS", "OLED", "ARIA", "IPAD", "FIFO", "IRA", "UEFA", "AWOL"}
+) - {
+    "NATO",
+    "SAT",
+    "TED",
+    "ICE",
+    "BAE",
+    "SIA",
+    "PIA",
+    "BIOS",
+    "OLED",
+    "ARIA",
+    "IPAD",
+    "FIFO",
+    "IRA",
+    "UEFA",
+    "AWOL",
+}
 """Initialisms that a reader would take for a word by their letters."""
-_AMBIGUOUS = frozenset("IT US AM PM AD WHO ID OS HR PA LA OP ER ICE EST PE PO IM INS APR AA IP PR AC TA QA UP".split())
+_AMBIGUOUS = frozenset(
+    "IT US AM PM AD WHO ID OS HR PA LA OP ER ICE EST PE PO IM INS APR AA IP PR AC TA QA UP".split()
+)
 """Initialisms that are words where everything is shouted."""
 ACRONYMS = frozenset(
     "NASA NATO PIN COVID AIDS OPEC UNICEF UNESCO FIFA SWAT SCUBA RADAR LASER CAPTCHA LAN WAN RAM ROM SIM GIF JPEG BIOS ASCII "
@@ -61,8 +79,28 @@ _DOTTED = re.compile(r"[A-Za-z](?:\.[A-Za-z])+|Ph\.D|[BM]\.Sc|LL\.[BMD]|Ed\.D|Ph
 _MIXED = {"phd": "P H D", "ios": "i O S", "macos": "mac O S", "ipados": "iPad O S", "llc": "L L C"}
 _MIXED_CASE = frozenset({"PhD", "iOS", "macOS", "iPadOS"})
 _NAMES = {
-    **{"A": "ˈA", "B": "bˈi", "C": "sˈi", "D": "dˈi", "E": "ˈi", "F": "ˈɛf", "G": "ʤˈi", "H": "ˈAʧ", "I": "ˈI"},
-    **{"J": "ʤˈA", "K": "kˈA", "L": "ˈɛl", "M": "ˈɛm", "N": "ˈɛn", "O": "ˈO", "P": "pˈi", "Q": "kjˈu", "R": "ˈɑɹ"},
+    **{
+        "A": "ˈA",
+        "B": "bˈi",
+        "C": "sˈi",
+        "D": "dˈi",
+        "E": "ˈi",
+        "F": "ˈɛf",
+        "G": "ʤˈi",
+        "H": "ˈAʧ",
+        "I": "ˈI",
+    },
+    **{
+        "J": "ʤˈA",
+        "K": "kˈA",
+        "L": "ˈɛl",
+        "M": "ˈɛm",
+        "N": "ˈɛn",
+        "O": "ˈO",
+        "P": "pˈi",
+        "Q": "kjˈu",
+        "R": "ˈɑɹ",
+    },
     **{"S": "ˈɛs", "T": "tˈi", "U": "jˈu", "V": "vˈi", "W": "dˈʌbᵊlju", "X": "ˈɛks", "Y": "wˈI", "Z": "zˈi"},
 }
 """The names of the letters in misaki's symbols."""
@@ -89,7 +127,9 @@ def letter_phonemes(text: str, suffix: str = "") -> str | None:
 def is_initialism(word: str, *, shouted: bool = False) -> bool:
     """Whether a word in capitals is spelled letter by letter."""
     if shouted:
-        return (word in _INITIALISMS and word not in _AMBIGUOUS and word.lower() not in _SHORT_WORDS) or _VOWELS.isdisjoint(word)
+        return (
+            word in _INITIALISMS and word not in _AMBIGUOUS and word.lower() not in _SHORT_WORDS
+        ) or _VOWELS.isdisjoint(word)
     if word in ACRONYMS:
         return False
     if word in _INITIALISMS:
@@ -134,7 +174,11 @@ def is_shouted(tokens: Tokens) -> bool:
     upper = sum(len(word) for word in words if word.isupper())
     plain = sum(1 for word in words if word.isupper() and word.lower() in _SHORT_WORDS)
     longest = max(map(len, words), default=0)
-    return len(words) > 1 and upper == sum(map(len, words)) and ((longest > 4 and len(words) < 4) or plain > 1 or (plain > 0 and len(words) > 2) or upper > 16)
+    return (
+        len(words) > 1
+        and upper == sum(map(len, words))
+        and ((longest > 4 and len(words) < 4) or plain > 1 or (plain > 0 and len(words) > 2) or upper > 16)
+    )
 
 
 def read_capitals(tokens: Tokens, index: int, *, shouted: bool) -> Reading | None:
@@ -153,7 +197,12 @@ def read_capitals(tokens: Tokens, index: int, *, shouted: bool) -> Reading | Non
         parts = core.replace("'", "").split("-")
         if shouted and core.isupper() and core.isascii() and len(core) > 1 and "." not in core:
             return Reading(core.lower())
-        if len(parts) > 1 and core.isascii() and any(len(part) > 1 and part.isupper() for part in parts) and all(map(str.isalpha, parts)):
+        if (
+            len(parts) > 1
+            and core.isascii()
+            and any(len(part) > 1 and part.isupper() for part in parts)
+            and all(map(str.isalpha, parts))
+        ):
             return Reading(" ".join(_word(part, shouted=shouted) for part in core.split("-")))
         return None
     if len(bare) > 40:
@@ -181,8 +230,6 @@ def _dotted(tokens: Tokens, index: int) -> Reading:
     trail = token.trail
     following = at(tokens, index + 1)
     if trail[:1] == "." and following.core:
-        from serving.text.english.times import starts_sentence
-
         if not starts_sentence(following):
             trail = trail[1:]
     return Reading(letters(token.core), 1, trail, letter_phonemes(token.core))

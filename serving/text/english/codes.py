@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from serving.text.english.amounts import decade
 from serving.text.english.capitals import letter_word
-from serving.text.english.numbers import cardinal, digits, pairs, part_of_version, year
+from serving.text.english.quantities.numbers import cardinal, digits, pairs, part_of_version, year
+from serving.text.english.quantities.suffixes import decade
 from serving.text.english.tokens import LETTER, Reading, Tokens, after, at, before, said_nearby
 
 _SPELLED = frozenset(
@@ -19,7 +19,9 @@ _PAIRED = frozenset(
     "room flight boeing airbus gate suite apartment apt highway hwy route rt interstate bus train unit locker house "
     "building exit platform studio bay peugeot porsche".split()
 )
-_NAMED = frozenset("area error channel form section rule title page line row lot order case ticket invoice model".split())
+_NAMED = frozenset(
+    "area error channel form section rule title page line row lot order case ticket invoice model".split()
+)
 SOFTWARE = frozenset(
     "python go node ubuntu debian fedora java php ruby rust swift kotlin android ios macos windows linux kernel django "
     "rails react angular vue version versions release v ver build firmware release: openssl nginx postgres postgresql mysql "
@@ -27,7 +29,9 @@ SOFTWARE = frozenset(
     "ssl hdmi java jdk .net dotnet scala perl lua typescript node.js update patch gpt claude llama gemini qwen".split()
 )
 _IP = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3}){3})(?:/([0-9]{1,2})|:([0-9]{1,5}))?")
-_VERSION = re.compile(r"([vV]\.?)?([0-9]{1,6}(?:\.[0-9]{1,6})*)(?:\.(x|\*))?([-+.]?(?:rc|beta|alpha|dev|post|a|b|pre|preview)[.-]?[0-9]{0,4}|[a-z]|\+)?")
+_VERSION = re.compile(
+    r"([vV]\.?)?([0-9]{1,6}(?:\.[0-9]{1,6})*)(?:\.(x|\*))?([-+.]?(?:rc|beta|alpha|dev|post|a|b|pre|preview)[.-]?[0-9]{0,4}|[a-z]|\+)?"
+)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEX = re.compile(r"0x[0-9a-fA-F]+")
 _ISBN = re.compile(r"[0-9][0-9-]{8,15}[0-9Xx]")
@@ -55,7 +59,9 @@ def read_code(tokens: Tokens, index: int) -> Reading | None:
         return Reading(", ".join(spell(part) for part in core.split("-")))
     if _HEX.fullmatch(core):
         return Reading(spell(core))
-    if _ISBN.fullmatch(core) and said_nearby(tokens, index, frozenset({"isbn", "issn", "isbn-13", "isbn-10"}), 2):
+    if _ISBN.fullmatch(core) and said_nearby(
+        tokens, index, frozenset({"isbn", "issn", "isbn-13", "isbn-10"}), 2
+    ):
         return Reading(", ".join(spell(part) for part in core.split("-") if part))
     if _is_spelled(tokens, index) and core.replace("-", "").isalnum() and tokens[index].digit:
         return Reading(", ".join(spell(part) for part in core.split("-") if part))
@@ -78,15 +84,21 @@ def _code_digits(tokens: Tokens, index: int, core: str) -> Reading | None:
         if core.endswith("00") and len(core) == 3 and core[0] != "0":
             return Reading(cardinal(core))
         groups, used = [core], 1  # a card or a serial in groups
-        while not at(tokens, index + used - 1).trail and used < 8 and at(tokens, index + used).core.isdecimal():
+        while (
+            not at(tokens, index + used - 1).trail and used < 8 and at(tokens, index + used).core.isdecimal()
+        ):
             groups.append(tokens[index + used].core)
             used += 1
         return Reading(", ".join(digits(group) for group in groups), used)
-    if len(core) > 3 and any(at(tokens, index + ahead).lower in ("pin", "code", "password", "passcode") for ahead in (2, 3)):
+    if len(core) > 3 and any(
+        at(tokens, index + ahead).lower in ("pin", "code", "password", "passcode") for ahead in (2, 3)
+    ):
         if after(tokens, index) in ("as", "is", "for", "into"):
             return Reading(digits(core))
     previous = before(tokens, index)
-    if len(core) in (3, 4) and (previous in _PAIRED or (previous in ("number", "no") and before(tokens, index, 2) in _PAIRED)):
+    if len(core) in (3, 4) and (
+        previous in _PAIRED or (previous in ("number", "no") and before(tokens, index, 2) in _PAIRED)
+    ):
         return Reading(pairs(core))
     if len(core) in (3, 4) and previous in ("error", "area") and after(tokens, index) != "code":
         return Reading(digits(core) if "0" in core else pairs(core))
@@ -118,7 +130,13 @@ def read_version(tokens: Tokens, index: int) -> Reading | None:
     mark, dotted, wildcard, suffix = match.groups()
     parts = dotted.split(".")
     previous = before(tokens, index)
-    if not mark and not suffix and len(parts) > 2 and all(len(part) == 3 for part in parts[1:]) and len(parts[0]) < 4:
+    if (
+        not mark
+        and not suffix
+        and len(parts) > 2
+        and all(len(part) == 3 for part in parts[1:])
+        and len(parts[0]) < 4
+    ):
         return None  # thousands with points
     software = previous in SOFTWARE and (previous != "go" or at(tokens, index - 1).capitalised)
     if not mark and len(parts) < 3 and not (software and len(parts) == 2):
@@ -137,13 +155,17 @@ def read_version(tokens: Tokens, index: int) -> Reading | None:
 
 def spell(text: str) -> str:
     """Every letter and digit by its name."""
-    return " ".join(digits(symbol) if symbol.isdecimal() else symbol.upper() for symbol in text if symbol.isalnum())
+    return " ".join(
+        digits(symbol) if symbol.isdecimal() else symbol.upper() for symbol in text if symbol.isalnum()
+    )
 
 
 def spelled_pieces(text: str) -> str:
     """Letters and digits in turn: "rc1" is "R C one"."""
     return " ".join(
-        (cardinal(piece) if len(piece) < 3 and piece[0] != "0" else digits(piece)) if piece.isdecimal() else letter_word(piece)
+        (cardinal(piece) if len(piece) < 3 and piece[0] != "0" else digits(piece))
+        if piece.isdecimal()
+        else letter_word(piece)
         for piece in _PIECE.findall(text)
         if piece[0].isalnum()
     )
@@ -160,7 +182,11 @@ def read_mixed(tokens: Tokens, index: int) -> Reading | None:
     pieces = [piece for part in parts for piece in _PIECE.findall(part)]
     runs = [piece for piece in pieces if piece[0].isalnum()]
     alternations = len(_PIECE.findall(max(parts, key=len)))
-    if alternations > _CHANGES and len(runs) > _CHANGES and not any(len(run) > 3 and run.isalpha() for run in runs):
+    if (
+        alternations > _CHANGES
+        and len(runs) > _CHANGES
+        and not any(len(run) > 3 and run.isalpha() for run in runs)
+    ):
         return Reading(", ".join(spell(part) for part in parts))
     words = []
     for place, piece in enumerate(runs):
@@ -204,5 +230,3 @@ def read_hyphenated(tokens: Tokens, index: int) -> Reading | None:
     if tail[-1] == "s" and tail[:-1].rstrip("'’").isdecimal():
         return Reading(f"{words} {decade(tail[:-1].rstrip(chr(39) + '’'))}")
     return None
-
-

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 
-from serving.text.english.numbers import cardinal, digits
+from serving.text.english.quantities.numbers import cardinal, digits
 from serving.text.english.tokens import Reading, Tokens, at, said_nearby
 
 PHONE_WORDS = frozenset(
     "call dial phone phoned telephone tel mobile cell text texted ring rang fax hotline whatsapp sms number contact landline "
     "helpline switchboard called calling dialed dialled dialing ph tel. phone: reach".split()
 )
-_DIAL_WORDS = frozenset("call dial ring phone text called dialed dialled dialing calling emergency hotline".split())
+_DIAL_WORDS = frozenset(
+    "call dial ring phone text called dialed dialled dialing calling emergency hotline".split()
+)
 _SHORT_NUMBERS = frozenset(
     "911 999 112 988 411 311 211 511 611 711 811 111 101 000 110 119 118 116 191 108 144 117 113 115 105 106 102 100 1177".split()
 )
@@ -34,8 +36,10 @@ def read_phone(tokens: Tokens, index: int) -> Reading | None:
     if vanity:
         head = "one, " if core[:2] == "1-" else ""
         return Reading(f"{head}{digits(vanity[1])}, {vanity[2].replace('-', ' ').capitalize()}")
-    if said_nearby(tokens, index, _DIAL_WORDS, 2) and core.isdecimal() and (
-        core in _SHORT_NUMBERS or said_nearby(tokens, index, frozenset({"dial", "hotline"}), 2)
+    if (
+        said_nearby(tokens, index, _DIAL_WORDS, 2)
+        and core.isdecimal()
+        and (core in _SHORT_NUMBERS or said_nearby(tokens, index, frozenset({"dial", "hotline"}), 2))
     ):
         return Reading(digits(core))
     if core.isdecimal() and len(core) > 3 and at(tokens, index - 1).lower in ("text", "sms", "dial"):
@@ -56,7 +60,11 @@ def read_phone(tokens: Tokens, index: int) -> Reading | None:
     extra, more = _extension(tokens, index + used)
     last = at(tokens, index + used + more - 1)
     lead = token.lead.removesuffix("(")
-    trail = last.trail[1:] if last.trail[:1] == ")" and "(" in groups[-1 if len(groups) == used else 0] else last.trail
+    trail = (
+        last.trail[1:]
+        if last.trail[:1] == ")" and "(" in groups[-1 if len(groups) == used else 0]
+        else last.trail
+    )
     return Reading(f"{words}{extra}", used + more, trail, lead=lead)
 
 
@@ -75,7 +83,9 @@ def _groups(tokens: Tokens, index: int) -> tuple[list[str], int]:
     return groups, len(groups)
 
 
-def _is_phone(tokens: Tokens, index: int, groups: list[str], runs: list[str], count: int, context: bool) -> bool:
+def _is_phone(
+    tokens: Tokens, index: int, groups: list[str], runs: list[str], count: int, context: bool
+) -> bool:
     text = " ".join(groups)
     if not runs or count < 3 or count > 40:
         return False
@@ -98,13 +108,21 @@ def _is_phone(tokens: Tokens, index: int, groups: list[str], runs: list[str], co
     if not _HYPHENATED.fullmatch(text) or "/" in text:
         return False
     if "." in text:
-        return len(runs) >= 3 and count >= 9 and longest >= 3 and not (len(runs) == 4 and longest <= 3) and (
-            context or [len(run) for run in runs] in ([3, 3, 4], [1, 3, 3, 4], [2, 2, 2, 2, 2])
+        return (
+            len(runs) >= 3
+            and count >= 9
+            and longest >= 3
+            and not (len(runs) == 4 and longest <= 3)
+            and (context or [len(run) for run in runs] in ([3, 3, 4], [1, 3, 3, 4], [2, 2, 2, 2, 2]))
         )
     if len(runs) > 2:
         return count >= 6 and any(len(run) > 2 for run in runs)
     return len(runs[0]) in (3, 4) and (
-        (len(runs[0]) == 3 and len(runs[1]) == 4 and (runs[0] > runs[1] or runs[1][0] == "0" or context or runs[1] > "2100"))
+        (
+            len(runs[0]) == 3
+            and len(runs[1]) == 4
+            and (runs[0] > runs[1] or runs[1][0] == "0" or context or runs[1] > "2100")
+        )
         or len(runs[1]) >= 6
         or (context and count >= 7)
     )
@@ -123,7 +141,12 @@ def _extension(tokens: Tokens, index: int) -> tuple[str, int]:
 def read_digit_groups(tokens: Tokens, index: int) -> Reading | None:
     """Three or more hyphenated groups: "10-20-30" is three numbers, "123-45-6789" and an ISBN are digits."""
     core = tokens[index].core
-    if core.count("-") < 2 or not core.replace("-", "").isdecimal() or not core[0].isdigit() or len(core) > 60:
+    if (
+        core.count("-") < 2
+        or not core.replace("-", "").isdecimal()
+        or not core[0].isdigit()
+        or len(core) > 60
+    ):
         return None
     runs = core.split("-")
     if not all(runs):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from serving.text.english.numbers import cardinal, ordinal, year
+from serving.text.english.quantities.numbers import cardinal, ordinal, year
 from serving.text.english.tokens import Reading, Token, Tokens, after, at, before
 
 _ROMAN = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
@@ -14,7 +14,9 @@ _PARTS = frozenset(
     "figure fig annex schedule amendment canto psalm movement round division category type mark war bowl apollo gemini "
     "fantasy olympiad no number hall verse lesson unit tier quarter saturn mk rocky wars schedule factor corps tome".split()
 )
-_CENTURY = frozenset({"century", "centuries", "c", "dynasty", "olympiad", "arrondissement", "congress", "olympics"})
+_CENTURY = frozenset(
+    {"century", "centuries", "c", "dynasty", "olympiad", "arrondissement", "congress", "olympics"}
+)
 _REGNAL = frozenset(
     "henry louis edward george william charles james richard elizabeth napoleon pius benedict leo paul ramses ramesses "
     "frederick philip alexander nicholas peter catherine ivan umberto emmanuel gustav christian ferdinand mary john gregory "
@@ -25,15 +27,21 @@ _REGNAL = frozenset(
     "baudouin wilhelmina willem rainier mohammed hassan fuad faruk mithridates ptolemy cleopatra antiochus seleucus "
     "tutankhamun seti sancho ludwig matthias sigismund casimir boris simeon vladimir yaroslav feodor pope king queen".split()
 )
-_TITLES = frozenset("king queen pope emperor empress tsar czar prince princess duke saint sultan pharaoh kaiser".split())
+_TITLES = frozenset(
+    "king queen pope emperor empress tsar czar prince princess duke saint sultan pharaoh kaiser".split()
+)
 _NUMERAL_FOLLOWERS = frozenset(
     "of and to in is was the by began ended ends begins through has had for on at as with from veteran veterans will "
     "or covers deals describes shall opens introduces explains ii".split()
 )
 _REIGN_FOLLOWERS = frozenset("of and".split())
 _REIGN_VERBS = frozenset("was is had became died reigned ruled succeeded married ordered in who".split())
-_NOT_NUMERALS = frozenset({"IV", "XL", "XXL", "XXXL", "MIX", "LIV", "CIVIL", "DIM", "CD", "DC", "MD", "CC", "MM", "CM", "MC"})
-_DRIPS = frozenset("drip drips line lines bag fluid fluids therapy access antibiotics needle pole infusion tube catheter".split())
+_NOT_NUMERALS = frozenset(
+    {"IV", "XL", "XXL", "XXXL", "MIX", "LIV", "CIVIL", "DIM", "CD", "DC", "MD", "CC", "MM", "CM", "MC"}
+)
+_DRIPS = frozenset(
+    "drip drips line lines bag fluid fluids therapy access antibiotics needle pole infusion tube catheter".split()
+)
 _PRONOUN_PARTS = frozenset("an any no the this that a his her my each".split())
 _LISTED = re.compile(r"x{0,3}(?:ix|iv|v?i{0,3})")
 
@@ -74,12 +82,16 @@ def _is_initial(tokens: Tokens, index: int, core: str) -> bool:
 
 def _is_part(tokens: Tokens, index: int) -> bool:
     previous = at(tokens, index - 1)
-    return previous.lower in _PARTS and (not previous.trail or previous.trail == "." and previous.lower in ("vol", "fig", "no"))
+    return previous.lower in _PARTS and (
+        not previous.trail or previous.trail == "." and previous.lower in ("vol", "fig", "no")
+    )
 
 
 def _words(tokens: Tokens, index: int, core: str, value: int) -> str | None:
     previous, following = at(tokens, index - 1), after(tokens, index)
-    if following in _CENTURY or (following in ("and", "or", "to") and at(tokens, index + 3).lower in _CENTURY):
+    if following in _CENTURY or (
+        following in ("and", "or", "to") and at(tokens, index + 3).lower in _CENTURY
+    ):
         return ordinal(value) if core != "I" or following in _CENTURY else None
     if len(core) == 1:
         return _single(tokens, index, core, value)
@@ -127,7 +139,11 @@ def _single(tokens: Tokens, index: int, core: str, value: int) -> str | None:
     if core != "I":
         return f"the {ordinal(value)}" if closed or titled or not at(tokens, index + 1).capitalised else None
     first = index == 1 or at(tokens, index - 2).ends_clause
-    if titled or following in _REIGN_FOLLOWERS or (closed and before(tokens, index, 2) not in ("and", "or", "than")):
+    if (
+        titled
+        or following in _REIGN_FOLLOWERS
+        or (closed and before(tokens, index, 2) not in ("and", "or", "than"))
+    ):
         return f"the {ordinal(value)}"
     talking = at(tokens, index + 2).lower.endswith("ing")
     return f"the {ordinal(value)}" if first and following in _REIGN_VERBS and not talking else None

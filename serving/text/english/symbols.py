@@ -5,38 +5,124 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from serving.text.english.amounts import VULGAR
 from serving.text.english.capitals import letter_word
-from serving.text.english.numbers import NUMBER, cardinal, digits, numbers
+from serving.text.english.quantities.numbers import NUMBER, cardinal, digits, numbers
+from serving.text.english.quantities.units import PER_WORDS, per_name, plural_unit, unit_name
+from serving.text.english.quantities.vulgar import VULGAR
 from serving.text.english.tokens import LETTER, Reading, Token, Tokens, after, at, before
-from serving.text.english.units import PER_WORDS, per_name, plural_unit, unit_name
 
 _RELATIONS = {
-    **{"<": "less than", ">": "greater than", "<=": "less than or equal to", ">=": "greater than or equal to"},
-    **{"≤": "less than or equal to", "≥": "greater than or equal to", "!=": "not equal to", "≠": "not equal to"},
+    **{
+        "<": "less than",
+        ">": "greater than",
+        "<=": "less than or equal to",
+        ">=": "greater than or equal to",
+    },
+    **{
+        "≤": "less than or equal to",
+        "≥": "greater than or equal to",
+        "!=": "not equal to",
+        "≠": "not equal to",
+    },
     **{"≈": "approximately equal to", "≪": "much less than", "≫": "much greater than", "=/=": "not equal to"},
     **{"<>": "not equal to", "!==": "not equal to", "=<": "less than or equal to"},
 }
-_BOUNDS = {"<=": "at most", "≤": "at most", ">=": "at least", "≥": "at least", "≈": "approximately", ">": "more than"}
+_BOUNDS = {
+    "<=": "at most",
+    "≤": "at most",
+    ">=": "at least",
+    "≥": "at least",
+    "≈": "approximately",
+    ">": "more than",
+}
 _OPERATORS = {
     **{"=": "equals", "==": "equals", "===": "equals", "+": "plus", "−": "minus", "×": "times", "·": "times"},
-    **{"÷": "divided by", "±": "plus or minus", "∓": "minus or plus", "^": "to the power of", "**": "to the power of"},
-    **{"→": "to", "->": "to", "⇒": "implies", "=>": "implies", "≡": "is equivalent to", "∝": "is proportional to"},
-    **{"&": "and", "&&": "and", "@": "at", "%": "percent", "‰": "per mille", "∈": "in", "∪": "union", "∩": "intersection"},
-    **{":=": "is", "+=": "plus equals", "-=": "minus equals", "⟶": "to", "➔": "to", "➜": "to", "➡": "to", "∴": "therefore"},
-    **{"∖": "minus", "⊂": "subset of", "∧": "and", "∨": "or", "↔": "to and from", "⇔": "if and only if", "∘": "of"},
+    **{
+        "÷": "divided by",
+        "±": "plus or minus",
+        "∓": "minus or plus",
+        "^": "to the power of",
+        "**": "to the power of",
+    },
+    **{
+        "→": "to",
+        "->": "to",
+        "⇒": "implies",
+        "=>": "implies",
+        "≡": "is equivalent to",
+        "∝": "is proportional to",
+    },
+    **{
+        "&": "and",
+        "&&": "and",
+        "@": "at",
+        "%": "percent",
+        "‰": "per mille",
+        "∈": "in",
+        "∪": "union",
+        "∩": "intersection",
+    },
+    **{
+        ":=": "is",
+        "+=": "plus equals",
+        "-=": "minus equals",
+        "⟶": "to",
+        "➔": "to",
+        "➜": "to",
+        "➡": "to",
+        "∴": "therefore",
+    },
+    **{
+        "∖": "minus",
+        "⊂": "subset of",
+        "∧": "and",
+        "∨": "or",
+        "↔": "to and from",
+        "⇔": "if and only if",
+        "∘": "of",
+    },
 }
 _NAMES = {
     **{"§": "section", "§§": "sections", "¶": "paragraph", "°": "degrees", "©": "copyright", "∞": "infinity"},
     **{"√": "square root of", "∑": "sum of", "∫": "integral of", "∂": "partial", "∆": "delta", "∇": "nabla"},
-    **{"№": "number", "℮": "estimated", "$": "dollars", "€": "euros", "£": "pounds", "¥": "yen", "₹": "rupees"},
-    **{"¢": "cents", "₿": "bitcoin", "℃": "degrees Celsius", "℉": "degrees Fahrenheit", "′": "", "″": "", "‱": ""},
-    **{"♀": "female", "♂": "male", "∅": "empty set", "‐": "", "ª": "a", "º": "o", "♯": "sharp", "♭": "flat", "∀": "for all"},
+    **{
+        "№": "number",
+        "℮": "estimated",
+        "$": "dollars",
+        "€": "euros",
+        "£": "pounds",
+        "¥": "yen",
+        "₹": "rupees",
+    },
+    **{
+        "¢": "cents",
+        "₿": "bitcoin",
+        "℃": "degrees Celsius",
+        "℉": "degrees Fahrenheit",
+        "′": "",
+        "″": "",
+        "‱": "",
+    },
+    **{
+        "♀": "female",
+        "♂": "male",
+        "∅": "empty set",
+        "‐": "",
+        "ª": "a",
+        "º": "o",
+        "♯": "sharp",
+        "♭": "flat",
+        "∀": "for all",
+    },
     **{"∃": "there exists", "¬": "not", "℗": "", "℠": "", "µ": "micro"},
 }
 _GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma sigma tau upsilon phi chi psi omega"
 _GREEK_NAMES = {chr(0x3B1 + place): name for place, name in enumerate(_GREEK.split())}
-_GREEK_NAMES |= {letter.upper(): name for letter, name in _GREEK_NAMES.items()} | {"Ω": "omega", "ϕ": "phi", "ϵ": "epsilon"}
+_GREEK_NAMES |= {letter.upper(): name for letter, name in _GREEK_NAMES.items()} | {
+    "Ω": "omega",
+    "ϕ": "phi",
+    "ϵ": "epsilon",
+}
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-")
 _OPERATOR = re.compile(
@@ -44,10 +130,19 @@ _OPERATOR = re.compile(
     re.DOTALL,
 )
 _EXPRESSION = frozenset("=+×÷<>≤≥≠≈±^*∈√∞∑∫→⇒·∂∆⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺₀₁₂₃₄₅₆₇₈₉₊₋π−")
-_LANGUAGES = {"c#": "C sharp", "f#": "F sharp", "c++": "C plus plus", "g++": "G plus plus", "notepad++": "Notepad plus plus", "j#": "J sharp"}
+_LANGUAGES = {
+    "c#": "C sharp",
+    "f#": "F sharp",
+    "c++": "C plus plus",
+    "g++": "G plus plus",
+    "notepad++": "Notepad plus plus",
+    "j#": "J sharp",
+}
 _HEARTS = frozenset("❤♥💕💖💗💙💚💛💜🖤🤍🤎🧡💓💞💘🩷")
 _LOVERS = frozenset("i we you they really to who always just".split())
-_EMOTICON = re.compile(r"(?:[:;=xX8][-'^o]?[)(DPpOo3/\\|*\]\[]+|[)(]+[-']?[:;=]|<3+|</3|\^_*\^|[xX]D+|[oO]_[oO]|-_+-|[:;]-?$|¯\\_\(ツ\)_/¯|T_T)")
+_EMOTICON = re.compile(
+    r"(?:[:;=xX8][-'^o]?[)(DPpOo3/\\|*\]\[]+|[)(]+[-']?[:;=]|<3+|</3|\^_*\^|[xX]D+|[oO]_[oO]|-_+-|[:;]-?$|¯\\_\(ツ\)_/¯|T_T)"
+)
 _PRONOUNS = frozenset(
     "he she him her his hers they them s/he yes no true false on off male female his/her one two in out win lose and pass fail "
     "mr mrs day night mother father parent pros cons up down left right new old buy sell am pm him/her start stop open closed black white".split()
@@ -61,7 +156,8 @@ def is_pictograph(symbol: str) -> bool:
     if code < 0x2000:
         return symbol in "®" or (code >= 0x80 and unicodedata.category(symbol) == "Cn")
     return (
-        code >= 0x1F000 and code < 0x20000
+        code >= 0x1F000
+        and code < 0x20000
         or 0x2300 <= code <= 0x23FF
         or 0x2500 <= code <= 0x27BF
         or 0x2B00 <= code <= 0x2BFF
@@ -88,23 +184,6 @@ def read_greek(tokens: Tokens, index: int) -> Reading | None:
     """ "α": a Greek letter by its name; Greek words stay as they are."""
     name = _GREEK_NAMES.get(tokens[index].core)
     return Reading(name) if name else None
-
-
-_ANGLE = re.compile(
-    r"([0-9]{1,3}(?:\.[0-9]+)?)°(?:([0-9]{1,2}(?:\.[0-9]+)?)[′'’](?:([0-9]{1,2}(?:\.[0-9]+)?)[″\"”])?)?([NSEW]?)([.,;:)]*)"
-)
-_POINTS = {"N": " north", "S": " south", "E": " east", "W": " west", "": ""}
-
-
-def read_angle(tokens: Tokens, index: int) -> Reading | None:
-    """40°26′46″N, 51.5°N."""
-    match = _ANGLE.fullmatch(tokens[index].text) if "°" in tokens[index].text else None
-    if match is None or not (match[2] or match[4]):
-        return None
-    words = f"{numbers(match[1])} degree{'' if match[1] == '1' else 's'}"
-    words += f" {numbers(match[2])} minutes" if match[2] else ""
-    words += f" {numbers(match[3])} seconds" if match[3] else ""
-    return Reading(words + _POINTS[match[4]], 1, match[5])
 
 
 def read_symbols(tokens: Tokens, index: int) -> Reading | None:
@@ -135,7 +214,9 @@ def read_symbols(tokens: Tokens, index: int) -> Reading | None:
         return Reading("", 1, ",", lead="")
     if core in ("/", "\\"):
         if at(tokens, index - 1).digit and at(tokens, index + 1).digit:
-            return Reading("divided by" if "=" in (at(tokens, index + 2).core, at(tokens, index - 2).core) else "slash")
+            return Reading(
+                "divided by" if "=" in (at(tokens, index + 2).core, at(tokens, index - 2).core) else "slash"
+            )
         return Reading("or" if index and index + 1 < len(tokens) else "")
     if not core:
         return Reading("", 1, _marks(text), lead="")
@@ -150,7 +231,11 @@ def _dash(tokens: Tokens, index: int) -> Reading:
     """A dash as a token: minus between operands, else a pause."""
     token, previous, following = tokens[index], at(tokens, index - 1), at(tokens, index + 1)
     operands = (previous.digit or len(previous.core) == 1) and (following.digit or len(following.core) == 1)
-    numeric = previous.digit or following.digit or any("=" in at(tokens, index + ahead).text for ahead in (-2, -3, 2, 3))
+    numeric = (
+        previous.digit
+        or following.digit
+        or any("=" in at(tokens, index + ahead).text for ahead in (-2, -3, 2, 3))
+    )
     if operands and numeric and not previous.trail and previous.core not in ("I", "a"):
         return Reading("minus")
     if index == 0 or not following.core:
@@ -161,8 +246,13 @@ def _dash(tokens: Tokens, index: int) -> Reading:
 def relation(symbol: str, previous: Token, tokens: Tokens, index: int) -> str:
     """ "is less than or equal to" behind an operand, "at most" before a bare number."""
     core = previous.core
-    conditional = any(at(tokens, index - back).lower in ("if", "when", "while", "where", "assert", "until") for back in range(1, 5))
-    operand = (core and not previous.trail.strip(")") and (len(core) == 1 or previous.digit or "_" in core)) or conditional
+    conditional = any(
+        at(tokens, index - back).lower in ("if", "when", "while", "where", "assert", "until")
+        for back in range(1, 5)
+    )
+    operand = (
+        core and not previous.trail.strip(")") and (len(core) == 1 or previous.digit or "_" in core)
+    ) or conditional
     if operand and core.lower() not in ("a", "i"):
         return "is " + _RELATIONS[symbol]
     return _BOUNDS.get(symbol) or _RELATIONS[symbol]
@@ -214,13 +304,19 @@ def _piece(piece: str, pieces: list[str], place: int, tokens: Tokens, index: int
     if piece == "*":
         return "times" if 0 < place and not last else ""
     if piece in _RELATIONS:
-        return ("is " if place else "") + _RELATIONS[piece] if place else _BOUNDS.get(piece, _RELATIONS[piece])
+        return (
+            ("is " if place else "") + _RELATIONS[piece] if place else _BOUNDS.get(piece, _RELATIONS[piece])
+        )
     if piece == "×" and place and not last:
-        return "by" if min(len(pieces[place - 1]), len(pieces[place + 1])) > 2 and "=" not in pieces else "times"
+        return (
+            "by" if min(len(pieces[place - 1]), len(pieces[place + 1])) > 2 and "=" not in pieces else "times"
+        )
     if piece == "^" and not last and pieces[place + 1] in ("2", "3"):
         pieces[place + 1] = "²" if pieces[place + 1] == "2" else "³"
         return ""
-    return _OPERATORS.get(piece) or _NAMES.get(piece) or {"/": "over", "(": "", ")": "", "!": ""}.get(piece, "")
+    return (
+        _OPERATORS.get(piece) or _NAMES.get(piece) or {"/": "over", "(": "", ")": "", "!": ""}.get(piece, "")
+    )
 
 
 def _power(run: str) -> str:
@@ -246,7 +342,9 @@ def read_slash(tokens: Tokens, index: int) -> Reading | None:
         if head == "and" and tail == "or":
             return Reading("and or")
         per = per_name(parts[1]) if len(parts[1]) > 1 or (len(head) > 1 and unit_name(parts[0])) else None
-        if (tail in PER_WORDS and head not in PER_WORDS) or (per and head.endswith("s") and unit_name(parts[1]) is not None):
+        if (tail in PER_WORDS and head not in PER_WORDS) or (
+            per and head.endswith("s") and unit_name(parts[1]) is not None
+        ):
             return Reading(f"{parts[0]} per {per or parts[1]}")
         if head in _PRONOUNS and tail in _PRONOUNS:
             return Reading(f"{parts[0]} or {parts[1]}")
@@ -261,7 +359,16 @@ def read_slash(tokens: Tokens, index: int) -> Reading | None:
 
 _FALLBACK = re.compile(rf"{LETTER}+(?:['’]{LETTER}+)*|[0-9]+(?:[.,][0-9]+)*|[.,;:!?…—-]+|\s|.", re.DOTALL)
 _KEPT = frozenset(".,;:!?…—()\"“”'’‘")
-_LAST_RESORT = {**_OPERATORS, **_RELATIONS, **_NAMES, "/": "slash", "\\": "backslash", "_": "", "#": "number", "*": ""}
+_LAST_RESORT = {
+    **_OPERATORS,
+    **_RELATIONS,
+    **_NAMES,
+    "/": "slash",
+    "\\": "backslash",
+    "_": "",
+    "#": "number",
+    "*": "",
+}
 
 
 def read_anything(tokens: Tokens, index: int) -> Reading:
@@ -270,7 +377,9 @@ def read_anything(tokens: Tokens, index: int) -> Reading:
     spoken = ""
     for piece in _FALLBACK.findall(token.core):
         if piece[0].isalpha():
-            words = _GREEK_NAMES.get(piece) or (letter_word(piece) if piece.isascii() and len(piece) < 40 else piece)
+            words = _GREEK_NAMES.get(piece) or (
+                letter_word(piece) if piece.isascii() and len(piece) < 40 else piece
+            )
         elif piece[0] in "0123456789":
             words = numbers(piece) if len(piece) < 400 else digits(piece)
         elif piece[0] in _KEPT:

@@ -124,3 +124,20 @@ def punctuation(marks: str) -> str:
         if len(kept) > 6:
             break
     return kept
+
+
+_STARTERS = frozenset(
+    "the a an it he she they we i you this that these those there here his her their our my your its what when where why "
+    "how who if but and so then please after before in on at no yes for as do does did is are was were let can will could "
+    "would should have has had not now just also however thank thanks all some many most each every one".split()
+)
+
+
+def starts_sentence(token: Token) -> bool:
+    """Whether a token looks like the first of a sentence: a capital on a word that seldom has one."""
+    return token.capitalised and token.lower in _STARTERS
+
+
+def is_sum(tokens: Tokens, index: int) -> bool:
+    """Whether "=" stands near."""
+    return any("=" in at(tokens, index + ahead).text for ahead in range(-3, 6))

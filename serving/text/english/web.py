@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from serving.text.english.capitals import is_dotted, letter_word, letters
-from serving.text.english.numbers import cardinal, digits
+from serving.text.english.quantities.numbers import cardinal, digits, year
 from serving.text.english.tokens import LETTER, Reading, Tokens
 
 _SCHEME = re.compile(r"(?:https?|ftps?|sftp|wss?|file|git|ssh)://", re.IGNORECASE)
@@ -13,7 +13,9 @@ _DOMAINS = frozenset(
     "com org net edu gov io co uk de fr info biz ai dev app ca au tv me ly nl ch eu us jp cn in it es se no at be ru br mil int "
     "xyz online site shop blog cloud tech example local test".split()
 )
-_COMMON_DOMAINS = frozenset("com org net edu gov io co uk de fr info biz ai dev app ca au tv me ly nl ch eu".split())
+_COMMON_DOMAINS = frozenset(
+    "com org net edu gov io co uk de fr info biz ai dev app ca au tv me ly nl ch eu".split()
+)
 _SAID_ENDINGS = frozenset(
     "com org net info biz app dev edu gov shop blog cloud tech site online example local test json zip doc log bin bat dat ini mov "
     "gif tar lock env co me us toml mil int web wave code conf config cell sock tex zen yaml jar war ham java rust swift bak text "
@@ -26,7 +28,15 @@ _EXTENSIONS = frozenset(
     "onnx pt pth bin dat env lock vue swift lua pl r tex bib whl jar war psd ai eps ttf otf net".split()
 )
 _SYMBOLS = {
-    **{".": "dot", "/": "slash", "-": "dash", "_": "underscore", ":": "colon", "@": "at", "?": "question mark"},
+    **{
+        ".": "dot",
+        "/": "slash",
+        "-": "dash",
+        "_": "underscore",
+        ":": "colon",
+        "@": "at",
+        "?": "question mark",
+    },
     **{"=": "equals", "&": "and", "#": "hash", "%": "percent", "+": "plus", "~": "tilde", "\\": "backslash"},
     **{"!": "exclamation mark", "$": "dollar", "*": "star", ",": "comma", ";": "semicolon"},
 }
@@ -88,9 +98,19 @@ def _dotted(lead: str, core: str, trail: str) -> Reading | None:
     if _DOTTED_NUMBERS.fullmatch(core):
         return None
     file = _FILE.fullmatch(core)
-    if file and file[1].lower() in _EXTENSIONS and not core.replace(".", "").isdecimal() and _is_file(core, file[1]):
+    if (
+        file
+        and file[1].lower() in _EXTENSIONS
+        and not core.replace(".", "").isdecimal()
+        and _is_file(core, file[1])
+    ):
         return _spelled(core, trail, lead, possessive)
-    if _FILE.fullmatch(core) and ("_" in core or core.count(".") > 1) and core[0].isalpha() and core.islower():
+    if (
+        _FILE.fullmatch(core)
+        and ("_" in core or core.count(".") > 1)
+        and core[0].isalpha()
+        and core.islower()
+    ):
         return _spelled(core, trail, lead)
     return None
 
@@ -103,14 +123,22 @@ def _is_domain(core: str, ending: str) -> bool:
 
 def _is_file(core: str, extension: str) -> bool:
     """Not a missing space after a full stop ("end.so")."""
-    return extension.islower() is False or len(extension) > 1 or "/" in core or core.islower() or core[0].isupper()
+    return (
+        extension.islower() is False
+        or len(extension) > 1
+        or "/" in core
+        or core.islower()
+        or core[0].isupper()
+    )
 
 
 def _is_path(core: str) -> bool:
     if core.count("/") == 1 and core[0] != "/":
         head, _, tail = core.partition("/")
         dotted = "." in tail.strip(".") or _DOMAIN.fullmatch(head) is not None
-        return core[0] in "~." or (dotted and not core.replace("/", "").replace(".", "").isdecimal() and tail[:1].isalpha())
+        return core[0] in "~." or (
+            dotted and not core.replace("/", "").replace(".", "").isdecimal() and tail[:1].isalpha()
+        )
     body = core.replace("/", "").replace(".", "").replace("-", "").replace("_", "").replace("~", "")
     if not body or not body.isalnum() or body.isdecimal():
         return False
@@ -154,7 +182,11 @@ def _label(piece: str) -> str:
         return "W W W"
     if piece.isupper() or not set("aeiouyAEIOUY").intersection(piece):
         return letter_word(piece.upper()) if len(piece) < 6 else piece
-    return " ".join(_CAMEL.findall(piece)) if not piece.islower() and piece.isascii() and len(piece) > 3 else piece
+    return (
+        " ".join(_CAMEL.findall(piece))
+        if not piece.islower() and piece.isascii() and len(piece) > 3
+        else piece
+    )
 
 
 def camel(text: str) -> str:
@@ -174,9 +206,5 @@ def camel(text: str) -> str:
 
 def _tag_digits(run: str) -> str:
     if len(run) == 4 and "1900" <= run <= "2099":
-        from serving.text.english.numbers import year
-
         return year(int(run))
     return cardinal(run) if run[0] != "0" and len(run) < 4 else digits(run)
-
-

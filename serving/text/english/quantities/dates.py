@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from serving.text.english.numbers import cardinal, ordinal, plural, year
+from serving.text.english.quantities.numbers import cardinal, ordinal, plural, year
+from serving.text.english.quantities.times import clock_words
 from serving.text.english.tokens import Reading, Token, Tokens, at, before
 
 MONTHS = (
@@ -17,12 +18,18 @@ WEEKDAYS = {
     **{"mon": "Monday", "tue": "Tuesday", "tues": "Tuesday", "wed": "Wednesday", "thu": "Thursday"},
     **{"thur": "Thursday", "thurs": "Thursday", "fri": "Friday", "sat": "Saturday", "sun": "Sunday"},
 }
-DATE_WORDS = frozenset([*WEEKDAYS, *(name.lower() for name in WEEKDAYS.values()), "today", "tomorrow", "yesterday"])
-_PREPOSITIONS = frozenset("on in since by until till every next last this each from through late early mid of".split())
+DATE_WORDS = frozenset(
+    [*WEEKDAYS, *(name.lower() for name in WEEKDAYS.values()), "today", "tomorrow", "yesterday"]
+)
+_PREPOSITIONS = frozenset(
+    "on in since by until till every next last this each from through late early mid of".split()
+)
 _DAY = re.compile(r"(0?[1-9]|[12][0-9]|3[01])(?:st|nd|rd|th)?")
 _DAYS = re.compile(r"([0-9]{1,2})(?:st|nd|rd|th)?[-–—]([0-9]{1,2})(?:st|nd|rd|th)?")
 _YEAR = re.compile(r"1[0-9]{3}|20[0-9]{2}")
-_NUMERIC = re.compile(r"([0-9]{1,4})([-/.‐‑–])([0-9]{1,2})\2([0-9]{1,4})(?:T([0-9:]+)(?:\.[0-9]+)?(Z|[+-][0-9:]+)?)?")
+_NUMERIC = re.compile(
+    r"([0-9]{1,4})([-/.‐‑–])([0-9]{1,2})\2([0-9]{1,4})(?:T([0-9:]+)(?:\.[0-9]+)?(Z|[+-][0-9:]+)?)?"
+)
 _DECADE = re.compile(r"(?:'|’)?([0-9]0)(s|'s|’s)")
 _SHORT_YEAR = re.compile(r"[0-9]{2}")
 _COMPACT = re.compile(r"([0-9]{1,2})([A-Z][a-z]{2}|[A-Z]{3})((?:[0-9]{2}){1,2})")
@@ -67,8 +74,6 @@ def read_numeric_date(tokens: Tokens, index: int) -> Reading | None:
         years = ("19" if int(years) > 40 else "20") + years
     words = f"{MONTHS[month - 1]} {ordinal(day)}, {year(int(years))}"
     if clock:
-        from serving.text.english.times import clock_words
-
         spoken = clock_words(clock)
         words += f", {spoken}" if spoken else ""
         words += " U T C" if zone == "Z" else ""
@@ -143,7 +148,11 @@ def read_day(tokens: Tokens, index: int) -> Reading | None:
 
 def _is_date_context(tokens: Tokens, index: int) -> bool:
     previous = before(tokens, index)
-    return index == 0 or previous in _PREPOSITIONS | DATE_WORDS or previous in ("the", "before", "after", "to", "and")
+    return (
+        index == 0
+        or previous in _PREPOSITIONS | DATE_WORDS
+        or previous in ("the", "before", "after", "to", "and")
+    )
 
 
 def read_decade(tokens: Tokens, index: int) -> Reading | None:
@@ -151,7 +160,9 @@ def read_decade(tokens: Tokens, index: int) -> Reading | None:
     token = tokens[index]
     quoted = token.lead[-1:] in ("'", "’", "‘") or token.core[:1] in ("'", "’")
     match = _DECADE.fullmatch(token.core)
-    if match and (quoted or before(tokens, index) in ("the", "his", "her", "their", "my", "early", "late", "mid", "in")):
+    if match and (
+        quoted or before(tokens, index) in ("the", "his", "her", "their", "my", "early", "late", "mid", "in")
+    ):
         if match[1] == "00":
             return Reading("two thousands", 1, lead=token.lead.rstrip("'’‘"))
         return Reading(plural(cardinal(match[1])), 1, lead=token.lead.rstrip("'’‘"))
@@ -172,7 +183,19 @@ def read_weekday(tokens: Tokens, index: int) -> Reading | None:
     last = index + 1 >= len(tokens)
     dated = month_name(following, beside_number=True) is not None or following.digit
     dated = dated or following.lower in ("at", "morning", "afternoon", "evening", "night", "noon")
-    preposition = before(tokens, index) in ("on", "every", "next", "last", "this", "each", "until", "by", "to", "through", "from")
+    preposition = before(tokens, index) in (
+        "on",
+        "every",
+        "next",
+        "last",
+        "this",
+        "each",
+        "until",
+        "by",
+        "to",
+        "through",
+        "from",
+    )
     word = token.lower in ("sun", "sat", "wed")
     period = token.trail[:1] == "."
     if not (period or (dated and token.trail in ("", ","))) or (word and not (dated or preposition)):

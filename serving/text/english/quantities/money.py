@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.text.english.numbers import Number, cardinal, number
+from serving.text.english.quantities.numbers import Number, cardinal, number
 
 _CENT = ("cent", "cents")
 CURRENCIES: dict[str, tuple[str, str, tuple[str, str] | None]] = {
@@ -60,10 +60,19 @@ CODES = frozenset(sign for sign in CURRENCIES if sign.isupper() and len(sign) ==
 MAGNITUDES = {
     **{"k": "thousand", "K": "thousand", "m": "million", "M": "million", "mn": "million", "mm": "million"},
     **{"MM": "million", "mil": "million", "b": "billion", "B": "billion", "bn": "billion", "Bn": "billion"},
-    **{"BN": "billion", "bln": "billion", "mln": "million", "t": "trillion", "T": "trillion", "tn": "trillion"},
+    **{
+        "BN": "billion",
+        "bln": "billion",
+        "mln": "million",
+        "t": "trillion",
+        "T": "trillion",
+        "tn": "trillion",
+    },
     **{"trn": "trillion"},
 }
-MAGNITUDE_WORDS = frozenset({"hundred", "thousand", "million", "billion", "trillion", "lakh", "crore", "dozen"})
+MAGNITUDE_WORDS = frozenset(
+    {"hundred", "thousand", "million", "billion", "trillion", "lakh", "crore", "dozen"}
+)
 
 
 def currency_name(sign: str, *, one: bool = False) -> str:
@@ -99,4 +108,3 @@ def thousands_or_decimals(sign: str, value: Number) -> Number:
     if ambiguous and value.fraction.endswith("0"):
         return Number(value.integer + value.fraction, grouped=True)
     return value
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from serving.text.english.numbers import plural
+from serving.text.english.quantities.numbers import plural
 
 _PREFIXES = {"k": "kilo", "M": "mega", "G": "giga", "T": "tera", "m": "milli", "µ": "micro", "n": "nano"}
 _SINGLE = {
@@ -57,15 +57,53 @@ _OTHER = {
     **{"ppm": "part per million", "ppb": "part per billion", "dpi": "dot per inch", "ppi": "pixel per inch"},
     **{"mpg": "mile per gallon", "MPG": "mile per gallon", "kn": "knot", "kt": "knot", "kts": "knot"},
     **{"dB": "decibel", "db": "decibel", "dBA": "decibel", "lx": "lux", "lm": "lumen", "bar": "bar"},
-    **{"mbar": "millibar", "hp": "horsepower", "HP": "horsepower", "bhp": "brake horsepower", "Nm": "newton meter"},
-    **{"atm": "atmosphere", "rad": "radian", "deg": "degree", "ct": "carat", "Bq": "becquerel", "kcal": "calorie"},
+    **{
+        "mbar": "millibar",
+        "hp": "horsepower",
+        "HP": "horsepower",
+        "bhp": "brake horsepower",
+        "Nm": "newton meter",
+    },
+    **{
+        "atm": "atmosphere",
+        "rad": "radian",
+        "deg": "degree",
+        "ct": "carat",
+        "Bq": "becquerel",
+        "kcal": "calorie",
+    },
     **{"°C": "degree Celsius", "°F": "degree Fahrenheit", "°K": "kelvin", "ºC": "degree Celsius"},
     **{"ºF": "degree Fahrenheit", "º": "degree", "℃": "degree Celsius", "℉": "degree Fahrenheit"},
     **{"%": "percent", "‰": "per mille", "pct": "percent", "bp": "basis point", "bps": "basis point"},
-    **{"sqft": "square foot", "sqm": "square meter", "sqkm": "square kilometer", "mmHg": "millimeter of mercury"},
-    **{"kHz": "kilohertz", "Hz": "hertz", "Pa": "pascal", "Wh": "watt hour", "Ah": "amp hour", "cal": "calorie"},
-    **{"mol": "mole", "px": "pixel", "eV": "electron volt", "Sv": "sievert", "µ": "micron", "kPa": "kilopascal"},
-    **{"¢": "cent", "rps": "request per second", "IU": "international unit", "msec": "millisecond", "fl.oz": "fluid ounce"},
+    **{
+        "sqft": "square foot",
+        "sqm": "square meter",
+        "sqkm": "square kilometer",
+        "mmHg": "millimeter of mercury",
+    },
+    **{
+        "kHz": "kilohertz",
+        "Hz": "hertz",
+        "Pa": "pascal",
+        "Wh": "watt hour",
+        "Ah": "amp hour",
+        "cal": "calorie",
+    },
+    **{
+        "mol": "mole",
+        "px": "pixel",
+        "eV": "electron volt",
+        "Sv": "sievert",
+        "µ": "micron",
+        "kPa": "kilopascal",
+    },
+    **{
+        "¢": "cent",
+        "rps": "request per second",
+        "IU": "international unit",
+        "msec": "millisecond",
+        "fl.oz": "fluid ounce",
+    },
     **{"kgs": "kilogram", "kms": "kilometer", "cms": "centimeter", "gms": "gram", "ml": "milliliter"},
     **{"KM": "kilometer", "KG": "kilogram", "CM": "centimeter", "MM": "millimeter", "ML": "milliliter"},
     **{"Km": "kilometer", "Kg": "kilogram", "pcs": "piece", "Gbit": "gigabit", "MP": "megapixel"},

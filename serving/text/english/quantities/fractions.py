@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import re
 
-from serving.text.english.amounts import and_fraction, fraction_words, is_noun
-from serving.text.english.dates import DATE_WORDS, MONTHS, is_day_of_month
-from serving.text.english.numbers import cardinal, digits, ordinal, year
+from serving.text.english.quantities.dates import DATE_WORDS, MONTHS, is_day_of_month
+from serving.text.english.quantities.numbers import cardinal, digits, ordinal, year
+from serving.text.english.quantities.suffixes import is_noun
+from serving.text.english.quantities.units import plural_unit, unit_name
+from serving.text.english.quantities.vulgar import and_fraction, fraction_words
 from serving.text.english.tokens import Reading, Tokens, after, at, before
-from serving.text.english.units import plural_unit, unit_name
 
-_SLASHED = re.compile(r"([-−])?(?:([0-9]{1,4})-)?([0-9]{1,6})[/⁄]([0-9]{1,6})((?:st|nd|rd|th)s?|[a-zA-Z°µ²³%]{1,4}|-[a-zA-Z-]+)?")
+_SLASHED = re.compile(
+    r"([-−])?(?:([0-9]{1,4})-)?([0-9]{1,6})[/⁄]([0-9]{1,6})((?:st|nd|rd|th)s?|[a-zA-Z°µ²³%]{1,4}|-[a-zA-Z-]+)?"
+)
 _SERIES = frozenset(
     "page part step question problem slide chapter episode item level stage round day lesson exercise file photo "
     "image volume track disc disk issue task phase section sheet test tests night week module unit batch".split()
 )
-_SCORES = frozenset("scored score rated rating got gave rate a mark earned scoring quality review marks pass".split())
+_SCORES = frozenset(
+    "scored score rated rating got gave rate a mark earned scoring quality review marks pass".split()
+)
 _SAYINGS = {
     **{("24", "7"): "twenty four seven", ("9", "11"): "nine eleven", ("20", "20"): "twenty twenty"},
     **{("50", "50"): "fifty fifty", ("7", "7"): "seven seven", ("365", "24"): "three sixty five twenty four"},
 }
-_DATE_NEIGHBOURS = frozenset("on since by until till from due before after dated date deadline between through".split())
+_DATE_NEIGHBOURS = frozenset(
+    "on since by until till from due before after dated date deadline between through".split()
+)
 _TIMES = frozenset("at beat signature time tempo".split())
 
 
@@ -46,7 +53,11 @@ def read_slashed(tokens: Tokens, index: int) -> Reading | None:
     words = _plain(tokens, index, used, part, of) if not whole and not suffix else None
     if words is None:
         small = 1 < int(of) <= 1000 and part[0] != "0"
-        if not small or (int(part) >= int(of) and not whole and int(of) > 8) or (int(part) >= int(of) and whole):
+        if (
+            not small
+            or (int(part) >= int(of) and not whole and int(of) > 8)
+            or (int(part) >= int(of) and whole)
+        ):
             words = f"{cardinal(part)} {'over' if not suffix else 'slash'} {cardinal(of)}"
             words = f"{cardinal(whole)} {words}" if whole else words
         else:
@@ -58,7 +69,9 @@ def read_slashed(tokens: Tokens, index: int) -> Reading | None:
     return _with_unit(tokens, index, used, words, suffix, one=not whole and int(part) < int(of))
 
 
-def _with_unit(tokens: Tokens, index: int, used: int, words: str, suffix: str, *, one: bool) -> Reading | None:
+def _with_unit(
+    tokens: Tokens, index: int, used: int, words: str, suffix: str, *, one: bool
+) -> Reading | None:
     last = at(tokens, index + used - 1)
     if suffix:
         name = unit_name(suffix)
@@ -80,15 +93,28 @@ def _plain(tokens: Tokens, index: int, used: int, part: str, of: str) -> str | N
     two_before = before(tokens, index, 2)
     if previous in _SERIES or (following == "of" and two_before in _SERIES):
         return f"{cardinal(part)} of {cardinal(of)}"
-    if previous in _DATE_NEIGHBOURS | DATE_WORDS and is_day_of_month(int(part), int(of)) and not _measured(following):
+    if (
+        previous in _DATE_NEIGHBOURS | DATE_WORDS
+        and is_day_of_month(int(part), int(of))
+        and not _measured(following)
+    ):
         month, day = (int(part), int(of)) if int(part) <= 12 else (int(of), int(part))
         return f"{MONTHS[month - 1]} {ordinal(day)}"
-    if of in ("4", "8", "16") and (following in _TIMES or previous in ("in", "time")) and part in "2 3 4 5 6 7 9 12".split():
-        if following in ("time", "beat", "signature", "tempo") or (previous == "in" and following in ("", "time")):
+    if (
+        of in ("4", "8", "16")
+        and (following in _TIMES or previous in ("in", "time"))
+        and part in "2 3 4 5 6 7 9 12".split()
+    ):
+        if following in ("time", "beat", "signature", "tempo") or (
+            previous == "in" and following in ("", "time")
+        ):
             return f"{cardinal(part)} {cardinal(of)}"
-    if of in ("5", "10", "100", "20") and int(part) <= int(of) and (
-        previous in _SCORES or two_before in _SCORES or following in _SCORES
-    ) and not (previous == "a" and is_noun(following)):
+    if (
+        of in ("5", "10", "100", "20")
+        and int(part) <= int(of)
+        and (previous in _SCORES or two_before in _SCORES or following in _SCORES)
+        and not (previous == "a" and is_noun(following))
+    ):
         return f"{cardinal(part)} out of {cardinal(of)}"
     if len(part) == 4 and len(of) in (2, 4) and "1100" <= part <= "2099":
         return f"{year(int(part))} {year(int(of)) if len(of) == 4 else cardinal(of)}"
@@ -100,4 +126,8 @@ def _plain(tokens: Tokens, index: int, used: int, part: str, of: str) -> str | N
 
 
 def _measured(following: str) -> bool:
-    return following == "of" or unit_name(following) is not None or following in ("inch", "inches", "cup", "mile")
+    return (
+        following == "of"
+        or unit_name(following) is not None
+        or following in ("inch", "inches", "cup", "mile")
+    )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
-from serving.text.english.numbers import cardinal, digits, number, parse
-from serving.text.english.tokens import Reading, Token, Tokens, after, at, before, said_nearby
+from serving.text.english.quantities.numbers import cardinal, digits, number, parse
+from serving.text.english.tokens import Reading, Tokens, after, at, before, said_nearby, starts_sentence
 
 _CLOCK = r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?"
-_TIME = re.compile(rf"({_CLOCK}|[0-9]{{1,2}}(?:\.[0-9]{{2}})?)([AaPp])\.?[Mm]|({_CLOCK})(?:\.[0-9]+)?(Z|h|hrs)?")
+_TIME = re.compile(
+    rf"({_CLOCK}|[0-9]{{1,2}}(?:\.[0-9]{{2}})?)([AaPp])\.?[Mm]|({_CLOCK})(?:\.[0-9]+)?(Z|h|hrs)?"
+)
 _RANGE = re.compile(
     rf"({_CLOCK}|[0-9]{{1,2}}(?:\.[0-9]{{2}})?)([AaPp]\.?[Mm]\.?)?[-–—]({_CLOCK}|[0-9]{{1,2}}(?:\.[0-9]{{2}})?)([AaPp]\.?[Mm])?"
 )
@@ -79,18 +81,6 @@ def meridiem_trail(tokens: Tokens, index: int, *, dotted: bool) -> str:
     if dotted and trail[:1] == "." and following.core and not starts_sentence(following):
         return trail[1:]
     return trail
-
-
-_STARTERS = frozenset(
-    "the a an it he she they we i you this that these those there here his her their our my your its what when where why "
-    "how who if but and so then please after before in on at no yes for as do does did is are was were let can will could "
-    "would should have has had not now just also however thank thanks all some many most each every one".split()
-)
-
-
-def starts_sentence(token: Token) -> bool:
-    """Whether a token looks like the first of a sentence: a capital on a word that seldom has one."""
-    return token.capitalised and token.lower in _STARTERS
 
 
 def read_time(tokens: Tokens, index: int) -> Reading | None:
@@ -191,7 +181,9 @@ def read_duration(tokens: Tokens, index: int) -> Reading | None:
     for part, unit in zip(match.groups(), _DURATION_UNITS, strict=True):
         if part is not None:
             value = parse(part)
-            words.append(f"{number(value) if value else digits(part)} {unit}{'' if int(float(part)) == 1 else 's'}")
+            words.append(
+                f"{number(value) if value else digits(part)} {unit}{'' if int(float(part)) == 1 else 's'}"
+            )
     return Reading(" ".join(words), used)
 
 

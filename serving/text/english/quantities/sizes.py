@@ -1,0 +1,59 @@
+"""Sizes, heights and angles."""
+
+from __future__ import annotations
+
+import re
+
+from serving.text.english.quantities.numbers import NUMBER, cardinal, numbers
+from serving.text.english.quantities.suffixes import LENGTH_WORDS, unit_behind
+from serving.text.english.quantities.units import plural_unit, unit_name
+from serving.text.english.quantities.vulgar import Amount
+from serving.text.english.tokens import Reading, Tokens, at, is_sum
+
+_SIZE = re.compile(rf"({NUMBER})([xX×*])({NUMBER})(?:[xX×]({NUMBER}))?([A-Za-z]{{0,4}}²?)")
+_FEET = re.compile(r"([0-9]{1,3})['′’](?:([0-9]{1,2}(?:\.5)?)(?:[\"″”]|''|′′)?)?([.,;:!?)]*)")
+_ANGLE = re.compile(
+    r"([0-9]{1,3}(?:\.[0-9]+)?)°(?:([0-9]{1,2}(?:\.[0-9]+)?)[′'’](?:([0-9]{1,2}(?:\.[0-9]+)?)[″\"”])?)?([NSEW]?)([.,;:)]*)"
+)
+_POINTS = {"N": " north", "S": " south", "E": " east", "W": " west", "": ""}
+
+
+def read_size(tokens: Tokens, index: int) -> Reading | None:
+    """ "5x7", "1920×1080", "2x4x8cm"."""
+    match = _SIZE.fullmatch(tokens[index].core)
+    if not match or is_sum(tokens, index):
+        return None
+    first, sign, second, third, unit = match.groups()
+    small = len(first) < 3 and len(second) < 3
+    if sign == "*" or (sign == "×" and small and not (third or unit)):
+        return Reading(f"{numbers(first)} times {numbers(second)}") if not unit else None
+    words = " by ".join(numbers(part) for part in (first, second, third) if part)
+    if unit:
+        name = unit_name(unit)
+        return Reading(f"{words} {plural_unit(name)}") if name else None
+    behind = unit_behind(tokens, index, 1, Amount(words, False), False)
+    return behind or Reading(words)
+
+
+def read_feet(tokens: Tokens, index: int) -> Reading | None:
+    """6'2" and, before "tall" and the like, 6'."""
+    match = _FEET.fullmatch(tokens[index].text.lstrip("("))
+    if not match:
+        return None
+    feet, inches, trail = match.groups()
+    words = f"{cardinal(feet)} {'foot' if feet == '1' else 'feet'}"
+    if inches is None:
+        measured = at(tokens, index + 1).lower in LENGTH_WORDS or at(tokens, index - 1).lower in ("x", "by")
+        return Reading(words, 1, trail) if measured else None
+    return Reading(f"{words} {numbers(inches)}", 1, trail) if float(inches) < 12 else None
+
+
+def read_angle(tokens: Tokens, index: int) -> Reading | None:
+    """40°26′46″N, 51.5°N."""
+    match = _ANGLE.fullmatch(tokens[index].text) if "°" in tokens[index].text else None
+    if match is None or not (match[2] or match[4]):
+        return None
+    words = f"{numbers(match[1])} degree{'' if match[1] == '1' else 's'}"
+    words += f" {numbers(match[2])} minutes" if match[2] else ""
+    words += f" {numbers(match[3])} seconds" if match[3] else ""
+    return Reading(words + _POINTS[match[4]], 1, match[5])

@@ -1,0 +1,178 @@
+"""What is attached to a number or stands behind it: units, suffixes, magnitudes."""
+
+from __future__ import annotations
+
+from serving.text.english.quantities.money import (
+    CURRENCIES,
+    MAGNITUDE_WORDS,
+    MAGNITUDES,
+    amount,
+    currency_name,
+)
+from serving.text.english.quantities.numbers import cardinal, numbers, ordinal, parse, plural, year
+from serving.text.english.quantities.units import SPACED_SINGLE, UNITS, per_name, plural_unit, unit_name
+from serving.text.english.quantities.vulgar import Amount
+from serving.text.english.tokens import Reading, Token, Tokens, after, at, before
+
+_NOT_NOUNS = frozenset(
+    "of in on at to for from per long wide tall high deep away or and by is was are were that which with than ago "
+    "later more less each if as but the a it he she they we you i old apart behind ahead above below into over".split()
+)
+_AMBIGUOUS_UNITS = frozenset(
+    {"in", "pt", "mo", "bar", "rad", "deg", "ct", "at", "d", "kn", "a", "s", "pcs", "MP", "deg"}
+)
+LENGTH_WORDS = frozenset("wide long tall deep high thick x by diameter across".split())
+_CAPITAL_UNITS = frozenset(
+    {"MB", "GB", "TB", "KB", "PB", "MW", "GW", "RPM", "BPM", "HP", "MPG", "KM", "KG", "IU", "MV"}
+)
+_DECADE_WORDS = frozenset(
+    "the his her their my your our early late mid in of these those her's mid-to-late swinging roaring nineteen".split()
+)
+
+
+def is_noun(word: str) -> bool:
+    """Whether a word may be what an adjective stands before."""
+    return word.isalpha() and len(word) > 1 and word not in _NOT_NOUNS
+
+
+def tail_words(
+    tokens: Tokens, index: int, text: str, value: Amount, rest: str, adjective: bool
+) -> str | None:
+    """The words of a number with what is attached to it; None if that is neither unit nor suffix."""
+    unit = (
+        unit_name(rest)
+        if rest not in ("M", "B", "K", "T", "G", "X", "A", "D", "F", "C", "N", "d", "b", "t")
+        else None
+    )
+    if rest == "s" and (before(tokens, index) in _DECADE_WORDS or tokens[index].lead.endswith("'")):
+        unit = None
+    if unit:
+        adjective = adjective or (unit == "star" and is_noun(after(tokens, index)))
+        return f"{value.words} {unit if value.one or adjective else plural_unit(unit)}"
+    if rest in CURRENCIES:
+        number_value = parse(text) if text else None
+        return amount(rest, number_value) if number_value and text else f"{value.words} {currency_name(rest)}"
+    head, slash, tail = rest.partition("/")
+    if slash and (per := per_name(tail)):
+        top = tail_words(tokens, index, text, value, head, adjective) if head else value.words
+        return f"{top} per {per}" if top else None
+    if rest[:1] == "-" and (words := hyphenated(rest[1:])):
+        return f"{value.words} {words}"
+    if rest in ("st", "nd", "rd", "th") and text.replace(",", "").isdecimal():
+        return ordinal(text.replace(",", ""))
+    if (
+        rest[:2] in ("st", "nd", "rd", "th")
+        and rest[2:3] == "-"
+        and text.isdecimal()
+        and (words := hyphenated(rest[3:]))
+    ):
+        return f"{ordinal(text)} {words}"
+    if rest in ("s", "'s", "’s") and text.isdecimal():
+        return decade(text)
+    if rest in ("x", "X", "×"):
+        return f"{value.words} times"
+    if rest == "+":
+        return f"{value.words} plus"
+    if rest in MAGNITUDES and _is_magnitude(tokens, index, text, rest):
+        return f"{value.words} {MAGNITUDES[rest]}"
+    magnitude = MAGNITUDES.get(rest[:-1])
+    if rest[-1] in CURRENCIES and magnitude:
+        return f"{value.words} {magnitude} {currency_name(rest[-1])}"
+    if rest in ("C", "F") and len(text) > 1:
+        return f"{value.words} {plural_unit(UNITS[rest])}"
+    return None
+
+
+def _is_magnitude(tokens: Tokens, index: int, text: str, rest: str) -> bool:
+    if rest in ("m", "t", "b"):
+        return rest == "b" and "." in text
+    if rest in ("k", "mn", "bn", "Bn", "BN", "tn", "mln", "bln", "mil"):
+        return True
+    noun = after(tokens, index)
+    if rest == "K":
+        return len(text) > 2 or "." in text
+    return "." in text or len(text) > 1 or (noun.endswith("s") and is_noun(noun))
+
+
+def decade(run: str) -> str:
+    """1990s is "nineteen nineties", 20s "twenties", 747s "seven hundred forty sevens"."""
+    words = year(int(run)) if len(run) == 4 else numbers(run)
+    if len(run) == 4 and run.endswith("00") and not run.endswith("000"):
+        return f"{cardinal(run[:2])} hundreds"
+    return plural(words)
+
+
+def hyphenated(rest: str) -> str | None:
+    """The words behind a number and a hyphen: "year-old", "km", "inch"."""
+    if not rest or not all(part.isalpha() for part in rest.split("-")):
+        return None
+    return " ".join(
+        (unit_name(part) or part) if len(part) > 1 or part in "mgL" else part for part in rest.split("-")
+    )
+
+
+def unit_behind(tokens: Tokens, index: int, used: int, value: Amount, one: bool) -> Reading | None:
+    """A unit, a currency or a magnitude as a token of its own behind the number."""
+    last, unit = at(tokens, index + used - 1), at(tokens, index + used)
+    words = value.words
+    if last.trail[:1] in ('"', "″") and last.trail and not _in_quotes(tokens, index):
+        return Reading(f"{words} {'inch' if value.one or one else 'inches'}", used, last.trail[1:])
+    if last.trail or not unit.core:
+        return None
+    if unit.lower in MAGNITUDE_WORDS:
+        money = at(tokens, index + used + 1)
+        if unit.trail or money.core not in CURRENCIES:
+            return None
+        return Reading(f"{words} {unit.lower} {currency_name(money.core)}", used + 2)
+    if unit.core in CURRENCIES and not at(tokens, index + used + 1).digit:
+        text = parse(tokens[index].core) if used == 1 else None
+        return Reading(amount(unit.core, text) if text else f"{words} {currency_name(unit.core)}", used + 1)
+    name, more = _unit_token(tokens, index + used)
+    if name is None:
+        return None
+    one = (
+        value.one
+        or (one and is_noun(after(tokens, index + used + more - 1)))
+        or one
+        and words.startswith("one ")
+    )
+    last = at(tokens, index + used + more - 1)
+    trail = last.trail
+    if (
+        trail[:1] == "."
+        and index + used + more < len(tokens)
+        and not _starts_sentence(at(tokens, index + used + more))
+    ):
+        trail = trail[1:]
+    return Reading(f"{words} {name if one else plural_unit(name)}", used + more, trail)
+
+
+def _starts_sentence(token: Token) -> bool:
+    return token.capitalised
+
+
+def _unit_token(tokens: Tokens, index: int) -> tuple[str | None, int]:
+    token, following = tokens[index], at(tokens, index + 1)
+    core = token.core
+    if core in ("sq", "cu") and following.core and (name := unit_name(following.core)):
+        return f"{'square' if core == 'sq' else 'cubic'} {name}", 2
+    if core == "fl" and following.core == "oz":
+        return "fluid ounce", 2
+    if core == "°" and following.core in ("C", "F"):
+        return UNITS["°" + following.core], 2
+    if len(core) == 1 and core not in SPACED_SINGLE and core not in ("%", "‰", "º", "℃", "℉", "¢"):
+        return None, 0
+    if core == "in":
+        longer = token.trail[:1] == "." and index + 1 < len(tokens)
+        return ("inch", 1) if longer or following.lower in LENGTH_WORDS else (None, 0)
+    if core in _AMBIGUOUS_UNITS or (
+        core.isalpha() and core.isupper() and len(core) > 1 and core not in _CAPITAL_UNITS
+    ):
+        return None, 0
+    return unit_name(core), 1
+
+
+def _in_quotes(tokens: Tokens, index: int) -> bool:
+    """Whether a quotation is open before the token, so that a mark behind it closes one."""
+    marks = sum(at(tokens, index - back).text.count('"') for back in range(1, 31))
+    return (marks + tokens[index].lead.count('"')) % 2 == 1
