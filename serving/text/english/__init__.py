@@ -10,14 +10,10 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from serving.text.english.abbreviations import (
-    read_abbreviation,
-    read_heteronym,
-    read_initial,
-    read_respelling,
-)
+from serving.text.english.abbreviations import read_abbreviation, read_initial
 from serving.text.english.capitals import is_shouted, read_capitals
 from serving.text.english.codes import read_code, read_hyphenated, read_mixed, read_version
+from serving.text.english.expressions import read_expression, read_slash
 from serving.text.english.phones import read_digit_groups, read_phone
 from serving.text.english.quantities.amounts import read_amount
 from serving.text.english.quantities.dates import (
@@ -32,13 +28,12 @@ from serving.text.english.quantities.fractions import read_slashed
 from serving.text.english.quantities.money import CURRENCIES
 from serving.text.english.quantities.sizes import read_angle, read_feet, read_size
 from serving.text.english.quantities.times import read_duration, read_pair, read_time, read_zone
+from serving.text.english.respellings import read_heteronym, read_respelling
 from serving.text.english.roman import read_roman
 from serving.text.english.symbols import (
     read_anything,
     read_citation,
-    read_expression,
     read_greek,
-    read_slash,
     read_symbols,
 )
 from serving.text.english.tokens import LETTER, Reading, Recogniser, Token, punctuation, tokenise

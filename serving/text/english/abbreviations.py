@@ -2,230 +2,71 @@
 
 from __future__ import annotations
 
-from serving.text.english.tokens import Reading, Tokens, after, at, before, starts_sentence
+from serving.text.english.tokens import Reading, Tokens, at, before, starts_sentence, table, word_set
 
-_TITLES = {
-    **{"Mr": "Mister", "Mrs": "Missus", "Ms": "Miz", "Dr": "Doctor", "Prof": "Professor", "Gen": "General"},
-    **{"Gov": "Governor", "Sen": "Senator", "Rep": "Representative", "Capt": "Captain", "Lt": "Lieutenant"},
-    **{"Col": "Colonel", "Sgt": "Sergeant", "Cmdr": "Commander", "Rev": "Reverend", "Hon": "Honorable"},
-    **{"Pres": "President", "Supt": "Superintendent", "Cpl": "Corporal", "Maj": "Major", "Adm": "Admiral"},
-    **{
-        "Fr": "Father",
-        "Msgr": "Monsignor",
-        "Messrs": "Messers",
-        "Mx": "Mix",
-        "Pvt": "Private",
-        "Atty": "Attorney",
-    },
-    **{
-        "St": "Saint",
-        "Mt": "Mount",
-        "Ft": "Fort",
-        "Pt": "Point",
-        "Sr": "Sister",
-        "Br": "Brother",
-        "Insp": "Inspector",
-    },
-}
+_TITLES = table(
+    """
+    Mr Mister, Mrs Missus, Ms Miz, Dr Doctor, Prof Professor, Gen General, Gov Governor, Sen Senator, Rep
+    Representative, Capt Captain, Lt Lieutenant, Col Colonel, Sgt Sergeant, Cmdr Commander, Rev Reverend, Hon
+    Honorable, Pres President, Supt Superintendent, Cpl Corporal, Maj Major, Adm Admiral, Fr Father, Msgr
+    Monsignor, Messrs Messers, Mx Mix, Pvt Private, Atty Attorney, St Saint, Mt Mount, Ft Fort, Pt Point, Sr
+    Sister, Br Brother, Insp Inspector
+    """
+)
 _TITLES_WITHOUT_PERIOD = frozenset(
     {"Mr", "Mrs", "Ms", "Dr", "Prof", "St", "Mt", "Lt", "Capt", "Sgt", "Ft", "Cmdr", "Cpl"}
 )
-_STREETS = {
-    **{
-        "St": "Street",
-        "Dr": "Drive",
-        "Ave": "Avenue",
-        "Blvd": "Boulevard",
-        "Rd": "Road",
-        "Ln": "Lane",
-        "Hwy": "Highway",
-    },
-    **{
-        "Pkwy": "Parkway",
-        "Ct": "Court",
-        "Pl": "Place",
-        "Sq": "Square",
-        "Ter": "Terrace",
-        "Cir": "Circle",
-        "Fwy": "Freeway",
-    },
-    **{"Expy": "Expressway", "Mt": "Mountain", "Ft": "Feet"},
-}
-_AFTER_NAME = {
-    **{
-        "Jr": "Junior",
-        "Sr": "Senior",
-        "Inc": "Incorporated",
-        "Corp": "Corporation",
-        "Ltd": "Limited",
-        "Co": "Company",
-    },
-    **{
-        "Bros": "Brothers",
-        "Assn": "Association",
-        "Univ": "University",
-        "Esq": "Esquire",
-        "Dept": "Department",
-    },
-    **{
-        "Intl": "International",
-        "Mfg": "Manufacturing",
-        "Hosp": "Hospital",
-        "Inst": "Institute",
-        "Natl": "National",
-    },
-}
-_ANYWHERE = {
-    **{
-        "approx": "approximately",
-        "dept": "department",
-        "govt": "government",
-        "vs": "versus",
-        "etc": "et cetera",
-    },
-    **{
-        "e.g": "for example",
-        "eg": "for example",
-        "i.e": "that is",
-        "ie": "that is",
-        "cf": "compare",
-        "al": "al",
-    },
-    **{
-        "viz": "namely",
-        "incl": "including",
-        "excl": "excluding",
-        "esp": "especially",
-        "resp": "respectively",
-    },
-    **{
-        "misc": "miscellaneous",
-        "govt's": "government's",
-        "dept's": "department's",
-        "assoc": "associate",
-        "asst": "assistant",
-    },
-    **{
-        "bldg": "building",
-        "apt": "apartment",
-        "ste": "suite",
-        "mgr": "manager",
-        "tel": "telephone",
-        "temp": "temperature",
-    },
-    **{
-        "a.k.a": "also known as",
-        "w.r.t": "with respect to",
-        "intl": "international",
-        "natl": "national",
-        "univ": "university",
-    },
-    **{
-        "hwy": "highway",
-        "blvd": "boulevard",
-        "ave": "avenue",
-        "pkwy": "parkway",
-        "est": "established",
-        "ext": "extension",
-    },
-    **{
-        "tbsp": "tablespoon",
-        "tsp": "teaspoon",
-        "appt": "appointment",
-        "avg": "average",
-        "orig": "originally",
-        "cont": "continued",
-    },
-}
-"""Behind these a period belongs to the abbreviation."""
-_BEFORE_NUMBER = {
-    **{"no": "number", "nos": "numbers", "nr": "number", "fig": "figure", "figs": "figures", "vol": "volume"},
-    **{
-        "vols": "volumes",
-        "ch": "chapter",
-        "chap": "chapter",
-        "p": "page",
-        "pp": "pages",
-        "pg": "page",
-        "sec": "section",
-    },
-    **{
-        "art": "article",
-        "eq": "equation",
-        "eqs": "equations",
-        "ver": "version",
-        "ed": "edition",
-        "ref": "reference",
-    },
-    **{
-        "min": "minimum",
-        "max": "maximum",
-        "ca": "circa",
-        "c": "circa",
-        "para": "paragraph",
-        "tab": "table",
-        "ex": "example",
-    },
-    **{
-        "app": "appendix",
-        "pt": "part",
-        "ep": "episode",
-        "apt": "apartment",
-        "ste": "suite",
-        "rm": "room",
-        "est": "established",
-    },
-    **{
-        "op": "opus",
-        "v": "volume",
-        "ln": "line",
-        "sect": "section",
-        "rev": "revision",
-        "ext": "extension",
-        "tel": "telephone",
-    },
-}
-_WITHOUT_PERIOD = {
-    **{
-        "vs": "versus",
-        "w/": "with",
-        "w/o": "without",
-        "b/c": "because",
-        "c/o": "care of",
-        "aka": "also known as",
-    },
-    **{
-        "etc": "et cetera",
-        "approx": "approximately",
-        "n/a": "N A",
-        "w/in": "within",
-        "b/w": "between",
-        "d/t": "due to",
-    },
-    **{
-        "s/he": "she or he",
-        "a/c": "A C",
-        "i/o": "I O",
-        "p/e": "P E",
-        "y/n": "yes or no",
-        "q&a": "Q and A",
-        "r&d": "R and D",
-    },
-    **{
-        "m&a": "M and A",
-        "r&b": "R and B",
-        "b&b": "B and B",
-        "at&t": "A T and T",
-        "h&m": "H and M",
-        "m&m": "M and M",
-    },
-}
-_EDITIONS = {"ed": "edition", "eds": "editors", "cent": "century", "rev": "revised"}
-_SAID_NO = frozenset(
-    "said say says saying answered answer answers replied told tell or yes but just simply is was a an oh with and be meant "
-    "mean means shouted whispered vote votes voted nodded screamed responded the that why hell absolutely definitely".split()
+_STREETS = table(
+    """
+    St Street, Dr Drive, Ave Avenue, Blvd Boulevard, Rd Road, Ln Lane, Hwy Highway, Pkwy Parkway, Ct Court, Pl
+    Place, Sq Square, Ter Terrace, Cir Circle, Fwy Freeway, Expy Expressway, Mt Mountain, Ft Feet
+    """
 )
-_ROAD_STARTERS = frozenset("on at along near of down from to onto and".split())
+_AFTER_NAME = table(
+    """
+    Jr Junior, Sr Senior, Inc Incorporated, Corp Corporation, Ltd Limited, Co Company, Bros Brothers, Assn
+    Association, Univ University, Esq Esquire, Dept Department, Intl International, Mfg Manufacturing, Hosp
+    Hospital, Inst Institute, Natl National
+    """
+)
+_ANYWHERE = table(
+    """
+    approx approximately, dept department, govt government, vs versus, etc et cetera, e.g for example, eg for
+    example, i.e that is, ie that is, cf compare, al al, viz namely, incl including, excl excluding, esp
+    especially, resp respectively, misc miscellaneous, govt's government's, dept's department's, assoc
+    associate, asst assistant, bldg building, apt apartment, ste suite, mgr manager, tel telephone, temp
+    temperature, a.k.a also known as, w.r.t with respect to, intl international, natl national, univ
+    university, hwy highway, blvd boulevard, ave avenue, pkwy parkway, est established, ext extension, tbsp
+    tablespoon, tsp teaspoon, appt appointment, avg average, orig originally, cont continued
+    """
+)
+"""Behind these a period belongs to the abbreviation."""
+_BEFORE_NUMBER = table(
+    """
+    no number, nos numbers, nr number, fig figure, figs figures, vol volume, vols volumes, ch chapter, chap
+    chapter, p page, pp pages, pg page, sec section, art article, eq equation, eqs equations, ver version, ed
+    edition, ref reference, min minimum, max maximum, ca circa, c circa, para paragraph, tab table, ex
+    example, app appendix, pt part, ep episode, apt apartment, ste suite, rm room, est established, op opus, v
+    volume, ln line, sect section, rev revision, ext extension, tel telephone
+    """
+)
+_WITHOUT_PERIOD = table(
+    """
+    vs versus, w/ with, w/o without, b/c because, c/o care of, aka also known as, etc et cetera, approx
+    approximately, n/a N A, w/in within, b/w between, d/t due to, s/he she or he, a/c A C, i/o I O, p/e P E,
+    y/n yes or no, q&a Q and A, r&d R and D, m&a M and A, r&b R and B, b&b B and B, at&t A T and T, h&m H and
+    M, m&m M and M
+    """
+)
+_EDITIONS = {"ed": "edition", "eds": "editors", "cent": "century", "rev": "revised"}
+_SAID_NO = word_set(
+    """
+    said say says saying answered answer answers replied told tell or yes but just simply is was a an oh
+    with and be meant mean means shouted whispered vote votes voted nodded screamed responded the that why
+    hell absolutely definitely
+    """
+)
+_ROAD_STARTERS = word_set("on at along near of down from to onto and")
 
 
 def read_abbreviation(tokens: Tokens, index: int) -> Reading | None:
@@ -396,40 +237,3 @@ def _is_label(word: str) -> bool:
         "step",
         "class",
     )
-
-
-_LEAD_NEIGHBOURS = frozenset(
-    "paint poisoning pipe pipes pencil pencils bullet bullets acid ore mine mines mining weights battery crystal shot solder contamination levels content exposure sulfate oxide".split()
-)
-_FORMS = {"lead": "led", "Lead": "Led"}
-
-
-def read_heteronym(tokens: Tokens, index: int) -> Reading | None:
-    """A word with two pronunciations, respelled where its neighbours tell them apart."""
-    token = tokens[index]
-    lower, previous, following = token.lower, before(tokens, index), after(tokens, index)
-    if lower == "lead":
-        two = before(tokens, index, 2)
-        metal = following in _LEAD_NEIGHBOURS or (
-            previous
-            in ("of", "with", "like", "from", "contains", "contain", "containing", "molten", "and", "than")
-            and (not following or following in ("and", "or", "in", "is", "was", "as"))
-            and two not in ("take", "took", "taking", "in")
-        )
-        return Reading(_FORMS.get(token.core, token.core)) if metal else None
-    return None
-
-
-def read_respelling(tokens: Tokens, index: int) -> Reading | None:
-    """ "Zoë", "coöperate": a diaeresis that only parts two vowels."""
-    core = tokens[index].core
-    known = {"zoë": "Zoey", "brontë": "Bronte", "noël": "Noel", "citroën": "Citroen"}.get(tokens[index].lower)
-    if known:
-        return Reading(known)
-    parted = ""
-    for place, symbol in enumerate(core):
-        plain = {"ë": "e", "ö": "o", "ï": "i", "ü": "u"}.get(symbol)
-        parted += (
-            plain if plain and place and core[place - 1] in "aeioAEIO" and core.lower() != "naïve" else symbol
-        )
-    return Reading(parted) if parted != core else None

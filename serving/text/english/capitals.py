@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 
-from serving.text.english.tokens import Reading, Tokens, at, starts_sentence
+from serving.text.english.tokens import Reading, Tokens, at, starts_sentence, word_set
 
-_INITIALISMS = frozenset(
-    "AI USA UK EU UN UAE API CEO CFO CTO COO CIO ATM TV ID IQ UI UX OS PC AC DJ VIP ETA IOU IPO LED CIA FBI NBA NFL NHL MLB "
-    "ABC URL URI SOS UFO EPA ICU AED AMA IDE IVF OCD ADHD ASAP DIY FAQ AKA OEM SUV USB GPU CPU BBC CNN NBC CBS HBO NHS RSVP "
-    "FIFO IT US AM PM AD BC BCE CE EST IRS IEEE IP IO OMG LOL FYI BTW AWOL AA AAA ACLU AFC AFK AP APR ATP BA BAE BMI BMW EDM "
-    "BYOB CAD CBD CEO CIO CMO COB COD CPA CPI CTA CTO CV DNA DOA DOB DOI DUI EDT EEG EKG EOD ER ESL ESPN ETF EV FAA FDA FIO "
-    "FOMC GDP GMO GPA GPS GOP GPT GUI HIV HOA HR IBM ICE IM IMO INS IPA IRA IRL ISO ISP IUD KO KPI LA LCD LGBT LLC LLM MBA "
-    "MIA MIT MOU MRI MVP NATO NDA NGO NSA NY NYC OA OBE OCR OD OEM OOP OP ORM PA PDF PE PHD PHP PIA PO POV PR PTA PTO QA QR "
-    "RFID RIP ROI RPG RPI RV SAE SAT SEO SIA SMS SQL SSN SSO TA TBA TBD TED TOS UCLA UEFA UFC UPS USAF USDA USPS UTC UV VA "
-    "VAT VC VHS VIN VO VPN WBA WHO WIP WTO WWE XML XXL YA EOF IDK IIRC EULA IOS OAUTH IEA ESA NSU ECB IMF AOL USSR UAV "
-    "AIS ADA EIA EMEA IAM AWS EC UFOS ARIA ABI BIOS OLED IPAD NIH USD EUR INR AUD IBAN BIC AUC ROC RNA EMT AOC ABV AOE IED".split()
+_INITIALISMS = word_set(
+    """
+    AI USA UK EU UN UAE API CEO CFO CTO COO CIO ATM TV ID IQ UI UX OS PC AC DJ VIP ETA IOU IPO LED CIA FBI
+    NBA NFL NHL MLB ABC URL URI SOS UFO EPA ICU AED AMA IDE IVF OCD ADHD ASAP DIY FAQ AKA OEM SUV USB GPU
+    CPU BBC CNN NBC CBS HBO NHS RSVP FIFO IT US AM PM AD BC BCE CE EST IRS IEEE IP IO OMG LOL FYI BTW AWOL
+    AA AAA ACLU AFC AFK AP APR ATP BA BAE BMI BMW EDM BYOB CAD CBD CMO COB COD CPA CPI CTA CV DNA DOA DOB
+    DOI DUI EDT EEG EKG EOD ER ESL ESPN ETF EV FAA FDA FIO FOMC GDP GMO GPA GPS GOP GPT GUI HIV HOA HR IBM
+    ICE IM IMO INS IPA IRA IRL ISO ISP IUD KO KPI LA LCD LGBT LLC LLM MBA MIA MIT MOU MRI MVP NATO NDA NGO
+    NSA NY NYC OA OBE OCR OD OOP OP ORM PA PDF PE PHD PHP PIA PO POV PR PTA PTO QA QR RFID RIP ROI RPG RPI
+    RV SAE SAT SEO SIA SMS SQL SSN SSO TA TBA TBD TED TOS UCLA UEFA UFC UPS USAF USDA USPS UTC UV VA VAT VC
+    VHS VIN VO VPN WBA WHO WIP WTO WWE XML XXL YA EOF IDK IIRC EULA IOS OAUTH IEA ESA NSU ECB IMF AOL USSR
+    UAV AIS ADA EIA EMEA IAM AWS EC UFOS ARIA ABI BIOS OLED IPAD NIH USD EUR INR AUD IBAN BIC AUC ROC RNA
+    EMT AOC ABV AOE IED
+    """
 ) - {
     "NATO",
     "SAT",
@@ -34,44 +38,58 @@ _INITIALISMS = frozenset(
     "AWOL",
 }
 """Initialisms that a reader would take for a word by their letters."""
-_AMBIGUOUS = frozenset(
-    "IT US AM PM AD WHO ID OS HR PA LA OP ER ICE EST PE PO IM INS APR AA IP PR AC TA QA UP".split()
+_AMBIGUOUS = word_set(
+    """
+    IT US AM PM AD WHO ID OS HR PA LA OP ER ICE EST PE PO IM INS APR AA IP PR AC TA QA UP
+    """
 )
 """Initialisms that are words where everything is shouted."""
-ACRONYMS = frozenset(
-    "NASA NATO PIN COVID AIDS OPEC UNICEF UNESCO FIFA SWAT SCUBA RADAR LASER CAPTCHA LAN WAN RAM ROM SIM GIF JPEG BIOS ASCII "
-    "UEFA OLED FEMA OSHA NAFTA SARS MERS NIMBY YOLO FOMO GIF POTUS SCOTUS FLOTUS NAND LIDAR SONAR HIPAA COBOL BASIC JSON YAML "
-    "CUDA REST SOAP WASP NASDAQ ASEAN DARPA CERN MIDI WIFI HIP UNIX AIDS CRISPR FIFO LIFO ALGOL MOMA IKEA LEGO SAP VISA OK TOEFL "
-    "GMAT SAT BART MENSA NASCAR PETA RICO GUI IRA ZIP RAID SPAM TASER TED ICE CAD DOS COVAX MASH ARPA CSS".split()
+ACRONYMS = word_set(
+    """
+    NASA NATO PIN COVID AIDS OPEC UNICEF UNESCO FIFA SWAT SCUBA RADAR LASER CAPTCHA LAN WAN RAM ROM SIM GIF
+    JPEG BIOS ASCII UEFA OLED FEMA OSHA NAFTA SARS MERS NIMBY YOLO FOMO POTUS SCOTUS FLOTUS NAND LIDAR SONAR
+    HIPAA COBOL BASIC JSON YAML CUDA REST SOAP WASP NASDAQ ASEAN DARPA CERN MIDI WIFI HIP UNIX CRISPR FIFO
+    LIFO ALGOL MOMA IKEA LEGO SAP VISA OK TOEFL GMAT SAT BART MENSA NASCAR PETA RICO GUI IRA ZIP RAID SPAM
+    TASER TED ICE CAD DOS COVAX MASH ARPA CSS
+    """
 ) - {"CSS"}
-_SHORT_WORDS = frozenset(
-    "a i am an as at ax be by do go he hi ho if in is it me my no of oh on or ox so to up us we ya "
-    "act add age ago aid aim air ale all and ant any ape arc are ark arm art ash ask ate awe axe bad bag ban bar bat bay bed bee "
-    "beg bet bid big bin bit bow box boy bud bug bus but buy bye cab can cap car cat cop cot cow cry cup cut dad dam day den dew "
-    "did die dig dim dip dog dot dry due dug dye ear eat egg ego elf end era eve eye fan far fat fax fed fee few fig fin fit fix "
-    "flu fly fog for fox fry fun fur gap gas gay get gin god got gum gun gut guy gym had ham has hat hay hen her hey hid him hip "
-    "his hit hog hop hot how hug hut ice ill ink inn its jam jar jaw jet job jog joy jug key kid kin kit lab lap law lay led leg "
-    "let lid lie lip lit log lot low mad man map mat may men met mix mob mom mud mug nap net new nod nor not now nut oak oar odd "
-    "off oil old one our out owe owl own pad pan par pat paw pay pea pen pet pie pig pin pit pop pot pro put rag ran rat raw ray "
-    "red rib rid rim rip rob rod rot row rub rug run sad sat saw say sea see set sew she shy sin sip sir sit six ski sky sly sob "
-    "son sow spy sub sue sum sun tag tan tap tar tax tea ten the tie tin tip toe ton too top toy try tub tug two use van vet via "
-    "vow war was wax way web wed wet who why wig win wit woe won wow yes yet you zip zoo "
-    "able also area away baby back ball bank base been best body book both busy call came card care case city come cool dead deal "
-    "dear does done door down drop each easy else even ever face fact fail fall fast fear feel feet fire five food four free from "
-    "full game gave girl give goes gold gone good grew half hand hard hate have head hear heat held hell help here hero high hold "
-    "home hope hour huge idea into item join just keep kept kill kind knew know last late lead left less life like line list live "
-    "long look lose loss lost lots love luck made mail main make many mean meet mind miss more most move much must name near need "
-    "news next nice nine none note okay once only open over page paid part pass past plan play plus poor push quit rain read real "
-    "ride ring rise road rock room rule safe said sale same save seen self sell send sent shop show shut sick side sign site size "
-    "slow soon sort star stay step stop such sure take talk tell test text than that them then they this time told took true turn "
-    "type upon used very vote wait wake walk wall want warm wash wear week well went were west what when whom wife will wind wine "
-    "wise wish with wood word work year your zero idea away evil edge east once onto oral oven ugly unit urge user vary area army "
-    "aunt auto avoid actor about above after again alone angry apply arise aside audio every enter event equal early eight enjoy "
-    "extra empty image issue under until upper usual other order offer often ideal input".split()
+_SHORT_WORDS = word_set(
+    """
+    a i am an as at ax be by do go he hi ho if in is it me my no of oh on or ox so to up us we ya act add
+    age ago aid aim air ale all and ant any ape arc are ark arm art ash ask ate awe axe bad bag ban bar bat
+    bay bed bee beg bet bid big bin bit bow box boy bud bug bus but buy bye cab can cap car cat cop cot cow
+    cry cup cut dad dam day den dew did die dig dim dip dog dot dry due dug dye ear eat egg ego elf end era
+    eve eye fan far fat fax fed fee few fig fin fit fix flu fly fog for fox fry fun fur gap gas gay get gin
+    god got gum gun gut guy gym had ham has hat hay hen her hey hid him hip his hit hog hop hot how hug hut
+    ice ill ink inn its jam jar jaw jet job jog joy jug key kid kin kit lab lap law lay led leg let lid lie
+    lip lit log lot low mad man map mat may men met mix mob mom mud mug nap net new nod nor not now nut oak
+    oar odd off oil old one our out owe owl own pad pan par pat paw pay pea pen pet pie pig pin pit pop pot
+    pro put rag ran rat raw ray red rib rid rim rip rob rod rot row rub rug run sad sat saw say sea see set
+    sew she shy sin sip sir sit six ski sky sly sob son sow spy sub sue sum sun tag tan tap tar tax tea ten
+    the tie tin tip toe ton too top toy try tub tug two use van vet via vow war was wax way web wed wet who
+    why wig win wit woe won wow yes yet you zip zoo able also area away baby back ball bank base been best
+    body book both busy call came card care case city come cool dead deal dear does done door down drop each
+    easy else even ever face fact fail fall fast fear feel feet fire five food four free from full game gave
+    girl give goes gold gone good grew half hand hard hate have head hear heat held hell help here hero high
+    hold home hope hour huge idea into item join just keep kept kill kind knew know last late lead left less
+    life like line list live long look lose loss lost lots love luck made mail main make many mean meet mind
+    miss more most move much must name near need news next nice nine none note okay once only open over page
+    paid part pass past plan play plus poor push quit rain read real ride ring rise road rock room rule safe
+    said sale same save seen self sell send sent shop show shut sick side sign site size slow soon sort star
+    stay step stop such sure take talk tell test text than that them then they this time told took true turn
+    type upon used very vote wait wake walk wall want warm wash wear week well went were west what when whom
+    wife will wind wine wise wish with wood word work year your zero evil edge east onto oral oven ugly unit
+    urge user vary army aunt auto avoid actor about above after again alone angry apply arise aside audio
+    every enter event equal early eight enjoy extra empty image issue under until upper usual other order
+    offer often ideal input
+    """
 )
 _VOWELS = frozenset("AEIOUY")
-_ONSETS = frozenset(
-    "BL BR CH CL CR DR DW FL FR GL GR KN PH PL PR QU SC SH SK SL SM SN SP ST SW TH TR TW WH WR SCH SCR SHR SPL SPR SQU STR THR".split()
+_ONSETS = word_set(
+    """
+    BL BR CH CL CR DR DW FL FR GL GR KN PH PL PR QU SC SH SK SL SM SN SP ST SW TH TR TW WH WR SCH SCR SHR
+    SPL SPR SQU STR THR
+    """
 )
 _PRONOUNCED = re.compile(r"([B-DF-HJ-NP-TV-Z]{0,3})([AEIOUY]{1,2})([B-DF-HJ-NP-TV-Z]{1,3})([AEIOUY]?)")
 _PLURAL = re.compile(r"([A-Z]{2,6})(s|'s|’s)")

@@ -7,26 +7,36 @@ import re
 from serving.text.english.capitals import letter_word
 from serving.text.english.quantities.numbers import cardinal, digits, pairs, part_of_version, year
 from serving.text.english.quantities.suffixes import decade
-from serving.text.english.tokens import LETTER, Reading, Tokens, after, at, before, said_nearby
+from serving.text.english.tokens import LETTER, Reading, Tokens, after, at, before, said_nearby, word_set
 
-_SPELLED = frozenset(
-    "code pin passcode password otp zip postcode postal id serial account acct ssn isbn sku cvv cvc license licence "
-    "confirmation tracking reference ref token passport imei routing iban combination badge login username voucher "
-    "coupon postbox ext extension security pins codes zipcode vin upc ean asin passkey access verification".split()
+_SPELLED = word_set(
+    """
+    code pin passcode password otp zip postcode postal id serial account acct ssn isbn sku cvv cvc license
+    licence confirmation tracking reference ref token passport imei routing iban combination badge login
+    username voucher coupon postbox ext extension security pins codes zipcode vin upc ean asin passkey
+    access verification
+    """
 )
-_LINKS = frozenset("is was are to the your my our number no num reads as be code with of".split())
-_PAIRED = frozenset(
-    "room flight boeing airbus gate suite apartment apt highway hwy route rt interstate bus train unit locker house "
-    "building exit platform studio bay peugeot porsche".split()
+_LINKS = word_set("is was are to the your my our number no num reads as be code with of")
+_PAIRED = word_set(
+    """
+    room flight boeing airbus gate suite apartment apt highway hwy route rt interstate bus train unit locker
+    house building exit platform studio bay peugeot porsche
+    """
 )
-_NAMED = frozenset(
-    "area error channel form section rule title page line row lot order case ticket invoice model".split()
+_NAMED = word_set(
+    """
+    area error channel form section rule title page line row lot order case ticket invoice model
+    """
 )
-SOFTWARE = frozenset(
-    "python go node ubuntu debian fedora java php ruby rust swift kotlin android ios macos windows linux kernel django "
-    "rails react angular vue version versions release v ver build firmware release: openssl nginx postgres postgresql mysql "
-    "redis docker kubernetes pytorch torch tensorflow numpy pandas cuda gcc clang llvm cmake bluetooth usb http tls "
-    "ssl hdmi java jdk .net dotnet scala perl lua typescript node.js update patch gpt claude llama gemini qwen".split()
+SOFTWARE = word_set(
+    """
+    python go node ubuntu debian fedora java php ruby rust swift kotlin android ios macos windows linux
+    kernel django rails react angular vue version versions release v ver build firmware release: openssl
+    nginx postgres postgresql mysql redis docker kubernetes pytorch torch tensorflow numpy pandas cuda gcc
+    clang llvm cmake bluetooth usb http tls ssl hdmi jdk .net dotnet scala perl lua typescript node.js
+    update patch gpt claude llama gemini qwen
+    """
 )
 _IP = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3}){3})(?:/([0-9]{1,2})|:([0-9]{1,5}))?")
 _VERSION = re.compile(
@@ -109,9 +119,11 @@ def _code_digits(tokens: Tokens, index: int, core: str) -> Reading | None:
     return None
 
 
-_STATES = frozenset(
-    "AL AK AZ AR CA CO CT DE DC FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA "
-    "RI SC SD TN TX UT VT VA WA WV WI WY".split()
+_STATES = word_set(
+    """
+    AL AK AZ AR CA CO CT DE DC FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND
+    OH OK OR PA RI SC SD TN TX UT VT VA WA WV WI WY
+    """
 )
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 
 from serving.text.english.quantities.numbers import cardinal, digits
-from serving.text.english.tokens import Reading, Tokens, at, said_nearby
+from serving.text.english.tokens import Reading, Tokens, at, said_nearby, word_set
 
-PHONE_WORDS = frozenset(
-    "call dial phone phoned telephone tel mobile cell text texted ring rang fax hotline whatsapp sms number contact landline "
-    "helpline switchboard called calling dialed dialled dialing ph tel. phone: reach".split()
+PHONE_WORDS = word_set(
+    """
+    call dial phone phoned telephone tel mobile cell text texted ring rang fax hotline whatsapp sms number
+    contact landline helpline switchboard called calling dialed dialled dialing ph tel. phone: reach
+    """
 )
-_DIAL_WORDS = frozenset(
-    "call dial ring phone text called dialed dialled dialing calling emergency hotline".split()
-)
-_SHORT_NUMBERS = frozenset(
-    "911 999 112 988 411 311 211 511 611 711 811 111 101 000 110 119 118 116 191 108 144 117 113 115 105 106 102 100 1177".split()
+_DIAL_WORDS = word_set("call dial ring phone text called dialed dialled dialing calling emergency hotline")
+_SHORT_NUMBERS = word_set(
+    """
+    911 999 112 988 411 311 211 511 611 711 811 111 101 000 110 119 118 116 191 108 144 117 113 115 105 106
+    102 100 1177
+    """
 )
 _GROUP = re.compile(r"[(]?\+?[0-9(][0-9()./\-‐‑–]*[0-9)]|[0-9]")
 _RUN = re.compile(r"[0-9]+")

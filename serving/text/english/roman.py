@@ -5,44 +5,56 @@ from __future__ import annotations
 import re
 
 from serving.text.english.quantities.numbers import cardinal, ordinal, year
-from serving.text.english.tokens import Reading, Token, Tokens, after, at, before
+from serving.text.english.tokens import Reading, Token, Tokens, after, at, before, word_set
 
 _ROMAN = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
-_PARTS = frozenset(
-    "chapter part act scene section volume vol book phase article level stage class grade episode title appendix table "
-    "figure fig annex schedule amendment canto psalm movement round division category type mark war bowl apollo gemini "
-    "fantasy olympiad no number hall verse lesson unit tier quarter saturn mk rocky wars schedule factor corps tome".split()
+_PARTS = word_set(
+    """
+    chapter part act scene section volume vol book phase article level stage class grade episode title
+    appendix table figure fig annex schedule amendment canto psalm movement round division category type
+    mark war bowl apollo gemini fantasy olympiad no number hall verse lesson unit tier quarter saturn mk
+    rocky wars factor corps tome
+    """
 )
 _CENTURY = frozenset(
     {"century", "centuries", "c", "dynasty", "olympiad", "arrondissement", "congress", "olympics"}
 )
-_REGNAL = frozenset(
-    "henry louis edward george william charles james richard elizabeth napoleon pius benedict leo paul ramses ramesses "
-    "frederick philip alexander nicholas peter catherine ivan umberto emmanuel gustav christian ferdinand mary john gregory "
-    "innocent urban clement boniface adrian sixtus otto wilhelm friedrich franz joseph maria francis alfonso juan carlos "
-    "felipe pedro thutmose amenhotep darius xerxes cyrus mehmed selim murad abdul hussein abdullah rama david robert "
-    "malcolm harald harold haakon olav oscar carl karl eric erik margrethe margaret isabella anne stephen celestine "
-    "eugene martin nicholas victor julius callixtus linus marcellus theodore basil constantine justinian leopold albert "
-    "baudouin wilhelmina willem rainier mohammed hassan fuad faruk mithridates ptolemy cleopatra antiochus seleucus "
-    "tutankhamun seti sancho ludwig matthias sigismund casimir boris simeon vladimir yaroslav feodor pope king queen".split()
+_REGNAL = word_set(
+    """
+    henry louis edward george william charles james richard elizabeth napoleon pius benedict leo paul ramses
+    ramesses frederick philip alexander nicholas peter catherine ivan umberto emmanuel gustav christian
+    ferdinand mary john gregory innocent urban clement boniface adrian sixtus otto wilhelm friedrich franz
+    joseph maria francis alfonso juan carlos felipe pedro thutmose amenhotep darius xerxes cyrus mehmed
+    selim murad abdul hussein abdullah rama david robert malcolm harald harold haakon olav oscar carl karl
+    eric erik margrethe margaret isabella anne stephen celestine eugene martin victor julius callixtus linus
+    marcellus theodore basil constantine justinian leopold albert baudouin wilhelmina willem rainier
+    mohammed hassan fuad faruk mithridates ptolemy cleopatra antiochus seleucus tutankhamun seti sancho
+    ludwig matthias sigismund casimir boris simeon vladimir yaroslav feodor pope king queen
+    """
 )
-_TITLES = frozenset(
-    "king queen pope emperor empress tsar czar prince princess duke saint sultan pharaoh kaiser".split()
+_TITLES = word_set(
+    """
+    king queen pope emperor empress tsar czar prince princess duke saint sultan pharaoh kaiser
+    """
 )
-_NUMERAL_FOLLOWERS = frozenset(
-    "of and to in is was the by began ended ends begins through has had for on at as with from veteran veterans will "
-    "or covers deals describes shall opens introduces explains ii".split()
+_NUMERAL_FOLLOWERS = word_set(
+    """
+    of and to in is was the by began ended ends begins through has had for on at as with from veteran
+    veterans will or covers deals describes shall opens introduces explains ii
+    """
 )
-_REIGN_FOLLOWERS = frozenset("of and".split())
-_REIGN_VERBS = frozenset("was is had became died reigned ruled succeeded married ordered in who".split())
+_REIGN_FOLLOWERS = word_set("of and")
+_REIGN_VERBS = word_set("was is had became died reigned ruled succeeded married ordered in who")
 _NOT_NUMERALS = frozenset(
     {"IV", "XL", "XXL", "XXXL", "MIX", "LIV", "CIVIL", "DIM", "CD", "DC", "MD", "CC", "MM", "CM", "MC"}
 )
-_DRIPS = frozenset(
-    "drip drips line lines bag fluid fluids therapy access antibiotics needle pole infusion tube catheter".split()
+_DRIPS = word_set(
+    """
+    drip drips line lines bag fluid fluids therapy access antibiotics needle pole infusion tube catheter
+    """
 )
-_PRONOUN_PARTS = frozenset("an any no the this that a his her my each".split())
+_PRONOUN_PARTS = word_set("an any no the this that a his her my each")
 _LISTED = re.compile(r"x{0,3}(?:ix|iv|v?i{0,3})")
 
 

@@ -6,169 +6,36 @@ import re
 import unicodedata
 
 from serving.text.english.capitals import letter_word
-from serving.text.english.quantities.numbers import NUMBER, cardinal, digits, numbers
-from serving.text.english.quantities.units import PER_WORDS, per_name, plural_unit, unit_name
+from serving.text.english.quantities.numbers import cardinal, digits, numbers
 from serving.text.english.quantities.vulgar import VULGAR
-from serving.text.english.tokens import LETTER, Reading, Token, Tokens, after, at, before
-
-_RELATIONS = {
-    **{
-        "<": "less than",
-        ">": "greater than",
-        "<=": "less than or equal to",
-        ">=": "greater than or equal to",
-    },
-    **{
-        "≤": "less than or equal to",
-        "≥": "greater than or equal to",
-        "!=": "not equal to",
-        "≠": "not equal to",
-    },
-    **{"≈": "approximately equal to", "≪": "much less than", "≫": "much greater than", "=/=": "not equal to"},
-    **{"<>": "not equal to", "!==": "not equal to", "=<": "less than or equal to"},
-}
-_BOUNDS = {
-    "<=": "at most",
-    "≤": "at most",
-    ">=": "at least",
-    "≥": "at least",
-    "≈": "approximately",
-    ">": "more than",
-}
-_OPERATORS = {
-    **{"=": "equals", "==": "equals", "===": "equals", "+": "plus", "−": "minus", "×": "times", "·": "times"},
-    **{
-        "÷": "divided by",
-        "±": "plus or minus",
-        "∓": "minus or plus",
-        "^": "to the power of",
-        "**": "to the power of",
-    },
-    **{
-        "→": "to",
-        "->": "to",
-        "⇒": "implies",
-        "=>": "implies",
-        "≡": "is equivalent to",
-        "∝": "is proportional to",
-    },
-    **{
-        "&": "and",
-        "&&": "and",
-        "@": "at",
-        "%": "percent",
-        "‰": "per mille",
-        "∈": "in",
-        "∪": "union",
-        "∩": "intersection",
-    },
-    **{
-        ":=": "is",
-        "+=": "plus equals",
-        "-=": "minus equals",
-        "⟶": "to",
-        "➔": "to",
-        "➜": "to",
-        "➡": "to",
-        "∴": "therefore",
-    },
-    **{
-        "∖": "minus",
-        "⊂": "subset of",
-        "∧": "and",
-        "∨": "or",
-        "↔": "to and from",
-        "⇔": "if and only if",
-        "∘": "of",
-    },
-}
-_NAMES = {
-    **{"§": "section", "§§": "sections", "¶": "paragraph", "°": "degrees", "©": "copyright", "∞": "infinity"},
-    **{"√": "square root of", "∑": "sum of", "∫": "integral of", "∂": "partial", "∆": "delta", "∇": "nabla"},
-    **{
-        "№": "number",
-        "℮": "estimated",
-        "$": "dollars",
-        "€": "euros",
-        "£": "pounds",
-        "¥": "yen",
-        "₹": "rupees",
-    },
-    **{
-        "¢": "cents",
-        "₿": "bitcoin",
-        "℃": "degrees Celsius",
-        "℉": "degrees Fahrenheit",
-        "′": "",
-        "″": "",
-        "‱": "",
-    },
-    **{
-        "♀": "female",
-        "♂": "male",
-        "∅": "empty set",
-        "‐": "",
-        "ª": "a",
-        "º": "o",
-        "♯": "sharp",
-        "♭": "flat",
-        "∀": "for all",
-    },
-    **{"∃": "there exists", "¬": "not", "℗": "", "℠": "", "µ": "micro"},
-}
-_GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma sigma tau upsilon phi chi psi omega"
-_GREEK_NAMES = {chr(0x3B1 + place): name for place, name in enumerate(_GREEK.split())}
-_GREEK_NAMES |= {letter.upper(): name for letter, name in _GREEK_NAMES.items()} | {
-    "Ω": "omega",
-    "ϕ": "phi",
-    "ϵ": "epsilon",
-}
-_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
-_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-")
-_OPERATOR = re.compile(
-    rf"{NUMBER}[½⅓⅔¼¾]?|[<>!=:+-]=+|=>|->|\*\*|&&|[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+|[₀₁₂₃₄₅₆₇₈₉₊₋]+|[α-ωΑ-Ωϕϵ]|{LETTER}+(?:['’]{LETTER}+)*|\s|.",
-    re.DOTALL,
+from serving.text.english.symbol_names import (
+    BOUNDS,
+    GREEK,
+    HEARTS,
+    NAMES,
+    OPERATORS,
+    RELATIONS,
+    is_pictograph,
 )
-_EXPRESSION = frozenset("=+×÷<>≤≥≠≈±^*∈√∞∑∫→⇒·∂∆⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺₀₁₂₃₄₅₆₇₈₉₊₋π−")
-_LANGUAGES = {
-    "c#": "C sharp",
-    "f#": "F sharp",
-    "c++": "C plus plus",
-    "g++": "G plus plus",
-    "notepad++": "Notepad plus plus",
-    "j#": "J sharp",
-}
-_HEARTS = frozenset("❤♥💕💖💗💙💚💛💜🖤🤍🤎🧡💓💞💘🩷")
-_LOVERS = frozenset("i we you they really to who always just".split())
+from serving.text.english.tokens import LETTER, Reading, Token, Tokens, after, at, before, word_set
+
+_LOVERS = word_set("i we you they really to who always just")
 _EMOTICON = re.compile(
     r"(?:[:;=xX8][-'^o]?[)(DPpOo3/\\|*\]\[]+|[)(]+[-']?[:;=]|<3+|</3|\^_*\^|[xX]D+|[oO]_[oO]|-_+-|[:;]-?$|¯\\_\(ツ\)_/¯|T_T)"
 )
-_PRONOUNS = frozenset(
-    "he she him her his hers they them s/he yes no true false on off male female his/her one two in out win lose and pass fail "
-    "mr mrs day night mother father parent pros cons up down left right new old buy sell am pm him/her start stop open closed black white".split()
-)
-_INVISIBLE = frozenset("\ufe0f\ufe0e\u200d\u20e3\u200b")
-
-
-def is_pictograph(symbol: str) -> bool:
-    """Whether a character is an emoji or another picture that is not spoken."""
-    code = ord(symbol)
-    if code < 0x2000:
-        return symbol in "®" or (code >= 0x80 and unicodedata.category(symbol) == "Cn")
-    return (
-        code >= 0x1F000
-        and code < 0x20000
-        or 0x2300 <= code <= 0x23FF
-        or 0x2500 <= code <= 0x27BF
-        or 0x2B00 <= code <= 0x2BFF
-        or symbol in "™•‣◦…†‡←↑↓⁂※"
-        and symbol != "…"
-        or symbol in _INVISIBLE
-        or 0xE0000 <= code <= 0xE0FFF
-    )
-
-
 _CITED = re.compile(rf"([(\"“]*{LETTER}+[.,;:!?\"”]*)(?:\[[0-9,–-]{{1,9}}\]){{1,9}}[.,;:]?")
+_FALLBACK = re.compile(rf"{LETTER}+(?:['’]{LETTER}+)*|[0-9]+(?:[.,][0-9]+)*|[.,;:!?…—-]+|\s|.", re.DOTALL)
+_KEPT = frozenset(".,;:!?…—()\"“”'’‘")
+_LAST_RESORT = {
+    **OPERATORS,
+    **RELATIONS,
+    **NAMES,
+    "/": "slash",
+    "\\": "backslash",
+    "_": "",
+    "#": "number",
+    "*": "",
+}
 
 
 def read_citation(tokens: Tokens, index: int) -> Reading | None:
@@ -182,7 +49,7 @@ def read_citation(tokens: Tokens, index: int) -> Reading | None:
 
 def read_greek(tokens: Tokens, index: int) -> Reading | None:
     """ "α": a Greek letter by its name; Greek words stay as they are."""
-    name = _GREEK_NAMES.get(tokens[index].core)
+    name = GREEK.get(tokens[index].core)
     return Reading(name) if name else None
 
 
@@ -190,7 +57,7 @@ def read_symbols(tokens: Tokens, index: int) -> Reading | None:
     """A token without letters or digits."""
     token = tokens[index]
     text = token.text
-    if any(symbol in _HEARTS for symbol in text) or text in ("<3", "<33"):
+    if any(symbol in HEARTS for symbol in text) or text in ("<3", "<33"):
         loved = before(tokens, index) in _LOVERS and at(tokens, index + 1).core
         return Reading("love" if loved else "", 1, "" if loved else _marks(text), lead="")
     if _EMOTICON.fullmatch(text):
@@ -198,14 +65,14 @@ def read_symbols(tokens: Tokens, index: int) -> Reading | None:
     core = token.core
     if core in ("-", "–", "−"):
         return _dash(tokens, index)
-    if core in _RELATIONS:
+    if core in RELATIONS:
         return Reading(relation(core, at(tokens, index - 1), tokens, index))
-    if core in _OPERATORS:
+    if core in OPERATORS:
         inner = index > 0 and index + 1 < len(tokens)
         ornament = core in ("=>", "->", "→", "⇒", "+", "=", "==", "===", "^", "➔", "➜", "➡") and not inner
-        return Reading("" if ornament else _OPERATORS[core])
-    if core in _NAMES:
-        return Reading(_NAMES[core])
+        return Reading("" if ornament else OPERATORS[core])
+    if core in NAMES:
+        return Reading(NAMES[core])
     if text in ("*", "**") and at(tokens, index - 1).digit and at(tokens, index + 1).digit:
         return Reading("times" if text == "*" else "to the power of", 1, "", lead="")
     if core == "#" and at(tokens, index + 1).digit:
@@ -254,121 +121,8 @@ def relation(symbol: str, previous: Token, tokens: Tokens, index: int) -> str:
         core and not previous.trail.strip(")") and (len(core) == 1 or previous.digit or "_" in core)
     ) or conditional
     if operand and core.lower() not in ("a", "i"):
-        return "is " + _RELATIONS[symbol]
-    return _BOUNDS.get(symbol) or _RELATIONS[symbol]
-
-
-def read_expression(tokens: Tokens, index: int) -> Reading | None:
-    """ "E=mc²", "2+2=4", "x<=10", "H₂O", "10⁻³", "5×3", "A→B", "C#"."""
-    token = tokens[index]
-    core = token.core
-    language = _LANGUAGES.get(core.lower())
-    if language:
-        return Reading(language)
-    if len(core) > 120 or _EXPRESSION.isdisjoint(core):
-        return None
-    if core[-1] in "+" and core[:-1].isalpha():
-        return Reading(f"{letter_word(core[:-1])} plus")
-    if core[-1:] in "¹²³⁴⁵⁶⁷⁸⁹" and core[:-1].isalpha() and len(core) > 4:
-        return Reading(core[:-1])  # the mark of a footnote
-    if not any(symbol.isalnum() for symbol in core):
-        return None
-    words: list[str] = []
-    pieces = _OPERATOR.findall(core)
-    for place, piece in enumerate(pieces):
-        words.append(_piece(piece, pieces, place, tokens, index))
-    spoken = " ".join(word for word in words if word)
-    return Reading(spoken) if spoken else None
-
-
-def _piece(piece: str, pieces: list[str], place: int, tokens: Tokens, index: int) -> str:
-    last = place + 1 == len(pieces)
-    if piece[0].isascii() and (piece[0].isdigit() or (piece[0] == "." and len(piece) > 1)):
-        part = VULGAR.get(piece[-1])
-        return numbers(piece) if part is None else f"{numbers(piece[:-1])} and a half"
-    if piece in _GREEK_NAMES:
-        return _GREEK_NAMES[piece]
-    if piece[0] in "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺":
-        return _power(piece.translate(_SUPERSCRIPTS))
-    if piece[0] in "₀₁₂₃₄₅₆₇₈₉₊₋":
-        run = piece.translate(_SUBSCRIPTS)
-        return cardinal(run) if run.isdecimal() and len(run) < 4 else digits(run)
-    if piece[0].isalpha():
-        if place and pieces[place - 1][0].isdigit() and (name := unit_name(piece)) and len(piece) > 1:
-            return plural_unit(name)
-        chemical = any(symbol in "₀₁₂₃₄₅₆₇₈₉" for symbol in tokens[index].core)
-        variables = len(piece) <= 2 and (piece.islower() or chemical)
-        return " ".join(piece) if variables else letter_word(piece)
-    if piece in ("-", "–", "−"):
-        return "minus" if place == 0 or not last else ""
-    if piece == "*":
-        return "times" if 0 < place and not last else ""
-    if piece in _RELATIONS:
-        return (
-            ("is " if place else "") + _RELATIONS[piece] if place else _BOUNDS.get(piece, _RELATIONS[piece])
-        )
-    if piece == "×" and place and not last:
-        return (
-            "by" if min(len(pieces[place - 1]), len(pieces[place + 1])) > 2 and "=" not in pieces else "times"
-        )
-    if piece == "^" and not last and pieces[place + 1] in ("2", "3"):
-        pieces[place + 1] = "²" if pieces[place + 1] == "2" else "³"
-        return ""
-    return (
-        _OPERATORS.get(piece) or _NAMES.get(piece) or {"/": "over", "(": "", ")": "", "!": ""}.get(piece, "")
-    )
-
-
-def _power(run: str) -> str:
-    if run in ("2", "3"):
-        return "squared" if run == "2" else "cubed"
-    sign = "minus " if run[0] == "-" else ""
-    body = run.lstrip("+-")
-    if not body:
-        return "plus" if run[0] == "+" else "minus"
-    return f"to the power of {sign}{cardinal(body) if len(body) < 5 else digits(body)}"
-
-
-def read_slash(tokens: Tokens, index: int) -> Reading | None:
-    """ "and/or", "he/she", "litres/hour", "input/output"."""
-    core = tokens[index].core
-    if "/" not in core or len(core) > 120:
-        return None
-    parts = core.split("/")
-    if not all(part and all(symbol.isalpha() or symbol in "'’-" for symbol in part) for part in parts):
-        return None
-    if len(parts) == 2:
-        head, tail = parts[0].lower(), parts[1].lower()
-        if head == "and" and tail == "or":
-            return Reading("and or")
-        per = per_name(parts[1]) if len(parts[1]) > 1 or (len(head) > 1 and unit_name(parts[0])) else None
-        if (tail in PER_WORDS and head not in PER_WORDS) or (
-            per and head.endswith("s") and unit_name(parts[1]) is not None
-        ):
-            return Reading(f"{parts[0]} per {per or parts[1]}")
-        if head in _PRONOUNS and tail in _PRONOUNS:
-            return Reading(f"{parts[0]} or {parts[1]}")
-        if per and (top := unit_name(parts[0])) and len(parts[0]) > 1:
-            return Reading(f"{plural_unit(top)} per {per}")
-    words = [letter_word(part) if part.isupper() else part for part in parts]
-    joint = " " if all(part.isupper() for part in parts) else " slash "
-    if all(part.lower() in _PRONOUNS for part in parts):
-        joint = " or "
-    return Reading(joint.join(words))
-
-
-_FALLBACK = re.compile(rf"{LETTER}+(?:['’]{LETTER}+)*|[0-9]+(?:[.,][0-9]+)*|[.,;:!?…—-]+|\s|.", re.DOTALL)
-_KEPT = frozenset(".,;:!?…—()\"“”'’‘")
-_LAST_RESORT = {
-    **_OPERATORS,
-    **_RELATIONS,
-    **_NAMES,
-    "/": "slash",
-    "\\": "backslash",
-    "_": "",
-    "#": "number",
-    "*": "",
-}
+        return "is " + RELATIONS[symbol]
+    return BOUNDS.get(symbol) or RELATIONS[symbol]
 
 
 def read_anything(tokens: Tokens, index: int) -> Reading:
@@ -377,9 +131,7 @@ def read_anything(tokens: Tokens, index: int) -> Reading:
     spoken = ""
     for piece in _FALLBACK.findall(token.core):
         if piece[0].isalpha():
-            words = _GREEK_NAMES.get(piece) or (
-                letter_word(piece) if piece.isascii() and len(piece) < 40 else piece
-            )
+            words = GREEK.get(piece) or (letter_word(piece) if piece.isascii() and len(piece) < 40 else piece)
         elif piece[0] in "0123456789":
             words = numbers(piece) if len(piece) < 400 else digits(piece)
         elif piece[0] in _KEPT:
@@ -389,7 +141,7 @@ def read_anything(tokens: Tokens, index: int) -> Reading:
             words = ""
         elif piece in VULGAR:
             words = f"{cardinal(VULGAR[piece][0])} over {cardinal(VULGAR[piece][1])}"
-        elif len(piece) == 1 and (piece in _HEARTS or is_pictograph(piece)):
+        elif len(piece) == 1 and (piece in HEARTS or is_pictograph(piece)):
             words = ""
         else:
             words = _LAST_RESORT.get(piece) or _unnamed(piece)

@@ -69,6 +69,17 @@ Recogniser = Callable[[Tokens, int], Reading | None]
 _NOTHING = Token("", 0)
 
 
+def word_set(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
+
+
+def table(text: str) -> dict[str, str]:
+    """ "km kilometer, m/s meter per second" as a dictionary: each key ends at the first space."""
+    items = (item.split(None, 1) for item in text.split(","))
+    return {item[0]: " ".join(item[1].split()) if len(item) > 1 else "" for item in items}
+
+
 def tokenise(text: str) -> list[Token]:
     """Split at white space, and at dashes, ellipses and missing spaces within a run."""
     tokens = []
@@ -126,10 +137,13 @@ def punctuation(marks: str) -> str:
     return kept
 
 
-_STARTERS = frozenset(
-    "the a an it he she they we i you this that these those there here his her their our my your its what when where why "
-    "how who if but and so then please after before in on at no yes for as do does did is are was were let can will could "
-    "would should have has had not now just also however thank thanks all some many most each every one".split()
+_STARTERS = word_set(
+    """
+    the a an it he she they we i you this that these those there here his her their our my your its what
+    when where why how who if but and so then please after before in on at no yes for as do does did is are
+    was were let can will could would should have has had not now just also however thank thanks all some
+    many most each every one
+    """
 )
 
 

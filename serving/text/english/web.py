@@ -6,26 +6,32 @@ import re
 
 from serving.text.english.capitals import is_dotted, letter_word, letters
 from serving.text.english.quantities.numbers import cardinal, digits, year
-from serving.text.english.tokens import LETTER, Reading, Tokens
+from serving.text.english.tokens import LETTER, Reading, Tokens, word_set
 
 _SCHEME = re.compile(r"(?:https?|ftps?|sftp|wss?|file|git|ssh)://", re.IGNORECASE)
-_DOMAINS = frozenset(
-    "com org net edu gov io co uk de fr info biz ai dev app ca au tv me ly nl ch eu us jp cn in it es se no at be ru br mil int "
-    "xyz online site shop blog cloud tech example local test".split()
+_DOMAINS = word_set(
+    """
+    com org net edu gov io co uk de fr info biz ai dev app ca au tv me ly nl ch eu us jp cn in it es se no
+    at be ru br mil int xyz online site shop blog cloud tech example local test
+    """
 )
-_COMMON_DOMAINS = frozenset(
-    "com org net edu gov io co uk de fr info biz ai dev app ca au tv me ly nl ch eu".split()
+_COMMON_DOMAINS = word_set("com org net edu gov io co uk de fr info biz ai dev app ca au tv me ly nl ch eu")
+_SAID_ENDINGS = word_set(
+    """
+    com org net info biz app dev edu gov shop blog cloud tech site online example local test json zip doc
+    log bin bat dat ini mov gif tar lock env co me us toml mil int web wave code conf config cell sock tex
+    zen yaml jar war ham java rust swift bak text patch diff vim torrent sketch key pages numbers markdown
+    mobi gem egg pub raw bash
+    """
 )
-_SAID_ENDINGS = frozenset(
-    "com org net info biz app dev edu gov shop blog cloud tech site online example local test json zip doc log bin bat dat ini mov "
-    "gif tar lock env co me us toml mil int web wave code conf config cell sock tex zen yaml jar war ham java rust swift bak text "
-    "patch diff vim torrent sketch key pages numbers markdown mobi gem egg pub raw bash".split()
-)
-_EXTENSIONS = frozenset(
-    "txt pdf doc docx xls xlsx ppt pptx csv tsv json yaml yml toml ini cfg conf log md rst html htm css js ts jsx tsx py pyc ipynb c h "
-    "cpp hpp cc cs java kt rs go rb php sh bash bat ps1 exe dll so msi dmg pkg deb rpm apk ipa iso zip gz tgz bz2 xz tar rar 7z jpg "
-    "jpeg png gif bmp svg webp tiff ico heic mp3 mp4 m4a wav flac ogg opus avi mkv mov webm wmv srt vtt epub mobi sql db sqlite xml "
-    "onnx pt pth bin dat env lock vue swift lua pl r tex bib whl jar war psd ai eps ttf otf net".split()
+_EXTENSIONS = word_set(
+    """
+    txt pdf doc docx xls xlsx ppt pptx csv tsv json yaml yml toml ini cfg conf log md rst html htm css js ts
+    jsx tsx py pyc ipynb c h cpp hpp cc cs java kt rs go rb php sh bash bat ps1 exe dll so msi dmg pkg deb
+    rpm apk ipa iso zip gz tgz bz2 xz tar rar 7z jpg jpeg png gif bmp svg webp tiff ico heic mp3 mp4 m4a wav
+    flac ogg opus avi mkv mov webm wmv srt vtt epub mobi sql db sqlite xml onnx pt pth bin dat env lock vue
+    swift lua pl r tex bib whl jar war psd ai eps ttf otf net
+    """
 )
 _SYMBOLS = {
     **{

@@ -17,7 +17,7 @@ from serving.text.english.quantities.ranges import A_VULGAR, HEAD, SIGNS, TWO, r
 from serving.text.english.quantities.suffixes import hyphenated, is_noun, tail_words, unit_behind
 from serving.text.english.quantities.units import per_name
 from serving.text.english.quantities.vulgar import VULGAR, and_fraction, quantity
-from serving.text.english.tokens import Reading, Tokens, after, at, before, is_sum
+from serving.text.english.tokens import Reading, Tokens, after, at, before, is_sum, word_set
 
 _ONE = re.compile(
     rf"{HEAD}(?:(?P<number>{NUMBER})(?P<vulgar>{A_VULGAR})?|(?P<bare>{A_VULGAR}))(?P<rest>.*)", re.DOTALL
@@ -25,17 +25,15 @@ _ONE = re.compile(
 _MOST_GROUPS = 12
 _DASHES = frozenset("-–—−")
 _THREE_DIGITS = re.compile(r"[0-9]{3}(?:[.,][0-9]+)?(?![0-9])[^0-9]*")
-YEAR_WORDS = frozenset(
-    "in since from of by until till before after during year early late mid circa around between through spring summer "
-    "autumn fall winter january february march april may june july august september october november december c "
-    "copyright © class season fiscal and to christmas easter model vintage".split()
+YEAR_WORDS = word_set(
+    """
+    in since from of by until till before after during year early late mid circa around between through
+    spring summer autumn fall winter january february march april may june july august september october
+    november december c copyright © class season fiscal and to christmas easter model vintage
+    """
 )
-_COUNTED = frozenset(
-    "people men women children feet percent dollars pounds euros times miles meters metres".split()
-)
-_NOT_PLURALS = frozenset(
-    "was is has his its this as us yes thus always perhaps across versus plus less s".split()
-)
+_COUNTED = word_set("people men women children feet percent dollars pounds euros times miles meters metres")
+_NOT_PLURALS = word_set("was is has his its this as us yes thus always perhaps across versus plus less s")
 
 
 def merged(tokens: Tokens, index: int) -> tuple[str, int]:

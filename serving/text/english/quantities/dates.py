@@ -6,7 +6,7 @@ import re
 
 from serving.text.english.quantities.numbers import cardinal, ordinal, plural, year
 from serving.text.english.quantities.times import clock_words
-from serving.text.english.tokens import Reading, Token, Tokens, at, before
+from serving.text.english.tokens import Reading, Token, Tokens, at, before, word_set
 
 MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July", "August", "September", "October"),
@@ -21,8 +21,10 @@ WEEKDAYS = {
 DATE_WORDS = frozenset(
     [*WEEKDAYS, *(name.lower() for name in WEEKDAYS.values()), "today", "tomorrow", "yesterday"]
 )
-_PREPOSITIONS = frozenset(
-    "on in since by until till every next last this each from through late early mid of".split()
+_PREPOSITIONS = word_set(
+    """
+    on in since by until till every next last this each from through late early mid of
+    """
 )
 _DAY = re.compile(r"(0?[1-9]|[12][0-9]|3[01])(?:st|nd|rd|th)?")
 _DAYS = re.compile(r"([0-9]{1,2})(?:st|nd|rd|th)?[-–—]([0-9]{1,2})(?:st|nd|rd|th)?")

@@ -9,26 +9,33 @@ from serving.text.english.quantities.numbers import cardinal, digits, ordinal, y
 from serving.text.english.quantities.suffixes import is_noun
 from serving.text.english.quantities.units import plural_unit, unit_name
 from serving.text.english.quantities.vulgar import and_fraction, fraction_words
-from serving.text.english.tokens import Reading, Tokens, after, at, before
+from serving.text.english.tokens import Reading, Tokens, after, at, before, word_set
 
 _SLASHED = re.compile(
     r"([-−])?(?:([0-9]{1,4})-)?([0-9]{1,6})[/⁄]([0-9]{1,6})((?:st|nd|rd|th)s?|[a-zA-Z°µ²³%]{1,4}|-[a-zA-Z-]+)?"
 )
-_SERIES = frozenset(
-    "page part step question problem slide chapter episode item level stage round day lesson exercise file photo "
-    "image volume track disc disk issue task phase section sheet test tests night week module unit batch".split()
+_SERIES = word_set(
+    """
+    page part step question problem slide chapter episode item level stage round day lesson exercise file
+    photo image volume track disc disk issue task phase section sheet test tests night week module unit
+    batch
+    """
 )
-_SCORES = frozenset(
-    "scored score rated rating got gave rate a mark earned scoring quality review marks pass".split()
+_SCORES = word_set(
+    """
+    scored score rated rating got gave rate a mark earned scoring quality review marks pass
+    """
 )
 _SAYINGS = {
     **{("24", "7"): "twenty four seven", ("9", "11"): "nine eleven", ("20", "20"): "twenty twenty"},
     **{("50", "50"): "fifty fifty", ("7", "7"): "seven seven", ("365", "24"): "three sixty five twenty four"},
 }
-_DATE_NEIGHBOURS = frozenset(
-    "on since by until till from due before after dated date deadline between through".split()
+_DATE_NEIGHBOURS = word_set(
+    """
+    on since by until till from due before after dated date deadline between through
+    """
 )
-_TIMES = frozenset("at beat signature time tempo".split())
+_TIMES = word_set("at beat signature time tempo")
 
 
 def read_slashed(tokens: Tokens, index: int) -> Reading | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from serving.text.english.quantities.numbers import Number, cardinal, number
+from serving.text.english.tokens import table
 
 _CENT = ("cent", "cents")
 CURRENCIES: dict[str, tuple[str, str, tuple[str, str] | None]] = {
@@ -57,19 +58,13 @@ CURRENCIES: dict[str, tuple[str, str, tuple[str, str] | None]] = {
 }
 """Sign or code: the name in the singular and the plural, and those of its hundredth."""
 CODES = frozenset(sign for sign in CURRENCIES if sign.isupper() and len(sign) == 3)
-MAGNITUDES = {
-    **{"k": "thousand", "K": "thousand", "m": "million", "M": "million", "mn": "million", "mm": "million"},
-    **{"MM": "million", "mil": "million", "b": "billion", "B": "billion", "bn": "billion", "Bn": "billion"},
-    **{
-        "BN": "billion",
-        "bln": "billion",
-        "mln": "million",
-        "t": "trillion",
-        "T": "trillion",
-        "tn": "trillion",
-    },
-    **{"trn": "trillion"},
-}
+MAGNITUDES = table(
+    """
+    k thousand, K thousand, m million, M million, mn million, mm million, MM million, mil million, b billion,
+    B billion, bn billion, Bn billion, BN billion, bln billion, mln million, t trillion, T trillion, tn
+    trillion, trn trillion
+    """
+)
 MAGNITUDE_WORDS = frozenset(
     {"hundred", "thousand", "million", "billion", "trillion", "lakh", "crore", "dozen"}
 )

@@ -50,7 +50,7 @@ def read_range(tokens: Tokens, index: int, match: re.Match[str], used: int) -> R
         return None
     minus = {"−": "minus ", "+": "plus "}.get(match["sign2"] or "", "")
     head, slash, tail = rest.partition("/")
-    if slash and not (per := per_name(tail)) and not unit_name(rest):
+    if slash and not per_name(tail) and not unit_name(rest):
         return None
     first_words, second_words = left.words, minus + right.words
     if sign is None and head in CURRENCIES and head not in UNITS:

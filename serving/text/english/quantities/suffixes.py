@@ -12,21 +12,27 @@ from serving.text.english.quantities.money import (
 from serving.text.english.quantities.numbers import cardinal, numbers, ordinal, parse, plural, year
 from serving.text.english.quantities.units import SPACED_SINGLE, UNITS, per_name, plural_unit, unit_name
 from serving.text.english.quantities.vulgar import Amount
-from serving.text.english.tokens import Reading, Token, Tokens, after, at, before
+from serving.text.english.tokens import Reading, Token, Tokens, after, at, before, word_set
 
-_NOT_NOUNS = frozenset(
-    "of in on at to for from per long wide tall high deep away or and by is was are were that which with than ago "
-    "later more less each if as but the a it he she they we you i old apart behind ahead above below into over".split()
+_NOT_NOUNS = word_set(
+    """
+    of in on at to for from per long wide tall high deep away or and by is was are were that which with than
+    ago later more less each if as but the a it he she they we you i old apart behind ahead above below into
+    over
+    """
 )
 _AMBIGUOUS_UNITS = frozenset(
     {"in", "pt", "mo", "bar", "rad", "deg", "ct", "at", "d", "kn", "a", "s", "pcs", "MP", "deg"}
 )
-LENGTH_WORDS = frozenset("wide long tall deep high thick x by diameter across".split())
+LENGTH_WORDS = word_set("wide long tall deep high thick x by diameter across")
 _CAPITAL_UNITS = frozenset(
     {"MB", "GB", "TB", "KB", "PB", "MW", "GW", "RPM", "BPM", "HP", "MPG", "KM", "KG", "IU", "MV"}
 )
-_DECADE_WORDS = frozenset(
-    "the his her their my your our early late mid in of these those her's mid-to-late swinging roaring nineteen".split()
+_DECADE_WORDS = word_set(
+    """
+    the his her their my your our early late mid in of these those her's mid-to-late swinging roaring
+    nineteen
+    """
 )
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 
 from serving.text.english.quantities.numbers import cardinal, digits, number, parse
-from serving.text.english.tokens import Reading, Tokens, after, at, before, said_nearby, starts_sentence
+from serving.text.english.tokens import (
+    Reading,
+    Tokens,
+    after,
+    at,
+    before,
+    said_nearby,
+    starts_sentence,
+    word_set,
+)
 
 _CLOCK = r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?"
 _TIME = re.compile(
@@ -22,15 +31,20 @@ _DURATION = re.compile(
 _DURATION_UNITS = ("day", "hour", "minute", "second")
 _OFFSET = re.compile(r"(UTC|GMT)([+\-−±])([0-9]{1,2})(?::?([0-9]{2}))?")
 _PLAIN_OFFSET = re.compile(r"([+\-−])([0-9]{2}):([0-9]{2})")
-_RATIO_WORDS = frozenset(
-    "ratio odds score scored aspect won lost beat win lead leading defeat victory draw drew scale ratios mix split "
-    "mixed screen display monitor beats ratio: diluted gear proportion proportions tied".split()
+_RATIO_WORDS = word_set(
+    """
+    ratio odds score scored aspect won lost beat win lead leading defeat victory draw drew scale ratios mix
+    split mixed screen display monitor beats ratio: diluted gear proportion proportions tied
+    """
 )
-BOOKS = frozenset(
-    "genesis exodus leviticus numbers deuteronomy joshua judges ruth samuel kings chronicles ezra nehemiah esther job psalm "
-    "psalms proverbs ecclesiastes isaiah jeremiah lamentations ezekiel daniel hosea joel amos obadiah jonah micah nahum "
-    "habakkuk zephaniah haggai zechariah malachi matthew luke john acts romans corinthians galatians ephesians philippians "
-    "colossians thessalonians timothy titus philemon hebrews peter jude revelation surah quran sura".split()
+BOOKS = word_set(
+    """
+    genesis exodus leviticus numbers deuteronomy joshua judges ruth samuel kings chronicles ezra nehemiah
+    esther job psalm psalms proverbs ecclesiastes isaiah jeremiah lamentations ezekiel daniel hosea joel
+    amos obadiah jonah micah nahum habakkuk zephaniah haggai zechariah malachi matthew luke john acts romans
+    corinthians galatians ephesians philippians colossians thessalonians timothy titus philemon hebrews
+    peter jude revelation surah quran sura
+    """
 )
 _OCLOCK_UNTIL = 12
 

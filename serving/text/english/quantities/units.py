@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 
 from serving.text.english.quantities.numbers import plural
+from serving.text.english.tokens import table, word_set
 
-_PREFIXES = {"k": "kilo", "M": "mega", "G": "giga", "T": "tera", "m": "milli", "µ": "micro", "n": "nano"}
+_PREFIXES = table(
+    """
+    k kilo, M mega, G giga, T tera, m milli, µ micro, n nano
+    """
+)
 _SINGLE = {
     **{"m": "meter", "g": "gram", "l": "liter", "L": "liter", "s": "second", "h": "hour", "t": "ton"},
     **{"V": "volt", "W": "watt", "A": "amp", "N": "newton", "J": "joule", "K": "kelvin", "Ω": "ohm"},
@@ -42,72 +47,29 @@ _PREFIXED = {
     "px": ("M", "pixel"),
     "Sv": ("mµ", "sievert"),
 }
-_OTHER = {
-    **{"cm": "centimeter", "dm": "decimeter", "cl": "centiliter", "cL": "centiliter", "dl": "deciliter"},
-    **{"dL": "deciliter", "hPa": "hectopascal", "ha": "hectare", "KB": "kilobyte", "Kb": "kilobit"},
-    **{"PB": "petabyte", "KiB": "kibibyte", "MiB": "mebibyte", "GiB": "gibibyte", "TiB": "tebibyte"},
-    **{"in": "inch", "ft": "foot", "yd": "yard", "yds": "yard", "mi": "mile", "nmi": "nautical mile"},
-    **{"oz": "ounce", "lb": "pound", "lbs": "pound", "gal": "gallon", "qt": "quart", "pt": "pint"},
-    **{"tsp": "teaspoon", "tbsp": "tablespoon", "mcg": "microgram", "cc": "cubic centimeter"},
-    **{"sec": "second", "secs": "second", "min": "minute", "mins": "minute", "hr": "hour", "hrs": "hour"},
-    **{"yr": "year", "yrs": "year", "mo": "month", "wk": "week", "wks": "week", "mos": "month"},
-    **{"mph": "mile per hour", "kph": "kilometer per hour", "kmh": "kilometer per hour", "kg": "kilogram"},
-    **{"fps": "frame per second", "rpm": "revolution per minute", "RPM": "revolution per minute"},
-    **{"bpm": "beat per minute", "BPM": "beat per minute", "psi": "pound per square inch"},
-    **{"ppm": "part per million", "ppb": "part per billion", "dpi": "dot per inch", "ppi": "pixel per inch"},
-    **{"mpg": "mile per gallon", "MPG": "mile per gallon", "kn": "knot", "kt": "knot", "kts": "knot"},
-    **{"dB": "decibel", "db": "decibel", "dBA": "decibel", "lx": "lux", "lm": "lumen", "bar": "bar"},
-    **{
-        "mbar": "millibar",
-        "hp": "horsepower",
-        "HP": "horsepower",
-        "bhp": "brake horsepower",
-        "Nm": "newton meter",
-    },
-    **{
-        "atm": "atmosphere",
-        "rad": "radian",
-        "deg": "degree",
-        "ct": "carat",
-        "Bq": "becquerel",
-        "kcal": "calorie",
-    },
-    **{"°C": "degree Celsius", "°F": "degree Fahrenheit", "°K": "kelvin", "ºC": "degree Celsius"},
-    **{"ºF": "degree Fahrenheit", "º": "degree", "℃": "degree Celsius", "℉": "degree Fahrenheit"},
-    **{"%": "percent", "‰": "per mille", "pct": "percent", "bp": "basis point", "bps": "basis point"},
-    **{
-        "sqft": "square foot",
-        "sqm": "square meter",
-        "sqkm": "square kilometer",
-        "mmHg": "millimeter of mercury",
-    },
-    **{
-        "kHz": "kilohertz",
-        "Hz": "hertz",
-        "Pa": "pascal",
-        "Wh": "watt hour",
-        "Ah": "amp hour",
-        "cal": "calorie",
-    },
-    **{
-        "mol": "mole",
-        "px": "pixel",
-        "eV": "electron volt",
-        "Sv": "sievert",
-        "µ": "micron",
-        "kPa": "kilopascal",
-    },
-    **{
-        "¢": "cent",
-        "rps": "request per second",
-        "IU": "international unit",
-        "msec": "millisecond",
-        "fl.oz": "fluid ounce",
-    },
-    **{"kgs": "kilogram", "kms": "kilometer", "cms": "centimeter", "gms": "gram", "ml": "milliliter"},
-    **{"KM": "kilometer", "KG": "kilogram", "CM": "centimeter", "MM": "millimeter", "ML": "milliliter"},
-    **{"Km": "kilometer", "Kg": "kilogram", "pcs": "piece", "Gbit": "gigabit", "MP": "megapixel"},
-}
+_OTHER = table(
+    """
+    cm centimeter, dm decimeter, cl centiliter, cL centiliter, dl deciliter, dL deciliter, hPa hectopascal, ha
+    hectare, KB kilobyte, Kb kilobit, PB petabyte, KiB kibibyte, MiB mebibyte, GiB gibibyte, TiB tebibyte, in
+    inch, ft foot, yd yard, yds yard, mi mile, nmi nautical mile, oz ounce, lb pound, lbs pound, gal gallon,
+    qt quart, pt pint, tsp teaspoon, tbsp tablespoon, mcg microgram, cc cubic centimeter, sec second, secs
+    second, min minute, mins minute, hr hour, hrs hour, yr year, yrs year, mo month, wk week, wks week, mos
+    month, mph mile per hour, kph kilometer per hour, kmh kilometer per hour, kg kilogram, fps frame per
+    second, rpm revolution per minute, RPM revolution per minute, bpm beat per minute, BPM beat per minute,
+    psi pound per square inch, ppm part per million, ppb part per billion, dpi dot per inch, ppi pixel per
+    inch, mpg mile per gallon, MPG mile per gallon, kn knot, kt knot, kts knot, dB decibel, db decibel, dBA
+    decibel, lx lux, lm lumen, bar bar, mbar millibar, hp horsepower, HP horsepower, bhp brake horsepower, Nm
+    newton meter, atm atmosphere, rad radian, deg degree, ct carat, Bq becquerel, kcal calorie, °C degree
+    Celsius, °F degree Fahrenheit, °K kelvin, ºC degree Celsius, ºF degree Fahrenheit, º degree, ℃ degree
+    Celsius, ℉ degree Fahrenheit, % percent, ‰ per mille, pct percent, bp basis point, bps basis point, sqft
+    square foot, sqm square meter, sqkm square kilometer, mmHg millimeter of mercury, kHz kilohertz, Hz hertz,
+    Pa pascal, Wh watt hour, Ah amp hour, cal calorie, mol mole, px pixel, eV electron volt, Sv sievert, µ
+    micron, kPa kilopascal, ¢ cent, rps request per second, IU international unit, msec millisecond, fl.oz
+    fluid ounce, kgs kilogram, kms kilometer, cms centimeter, gms gram, ml milliliter, KM kilometer, KG
+    kilogram, CM centimeter, MM millimeter, ML milliliter, Km kilometer, Kg kilogram, pcs piece, Gbit gigabit,
+    MP megapixel
+    """
+)
 UNITS = (
     _SINGLE
     | {p + u: f"{_PREFIXES[p]}{name}" for u, (prefixes, name) in _PREFIXED.items() for p in prefixes}
@@ -116,21 +78,32 @@ UNITS = (
 """Symbol to its name in the singular."""
 SPACED_SINGLE = frozenset({"m", "g", "L", "l", "V", "W", "N", "J", "h", "°", "Ω", "t", '"', "ℓ"})
 """Single letters that are units behind a space, too; others are more often a letter ("10 A students")."""
-_IRREGULAR = {"foot": "feet", "inch": "inches", "hertz": "hertz", "lux": "lux", "percent": "percent"}
+_IRREGULAR = table(
+    """
+    foot feet, inch inches, hertz hertz, lux lux, percent percent
+    """
+)
 _SAME = frozenset({"hertz", "lux", "percent", "per mille", "horsepower", "brake horsepower", "bar"})
-_SQUARED = {"²": "square", "³": "cubic", "2": "square", "3": "cubic", "^2": "square", "^3": "cubic"}
+_SQUARED = table(
+    """
+    ² square, ³ cubic, 2 square, 3 cubic, ^2 square, ^3 cubic
+    """
+)
 _POWER = re.compile(r"([A-Za-zµ]{1,3})(²|³|\^2|\^3|2|3)")
 _SQUARABLE = frozenset({"m", "km", "cm", "mm", "dm", "in", "ft", "yd", "mi", "µm", "nm"})
-PER = {
-    **{"h": "hour", "hr": "hour", "s": "second", "sec": "second", "min": "minute", "d": "day", "wk": "week"},
-    **{"mo": "month", "mth": "month", "yr": "year", "y": "year", "a": "year", "p": "person", "pp": "person"},
-    **{"ea": "each", "sf": "square foot", "sq": "square", "cu": "cubic"},
-}
-PER_WORDS = frozenset(
-    "second minute hour day week month year night person unit user seat piece item kilo pound ounce gallon liter litre "
-    "meter metre mile kilometer kilometre hectare acre capita head room page word share ton tonne bottle cup serving "
-    "team member customer order student ticket gram inch foot visit session device license game match lap cycle "
-    "request token image frame call case box pack bag set pair dozen barrel".split()
+PER = table(
+    """
+    h hour, hr hour, s second, sec second, min minute, d day, wk week, mo month, mth month, yr year, y year, a
+    year, p person, pp person, ea each, sf square foot, sq square, cu cubic
+    """
+)
+PER_WORDS = word_set(
+    """
+    second minute hour day week month year night person unit user seat piece item kilo pound ounce gallon
+    liter litre meter metre mile kilometer kilometre hectare acre capita head room page word share ton tonne
+    bottle cup serving team member customer order student ticket gram inch foot visit session device license
+    game match lap cycle request token image frame call case box pack bag set pair dozen barrel
+    """
 )
 """Words that "/" before them reads as "per"."""
 
