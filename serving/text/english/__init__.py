@@ -43,10 +43,10 @@ from serving.text.words import Word
 _PROSE = re.compile(r"[A-Za-z'’–,;:!?\"“”()\u2014\s-]*[.!?…\"'”’)]*\s*")
 """Characters of a sentence that may be spoken as it is written."""
 _SUSPECT = re.compile(
-    r"[A-Z]{2}|[A-Z][a-z]+ I\b|\b[B-HJ-Z]\b|[-,;:!?]{2}|(?:^|\s)[-:;'’]|[-:;](?:\s|$)(?<![a-z][:;]\s)|\bI\.|\b(?:vs|etc|aka|approx|St|Dr|Mt|Mr|Mrs|Ms|Prof|Lt|Capt|Sgt|Ft"
-    r"|Cmdr|Cpl|[Ll]ead|Inc|Co|Corp|Ltd|Jr|Sr|Ave|Blvd|Rd|Mon|Tues?|Wed|Thurs?|Fri|Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\b"
+    r"[A-Z]{2}|[A-Z][a-z]+ I\b|\b[B-HJ-Z]\b|[-,;:!?]{2}|(?:^|\s)[-:;'’]|[-:;](?:\s|$)(?<![a-z][:;]\s)|\bI\."
+    r"|\b(?:vs|etc|aka|approx|St|Dr|Mt|Mr|Mrs|Ms|Prof|Lt|Capt|Sgt|Ft|Cmdr|Cpl|[Ll]ead|[Ww]ind|[Tt]ear|[Bb]ow|[Bb]ass|[Ww]ound|resume|Inc|Co|Corp|Ltd|Jr|Sr|Ave|Blvd|Rd|Mon|Tues?|Wed|Thurs?|Fri|Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\b"
 )
-_PLAIN = re.compile(rf"[(\"“‘']*{LETTER}+(?:['’–-]{LETTER}+)*['’]?[.,;:!?…)\"”'’—]*")
+_PLAIN = re.compile(rf"[(\"“‘']*{LETTER}+(?:['’–-]{LETTER}+)*['’-]?[.,;:!?…)\"”'’—]*")
 _LOOK_ALIKES = re.compile(r"(?<=[A-Za-z])[`´ʼ‛＇′](?=[A-Za-z])")
 
 _NUMERIC: tuple[Recogniser, ...] = (
@@ -130,7 +130,7 @@ def _append(words: list[Word], spoken: str, start: int, end: int, phonemes: str 
         dash = spoken in ("-", "–", "—") and not glued
         joint = " " if dash or (speech and last.spoken[-1:].isalnum()) else ""
         both = last.spoken if not speech and last.spoken[-1:] in ",;:.!?—" else last.spoken + joint + spoken
-        if speech and last.phonemes is None and phonemes is None or not speech:
+        if (speech and last.phonemes is None and phonemes is None) or not speech:
             words[-1] = Word(both, last.start, end, last.phonemes if not speech else None)
         else:
             words[-1] = Word(both, last.start, end)

@@ -103,8 +103,8 @@ def read_abbreviation(tokens: Tokens, index: int) -> Reading | None:
 def _trail(tokens: Tokens, index: int) -> str:
     """The punctuation behind an abbreviation: its period stays only where the sentence ends with it."""
     trail, following = tokens[index].trail, at(tokens, index + 1)
-    if not following.core and not following.text:
-        return trail
+    if not following.text:
+        return trail[1:] if trail[1:2] in (":", ";", ",", "!", "?") else trail
     if len(trail) == 1 and starts_sentence(following) and tokens[index].core not in _TITLES:
         return trail
     if len(trail) == 1 and starts_sentence(following) and _street(tokens, index):

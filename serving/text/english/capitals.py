@@ -46,7 +46,7 @@ _AMBIGUOUS = word_set(
 """Initialisms that are words where everything is shouted."""
 ACRONYMS = word_set(
     """
-    NASA NATO PIN COVID AIDS OPEC UNICEF UNESCO FIFA SWAT SCUBA RADAR LASER CAPTCHA LAN WAN RAM ROM SIM GIF
+    GNU NASA NATO PIN COVID AIDS OPEC UNICEF UNESCO FIFA SWAT SCUBA RADAR LASER CAPTCHA LAN WAN RAM ROM SIM GIF
     JPEG BIOS ASCII UEFA OLED FEMA OSHA NAFTA SARS MERS NIMBY YOLO FOMO POTUS SCOTUS FLOTUS NAND LIDAR SONAR
     HIPAA COBOL BASIC JSON YAML CUDA REST SOAP WASP NASDAQ ASEAN DARPA CERN MIDI WIFI HIP UNIX CRISPR FIFO
     LIFO ALGOL MOMA IKEA LEGO SAP VISA OK TOEFL GMAT SAT BART MENSA NASCAR PETA RICO GUI IRA ZIP RAID SPAM
@@ -247,7 +247,6 @@ def _dotted(tokens: Tokens, index: int) -> Reading:
     token = tokens[index]
     trail = token.trail
     following = at(tokens, index + 1)
-    if trail[:1] == "." and following.core:
-        if not starts_sentence(following):
-            trail = trail[1:]
+    if trail[:1] == "." and following.core and not starts_sentence(following):
+        trail = trail[1:]
     return Reading(letters(token.core), 1, trail, letter_phonemes(token.core))

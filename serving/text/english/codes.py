@@ -100,11 +100,14 @@ def _code_digits(tokens: Tokens, index: int, core: str) -> Reading | None:
             groups.append(tokens[index + used].core)
             used += 1
         return Reading(", ".join(digits(group) for group in groups), used)
-    if len(core) > 3 and any(
-        at(tokens, index + ahead).lower in ("pin", "code", "password", "passcode") for ahead in (2, 3)
+    if (
+        len(core) > 3
+        and any(
+            at(tokens, index + ahead).lower in ("pin", "code", "password", "passcode") for ahead in (2, 3)
+        )
+        and after(tokens, index) in ("as", "is", "for", "into")
     ):
-        if after(tokens, index) in ("as", "is", "for", "into"):
-            return Reading(digits(core))
+        return Reading(digits(core))
     previous = before(tokens, index)
     if len(core) in (3, 4) and (
         previous in _PAIRED or (previous in ("number", "no") and before(tokens, index, 2) in _PAIRED)
@@ -112,7 +115,7 @@ def _code_digits(tokens: Tokens, index: int, core: str) -> Reading | None:
         return Reading(pairs(core))
     if len(core) in (3, 4) and previous in ("error", "area") and after(tokens, index) != "code":
         return Reading(digits(core) if "0" in core else pairs(core))
-    if len(core) == 3 and previous == "area" or (previous == "zip"):
+    if (len(core) == 3 and previous == "area") or (previous == "zip"):
         return Reading(digits(core))
     if len(core) == 5 and _is_zip(tokens, index):
         return Reading(digits(core))

@@ -79,7 +79,7 @@ def _piece(piece: str, pieces: list[str], place: int, tokens: Tokens, index: int
     if piece in ("-", "–", "−"):
         return "minus" if place == 0 or not last else ""
     if piece == "*":
-        return "times" if 0 < place and not last else ""
+        return "times" if place > 0 and not last else ""
     if piece in RELATIONS:
         return ("is " if place else "") + RELATIONS[piece] if place else BOUNDS.get(piece, RELATIONS[piece])
     if piece == "×" and place and not last:

@@ -95,7 +95,7 @@ def _is_initial(tokens: Tokens, index: int, core: str) -> bool:
 def _is_part(tokens: Tokens, index: int) -> bool:
     previous = at(tokens, index - 1)
     return previous.lower in _PARTS and (
-        not previous.trail or previous.trail == "." and previous.lower in ("vol", "fig", "no")
+        not previous.trail or (previous.trail == "." and previous.lower in ("vol", "fig", "no"))
     )
 
 

@@ -35,7 +35,10 @@ NAMES = table(
     set, ‐, ª a, º o, ♯ sharp, ♭ flat, ∀ for all, ∃ there exists, ¬ not, ℗, ℠, µ micro
     """
 )
-_GREEK_ALPHABET = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma sigma tau upsilon phi chi psi omega"
+_GREEK_ALPHABET = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma sigma tau "
+    "upsilon phi chi psi omega"
+)
 GREEK = {chr(0x3B1 + place): name for place, name in enumerate(_GREEK_ALPHABET.split())}
 GREEK |= {letter.upper(): name for letter, name in GREEK.items()} | {
     "Ω": "omega",
@@ -52,13 +55,11 @@ def is_pictograph(symbol: str) -> bool:
     if code < 0x2000:
         return symbol in "®" or (code >= 0x80 and unicodedata.category(symbol) == "Cn")
     return (
-        code >= 0x1F000
-        and code < 0x20000
+        (code >= 0x1F000 and code < 0x20000)
         or 0x2300 <= code <= 0x23FF
         or 0x2500 <= code <= 0x27BF
         or 0x2B00 <= code <= 0x2BFF
-        or symbol in "™•‣◦…†‡←↑↓⁂※"
-        and symbol != "…"
+        or (symbol in "™•‣◦…†‡←↑↓⁂※" and symbol != "…")
         or symbol in _INVISIBLE
         or 0xE0000 <= code <= 0xE0FFF
     )

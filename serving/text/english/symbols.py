@@ -17,7 +17,7 @@ from serving.text.english.symbol_names import (
     RELATIONS,
     is_pictograph,
 )
-from serving.text.english.tokens import LETTER, Reading, Token, Tokens, after, at, before, word_set
+from serving.text.english.tokens import LETTER, Reading, Token, Tokens, at, before, word_set
 
 _LOVERS = word_set("i we you they really to who always just")
 _EMOTICON = re.compile(
@@ -63,6 +63,9 @@ def read_symbols(tokens: Tokens, index: int) -> Reading | None:
     if _EMOTICON.fullmatch(text):
         return Reading("", 1, "", lead="")
     core = token.core
+    if text in ("--", "---"):
+        inner = index > 0 and index + 1 < len(tokens)
+        return Reading("", 1, "—" if inner else "", lead="")
     if core in ("-", "–", "−"):
         return _dash(tokens, index)
     if core in RELATIONS:
@@ -129,11 +132,14 @@ def read_anything(tokens: Tokens, index: int) -> Reading:
     """Piece by piece: words as they are, numbers as numbers, symbols by their names."""
     token = tokens[index]
     spoken = ""
-    for piece in _FALLBACK.findall(token.core):
+    pieces = _FALLBACK.findall(token.core)
+    for piece, following in zip(pieces, [*pieces[1:], ""], strict=True):
         if piece[0].isalpha():
             words = GREEK.get(piece) or (letter_word(piece) if piece.isascii() and len(piece) < 40 else piece)
         elif piece[0] in "0123456789":
             words = numbers(piece) if len(piece) < 400 else digits(piece)
+        elif piece == "." and spoken and following[:1].isalnum():
+            words = "dot"
         elif piece[0] in _KEPT:
             spoken = spoken.rstrip(" ") + piece[:3]
             continue
@@ -147,8 +153,7 @@ def read_anything(tokens: Tokens, index: int) -> Reading:
             words = _LAST_RESORT.get(piece) or _unnamed(piece)
         if words:
             spoken += (" " if spoken and spoken[-1] != "(" else "") + words
-    following = after(tokens, index)
-    return Reading(spoken if spoken.strip(" .,;:!?—") or following == "" else "")
+    return Reading(spoken if spoken.strip(" .,;:!?—") else "")
 
 
 def _unnamed(piece: str) -> str:

@@ -150,15 +150,15 @@ def _money(tokens: Tokens, index: int, match: re.Match[str], used: int, adjectiv
     elif head in ("+", "s"):
         words = amount(sign, value) + (" plus" if head else "")
     elif not head:
-        scale = at(tokens, index + used)
-        if scale.lower in MAGNITUDE_WORDS and not at(tokens, index + used - 1).trail:
+        behind = at(tokens, index + used)
+        if behind.lower in MAGNITUDE_WORDS and not at(tokens, index + used - 1).trail:
             adjective = before(tokens, index) in ("a", "an") and is_noun(after(tokens, index + used))
-            return Reading(amount(sign, value, scale.lower, adjective=adjective), used + 1)
+            return Reading(amount(sign, value, behind.lower, adjective=adjective), used + 1)
         words = amount(sign, value, adjective=adjective)
         if match["vulgar"]:
             words = f"{and_fraction(number(value), *VULGAR[match['vulgar']])} {currency_name(sign)}"
-        if scale.core in CODES and sign == "$":
-            return Reading(f"{number(value)} {currency_name(scale.core)}", used + 1)
+        if behind.core in CODES and sign == "$":
+            return Reading(f"{number(value)} {currency_name(behind.core)}", used + 1)
     else:
         return None
     return Reading(f"{words} per {per_name(tail)}" if slash else words, used)

@@ -110,12 +110,12 @@ def _plain(tokens: Tokens, index: int, used: int, part: str, of: str) -> str | N
     if (
         of in ("4", "8", "16")
         and (following in _TIMES or previous in ("in", "time"))
-        and part in "2 3 4 5 6 7 9 12".split()
+        and part in ["2", "3", "4", "5", "6", "7", "9", "12"]
+    ) and (
+        following in ("time", "beat", "signature", "tempo")
+        or (previous == "in" and following in ("", "time"))
     ):
-        if following in ("time", "beat", "signature", "tempo") or (
-            previous == "in" and following in ("", "time")
-        ):
-            return f"{cardinal(part)} {cardinal(of)}"
+        return f"{cardinal(part)} {cardinal(of)}"
     if (
         of in ("5", "10", "100", "20")
         and int(part) <= int(of)

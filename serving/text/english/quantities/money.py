@@ -86,8 +86,7 @@ def amount(sign: str, value: Number, magnitude: str = "", *, adjective: bool = F
         return f"{number(value)} {magnitude} {name}"
     fraction = value.fraction
     if not fraction or hundredth is None or len(fraction) > 2:
-        whole = thousands_or_decimals(sign, value)
-        return f"{number(whole)} {name}"
+        return f"{number(thousands_or_decimals(sign, value))} {name}"
     whole, rest = value.integer.lstrip("0"), int(fraction.ljust(2, "0"))
     parts = []
     if whole or not rest:

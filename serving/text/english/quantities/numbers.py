@@ -74,10 +74,7 @@ def _below_thousand(value: int) -> str:
 def ordinal(run: str | int) -> str:
     """21 is "twenty first"."""
     head, _, last = cardinal(run).rpartition(" ")
-    if last in _ORDINALS:
-        last = _ORDINALS[last]
-    else:
-        last = last[:-1] + "ieth" if last.endswith("y") else last + "th"
+    last = _ORDINALS[last] if last in _ORDINALS else last[:-1] + "ieth" if last.endswith("y") else last + "th"
     return f"{head} {last}" if head else last
 
 

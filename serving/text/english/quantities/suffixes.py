@@ -22,7 +22,7 @@ _NOT_NOUNS = word_set(
     """
 )
 _AMBIGUOUS_UNITS = frozenset(
-    {"in", "pt", "mo", "bar", "rad", "deg", "ct", "at", "d", "kn", "a", "s", "pcs", "MP", "deg"}
+    {"in", "pt", "mo", "bar", "rad", "deg", "ct", "at", "d", "kn", "a", "s", "pcs", "MP"}
 )
 LENGTH_WORDS = word_set("wide long tall deep high thick x by diameter across")
 _CAPITAL_UNITS = frozenset(
@@ -139,8 +139,7 @@ def unit_behind(tokens: Tokens, index: int, used: int, value: Amount, one: bool)
     one = (
         value.one
         or (one and is_noun(after(tokens, index + used + more - 1)))
-        or one
-        and words.startswith("one ")
+        or (one and words.startswith("one "))
     )
     last = at(tokens, index + used + more - 1)
     trail = last.trail
