@@ -200,7 +200,7 @@ def camel(text: str) -> str:
     words = []
     for part in re.split(r"[_-]+", text):
         if not part.isascii():
-            words.append(part)
+            words.append(spelled(part))
             continue
         for piece in _CAMEL.findall(part):
             if piece.isdecimal():

@@ -13,7 +13,7 @@ from serving.text.english.quantities.money import (
     currency_name,
 )
 from serving.text.english.quantities.numbers import NUMBER, number, numbers, parse, year
-from serving.text.english.quantities.ranges import A_VULGAR, HEAD, SIGNS, TWO, read_range
+from serving.text.english.quantities.ranges import A_CURRENCY, A_VULGAR, HEAD, SIGNS, TWO, read_range
 from serving.text.english.quantities.suffixes import hyphenated, is_noun, tail_words, unit_behind
 from serving.text.english.quantities.units import per_name
 from serving.text.english.quantities.vulgar import VULGAR, and_fraction, quantity
@@ -24,6 +24,7 @@ _ONE = re.compile(
 )
 _MOST_GROUPS = 12
 _DASHES = frozenset("-–—−")
+_FIRST_GROUP = re.compile(rf"(?:{A_CURRENCY})?[1-9][0-9]{{0,2}}")
 _THREE_DIGITS = re.compile(r"[0-9]{3}(?:[.,][0-9]+)?(?![0-9])[^0-9]*")
 YEAR_WORDS = word_set(
     """
@@ -43,7 +44,7 @@ def merged(tokens: Tokens, index: int) -> tuple[str, int]:
     following = at(tokens, index + 1)
     if core in CURRENCIES and following.digit and not token.trail.strip("."):
         core, used = core + following.core, 2
-    elif token.digit and len(core) <= 3 and core.isdecimal() and core[0] != "0" and not token.trail:
+    if _FIRST_GROUP.fullmatch(core) and not at(tokens, index + used - 1).trail:
         while (
             used < _MOST_GROUPS
             and not at(tokens, index + used - 1).trail
@@ -112,7 +113,7 @@ def _single(tokens: Tokens, index: int, match: re.Match[str], used: int) -> Read
     if value is None or minus:
         return _list_or_version(text, rest, opening, used) if text else None
     if not rest:
-        behind = unit_behind(tokens, index, used, value, adjective or (text is None))
+        behind = unit_behind(tokens, index, used, value, adjective or (text is None), text or "")
         if behind:
             return behind._replace(spoken=opening + behind.spoken)
         if text and not sign and not match["vulgar"] and is_year(tokens, index, used, text):

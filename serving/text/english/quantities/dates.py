@@ -178,6 +178,10 @@ def read_decade(tokens: Tokens, index: int) -> Reading | None:
 def read_weekday(tokens: Tokens, index: int) -> Reading | None:
     """ "Mon." and the like; "Sun." and "Sat." only where a day is meant."""
     token = tokens[index]
+    first, _, last_name = token.lower.replace("–", "-").partition("-")
+    for names in (WEEKDAYS, _SHORT):
+        if token.capitalised and first in names and last_name in names:
+            return Reading(f"{names[first]} to {names[last_name]}")
     name = WEEKDAYS.get(token.lower)
     if name is None or not token.capitalised:
         return None

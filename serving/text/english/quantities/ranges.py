@@ -17,12 +17,12 @@ SIGNS = {
     **{">=": "at least", "≤": "at most", "≥": "at least", "≲": "at most", "≳": "at least", "": ""},
 }
 _SIGN = r"(?P<sign>\+/-|[<>]=|[-−–+±~≈<>≤≥])?"
-_CURRENCY = "|".join(re.escape(sign) for sign in sorted(CURRENCIES, key=len, reverse=True))
+A_CURRENCY = "|".join(re.escape(sign) for sign in sorted(CURRENCIES, key=len, reverse=True))
 A_VULGAR = f"[{''.join(VULGAR)}]"
-HEAD = rf"{_SIGN}(?P<currency>{_CURRENCY})?(?P<minus>[-−])?"
+HEAD = rf"{_SIGN}(?P<currency>{A_CURRENCY})?(?P<minus>[-−])?"
 TWO = re.compile(
     rf"{HEAD}(?P<number>{NUMBER})(?P<vulgar>{A_VULGAR})?(?P<suffix>[^\d\s\-–—−/.,_’']{{0,4}})"
-    rf"(?:[-–—−]|\.\.\.?|…)(?P<sign2>[−+])?(?P<currency2>{_CURRENCY})?(?P<number2>{NUMBER})(?P<vulgar2>{A_VULGAR})?"
+    rf"(?:[-–—−]|\.\.\.?|…)(?P<sign2>[−+])?(?P<currency2>{A_CURRENCY})?(?P<number2>{NUMBER})(?P<vulgar2>{A_VULGAR})?"
     r"(?P<rest>.*)",
     re.DOTALL,
 )

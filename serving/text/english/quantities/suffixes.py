@@ -117,7 +117,9 @@ def hyphenated(rest: str) -> str | None:
     )
 
 
-def unit_behind(tokens: Tokens, index: int, used: int, value: Amount, one: bool) -> Reading | None:
+def unit_behind(
+    tokens: Tokens, index: int, used: int, value: Amount, one: bool, text: str = ""
+) -> Reading | None:
     """A unit, a currency or a magnitude as a token of its own behind the number."""
     last, unit = at(tokens, index + used - 1), at(tokens, index + used)
     words = value.words
@@ -126,13 +128,17 @@ def unit_behind(tokens: Tokens, index: int, used: int, value: Amount, one: bool)
     if last.trail or not unit.core:
         return None
     if unit.lower in MAGNITUDE_WORDS:
-        money = at(tokens, index + used + 1)
-        if unit.trail or money.core not in CURRENCIES:
+        following = at(tokens, index + used + 1)
+        if unit.trail or not following.core:
             return None
-        return Reading(f"{words} {unit.lower} {currency_name(money.core)}", used + 2)
+        if following.core in CURRENCIES:
+            return Reading(f"{words} {unit.lower} {currency_name(following.core)}", used + 2)
+        name, more = _unit_token(tokens, index + used + 1)
+        return Reading(f"{words} {unit.lower} {plural_unit(name)}", used + 1 + more) if name else None
     if unit.core in CURRENCIES and not at(tokens, index + used + 1).digit:
-        text = parse(tokens[index].core) if used == 1 else None
-        return Reading(amount(unit.core, text) if text else f"{words} {currency_name(unit.core)}", used + 1)
+        number_value = parse(text) if text else None
+        money = amount(unit.core, number_value) if number_value else f"{words} {currency_name(unit.core)}"
+        return Reading(money, used + 1)
     name, more = _unit_token(tokens, index + used)
     if name is None:
         return None

@@ -20,6 +20,7 @@ _CLOCK = r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?"
 _TIME = re.compile(
     rf"({_CLOCK}|[0-9]{{1,2}}(?:\.[0-9]{{2}})?)([AaPp])\.?[Mm]|({_CLOCK})(?:\.[0-9]+)?(Z|h|hrs)?"
 )
+_FRENCH = re.compile(r"([0-9]{1,2})h([0-9]{2})")
 _RANGE = re.compile(
     rf"({_CLOCK}|[0-9]{{1,2}}(?:\.[0-9]{{2}})?)([AaPp]\.?[Mm]\.?)?[-–—]({_CLOCK}|[0-9]{{1,2}}(?:\.[0-9]{{2}})?)([AaPp]\.?[Mm])?"
 )
@@ -103,6 +104,9 @@ def read_time(tokens: Tokens, index: int) -> Reading | None:
     core = token.core
     if len(core) > 24:
         return None
+    french = _FRENCH.fullmatch(core)
+    if french and int(french[1]) > 4 and (words := clock_words(f"{french[1]}:{french[2]}")):
+        return Reading(words)
     match = _TIME.fullmatch(core)
     if match and match[2]:
         words = clock_words(match[1], named=True)
@@ -188,6 +192,8 @@ def read_duration(tokens: Tokens, index: int) -> Reading | None:
     rest = at(tokens, index + 1).core
     if core[-1] in "hd" and not tokens[index].trail and rest[:1].isdigit() and rest[-1] in "hms":
         core, used = core + rest[:12], 2
+    if _FRENCH.fullmatch(core):
+        core += "m"
     match = _DURATION.fullmatch(core)
     if not match or sum(part is not None for part in match.groups()) < 2:
         return None

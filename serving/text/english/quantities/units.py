@@ -59,7 +59,7 @@ _OTHER = table(
     psi pound per square inch, ppm part per million, ppb part per billion, dpi dot per inch, ppi pixel per
     inch, mpg mile per gallon, MPG mile per gallon, kn knot, kt knot, kts knot, dB decibel, db decibel, dBA
     decibel, lx lux, lm lumen, bar bar, mbar millibar, hp horsepower, HP horsepower, bhp brake horsepower, Nm
-    newton meter, atm atmosphere, rad radian, deg degree, ct carat, Bq becquerel, kcal calorie, °C degree
+    newton meter, atm atmosphere, rad radian, deg degree, ct carat, Bq becquerel, °C degree
     Celsius, °F degree Fahrenheit, °K kelvin, ºC degree Celsius, ºF degree Fahrenheit, º degree, ℃ degree
     Celsius, ℉ degree Fahrenheit, % percent, ‰ per mille, pct percent, bp basis point, bps basis point, sqft
     square foot, sqm square meter, sqkm square kilometer, mmHg millimeter of mercury, kHz kilohertz, Hz hertz,
