@@ -160,7 +160,7 @@ def test_say_writes_a_wav_file_with_its_true_length(
     assert main(["say", "Hello there. And more.", "-o", str(path), *TONE]) == 0
     with wave.open(str(path)) as file:
         assert file.getframerate() == 24000
-        assert file.getnframes() == 21 * 1200  # the sentences without the space between them
+        assert file.getnframes() == 21 * 1200 + 0.4 * 24000  # the sentences, and the pause between them
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "1.05 s of speech" in captured.err
