@@ -163,7 +163,7 @@ def test_say_writes_a_wav_file_with_its_true_length(
         assert file.getnframes() == 21 * 1200 + 0.4 * 24000  # the sentences, and the pause between them
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "1.05 s of speech" in captured.err
+    assert "1.45 s of speech" in captured.err
     assert "real-time factor" in captured.err
 
 
