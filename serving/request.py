@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -78,6 +78,8 @@ class BodyError(ValueError):
     """The body is not a JSON object in UTF-8."""
 
 
+T = TypeVar("T", bound=msgspec.Struct)
+
 _KEYS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 _AT_FIELD = re.compile(r" - at `\$\.(\w+)(?:\[[\d.]+\])?`$")
@@ -110,11 +112,11 @@ def parse(body: bytes, spec: ModelSpec, max_chars: int | None = None) -> Order:
 
     Raises InputError naming the field that is wrong, BodyError if the body is no JSON object at all.
     """
-    request, sent = _decode(body, spec.fields)
+    request, sent = decode(body, _request_type(spec.fields))
     if not request.text.strip():
         raise InputError("text", "empty, there is nothing to say")
     if max_chars is not None and len(request.text) > max_chars:
-        raise InputError("text", f"{len(request.text)} characters long; the limit is {max_chars}")
+        raise too_long(request.text, max_chars)
     if request.timestamps == "word" and not spec.word_times:
         raise InputError(
             "timestamps", f"the model {spec.name} does not tell when words are spoken; ask for sentence"
@@ -165,6 +167,11 @@ def sentences(
             else "there is nothing to speak"
         )
         raise InputError("text", why)
+
+
+def too_long(text: str, max_chars: int) -> InputError:
+    """The refusal of a text of more than max_chars characters."""
+    return InputError("text", f"{len(text)} characters long; the limit is {max_chars}")
 
 
 def load_lexicon(text: TextProfile) -> Lexicon | None:
@@ -231,12 +238,15 @@ def _default(field: msgspec.structs.FieldInfo) -> Any:
 
 
 @functools.cache
-def _decoder(own: type[RequestFields]) -> msgspec.json.Decoder[SpeechRequest]:
-    return msgspec.json.Decoder(_request_type(own), strict=True)
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    return msgspec.json.Decoder(kind, strict=True)
 
 
-def _decode(body: bytes, own: type[RequestFields]) -> tuple[SpeechRequest, frozenset[str]]:
-    """The request and the names of the fields that the client wrote."""
+def decode(body: bytes, kind: type[T]) -> tuple[T, frozenset[str]]:
+    """A body as a struct of this kind, and the names of the fields that the client wrote.
+
+    Raises InputError naming the field that is wrong, BodyError if the body is no JSON object at all.
+    """
     if not body:
         raise BodyError("the body is empty; send a JSON object with a field `text`")
     try:
@@ -244,9 +254,9 @@ def _decode(body: bytes, own: type[RequestFields]) -> tuple[SpeechRequest, froze
     except UnicodeDecodeError as error:
         raise BodyError(f"the body is not UTF-8: {error.reason} at byte {error.start}") from None
     try:
-        request = _decoder(own).decode(text)
+        request = _decoder(kind).decode(text)
     except msgspec.ValidationError as error:
-        raise _field_error(str(error), own) from None
+        raise _field_error(str(error), kind.__struct_fields__) from None
     except msgspec.DecodeError as error:
         raise _json_error(text, str(error)) from None
     return request, frozenset(_KEYS.decode(text))
@@ -276,12 +286,11 @@ def _check_voices(request: SpeechRequest, spec: ModelSpec) -> None:
             raise InputError(field, f"no voice is called {name[:60]!r}; there are {names}")
 
 
-def _field_error(message: str, own: type[RequestFields]) -> InputError | BodyError:
-    """Say what msgspec found in the words of JSON."""
+def _field_error(message: str, names: tuple[str, ...]) -> InputError | BodyError:
+    """Say what msgspec found in the words of JSON. `names` are the fields that there are."""
     if unknown := _UNKNOWN_FIELD.search(message):
         near = [_ELSEWHERE[unknown[1]]] if unknown[1] in _ELSEWHERE else []
-        near += difflib.get_close_matches(unknown[1], _request_type(own).__struct_fields__, n=1)
-        names = (*SpeechRequest.__struct_fields__, *own.__struct_fields__)
+        near += difflib.get_close_matches(unknown[1], names, n=1)
         hint = f"did you mean `{near[0]}`?" if near else f"the fields are {', '.join(names)}"
         return InputError(unknown[1], f"not a field of a request; {hint}")
     if missing := _MISSING_FIELD.search(message):

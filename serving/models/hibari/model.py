@@ -56,9 +56,7 @@ class HibariModel:
         state.stage = None
 
 
-def choose_backend(
-    profile: Profile, options: Options, device: torch.device, dtype: torch.dtype
-) -> Backend:
+def choose_backend(profile: Profile, options: Options, device: torch.device, dtype: torch.dtype) -> Backend:
     """The kernels where the options want them and they can be had, else torch.
 
     Raises ProfileError if the options demand kernels that cannot be had.
