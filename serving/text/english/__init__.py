@@ -129,11 +129,9 @@ def _append(words: list[Word], spoken: str, start: int, end: int, phonemes: str 
         last = words[-1]
         dash = spoken in ("-", "–", "—") and not glued
         joint = " " if dash or (speech and last.spoken[-1:].isalnum()) else ""
-        both = last.spoken if not speech and last.spoken[-1:] in ",;:.!?—" else last.spoken + joint + spoken
-        if (speech and last.phonemes is None and phonemes is None) or not speech:
-            words[-1] = Word(both, last.start, end, last.phonemes if not speech else None)
-        else:
-            words[-1] = Word(both, last.start, end)
+        closed = not speech and last.spoken[-1:] in ",;:.!?—"
+        both = last.spoken if closed else last.spoken + joint + spoken
+        words[-1] = Word(both, last.start, end, None if speech else last.phonemes)
     elif speech:
         words.append(Word(spoken, start, end, phonemes))
 

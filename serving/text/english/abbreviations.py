@@ -62,7 +62,7 @@ _EDITIONS = {"ed": "edition", "eds": "editors", "cent": "century", "rev": "revis
 _SAID_NO = word_set(
     """
     said say says saying answered answer answers replied told tell or yes but just simply is was a an oh
-    with and be meant mean means shouted whispered vote votes voted nodded screamed responded the that why
+    with and be meant mean means shouted whispered vote votes voted nodded screamed responded why
     hell absolutely definitely
     """
 )
@@ -183,7 +183,8 @@ def _before_number(tokens: Tokens, index: int) -> Reading | None:
     token = tokens[index]
     lower = token.lower
     if lower == "no" and (
-        before(tokens, index) in _SAID_NO or at(tokens, index - 1).trail[-1:] in (",", "“", '"')
+        before(tokens, index) in _SAID_NO
+        or (at(tokens, index - 1).trail[-1:] in (",", "“", '"') and not at(tokens, index - 1).digit)
     ):
         return None
     if token.core in ("Max", "Min", "Ed", "Art") and index and before(tokens, index):

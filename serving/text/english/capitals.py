@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from serving.text.english.tokens import Reading, Tokens, at, starts_sentence, word_set
+from serving.text.english.tokens import Reading, Tokens, at, before, starts_sentence, table, word_set
 
 _INITIALISMS = word_set(
     """
@@ -94,8 +94,8 @@ _ONSETS = word_set(
 _PRONOUNCED = re.compile(r"([B-DF-HJ-NP-TV-Z]{0,3})([AEIOUY]{1,2})([B-DF-HJ-NP-TV-Z]{1,3})([AEIOUY]?)")
 _PLURAL = re.compile(r"([A-Z]{2,6})(s|'s|’s)")
 _DOTTED = re.compile(r"[A-Za-z](?:\.[A-Za-z])+|Ph\.D|[BM]\.Sc|LL\.[BMD]|Ed\.D|Pharm\.D")
-_MIXED = {"phd": "P H D", "ios": "i O S", "macos": "mac O S", "ipados": "iPad O S", "llc": "L L C"}
-_MIXED_CASE = frozenset({"PhD", "iOS", "macOS", "iPadOS"})
+_MIXED = table("PhD P H D, iOS i O S, macOS mac O S, iPadOS iPad O S, WWI World War one, WWII World War two")
+"""Names in capitals and small letters, and others that are read in full."""
 _NAMES = {
     **{
         "A": "ˈA",
@@ -205,8 +205,8 @@ def read_capitals(tokens: Tokens, index: int, *, shouted: bool) -> Reading | Non
     core = token.core
     if is_dotted(core):
         return _dotted(tokens, index)
-    if core in _MIXED_CASE:
-        return Reading(_MIXED[core.lower()])
+    if core in _MIXED:
+        return Reading(_MIXED[core])
     plural = _PLURAL.fullmatch(core)
     if plural and not shouted and is_initialism(plural[1]):
         return Reading(letters(plural[1]) + plural[2], 1, None, letter_phonemes(plural[1], "s"))
@@ -225,7 +225,8 @@ def read_capitals(tokens: Tokens, index: int, *, shouted: bool) -> Reading | Non
         return None
     if len(bare) > 40:
         return None
-    if is_initialism(bare, shouted=shouted):
+    named = bare in ("US", "IT") and before(tokens, index) in ("the", "an")
+    if named or is_initialism(bare, shouted=shouted):
         return Reading(letters(bare) + suffix.lower(), 1, None, letter_phonemes(bare, suffix))
     if bare in ACRONYMS and not (shouted and bare.lower() in _SHORT_WORDS):
         return None

@@ -110,7 +110,7 @@ def _words(tokens: Tokens, index: int, core: str, value: int) -> str | None:
     if _is_part(tokens, index):
         return cardinal(value)
     if previous.trail or not index:
-        return None if core in _NOT_NUMERALS or len(core) < 3 else _free(core, value)
+        return None if core in _NOT_NUMERALS or (len(core) < 3 and core != "II") else _free(core, value)
     if _is_regnal(tokens, index):
         return f"the {ordinal(value)}"
     if core == "IV" and (following in _DRIPS or not previous.capitalised or previous.lower in _PRONOUN_PARTS):

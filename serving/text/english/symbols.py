@@ -123,7 +123,7 @@ def relation(symbol: str, previous: Token, tokens: Tokens, index: int) -> str:
     operand = (
         core and not previous.trail.strip(")") and (len(core) == 1 or previous.digit or "_" in core)
     ) or conditional
-    if operand and core.lower() not in ("a", "i"):
+    if operand and (core.lower() not in ("a", "i") or len(symbol) > 1):
         return "is " + RELATIONS[symbol]
     return BOUNDS.get(symbol) or RELATIONS[symbol]
 

@@ -152,6 +152,8 @@ def _is_date_context(tokens: Tokens, index: int) -> bool:
     previous = before(tokens, index)
     return (
         index == 0
+        or at(tokens, index - 1).lower in DATE_WORDS
+        or _YEAR.fullmatch(at(tokens, index + 2).core) is not None
         or previous in _PREPOSITIONS | DATE_WORDS
         or previous in ("the", "before", "after", "to", "and")
     )

@@ -28,7 +28,12 @@ _SCORES = word_set(
 )
 _SAYINGS = {
     **{("24", "7"): "twenty four seven", ("9", "11"): "nine eleven", ("20", "20"): "twenty twenty"},
-    **{("50", "50"): "fifty fifty", ("7", "7"): "seven seven", ("365", "24"): "three sixty five twenty four"},
+    **{
+        ("50", "50"): "fifty fifty",
+        ("7", "11"): "seven eleven",
+        ("7", "7"): "seven seven",
+        ("365", "24"): "three sixty five twenty four",
+    },
 }
 _DATE_NEIGHBOURS = word_set(
     """
@@ -86,7 +91,9 @@ def _with_unit(
     if last.trail[:1] in ('"', "″"):
         return Reading(f"{words} {'inch' if one else 'inches'}", used, last.trail[1:])
     unit = at(tokens, index + used)
-    if not last.trail and len(unit.core) > 1 and unit.core != "in" and (name := unit_name(unit.core)):
+    if unit.core == "in" and (unit.trail[:1] != "." or index + used + 1 >= len(tokens)):
+        return Reading(words, used)
+    if not last.trail and len(unit.core) > 1 and (name := unit_name(unit.core)):
         trail = unit.trail[1:] if unit.trail[:1] == "." and index + used + 1 < len(tokens) else unit.trail
         return Reading(f"{words} {name if one else plural_unit(name)}", used + 1, trail)
     return Reading(words, used)

@@ -25,6 +25,9 @@ _AMBIGUOUS_UNITS = frozenset(
     {"in", "pt", "mo", "bar", "rad", "deg", "ct", "at", "d", "kn", "a", "s", "pcs", "MP"}
 )
 LENGTH_WORDS = word_set("wide long tall deep high thick x by diameter across")
+_SEATS = word_set(
+    "seat seats row gate room apartment apt unit flat suite number no class grade section block lot"
+)
 _CAPITAL_UNITS = frozenset(
     {"MB", "GB", "TB", "KB", "PB", "MW", "GW", "RPM", "BPM", "HP", "MPG", "KM", "KG", "IU", "MV"}
 )
@@ -84,7 +87,7 @@ def tail_words(
     magnitude = MAGNITUDES.get(rest[:-1])
     if rest[-1] in CURRENCIES and magnitude:
         return f"{value.words} {magnitude} {currency_name(rest[-1])}"
-    if rest in ("C", "F") and len(text) > 1:
+    if rest in ("C", "F") and len(text) > 1 and before(tokens, index) not in _SEATS:
         return f"{value.words} {plural_unit(UNITS[rest])}"
     return None
 
@@ -135,10 +138,13 @@ def unit_behind(
             return Reading(f"{words} {unit.lower} {currency_name(following.core)}", used + 2)
         name, more = _unit_token(tokens, index + used + 1)
         return Reading(f"{words} {unit.lower} {plural_unit(name)}", used + 1 + more) if name else None
-    if unit.core in CURRENCIES and not at(tokens, index + used + 1).digit:
+    if unit.core in CURRENCIES and unit.core != "Rs" and not at(tokens, index + used + 1).digit:
         number_value = parse(text) if text else None
         money = amount(unit.core, number_value) if number_value else f"{words} {currency_name(unit.core)}"
         return Reading(money, used + 1)
+    sign, _, per = unit.core.partition("/")
+    if sign in CURRENCIES and (each := per_name(per)):
+        return Reading(f"{words} {currency_name(sign)} per {each}", used + 1)
     name, more = _unit_token(tokens, index + used)
     if name is None:
         return None

@@ -61,7 +61,8 @@ _OTHER = table(
     decibel, lx lux, lm lumen, bar bar, mbar millibar, hp horsepower, HP horsepower, bhp brake horsepower, Nm
     newton meter, atm atmosphere, rad radian, deg degree, ct carat, Bq becquerel, °C degree
     Celsius, °F degree Fahrenheit, °K kelvin, ºC degree Celsius, ºF degree Fahrenheit, º degree, ℃ degree
-    Celsius, ℉ degree Fahrenheit, % percent, ‰ per mille, pct percent, bp basis point, bps basis point, sqft
+    Celsius, ℉ degree Fahrenheit, % percent,
+    ‰ per mille, pct percent, pp percentage point, bp basis point, bps basis point, sqft
     square foot, sqm square meter, sqkm square kilometer, mmHg millimeter of mercury, kHz kilohertz, Hz hertz,
     Pa pascal, Wh watt hour, Ah amp hour, cal calorie, mol mole, px pixel, eV electron volt, Sv sievert, µ
     micron, kPa kilopascal, ¢ cent, rps request per second, IU international unit, msec millisecond, fl.oz
