@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec
@@ -233,6 +233,14 @@ def _finish(figure: Figure, grid: Sequence[Axes], name: str, *, legend: bool = T
     with matplotlib.rc_context({"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return _with_theme(buffer.getvalue())
+
+
+def standalone(svg: str, colours: Mapping[str, str]) -> str:
+    """A drawing as a file of its own, for viewers that know no CSS variables: their values, on a card."""
+    start = svg.index(">") + 1
+    card = f'<rect width="100%" height="100%" rx="8" fill="{colours["card"]}"/>'
+    drawing = f'{svg[: start - 1]} color="{colours["ink"]}">{card}{svg[start:]}'
+    return re.sub(r"var\(--([\w-]+)\)", lambda found: colours[found[1]], drawing)
 
 
 def _with_theme(svg: str) -> str:

@@ -33,6 +33,7 @@ from bench.metrics import STALL_LIMITS_S
 from bench.records import SPEED, Run, Sweep, load_run
 
 README_START, README_END = "<!-- bench:start -->", "<!-- bench:end -->"
+README_PLOT = "docs/media/ttfa.svg"
 
 DEFINITIONS = {
     "TTFA": "time to first audio: from when the request was due to its first audio byte, past any header",
@@ -84,7 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `python -m bench report`."""
     parser.add_argument("run", type=Path, metavar="RUN.json")
     parser.add_argument("readme", type=Path, nargs="?", metavar="README.md", help="with --readme")
-    parser.add_argument("--readme", action="store_true", dest="table", help="write the table into README.md")
+    parser.add_argument(
+        "--readme", action="store_true", dest="table", help="write README.md's table and plot"
+    )
     parser.add_argument("--server", default="granian", metavar="ARM")
     parser.add_argument("--reference", default="reference", metavar="ARM")
 
@@ -155,7 +158,10 @@ def write_report(run_path: Path, *, server: str, reference: str) -> tuple[Path, 
 
 
 def update_readme(run_path: Path, readme: Path, *, server: str, reference: str) -> None:
-    """Write the run's table between the markers of the README. Raises ValueError if one is missing."""
+    """Write the run's table between the markers of the README, and its plot beside it.
+
+    Raises ValueError if a marker is missing.
+    """
     text = readme.read_text(encoding="utf-8")
     if text.count(README_START) != 1 or text.count(README_END) != 1:
         raise ValueError(f"{readme.name} must hold {README_START} and {README_END} once each")
@@ -163,6 +169,9 @@ def update_readme(run_path: Path, readme: Path, *, server: str, reference: str) 
     head, rest = text.split(README_START)
     tail = rest.split(README_END)[1]
     readme.write_text(f"{head}{README_START}\n{readme_table(report)}\n{README_END}{tail}", encoding="utf-8")
+    plot = readme.parent / README_PLOT
+    plot.parent.mkdir(parents=True, exist_ok=True)
+    plot.write_text(readme_plot(report), encoding="utf-8")
 
 
 def readme_table(report: Report) -> str:
@@ -174,6 +183,14 @@ def readme_table(report: Report) -> str:
             rows.setdefault((point.texts, point.x), {})[comparison.criterion.name] = comparison
     table = [(texts, clients, row[TTFA.name], row[THROUGHPUT.name]) for (texts, clients), row in rows.items()]
     return _render(report, "readme.md.j2", rows=table).strip()
+
+
+def readme_plot(report: Report) -> str:
+    """TTFA of the points of the README's table, as an SVG file in the colours of the light page."""
+    shown = [s for s in report.summaries if s.valid and s.point.mode == "closed"]
+    drawing = plots.latency(shown, [report.server, report.reference])
+    light = _environment().get_template("report.css").render().split("@media")[0]
+    return plots.standalone(drawing, dict(re.findall(r"--([\w-]+): (#\w+)", light)))
 
 
 def read_stage_ms(path: Path) -> dict[str, float]:

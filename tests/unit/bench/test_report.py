@@ -5,12 +5,14 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import msgspec
 import pytest
 
 from bench.headline.report import (
     README_END,
+    README_PLOT,
     README_START,
     build,
     markdown,
@@ -271,8 +273,15 @@ def test_the_readme_table_goes_between_its_markers(run: Run, tmp_path: Path) -> 
     assert once.endswith(f"{README_END}\nafter\n")
     assert "old" not in once
     assert "| 1, mixed texts | 10 ms | 20 ms | wins 2.00× |" in once
+    plot = (tmp_path / README_PLOT).read_text(encoding="utf-8")
+    assert "var(--" not in plot
+    drawn = ElementTree.fromstring(plot)
+    assert drawn.get("viewBox")
+    said = {"".join(text.itertext()) for text in drawn.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"server", "reference", "TTFA (ms)"} <= said
     update_readme(path, readme, server="server", reference="reference")
     assert readme.read_text(encoding="utf-8") == once
+    assert (tmp_path / README_PLOT).read_text(encoding="utf-8") == plot
 
 
 def test_a_readme_without_markers_is_an_error(run: Run, tmp_path: Path) -> None:
