@@ -39,6 +39,33 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def fast(session: nox.Session) -> None:
+    """Run the tests that start no process and compile no model: under 30 seconds on two cores."""
+    install(session, "tests")
+    # Two workers with a thread each; more threads on two cores only wait for each other.
+    session.run(
+        "pytest",
+        "tests/unit",
+        "tests/http",
+        "-m",
+        "not slow",
+        "-n",
+        "2",
+        *session.posargs,
+        env={"OMP_NUM_THREADS": "1"},
+    )
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel, install it as a user does, and speak from outside the repository."""
+    session.install("-c", "constraints.txt", ".")
+    session.chdir(session.create_tmp())
+    session.run("tts-serving", "say", "Good morning.", "-o", "morning.wav")
+    session.run("tts-serving", "profiles", "indextts2-default", silent=True)
+
+
+@nox.session
 def parity(session: nox.Session) -> None:
     """Compare IndexTTS2, stage by stage, with the official package on small random weights."""
     install(session, "tests", "parity", extras="[indextts2]")

@@ -24,6 +24,9 @@ RATE_HZ = 24_000
 TOLERANCE_S = 0.002
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def fake() -> Iterator[Server]:
     with start_server("fake", spec=FAKE, timeout_s=30) as server:

@@ -44,6 +44,9 @@ HEAVY = (
 )
 
 
+pytestmark = pytest.mark.slow
+
+
 def profile(codes: int, slots: int) -> Profile:
     options = {"weights": "random", "size": "tiny", "min_codes": codes, "max_codes": codes}
     return Profile(

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bench.load.locust.command import cells
 from bench.load.locust.stages import Stage, default_stages, stage_at
 from bench.records import Generator, Sample, load_run
@@ -40,6 +42,7 @@ def test_a_request_belongs_to_the_stage_in_which_it_was_due() -> None:
     assert found == [("hold", "/tts/stream", 1), ("hold", "/tts", 1), ("soak", "/tts/stream", 3)]
 
 
+@pytest.mark.slow
 def test_locust_users_keep_raw_samples_beside_its_csv(tmp_path: Path) -> None:
     with start_server("fake", spec=FAKE) as server:
         command = [

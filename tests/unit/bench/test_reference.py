@@ -23,6 +23,9 @@ SMALL = ArmSpec(
 TEXTS = ["The garden was quiet. Nobody had watered it for 12 days! Who would do it now?"]
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def reference() -> Iterator[Server]:
     with start_server("reference", spec=SMALL, timeout_s=60) as server:

@@ -29,6 +29,9 @@ WITH_CHILD = ArmSpec(
 )
 
 
+pytestmark = pytest.mark.slow
+
+
 def _until(condition: Callable[[], bool], limit_s: float) -> bool:
     deadline = time.monotonic() + limit_s
     while not condition():

@@ -15,6 +15,9 @@ from bench.records import Cell, Generator, Run, Sample
 TEXT = "On the 3rd of March 2024, the ferry to Brixham left at 7:30 pm with 1,250 people."
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
     ("text", "transcript"),
     [

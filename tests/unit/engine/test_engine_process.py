@@ -27,11 +27,14 @@ from tests.unit.engine.engine_support import (
 )
 
 ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.slow
+
 ORPHAN_MAKER = """
 import asyncio
 from serving.engine.client import EngineClient
 from serving.models import load_frontend
 from serving.profile import EngineProfile, ModelProfile, Profile
+
 
 async def main():
     engine = EngineProfile(device="cpu", threads=1)

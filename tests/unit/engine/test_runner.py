@@ -83,6 +83,7 @@ def test_windows_of_an_urgent_segment_join_without_a_seam() -> None:
     np.testing.assert_allclose(samples, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", [EngineProfile(compile=True), EngineProfile(cuda_graphs=True)])
 def test_a_stage_without_buckets_runs_as_it_is(engine: EngineProfile) -> None:
     """Neither warmed nor compiled nor captured nor padded, and no miss; nothing here touches a GPU."""
@@ -116,6 +117,7 @@ def test_counters() -> None:
     assert runner.busy_s > 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
 def test_compiled_steps_use_buckets_and_say_the_same() -> None:
     model, eager = make()

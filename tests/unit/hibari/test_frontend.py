@@ -121,6 +121,7 @@ def test_unknown_options_are_refused() -> None:
         load_frontend(Profile(name="test", model=ModelProfile(options={"pitch": 2})))
 
 
+@pytest.mark.slow
 def test_the_frontend_needs_no_torch() -> None:
     code = (
         "import sys; from serving.profile import Profile; from serving.models import load_frontend;"

@@ -178,6 +178,7 @@ def test_a_wrong_shape_never_reaches_the_kernels() -> None:
             matrix(x)
 
 
+@pytest.mark.slow
 def test_plain_code_gives_the_sums_of_the_vector_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,9 @@ PARAMS = SpeechParams(voice="heart", seed=11, fields=Fields())
 Samples = NDArray[np.float32]
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def sentences() -> list[Segment]:
     frontend = load_frontend(Profile(name="test"))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pytest
 import torch
 
 from serving.engine.client import EngineClient, Utterance
@@ -84,6 +85,7 @@ async def test_a_voice_is_conditioned_once_for_all_that_wait_for_it() -> None:
         assert (await client.stats()).steps["condition"] == first
 
 
+@pytest.mark.slow
 async def test_sixty_requests_leave_no_memory_behind() -> None:
     """Finished, aborted early and aborted late, streamed or not."""
 

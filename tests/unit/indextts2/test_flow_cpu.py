@@ -106,6 +106,7 @@ def test_threads_change_no_bit(pair: tuple[Estimator, CpuEstimator]) -> None:
     assert torch.equal(mels[0], mels[2])
 
 
+@pytest.mark.slow
 def test_official_widths_stay_close_to_torch() -> None:
     """Products of full length, with fewer layers: what 16-bit levels cost where sums are long."""
     config = IndexTts2Config.official().s2mel

@@ -87,6 +87,7 @@ def test_as_torch(tiny: Gpt, ours: CpuGpt, rows: int) -> None:
         assert rms_error(got, theirs) <= 5e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bits", "bound"), [(16, 1e-3), (8, 1e-2)])
 def test_as_torch_at_official_width(bits: Bits, bound: float) -> None:
     gpt = make(OFFICIAL)
@@ -168,6 +169,7 @@ def test_a_row_has_the_same_bits_in_any_company(ours: CpuGpt, rows: int) -> None
         assert torch.equal(together.states[slot, : count + 1], decoding.states[0, : count + 1])
 
 
+@pytest.mark.slow
 def test_threads_change_no_bit(ours: CpuGpt) -> None:
     official = CpuGpt(make(OFFICIAL))
     for gpt in (ours, official):

@@ -55,6 +55,9 @@ print("same")
 """
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.mark.parametrize("script", [ATTENTION, SNAKE], ids=["decode attention", "anti-aliased snake"])
 def test_triton_kernel_equals_the_plain_expression(script: str) -> None:
     """In a process of its own: the interpreter is chosen when the kernel is defined."""

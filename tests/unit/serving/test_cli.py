@@ -109,6 +109,7 @@ def test_voices_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "24000 Hz" in listed
 
 
+@pytest.mark.slow
 def test_fetch_shows_the_licences_before_it_asks_the_hub(tmp_path: Path) -> None:
     arguments = [*command("fetch", "indextts2", "--to", str(tmp_path))]
     offline = environment() | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
@@ -178,6 +179,7 @@ def test_say_is_deterministic_and_pcm_is_the_wav_without_its_header(tmp_path: Pa
     assert first[44:] == bare
 
 
+@pytest.mark.slow
 def test_say_streams_standard_input_to_standard_output() -> None:
     done = run("say", "-", "-o", "-", *TONE, stdin=b"Hello there.")
     assert done.returncode == 0, done.stderr
@@ -193,6 +195,7 @@ def test_a_model_that_fails_ends_say_with_1(tmp_path: Path, capsys: pytest.Captu
     assert "tts-serving: " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_importing_the_command_line_is_light() -> None:
     program = (
         "import sys, serving.cli; "
