@@ -209,12 +209,16 @@ def environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def serving(
-    folder: Path, *arguments: str, ready_s: float = 120.0, environ: dict[str, str] | None = None
+    folder: Path,
+    *arguments: str,
+    ready_s: float = 120.0,
+    cwd: Path = ROOT,
+    environ: dict[str, str] | None = None,
 ) -> Iterator[Server]:
     """Start `serve` on a free port with its log in `folder`, wait until it is ready, stop it at the end."""
     log = folder / "server.log"
     with log.open("w", encoding="utf-8") as stderr:
-        process = start(stderr, "serve", "--port", "0", *arguments, environ=environ)
+        process = start(stderr, "serve", "--port", "0", *arguments, cwd=cwd, environ=environ)
     try:
         yield Server(process, wait_ready(process, log, ready_s), log)
     finally:
@@ -223,10 +227,12 @@ def serving(
             process.wait(60)
 
 
-def start(stderr: IO[str], *arguments: str, environ: dict[str, str] | None = None) -> subprocess.Popen[str]:
+def start(
+    stderr: IO[str], *arguments: str, cwd: Path = ROOT, environ: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command(*arguments),
-        cwd=ROOT,
+        cwd=cwd,
         env=environ or environment(),
         stdout=subprocess.DEVNULL,
         stderr=stderr,
