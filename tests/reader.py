@@ -35,6 +35,7 @@ INSTALLERS = {"apt", "brew", "git", "pip", "pipx", "sudo", "uv"}
 
 _ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 _OUTPUT = re.compile(r"(?:^|\s)(?:-o|--output)[ =](\S+)")
+_SERVE = re.compile(r"((?:\w+=\S+ )*)tts-serving serve( .*)?")
 _UNKNOWN = "--no-such-option"
 
 
@@ -57,7 +58,6 @@ class Reader:
             )
             stand_in.chmod(0o755)
         self.base_url = base_url
-        self.variables: dict[str, str] = {}
         self._servers = contextlib.ExitStack()
 
     def __enter__(self) -> Reader:
@@ -93,11 +93,8 @@ class Reader:
         for command in commands(block.text):
             if block.not_run:
                 self._check(command, block)
-            elif command.startswith("export "):
-                name, _, value = command.removeprefix("export ").partition("=")
-                self.variables[name] = value.replace("$PWD", str(self.folder))
-            elif command.startswith("tts-serving serve"):
-                self._serve(shlex.split(command)[2:])
+            elif serve := _SERVE.fullmatch(command):
+                self._serve(serve[1], serve[2])
             elif not self._check(command, block):
                 self._run(["bash", "-euo", "pipefail", "-c", self._addressed(command)], block)
                 for name in _OUTPUT.findall(command):
@@ -125,7 +122,7 @@ class Reader:
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env=environment() | {"PATH": path} | self.variables,
+            env=environment() | {"PATH": path},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -134,10 +131,11 @@ class Reader:
         )
         assert done.returncode == 0, f"{block}: {command[-1]}\n{done.stdout}{done.stderr}"
 
-    def _serve(self, arguments: Sequence[str]) -> None:
+    def _serve(self, variables: str, arguments: str | None) -> None:
         self._servers.close()
-        environ = environment() | self.variables
-        started = running_server(self.folder, *arguments, "--port", "0", cwd=self.folder, environ=environ)
+        environ = environment() | dict(word.split("=", 1) for word in variables.split())
+        words = [*shlex.split(arguments or "", comments=True), "--port", "0"]
+        started = running_server(self.folder, *words, cwd=self.folder, environ=environ)
         self.base_url = self._servers.enter_context(started).base_url
 
     def _addressed(self, text: str) -> str:
@@ -170,7 +168,7 @@ def workflow_commands(text: str) -> list[str]:
 def check_audio(path: Path) -> None:
     """A player opens the file, and it is speech or at least no silence."""
     samples, rate_hz = soundfile.read(path)
-    assert 0.5 < len(samples) / rate_hz < 60.0, f"{path.name}: {len(samples) / rate_hz:.2f} s"
+    assert 0.1 < len(samples) / rate_hz < 60.0, f"{path.name}: {len(samples) / rate_hz:.2f} s"
     assert abs(samples).max() > 0.05, f"{path.name} is silent"
 
 

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 HEAVY = ("torch", "serving.engine", "zmq", "litestar", "faster_whisper")
 
 

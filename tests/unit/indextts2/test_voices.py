@@ -105,6 +105,7 @@ def test_random_weights_have_a_voice_of_their_own(tmp_path: Path) -> None:
     assert examine(file).problems() == []
 
 
+@pytest.mark.slow
 def test_the_frontend_needs_no_torch() -> None:
     """The HTTP process makes it."""
     code = (

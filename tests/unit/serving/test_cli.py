@@ -126,6 +126,7 @@ def test_a_model_without_files_has_nothing_to_fetch(capsys: pytest.CaptureFixtur
     assert "tone has nothing to fetch" in complaint(capsys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [b"caf\xe9", b"\xff\xfe"])
 def test_input_that_is_not_utf8_is_one_line(given: bytes, tmp_path: Path) -> None:
     piped = run("say", "-", "-o", str(tmp_path / "a.wav"), *TONE, stdin=given)
@@ -137,6 +138,7 @@ def test_input_that_is_not_utf8_is_one_line(given: bytes, tmp_path: Path) -> Non
     assert written.stderr.startswith(b"tts-serving: the text is not UTF-8")
 
 
+@pytest.mark.slow
 def test_a_byte_order_mark_on_standard_input_is_skipped(tmp_path: Path) -> None:
     done = run("say", "-", "-o", str(tmp_path / "a.wav"), *TONE, stdin=b"\xef\xbb\xbfHello")
     assert done.returncode == 0
