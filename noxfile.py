@@ -40,7 +40,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def fast(session: nox.Session) -> None:
-    """Run the tests that start no process and compile no model: under 30 seconds on two cores."""
+    """Run the tests that start no process and run no whole model: under 30 seconds on two cores."""
     install(session, "tests")
     # Two workers with a thread each; more threads on two cores only wait for each other.
     session.run(
