@@ -187,6 +187,22 @@ def dropped_scripts(order: Order, spec: ModelSpec) -> tuple[str, ...]:
     return foreign_scripts(order.text, spec.languages[0].partition("-")[0]) if order.normalize else ()
 
 
+def inline_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """JSON schema of a struct, without references."""
+    document = msgspec.json.schema(kind)
+    definitions = document["$defs"]
+
+    def resolved(node: Any) -> Any:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                return resolved(definitions[node["$ref"].rsplit("/", 1)[-1]])
+            return {key: resolved(value) for key, value in node.items()}
+        return [resolved(value) for value in node] if isinstance(node, list) else node
+
+    schema: dict[str, Any] = resolved({"$ref": document["$ref"]})
+    return schema
+
+
 def used_fields(spec: ModelSpec) -> frozenset[str]:
     """Request fields that change this model's audio; the answer names the other fields a client sent."""
     return _used(spec.fields, spec.seeded)
@@ -200,8 +216,7 @@ def _used(own: type[RequestFields], seeded: bool) -> frozenset[str]:
 
 def request_schema(spec: ModelSpec) -> dict[str, Any]:
     """JSON schema of a request body for this model. Fields that it ignores say so."""
-    document = msgspec.json.schema(_request_type(spec.fields))
-    schema: dict[str, Any] = document["$defs"][document["$ref"].rsplit("/", 1)[-1]]
+    schema = inline_schema(_request_type(spec.fields))
     for name, field in schema["properties"].items():
         if name not in used_fields(spec):
             field["description"] = f"{field.get('description', '')} Ignored by the model {spec.name}.".strip()

@@ -20,8 +20,8 @@ class SpellRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     text: Annotated[str, Meta(description="What would be said.")]
     text_format: Annotated[TextFormat, Meta(description="As in a request for speech.")] = "auto"
     language: Annotated[
-        str | None,
-        Meta(pattern="^[A-Za-z-]{2,35}$", description="A language tag; the model's own without it."),
+        Annotated[str, Meta(pattern="^[A-Za-z-]{2,35}$")] | None,
+        Meta(description="A language tag; the model's own without it."),
     ] = None
     normalize: Annotated[bool, Meta(description="As in a request for speech.")] = True
 

@@ -18,8 +18,9 @@ from serving import __version__
 from serving.engine.client import EngineClient, EngineState
 from serving.http.ops import healthz, readyz, stats, voices
 from serving.http.problems import EXCEPTION_HANDLERS
-from serving.http.schema import PROBLEM_RESPONSES, speech_operation
-from serving.http.speech import AbortOnExit, speech_routes
+from serving.http.schema import PROBLEM_RESPONSES, captions_operation, speech_operation, spell_operation
+from serving.http.speech import AbortOnExit, Speaker, speech_routes
+from serving.http.texts import text_routes
 from serving.models import load_frontend
 from serving.profile import Profile
 
@@ -49,9 +50,13 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
             watcher.cancel()
             await engine.stop()
 
-    speech = speech_routes(engine, frontend, profile.text, speech_operation(frontend.spec), PROBLEM_RESPONSES)
+    speaker = Speaker(engine, frontend, profile.text)
+    routes = [
+        *speech_routes(speaker, speech_operation(frontend.spec), PROBLEM_RESPONSES),
+        *text_routes(speaker, spell_operation(), captions_operation(frontend.spec), PROBLEM_RESPONSES),
+    ]
     return Litestar(
-        [*speech, healthz, readyz, voices, stats],
+        [*routes, healthz, readyz, voices, stats],
         lifespan=[run_engine],
         dependencies={
             "engine": _provide(engine),

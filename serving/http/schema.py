@@ -11,7 +11,9 @@ from litestar.openapi.spec import Operation
 from serving.audio.encode import MEDIA_TYPES
 from serving.http.problems import PROBLEM_MEDIA_TYPE, Problem
 from serving.models.base import ModelSpec
+from serving.request import inline_schema as inline
 from serving.request import request_schema
+from serving.spell import Spelled, SpellRequest
 
 SPEECH_HEADERS = {
     "X-Request-Id": "Names this request in the server's log; the client's own if it sent one.",
@@ -38,26 +40,47 @@ PROBLEM_RESPONSES = {
 }
 
 
+_HEADERS = {
+    name: {"description": text, "schema": {"type": "string"}} for name, text in SPEECH_HEADERS.items()
+}
+
+
 def speech_operation(spec: ModelSpec) -> type[Operation]:
-    """A POST whose body is decoded by serving.request, for this model, and whose answer is audio."""
-    body = {"required": True, "content": {"application/json": {"schema": request_schema(spec)}}}
+    """A request for speech of this model, answered by audio."""
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    answer = {
+        "description": "Speech: mono, signed 16-bit little-endian samples; multipart/mixed with `timestamps`",
+        "headers": _HEADERS,
+        "content": dict.fromkeys((*MEDIA_TYPES.values(), "multipart/mixed"), binary),
+    }
+    return _operation(request_schema(spec), answer)
+
+
+def captions_operation(spec: ModelSpec) -> type[Operation]:
+    """A request for speech of this model, answered by the times of its sentences and words."""
+    text = {"schema": {"type": "string"}}
+    times = {"type": "object", "properties": {"sentences": {"type": "array", "items": {"type": "object"}}}}
+    content = {"application/json": {"schema": times}, "text/vtt": text, "application/x-subrip": text}
+    return _operation(
+        request_schema(spec), {"description": "Times, in seconds", "headers": _HEADERS, "content": content}
+    )
+
+
+def spell_operation() -> type[Operation]:
+    """A text, answered by its words."""
+    answer = {"description": "Words and pauses", "content": {"application/json": {"schema": inline(Spelled)}}}
+    return _operation(inline(SpellRequest), answer)
+
+
+def _operation(body: dict[str, Any], answer: dict[str, Any]) -> type[Operation]:
+    """A POST of JSON whose body is decoded by serving.request, not by the web framework."""
 
     @dataclass
-    class SpeechOperation(Operation):
+    class JsonOperation(Operation):
         def to_schema(self) -> dict[str, Any]:
             operation = super().to_schema()
-            operation["requestBody"] = body
-            operation["responses"]["200"] = {
-                "description": "Speech: mono, signed 16-bit little-endian samples",
-                "headers": {
-                    name: {"description": text, "schema": {"type": "string"}}
-                    for name, text in SPEECH_HEADERS.items()
-                },
-                "content": {
-                    media_type: {"schema": {"type": "string", "format": "binary"}}
-                    for media_type in MEDIA_TYPES.values()
-                },
-            }
+            operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+            operation["responses"]["200"] = answer
             return operation
 
-    return SpeechOperation
+    return JsonOperation

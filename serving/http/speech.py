@@ -32,6 +32,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from serving.audio.encode import BYTES_PER_SAMPLE, MEDIA_TYPES, header, pcm16
 from serving.engine.client import EngineClient, Utterance
+from serving.http.timed import timed_stream, timed_whole
 from serving.models.base import Frontend
 from serving.profile import TextProfile
 from serving.protocol import SpeechFailed
@@ -53,16 +54,54 @@ class ClientGone(Exception):
     """The client closed the connection; nobody reads the answer."""
 
 
+class Speaker:
+    """What every route that speaks does: check the request, hand it to the engine, describe the answer."""
+
+    def __init__(self, engine: EngineClient, frontend: Frontend, text: TextProfile) -> None:
+        """Raises ProfileError if the profile's lexicon cannot be read."""
+        self.engine = engine
+        self.spec = frontend.spec
+        self.text = text
+        self.lexicon = load_lexicon(text)
+        self._frontend = frontend
+
+    async def begin(self, body: bytes, request: AnyRequest, *, streaming: bool) -> tuple[Order, Utterance]:
+        """Check the request and hand it to the engine. Raises what serving.http.problems turns into answers."""
+        return await self.speak(parse(body, self.spec, self.text.max_chars), request, streaming=streaming)
+
+    async def speak(self, order: Order, request: AnyRequest, *, streaming: bool) -> tuple[Order, Utterance]:
+        """Hand an order to the engine. The end of the ASGI call ends the engine's work for it."""
+        text = sentences(order, self.spec, self.text, self.lexicon)
+        utterance = await self.engine.submit(
+            order.params,
+            self._frontend.segments(text, order.params),
+            streaming=streaming,
+            audio_s=order.audio_s,
+        )
+        request.scope["state"][_ABORT] = functools.partial(self.engine.abort, utterance)
+        return order, utterance
+
+    def headers(self, order: Order, request: AnyRequest) -> dict[str, str]:
+        """The headers of SPEECH_HEADERS in serving.http.schema."""
+        named = {
+            "X-Request-Id": request_id(request),
+            "X-Sample-Rate": str(self.spec.sample_rate_hz),
+            "X-Voice": quote(order.params.voice, safe=_PLAIN),
+            "X-Seed": str(order.params.seed),
+            "Cache-Control": "no-store",
+        }
+        if dropped := dropped_scripts(order, self.spec):
+            named["X-Dropped-Text"] = ", ".join(dropped)
+        if order.ignored_fields:
+            named["X-Ignored-Fields"] = ", ".join(order.ignored_fields)
+        return named
+
+
 def speech_routes(
-    engine: EngineClient,
-    frontend: Frontend,
-    text: TextProfile,
-    operation: type[Operation],
-    responses: dict[int, ResponseSpec],
+    speaker: Speaker, operation: type[Operation], responses: dict[int, ResponseSpec]
 ) -> list[HTTPRouteHandler]:
-    """The two handlers, for this engine and this frontend, documented by `operation` and `responses`."""
-    spec = frontend.spec
-    lexicon = load_lexicon(text)
+    """The two handlers, documented by `operation` and `responses`."""
+    engine, rate_hz = speaker.engine, speaker.spec.sample_rate_hz
     documented: dict[str, Any] = {
         "status_code": 200,
         "guards": [json_only],
@@ -70,51 +109,31 @@ def speech_routes(
         "responses": responses,
     }
 
-    async def begin(body: bytes, request: AnyRequest, *, streaming: bool) -> tuple[Order, Utterance]:
-        """Check the request and hand it to the engine. Raises what serving.http.problems turns into answers."""
-        order = parse(body, spec, text.max_chars)
-        utterance = await engine.submit(
-            order.params,
-            frontend.segments(sentences(order, spec, text, lexicon), order.params),
-            streaming=streaming,
-            audio_s=order.audio_s,
-        )
-        request.scope["state"][_ABORT] = functools.partial(engine.abort, utterance)
-        return order, utterance
-
-    def headers(order: Order, request: AnyRequest) -> dict[str, str]:
-        named = {
-            "X-Request-Id": request_id(request),
-            "X-Sample-Rate": str(spec.sample_rate_hz),
-            "X-Voice": quote(order.params.voice, safe=_PLAIN),
-            "X-Seed": str(order.params.seed),
-            "Cache-Control": "no-store",
-        }
-        if dropped := dropped_scripts(order, spec):
-            named["X-Dropped-Text"] = ", ".join(dropped)
-        if order.ignored_fields:
-            named["X-Ignored-Fields"] = ", ".join(order.ignored_fields)
-        return named
-
     async def collect(utterance: Utterance) -> bytes:
         return b"".join([pcm16(samples) async for samples in engine.chunks(utterance)])
 
     async def encode(order: Order, utterance: Utterance) -> AsyncIterator[bytes]:
         # The first piece, empty for raw samples, sends the headers at once.
-        yield header(order.audio_format, spec.sample_rate_hz)
+        yield header(order.audio_format, rate_hz)
         async for samples in engine.chunks(utterance):
             yield pcm16(samples)
 
     @post("/tts", **documented)
     async def tts(body: RawBody, request: AnyRequest) -> Response[bytes]:
-        """Speak a text; the answer is the whole audio, with its true length in the header."""
-        order, utterance = await begin(body, request, streaming=False)
+        """Speak a text; the answer is the whole audio, with its true length in the header.
+
+        With `timestamps` the answer is multipart/mixed: the audio, then application/json with the times.
+        """
+        order, utterance = await speaker.begin(body, request, streaming=False)
+        headers = speaker.headers(order, request)
+        if order.params.timestamps != "none":
+            return await while_connected(request.receive, timed_whole(speaker, order, utterance, headers))
         samples = await while_connected(request.receive, collect(utterance))
         count = len(samples) // BYTES_PER_SAMPLE
         return Response(
-            header(order.audio_format, spec.sample_rate_hz, count) + samples,
+            header(order.audio_format, rate_hz, count) + samples,
             media_type=MEDIA_TYPES[order.audio_format],
-            headers=headers(order, request) | {"X-Audio-Seconds": f"{count / spec.sample_rate_hz:.3f}"},
+            headers=headers | {"X-Audio-Seconds": f"{count / rate_hz:.3f}"},
         )
 
     @post("/tts/stream", **documented)
@@ -122,13 +141,14 @@ def speech_routes(
         """Speak a text; the answer begins at once and brings the samples as they are made.
 
         With format wav it is one WAV stream: a single header whose sizes are 0xFFFFFFFF, then samples to the end.
+        With `timestamps` it is multipart/mixed: the audio in parts, which add up to that stream, and before the
+        audio of each sentence a part of application/json with its times.
         """
-        order, utterance = await begin(body, request, streaming=True)
-        return Stream(
-            encode(order, utterance),
-            media_type=MEDIA_TYPES[order.audio_format],
-            headers=headers(order, request) | {"X-Accel-Buffering": "no"},
-        )
+        order, utterance = await speaker.begin(body, request, streaming=True)
+        headers = speaker.headers(order, request) | {"X-Accel-Buffering": "no"}
+        if order.params.timestamps != "none":
+            return timed_stream(speaker, order, utterance, headers)
+        return Stream(encode(order, utterance), media_type=MEDIA_TYPES[order.audio_format], headers=headers)
 
     return [tts, tts_stream]
 

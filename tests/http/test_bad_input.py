@@ -170,7 +170,11 @@ async def test_the_openapi_document_shows_body_answers_and_problems(api: Api) ->
             assert body["additionalProperties"] is False
             assert body["properties"]["temperature"]["maximum"] == 2.0
             assert body["properties"]["top_k"]["default"] == 30
-            assert set(operation["responses"]["200"]["content"]) == {"audio/wav", "audio/pcm"}
+            assert set(operation["responses"]["200"]["content"]) == {
+                "audio/wav",
+                "audio/pcm",
+                "multipart/mixed",
+            }
             assert {"400", "413", "415", "500", "503", "504"} <= set(operation["responses"])
             problem = operation["responses"]["400"]["content"]["application/problem+json"]["schema"]
             name = problem["$ref"].rsplit("/", 1)[-1]

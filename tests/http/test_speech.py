@@ -103,7 +103,10 @@ async def test_a_sane_request_id_is_kept_and_another_replaced(api: Api) -> None:
 async def test_concurrent_requests_do_not_mix(api: Api) -> None:
     texts = [f"Request number {number}. It has its own words: {'x' * number}." for number in range(12)]
     answers = await asyncio.gather(
-        *(api.call("POST", "/tts/stream", {"text": text, "format": "pcm", "normalize": False}) for text in texts)
+        *(
+            api.call("POST", "/tts/stream", {"text": text, "format": "pcm", "normalize": False})
+            for text in texts
+        )
     )
     for text, answer in zip(texts, answers, strict=True):
         first, second = text.split(". ", 1)

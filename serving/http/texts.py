@@ -1,0 +1,73 @@
+"""POST /spell and POST /tts/captions: what will be said, and when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Response, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Operation
+from litestar.params import RawBody
+
+from serving import captions
+from serving.http.speech import AnyRequest, Speaker, json_only, while_connected
+from serving.http.timed import JSON, sentence_of
+from serving.protocol import Times
+from serving.request import parse
+from serving.spell import Spelled, parse_spell, spell
+
+CAPTION_FORMATS = {
+    JSON: captions.as_json,
+    "text/vtt": captions.as_webvtt,
+    "application/x-subrip": captions.as_srt,
+}
+
+
+def text_routes(
+    speaker: Speaker,
+    spelling: type[Operation],
+    captioning: type[Operation],
+    responses: dict[int, ResponseSpec],
+) -> list[HTTPRouteHandler]:
+    """The two handlers, documented by `spelling`, `captioning` and `responses`."""
+    spec = speaker.spec
+    shared: dict[str, Any] = {"status_code": 200, "guards": [json_only], "responses": responses}
+
+    @post("/spell", **shared, operation_class=spelling, sync_to_thread=True)
+    def spell_out(body: RawBody) -> Spelled:
+        """The words as they would go to the model, and the pauses between the sentences; nothing is spoken."""
+        return spell(parse_spell(body, speaker.text.max_chars), spec, speaker.text, speaker.lexicon)
+
+    @post("/tts/captions", **shared, operation_class=captioning)
+    async def tts_captions(body: RawBody, request: AnyRequest) -> Response[bytes]:
+        """When each sentence and word of the same request to /tts is spoken.
+
+        The answer is application/json, or by Accept text/vtt or application/x-subrip. The same seed gives the same
+        times. Without `timestamps`, words are told by a model that knows them, else sentences.
+        """
+        order = parse(body, spec, speaker.text.max_chars)
+        if order.params.timestamps == "none":
+            params = msgspec.structs.replace(
+                order.params, timestamps="word" if spec.word_times else "sentence"
+            )
+            order = msgspec.structs.replace(order, params=params)
+        order, utterance = await speaker.speak(order, request, streaming=False)
+
+        async def collect() -> list[captions.Sentence]:
+            return [
+                sentence_of(order, utterance, answer)
+                async for answer in speaker.engine.answers(utterance)
+                if isinstance(answer, Times)
+            ]
+
+        sentences = captions.joined(await while_connected(request.receive, collect()))
+        wanted = request.accept.best_match(list(CAPTION_FORMATS), JSON)
+        return Response(
+            CAPTION_FORMATS[wanted](sentences),
+            media_type=wanted,
+            headers=speaker.headers(order, request),
+        )
+
+    return [spell_out, tts_captions]
