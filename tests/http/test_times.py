@@ -24,7 +24,7 @@ TOKEN_S = 0.05
 
 def parts_of(answer: Answer) -> list[tuple[str, bytes]]:
     head = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
-    message = email.message_from_bytes(head + answer.body, EmailMessage, policy=email.policy.HTTP)  # type: ignore[arg-type]
+    message = email.message_from_bytes(head + answer.body, EmailMessage, policy=email.policy.HTTP)
     assert message.is_multipart()
     return [(part.get_content_type(), part.get_payload(decode=True)) for part in message.iter_parts()]  # type: ignore[misc]
 
