@@ -1,8 +1,8 @@
 /* The embedded voice's synthesis on a CPU: from the decoder's features and the pitch to samples (formulas:
  * torch/synthesis.py).
  *
- * All arrays are contiguous; floats are float32. No function allocates, fails or keeps state. The largest array on the
- * stack is the Scratch of synthesise, 720 KB. */
+ * All arrays are contiguous; floats are float32. No function allocates, fails or keeps state. synthesise keeps its
+ * SYNTHESIS_ROWS frames on the stack, 700 KB in all. */
 #include "fourier.h"
 #include "matrix.h"
 
@@ -40,13 +40,12 @@ typedef struct {
 
 /* SYNTHESIS_ROWS frames, on the stack. */
 typedef struct {
-  int16_t levels[SYNTHESIS_ROWS * SYNTHESIS_MAX_INPUTS];
-  float scales[SYNTHESIS_ROWS], row[SYNTHESIS_MAX_INPUTS];
   float parameters[SYNTHESIS_HEADS][SYNTHESIS_ROWS * SYNTHESIS_MAX_OUTPUTS];
   float real[SYNTHESIS_ROWS][FOURIER_BINS], imaginary[SYNTHESIS_ROWS][FOURIER_BINS];
-  Complex one[FOURIER_HALF], other[FOURIER_HALF];
 } Scratch;
-_Static_assert(sizeof(Scratch) <= STACK_BYTES, "the scratch of synthesise does not fit on the stack");
+_Static_assert(sizeof(Scratch) + 2 * SYNTHESIS_ROWS * SYNTHESIS_MAX_INPUTS + 4 * sizeof(Complex) * FOURIER_HALF <=
+                   STACK_BYTES,
+               "the scratch of synthesise does not fit on the stack");
 
 typedef struct {
   const float *weight; /* [hop]: place of a sample between the frames around it */
@@ -57,28 +56,30 @@ typedef struct {
 /* The five parameters of `count` frames from `first` on: layer norm, then the heads. */
 static void predict(const Synthesis *synthesis, const Frames *frames, int32_t first, int32_t count, Scratch *s) {
   const Matrix *heads = synthesis->heads;
+  int16_t levels[SYNTHESIS_ROWS * SYNTHESIS_MAX_INPUTS];
+  float scales[SYNTHESIS_ROWS], row_in[SYNTHESIS_MAX_INPUTS];
   for (int32_t row = 0; row < count; ++row) {
     normalise(frames->features + (int64_t)(first + row) * synthesis->channels, synthesis->channels, synthesis->epsilon,
-              s->row);
-    s->scales[row] =
-        quantise(s->row, synthesis->channels, heads->inputs, heads->limit, s->levels + row * heads->inputs);
+              row_in);
+    scales[row] = quantise(row_in, synthesis->channels, heads->inputs, heads->limit, levels + row * heads->inputs);
   }
   for (int head = 0; head < SYNTHESIS_HEADS; ++head)
-    multiply(heads + head, s->levels, s->scales, count, s->parameters[head], 0);
+    multiply(heads + head, levels, scales, count, s->parameters[head], 0);
 }
 
 /* The spectra of `lanes` frames of the source, at most LANES of them, from row `group` on. */
 static void analyse(const Synthesis *synthesis, const float *source, int32_t group, int32_t lanes, Scratch *s) {
   const float *window = synthesis->source_window;
-  memset(s->one, 0, sizeof s->one);
+  Complex one[FOURIER_HALF], other[FOURIER_HALF];
+  memset(one, 0, sizeof one);
   for (int32_t lane = 0; lane < lanes; ++lane) {
     const float *from = source + (int64_t)(group + lane) * synthesis->hop;
     for (int n = 0; n < FOURIER_HALF; ++n) {
-      s->one[n].re[lane] = from[2 * n] * window[2 * n];
-      s->one[n].im[lane] = from[2 * n + 1] * window[2 * n + 1];
+      one[n].re[lane] = from[2 * n] * window[2 * n];
+      one[n].im[lane] = from[2 * n + 1] * window[2 * n + 1];
     }
   }
-  const Complex *z = transform(s->one, s->other, synthesis->turns);
+  const Complex *z = transform(one, other, synthesis->turns);
   for (int k = 0; k < FOURIER_BINS; ++k) {
     const Complex bin = real_bin(z, k, synthesis->turns);
     for (int32_t lane = 0; lane < lanes; ++lane)
@@ -91,7 +92,7 @@ static void mix(const Synthesis *synthesis, const float *noise, int32_t row, Scr
   const int32_t at = row * synthesis->heads->outputs;
   const float *lh = s->parameters[0] + at, *theta = s->parameters[1] + at, *ln = s->parameters[2] + at;
   const float *lr = s->parameters[3] + at, *phi = s->parameters[4] + at, highest = synthesis->highest;
-  float *real = s->real[row], *imaginary = s->imaginary[row];
+  float *restrict real = s->real[row], *restrict imaginary = s->imaginary[row];
   for (int k = 0; k < FOURIER_BINS; ++k) {
     float sine, cosine, free_sine, free_cosine;
     sincos_of(tanh_of(theta[k]), &sine, &cosine);
@@ -110,6 +111,7 @@ static void mix(const Synthesis *synthesis, const float *noise, int32_t row, Scr
 /* The windowed samples [lanes][FOURIER_SIZE] of `lanes` spectra, at most LANES of them, from row `group` on. */
 static void invert(const Synthesis *synthesis, int32_t group, int32_t lanes, float *samples, Scratch *s) {
   const float *turns = synthesis->turns, *window = synthesis->window;
+  Complex one[FOURIER_HALF], other[FOURIER_HALF];
   /* Back: z = even + i odd of the bins; the inverse transform is the transform with re and im exchanged. */
   for (int k = 0; k < FOURIER_HALF; ++k) {
     Complex a = {{0}, {0}}, mirror = {{0}, {0}};
@@ -120,9 +122,9 @@ static void invert(const Synthesis *synthesis, int32_t group, int32_t lanes, flo
     }
     const float conjugate[2] = {turns[2 * k], -turns[2 * k + 1]};
     const Complex odd = turned(times(minus(a, mirror), conjugate)), even = plus(a, mirror);
-    s->one[k].im = even.re - odd.re, s->one[k].re = even.im - odd.im;
+    one[k].im = even.re - odd.re, one[k].re = even.im - odd.im;
   }
-  const Complex *z = transform(s->one, s->other, turns);
+  const Complex *z = transform(one, other, turns);
   for (int32_t lane = 0; lane < lanes; ++lane) {
     float *to = samples + (int64_t)lane * FOURIER_SIZE;
     for (int n = 0; n < FOURIER_HALF; ++n) {
