@@ -41,7 +41,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def fast(session: nox.Session) -> None:
     """Run the tests that start no process and run no whole model: under 30 seconds on two cores."""
-    install(session, "tests")
+    install(session, "tests", extras="[indextts2]")
     # Two workers with a thread each; more threads on two cores only wait for each other.
     session.run(
         "pytest",
@@ -75,9 +75,9 @@ def parity(session: nox.Session) -> None:
 
 KERNEL_TESTS = (
     "tests/unit/hibari/test_kernels.py",
-    "tests/unit/test_indextts2_flow_cpu.py",
-    "tests/unit/test_indextts2_gpt_cpu.py",
-    "tests/unit/test_indextts2_vocoder_cpu.py",
+    "tests/unit/indextts2/test_flow_cpu.py",
+    "tests/unit/indextts2/test_gpt_cpu.py",
+    "tests/unit/indextts2/test_vocoder_cpu.py",
 )
 """Those that run every function of every C file."""
 
@@ -85,7 +85,7 @@ KERNEL_TESTS = (
 @nox.session
 def sanitize(session: nox.Session) -> None:
     """Run the kernels under the address and undefined-behaviour sanitizers of gcc."""
-    install(session, "tests")
+    install(session, "tests", extras="[indextts2]")
     runtime = session.run("gcc", "-print-file-name=libasan.so", external=True, silent=True)
     session.run(
         "pytest",

@@ -91,6 +91,31 @@ def as_srt(sentences: Sequence[Sentence]) -> bytes:
     return ("\n\n".join(cues) + "\n").encode()
 
 
+def chapters_as_json(chapters: Sequence[tuple[str, float]], end_s: float) -> bytes:
+    """{"chapters": [{"title", "start_s", "end_s"}]}"""
+    told = [
+        {"title": title, "start_s": round(start_s, 3), "end_s": round(stop_s, 3)}
+        for title, start_s, stop_s in _with_ends(chapters, end_s)
+    ]
+    return msgspec.json.encode({"chapters": told})
+
+
+def chapters_as_webvtt(chapters: Sequence[tuple[str, float]], end_s: float) -> bytes:
+    """WebVTT chapters, a cue per chapter."""
+    cues = ["WEBVTT"]
+    for title, start_s, stop_s in _with_ends(chapters, end_s):
+        cues.append(f"{_clock(start_s)} --> {_clock(stop_s)}\n{_escape(_line(title))}")
+    return ("\n\n".join(cues) + "\n").encode()
+
+
+def _with_ends(chapters: Sequence[tuple[str, float]], end_s: float) -> list[tuple[str, float, float]]:
+    starts = [start_s for _, start_s in chapters]
+    return [
+        (title, start_s, stop_s)
+        for (title, start_s), stop_s in zip(chapters, [*starts[1:], end_s], strict=True)
+    ]
+
+
 def _cue_text(sentence: Sentence) -> str:
     if not sentence.words:
         return _escape(_line(sentence.text))
@@ -119,3 +144,8 @@ def _clock(moment_s: float, point: str = ".") -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02}:{minutes:02}:{seconds:02}{point}{milliseconds:03}"
+
+
+CAPTION_WRITERS = {".json": as_json, ".vtt": as_webvtt, ".srt": as_srt}
+"""By the suffix of the file."""
+CHAPTER_WRITERS = {".json": chapters_as_json, ".vtt": chapters_as_webvtt}

@@ -7,18 +7,22 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from serving import __version__
+from serving.captions import CAPTION_WRITERS, CHAPTER_WRITERS
 from serving.flags import add_field_flags, as_body, given_fields
 from serving.models import request_fields
 from serving.models.base import RequestFields
 from serving.profile import Profile, ProfileError, load_profile, profile_names
 from serving.protocol import InputError
+from serving.request import load_lexicon
+from serving.spell import SpellRequest, spell
+from serving.text import TextFormat
 
 OK, FAILED, USAGE = 0, 1, 2
 _AUDIO_SUFFIXES = {
@@ -83,13 +87,33 @@ def _parser(say_fields: type[RequestFields] | None) -> argparse.ArgumentParser:
     serve.set_defaults(run=_serve)
 
     say = commands.add_parser("say", parents=[profiled], help="speak a text without a server")
-    say.add_argument("text", help="the text; - reads it from standard input")
+    source = say.add_mutually_exclusive_group(required=True)
+    source.add_argument("text", nargs="?", help="the text; - reads it from standard input")
+    source.add_argument(
+        "-f",
+        "--file",
+        type=Path,
+        metavar="FILE",
+        help="a text file of any length; a run that was broken off goes on",
+    )
     say.add_argument(
         "-o", "--output", default="speech.wav", metavar="FILE", help="- writes to standard output"
+    )
+    say.add_argument("--captions", type=Path, metavar="FILE", help="times of words: .json, .vtt or .srt")
+    say.add_argument(
+        "--chapters", type=Path, metavar="FILE", help="with -f: where chapters begin, .json or .vtt"
     )
     if say_fields is not None:
         add_field_flags(say, say_fields)
     say.set_defaults(run=_say)
+
+    spell = commands.add_parser("spell", parents=[profiled], help="show what would be said")
+    spell.add_argument("text", help="the text; - reads it from standard input")
+    spell.add_argument("--text-format", choices=get_args(TextFormat), default="auto")
+    spell.add_argument("--language", metavar="TAG", help="the model's own without it")
+    spell.add_argument("--no-normalize", action="store_false", dest="normalize", help="the text as it is")
+    spell.add_argument("--json", action="store_true", help="as POST /spell answers")
+    spell.set_defaults(run=_spell)
 
     voices = commands.add_parser("voices", parents=[profiled], help="list the model's voices, or add one")
     voices.set_defaults(run=_voices)
@@ -153,41 +177,91 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _say(arguments: argparse.Namespace) -> int:
-    from serving.say import say
+    from serving.book import BookError
+    from serving.say import say, say_book
 
-    text = _standard_input() if arguments.text == "-" else arguments.text
-    if arguments.output == "-" and sys.stdout.isatty():
-        raise UsageError("standard output is a terminal; name a file with -o, or pipe it to a player")
     profile = _profile(arguments)
     fields = given_fields(arguments, request_fields(profile.model.name))
-    _check_name(arguments.output, fields.get("format", "wav"))
+    _check_files(arguments, fields.get("format", "wav"))
     try:
-        body = as_body(text, fields)
-    except UnicodeEncodeError as error:
-        raise UsageError(f"the text is not UTF-8 at character {error.start}") from None
-    try:
-        return say(profile, body, arguments.output)
+        if arguments.file is None:
+            return say(profile, as_body(_text(arguments.text), fields), arguments.output, arguments.captions)
+        fields.setdefault("seed", 0)  # a run that goes on must draw what the first one drew
+        text = _decoded(_read(arguments.file), str(arguments.file))
+        return say_book(
+            profile, as_body(text, fields), Path(arguments.output), arguments.captions, arguments.chapters
+        )
+    except BookError as error:
+        raise UsageError(str(error)) from None
     except BrokenPipeError:
         # The player was closed. Point standard output elsewhere, or Python complains once more as it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except OSError as error:
-        raise UsageError(f"cannot write {arguments.output}: {error.strerror}") from None
+        raise UsageError(f"cannot write {error.filename or arguments.output}: {error.strerror}") from None
 
 
-def _standard_input() -> str:
+def _spell(arguments: argparse.Namespace) -> int:
+    from serving.models import load_frontend
+
+    profile = _profile(arguments)
+    request = SpellRequest(
+        text=_text(arguments.text),
+        text_format=arguments.text_format,
+        language=arguments.language,
+        normalize=arguments.normalize,
+    )
+    spelled = spell(request, load_frontend(profile).spec, profile.text, load_lexicon(profile.text))
+    if arguments.json:
+        print(msgspec.json.encode(spelled).decode())
+        return OK
+    for segment in spelled.segments:
+        print(segment.spoken or f"[pause {segment.pause_s:g}s]")
+    if spelled.dropped:
+        print(f"tts-serving: left out: {', '.join(spelled.dropped)}", file=sys.stderr)
+    return OK
+
+
+def _text(given: str) -> str:
+    """The text of the command line, or of standard input for "-"."""
+    if given == "-":
+        return _decoded(sys.stdin.buffer.read(), "standard input")
     try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
+        given.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the text is not UTF-8 at character {error.start}") from None
+    return given
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from None
+
+
+def _decoded(content: bytes, name: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"standard input is not UTF-8: {error.reason} at byte {error.start}") from None
+        raise UsageError(f"{name} is not UTF-8: {error.reason} at byte {error.start}") from None
 
 
-def _check_name(output: str, audio_format: str) -> None:
-    """Raise UsageError for a file name that promises another format than the one that is written."""
-    promised = Path(output).suffix.lower().removeprefix(".")
+def _check_files(arguments: argparse.Namespace, audio_format: str) -> None:
+    """Raise UsageError for files that cannot be meant."""
+    if arguments.output == "-" and sys.stdout.isatty():
+        raise UsageError("standard output is a terminal; name a file with -o, or pipe it to a player")
+    if arguments.output == "-" and arguments.file is not None:
+        raise UsageError("-f needs a file to write to: name one with -o")
+    if arguments.chapters is not None and arguments.file is None:
+        raise UsageError("--chapters goes with -f")
+    for path, suffixes in ((arguments.captions, CAPTION_WRITERS), (arguments.chapters, CHAPTER_WRITERS)):
+        if path is not None and path.suffix.lower() not in suffixes:
+            raise UsageError(f"{path}: name it {' or '.join(suffixes)}")
+    promised = Path(arguments.output).suffix.lower().removeprefix(".")
     if promised in _AUDIO_SUFFIXES and promised not in {audio_format, "raw" if audio_format == "pcm" else ""}:
         raise UsageError(
-            f"{output}: the format is {audio_format}; name the file .{audio_format}, or set --format"
+            f"{arguments.output}: the format is {audio_format}; name the file .{audio_format}, or set --format"
         )
 
 

@@ -11,16 +11,18 @@ from msgspec import inspect
 from serving.models.base import RequestFields
 from serving.request import SpeechRequest
 
+_ELSEWHERE = ("text", "timestamps")
+"""Fields that the command line gives otherwise."""
 _NUMBERS: dict[type[inspect.Type], type] = {inspect.IntType: int, inspect.FloatType: float}
 
 
 def add_field_flags(parser: argparse.ArgumentParser, own: type[RequestFields]) -> None:
-    """Add a flag for every field of a request but its text: --emo-vector for emo_vector. None is left unset."""
+    """Add a flag for every other field of a request: --emo-vector for emo_vector. None is left unset."""
     for struct in (SpeechRequest, own):
         described = inspect.type_info(struct)
         assert isinstance(described, inspect.StructType)
         for field in described.fields:
-            if field.name != "text":
+            if field.name not in _ELSEWHERE:
                 flag = "--" + field.name.replace("_", "-")
                 parser.add_argument(flag, default=None, help=_help(field.type), **_reading(field.type))
 
@@ -28,7 +30,7 @@ def add_field_flags(parser: argparse.ArgumentParser, own: type[RequestFields]) -
 def given_fields(arguments: argparse.Namespace, own: type[RequestFields]) -> dict[str, Any]:
     """The fields that the command line set, as they stand in a request body."""
     names = (*SpeechRequest.__struct_fields__, *own.__struct_fields__)
-    values = {name: getattr(arguments, name) for name in names if name != "text"}
+    values = {name: getattr(arguments, name) for name in names if name not in _ELSEWHERE}
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -16,11 +17,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from serving.audio.encode import header, pcm16
+from serving.book import Book, parts, speak_parts
+from serving.captions import CAPTION_WRITERS, CHAPTER_WRITERS, joined, sentence_of
+from serving.captions import Sentence as Caption
 from serving.engine.client import EngineClient, EngineUnavailable
 from serving.models import load_frontend
 from serving.models.base import Frontend
 from serving.profile import Profile
-from serving.protocol import Overloaded, SpeechFailed
+from serving.protocol import Overloaded, SpeechFailed, Times, Timestamps
 from serving.request import Order, load_lexicon, parse, sentences
 from serving.text import Sentence
 
@@ -39,18 +43,60 @@ class Spoken:
     total_s: float
 
 
-def say(profile: Profile, body: bytes, output: str) -> int:
+def say(profile: Profile, body: bytes, output: str, captions: Path | None = None) -> int:
     """Speak a request body to the file `output`, or to standard output if it is "-". Returns the exit code.
 
     A WAV file gets its true length at the end; on standard output its header keeps the sizes of a stream.
-    Raises InputError if the request cannot be spoken, OSError if the file cannot be written.
+    `captions` is a .json, .vtt or .srt file for the times of words or sentences. Raises InputError if the request
+    cannot be spoken, OSError if a file cannot be written.
     """
+    profile, frontend, order = _prepare(profile, body, timed=captions is not None)
+    text = sentences(order, frontend.spec, profile.text, load_lexicon(profile.text))
+    return _report(frontend, _speak(profile, frontend, order, text, output, captions))
+
+
+def say_book(
+    profile: Profile, body: bytes, output: Path, captions: Path | None = None, chapters: Path | None = None
+) -> int:
+    """Speak a long text to a file, going on where an earlier run of the same command was broken off.
+
+    `chapters` is a .json or .vtt file for the moments at which chapters begin. Returns the exit code. Raises what
+    say() raises, and BookError if the notes of an earlier run do not fit.
+    """
+    profile, frontend, order = _prepare(profile, body, timed=captions is not None)
+    text = sentences(order, frontend.spec, profile.text, load_lexicon(profile.text))
+    settings = msgspec.json.encode(
+        [profile.model, profile.text, profile.engine.dtype], order="sorted"
+    ).decode()
+    book = Book(output, order, frontend.spec.sample_rate_hz, settings)
+    return _report(frontend, _speak_book(profile, frontend, order, text, book, captions, chapters))
+
+
+def write_captions(path: Path, sentences: list[Caption]) -> None:
+    """Times as JSON, WebVTT or SRT, by the file's suffix."""
+    path.write_bytes(CAPTION_WRITERS[path.suffix.lower()](joined(sentences)))
+
+
+def write_chapters(path: Path, chapters: list[tuple[str, float]], end_s: float) -> None:
+    """Chapters as JSON or WebVTT, by the file's suffix."""
+    path.write_bytes(CHAPTER_WRITERS[path.suffix.lower()](chapters, end_s))
+
+
+def _prepare(profile: Profile, body: bytes, *, timed: bool) -> tuple[Profile, Frontend, Order]:
+    """The engine in this process, the model's frontend, and what is asked for."""
     profile = msgspec.structs.replace(profile, engine=msgspec.structs.replace(profile.engine, process=False))
     frontend = load_frontend(profile)
     order = parse(body, frontend.spec)
-    text = sentences(order, frontend.spec, profile.text, load_lexicon(profile.text))
+    if timed:
+        kind: Timestamps = "word" if frontend.spec.word_times else "sentence"
+        order = msgspec.structs.replace(order, params=msgspec.structs.replace(order.params, timestamps=kind))
+    return profile, frontend, order
+
+
+def _report(frontend: Frontend, work: Coroutine[None, None, Spoken]) -> int:
+    """Run to the end and say what it took."""
     try:
-        spoken = asyncio.run(_speak(profile, frontend, order, text, output))
+        spoken = asyncio.run(work)
     except (EngineUnavailable, SpeechFailed, Overloaded) as error:
         print(f"tts-serving: {error}", file=sys.stderr)
         return 1
@@ -66,14 +112,17 @@ def say(profile: Profile, body: bytes, output: str) -> int:
 
 
 async def _speak(
-    profile: Profile, frontend: Frontend, order: Order, text: Iterator[Sentence], output: str
+    profile: Profile,
+    frontend: Frontend,
+    order: Order,
+    text: Iterator[Sentence],
+    output: str,
+    captions: Path | None,
 ) -> Spoken:
     spec = frontend.spec
     audio_s = order.audio_s
-    engine = EngineClient(profile, spec)
-    await engine.start()
-    try:
-        await engine.wait_ready(_START_LIMIT_S)
+    told: list[Caption] = []
+    async with _running(profile, frontend) as engine:
         begun = time.perf_counter()
         segments = frontend.segments(text, order.params)
         utterance = await engine.submit(order.params, segments, streaming=True, audio_s=audio_s)
@@ -81,11 +130,15 @@ async def _speak(
         with _sink(output) as out, _progress(audio_s) as progress:
             bar = progress.add_task("speaking", total=audio_s)
             out.write(header(order.audio_format, spec.sample_rate_hz))
-            async for chunk in engine.chunks(utterance):
+            async for answer in engine.answers(utterance):
+                if isinstance(answer, Times):
+                    segment = utterance.segments[answer.segment]
+                    told.append(sentence_of(order.text, segment, answer, words=spec.word_times))
+                    continue
                 if not samples:
                     first_chunk_s = time.perf_counter() - begun
-                samples += len(chunk)
-                out.write(pcm16(chunk))
+                samples += len(answer)
+                out.write(pcm16(answer))
                 out.flush()
                 made_s = samples / spec.sample_rate_hz
                 progress.update(bar, completed=made_s, total=max(audio_s, made_s))
@@ -93,7 +146,51 @@ async def _speak(
             if output != "-" and out.seekable():
                 out.seek(0)
                 out.write(header(order.audio_format, spec.sample_rate_hz, samples))
+        if captions is not None:
+            write_captions(captions, told)
         return Spoken(samples, first_chunk_s, total_s)
+
+
+async def _speak_book(
+    profile: Profile,
+    frontend: Frontend,
+    order: Order,
+    text: Iterator[Sentence],
+    book: Book,
+    captions: Path | None,
+    chapters: Path | None,
+) -> Spoken:
+    rate_hz = frontend.spec.sample_rate_hz
+    known = book.progress
+    if known.parts:
+        print(f"going on after {known.samples / rate_hz:.1f} s of an earlier run", file=sys.stderr)
+    todo = itertools.islice(parts(order.text, text), known.parts, None)
+    async with _running(profile, frontend) as engine:
+        begun = time.perf_counter()
+        first_s = 0.0
+        with book.open() as out, _progress(order.audio_s) as progress:
+            bar = progress.add_task("speaking", total=order.audio_s, completed=known.samples // rate_hz)
+            async for made in speak_parts(engine, frontend, order, todo):
+                first_s = first_s or time.perf_counter() - begun
+                book.add(out, made)
+                made_s = book.progress.samples / rate_hz
+                progress.update(bar, completed=made_s, total=max(order.audio_s, made_s))
+            done = book.progress
+            if captions is not None:
+                write_captions(captions, done.sentences)
+            if chapters is not None:
+                write_chapters(chapters, done.chapters, done.samples / rate_hz)
+            book.finish(out)
+        return Spoken(done.samples - known.samples, first_s, time.perf_counter() - begun)
+
+
+@contextlib.asynccontextmanager
+async def _running(profile: Profile, frontend: Frontend) -> AsyncIterator[EngineClient]:
+    engine = EngineClient(profile, frontend.spec)
+    await engine.start()
+    try:
+        await engine.wait_ready(_START_LIMIT_S)
+        yield engine
     finally:
         await engine.stop()
 
