@@ -18,6 +18,7 @@ from serving.models.hibari.state import HibariState
 from serving.models.hibari.torch.decode import Decode
 from serving.profile import ModelProfile, Profile
 from serving.protocol import Segment, SpeechParams
+from serving.text import read
 from tests.parity.hibari_reference import FloatGraph, Spoken
 
 CASES = [
@@ -52,7 +53,7 @@ def graph() -> FloatGraph:
 
 
 def segment_of(frontend: HibariFrontend, text: str, params: SpeechParams) -> Segment:
-    (segment,) = frontend.segments(text, params)
+    (segment,) = frontend.segments(read(text), params)
     return segment
 
 

@@ -1,6 +1,6 @@
 """The embedded English voice: the 6.15 M parameter network of the package hibari-tts as torch modules.
 
-Text to phonemes is the package's own (frontend). The network is filled from the package's ONNX graph
+Words to phonemes is the package's own (frontend). The network is filled from the package's ONNX graph
 (weights) and split into three stages: encode, prosody, decode (stages). Torch is imported only when the model
 is created.
 """
@@ -21,8 +21,8 @@ __all__ = ["Fields", "Options", "create_frontend", "create_model"]
 
 
 def create_frontend(profile: Profile, options: Options) -> HibariFrontend:
-    """Text to phoneme ids."""
-    return HibariFrontend()
+    """Words to phoneme ids."""
+    return HibariFrontend(profile.text.pauses.clause_s)
 
 
 def create_model(profile: Profile, options: Options, device: torch.device, dtype: torch.dtype) -> HibariModel:

@@ -1,11 +1,11 @@
-"""English text to phoneme ids, with the phonemizer of the package hibari-tts."""
+"""Words to phoneme ids, with the phonemizer of the package hibari-tts."""
 
 from __future__ import annotations
 
 import json
-import re
+import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from typing import Annotated, Any
@@ -14,14 +14,20 @@ from msgspec import Meta
 
 from serving.models.base import ModelOptions, ModelSpec, RequestFields, Voice
 from serving.models.hibari.constants import SAMPLE_RATE_HZ
+from serving.models.hibari.pieces import Piece, is_sound, is_speakable, split
+from serving.models.hibari.spoken import phonemize_words
 from serving.native.choice import Kernels
-from serving.protocol import InputError, Segment, SpeechParams
+from serving.protocol import InputError, Segment, SpeechParams, WordSpan
+from serving.text import Sentence, Word
+from serving.text.english.capitals import letters
 
-MAX_PHONEMES = 400
-"""Phonemes of one segment; a longer sentence is cut at clauses, then at words, then anywhere."""
+logger = logging.getLogger(__name__)
+
 MAX_WORD_CHARS = 40
 """The phonemizer's time grows with the cube of a word's length, so longer words are cut into pieces."""
 WORD_PIECE_CHARS = 20
+MAX_WORDS = 100
+"""Words that are phonemized at once: others wait for the phonemizer meanwhile."""
 PAD_ID = 0
 
 
@@ -49,88 +55,116 @@ SPEC = ModelSpec(
     fields=Fields,
 )
 
-_LONG_WORD = re.compile(rf"\S{{{MAX_WORD_CHARS + 1},}}")
-_CLAUSE_END = re.compile(r"(?<=[,;:—])\s+")
-_STRESS_AND_LENGTH = "ˈˌː"
-
 
 class HibariFrontend:
-    """Sentences of a text as segments of phoneme ids. Safe to use from several threads."""
+    """Sentences as segments of phoneme ids. Safe to use from several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, clause_s: float) -> None:
+        """`clause_s`: silence between the segments of a sentence that is too long for one."""
         self.spec = SPEC
+        self._clause_s = clause_s
         # Two seconds of imports, while the engine's process starts and loads; the first text waits for them.
         pool = ThreadPoolExecutor(1, "phonemizer")
-        self._package = pool.submit(_load_package)
+        self._g2p = pool.submit(_load_phonemizer)
         pool.shutdown(wait=False)
         self._lock = threading.Lock()
         vocabulary = files("hibari").joinpath("assets/vocab.json").read_text(encoding="utf-8")
         self._ids: dict[str, int] = json.loads(vocabulary)
 
-    def segments(self, text: str, params: SpeechParams) -> Iterator[Segment]:
-        """Yield one segment per sentence, each before the next one is phonemized.
+    def segments(self, sentences: Iterable[Sentence], params: SpeechParams) -> Iterator[Segment]:
+        """Yield the segments of each sentence before the next one is phonemized.
 
-        Raises InputError (field "text") for a text without a word.
+        Raises InputError (field "text") if no sentence has a sound.
         """
         index = 0
-        split_sentences, phonemize = self._package.result()
-        for sentence in split_sentences(_cut_long_words(text)):
-            with self._lock:  # the phonemizer does not promise to be safe in threads
-                phonemes = phonemize(sentence)
-            for piece in split_phonemes(phonemes):
-                if is_speakable(piece):
-                    ids = [self._ids[symbol] for symbol in piece if symbol in self._ids]
-                    yield Segment(index=index, tokens=[PAD_ID, *ids, PAD_ID], text=piece)
-                    index += 1
+        for sentence in sentences:
+            segments = [part for part in split(self._phonemize(sentence.words)) if is_speakable(part)]
+            for number, pieces in enumerate(segments):
+                yield self._segment(
+                    pieces,
+                    sentence,
+                    index=index,
+                    lead_s=self._clause_s / params.fields.speed if number else sentence.lead_s,
+                    start=sentence.words[pieces[0].word].start if number else sentence.start,
+                    end=sentence.words[pieces[-1].word].end if segments[-1] is not pieces else sentence.end,
+                )
+                index += 1
         if index == 0:
             raise InputError("text", "text has nothing that can be spoken")
 
+    def _phonemize(self, words: Sequence[Word]) -> list[Piece]:
+        """The phonemes of words; those that the phonemizer gives up on are spelled."""
+        words = [word._replace(spoken=_cut_long(word.spoken)) for word in words]
+        pieces: list[Piece] = []
+        for start in range(0, len(words), MAX_WORDS):
+            batch = words[start : start + MAX_WORDS]
+            try:
+                phonemes = self._locked(batch)
+            except Exception as error:
+                logger.warning("the phonemizer gave up on %r: %r", " ".join(w.spoken for w in batch), error)
+                phonemes = [self._alone(word) for word in batch]
+            for index, parts in enumerate(phonemes, start):
+                pieces += [Piece(part, index) for part in parts if part]
+        return pieces
 
-def _load_package() -> tuple[Any, Any]:
-    """The package's sentence splitter and its phonemizer, warm."""
-    from hibari.g2p import G2P
-    from hibari.tts import Hibari
+    def _locked(self, words: Sequence[Word]) -> list[list[str]]:
+        g2p = self._g2p.result()
+        with self._lock:  # the phonemizer does not promise to be safe in threads
+            return phonemize_words(g2p, words)
 
-    phonemize = G2P()
-    phonemize("Warm up the unknown word zyxwvia.")  # loads the network for unknown words
-    return Hibari.split_sentences, phonemize
+    def _alone(self, word: Word) -> list[str]:
+        """A word of a sentence that the phonemizer gave up on: as it is, else its letters, which it knows."""
+        try:
+            return self._locked([word])[0]
+        except Exception:
+            spelled = " ".join(letter for letter in letters(word.spoken).split() if letter.isascii())
+            return self._locked([word._replace(spoken=spelled)])[0]
 
-
-def is_speakable(phonemes: str) -> bool:
-    """Whether there is a sound among the phonemes, and not only punctuation and stress marks."""
-    return any(symbol.isalpha() and symbol not in _STRESS_AND_LENGTH for symbol in phonemes)
-
-
-def split_phonemes(phonemes: str, limit: int = MAX_PHONEMES) -> Iterator[str]:
-    """Cut a phoneme string into pieces of at most `limit` symbols: at clauses, else at words, else
-    anywhere.
-    """
-    piece = ""
-    for part in _parts_within(phonemes, limit):
-        if piece and len(piece) + 1 + len(part) > limit:
-            yield piece
-            piece = part
-        else:
-            piece = f"{piece} {part}" if piece else part
-    if piece:
-        yield piece
-
-
-def _parts_within(phonemes: str, limit: int) -> Iterator[str]:
-    if len(phonemes) <= limit:
-        yield phonemes
-        return
-    for clause in _CLAUSE_END.split(phonemes):
-        words = [clause] if len(clause) <= limit else clause.split(" ")
-        for word in words:
-            yield from (word[start : start + limit] for start in range(0, len(word), limit))
-
-
-def _cut_long_words(text: str) -> str:
-    def cut(match: re.Match[str]) -> str:
-        word = match.group()
-        return " ".join(
-            word[start : start + WORD_PIECE_CHARS] for start in range(0, len(word), WORD_PIECE_CHARS)
+    def _segment(
+        self, pieces: Sequence[Piece], sentence: Sentence, *, index: int, lead_s: float, start: int, end: int
+    ) -> Segment:
+        tokens = [PAD_ID]
+        first: dict[int, int] = {}
+        last: dict[int, int] = {}
+        for piece in pieces:
+            if len(tokens) > 1:
+                tokens.append(self._ids[" "])
+            spoken = any(map(is_sound, piece.phonemes))
+            for symbol in piece.phonemes:
+                if symbol in self._ids:
+                    if spoken and symbol.isalpha():
+                        first.setdefault(piece.word, len(tokens))
+                        last[piece.word] = len(tokens) + 1
+                    tokens.append(self._ids[symbol])
+        return Segment(
+            index=index,
+            tokens=[*tokens, PAD_ID],
+            text=" ".join(piece.phonemes for piece in pieces),
+            lead_s=lead_s,
+            start=start,
+            end=end,
+            words=[
+                WordSpan(first[at], last[at], sentence.words[at].start, sentence.words[at].end)
+                for at in first
+            ],
         )
 
-    return _LONG_WORD.sub(cut, text)
+
+def _load_phonemizer() -> Any:
+    """The package's phonemizer, warm."""
+    from hibari.g2p import G2P
+
+    g2p = G2P()
+    phonemize_words(g2p, [Word("zyxwvia", 0, 7)])  # loads the network for unknown words
+    return g2p
+
+
+def _cut_long(spoken: str) -> str:
+    """Spoken words with blanks in those that are longer than MAX_WORD_CHARS."""
+    if len(spoken) <= MAX_WORD_CHARS:
+        return spoken
+    parts = []
+    for part in spoken.split():
+        width = WORD_PIECE_CHARS if len(part) > MAX_WORD_CHARS else MAX_WORD_CHARS
+        parts += [part[at : at + width] for at in range(0, len(part), width)]
+    return " ".join(parts)

@@ -18,7 +18,7 @@ from serving.models.base import Bucket
 from serving.models.buckets import make_buckets
 from serving.models.hibari.backend import Backend
 from serving.models.hibari.constants import NOISE_ROWS, OVERLAP, PROSODY_CHANNELS, SPEECH_CHANNELS
-from serving.models.hibari.frontend import MAX_PHONEMES
+from serving.models.hibari.pieces import MAX_PHONEMES
 from serving.models.hibari.state import HibariState, Samples, choose_window
 from serving.models.hibari.windows import REACH
 from serving.profile import Profile

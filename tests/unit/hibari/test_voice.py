@@ -16,6 +16,7 @@ from serving.models.hibari.stages import MAX_TOKENS
 from serving.models.hibari.state import HibariState
 from serving.profile import EngineProfile, ModelProfile, Profile
 from serving.protocol import InputError, Segment, SpeechParams
+from serving.text import read
 
 TEXTS = (
     "No.",
@@ -50,7 +51,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def sentences() -> list[Segment]:
     frontend = load_frontend(Profile(name="test"))
-    return [segment for text in TEXTS for segment in frontend.segments(text, PARAMS)]
+    return [segment for text in TEXTS for segment in frontend.segments(read(text), PARAMS)]
 
 
 @pytest.fixture(scope="module", params=["native", "torch"])

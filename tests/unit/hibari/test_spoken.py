@@ -10,12 +10,16 @@ from hibari.g2p import G2P
 from serving.models.hibari.spoken import phonemize_words
 from serving.text.english import verbalise
 
-SENTENCES = Path(__file__).parents[1] / "speech_sentences.txt"
+SENTENCES = Path(__file__).parents[2] / "speech_sentences.txt"
 
 
 @pytest.fixture(scope="module")
 def g2p() -> G2P:
     return G2P()
+
+
+def spoken(g2p: G2P, sentence: str) -> str:
+    return " ".join(part for word in phonemize_words(g2p, verbalise(sentence)) for part in word)
 
 
 @pytest.mark.parametrize(
@@ -32,12 +36,12 @@ def g2p() -> G2P:
     ],
 )
 def test_phonemes_of_words(g2p: G2P, sentence: str, phonemes: str) -> None:
-    assert phonemize_words(g2p, verbalise(sentence)) == phonemes
+    assert spoken(g2p, sentence) == phonemes
 
 
 def test_sentences_that_the_package_reads_right_sound_the_same(g2p: G2P) -> None:
     sentences = SENTENCES.read_text(encoding="utf-8").splitlines()
-    changed = [s for s in sentences if phonemize_words(g2p, verbalise(s)) != g2p(s)]
+    changed = [s for s in sentences if spoken(g2p, s) != g2p(s)]
     assert changed == [
         "The train to Manchester leaves at 7:45 in the morning.",  # forty five as two words, as in "45 people"
         "Mr. and Mrs. Johnson bought the house on Baker Street.",  # "missus"
