@@ -24,6 +24,7 @@ from serving.engine.client import EngineClient
 from serving.models import load_frontend
 from serving.profile import Profile, load_profile
 from serving.protocol import Segment, SpeechParams
+from serving.text import read
 
 READY_TIMEOUT_S = 120.0
 
@@ -66,7 +67,7 @@ class Probe:
 
     def _prepared(self, text: str, request: Request) -> list[Segment]:
         if text not in self._segments:
-            self._segments[text] = list(self._frontend.segments(text, self._params(request)))
+            self._segments[text] = list(self._frontend.segments(read(text), self._params(request)))
         return self._segments[text]
 
     async def _speak(self, texts: Sequence[str], request: Request) -> Reply:
@@ -108,7 +109,7 @@ class Probe:
     def _phonemise(self, request: Request) -> Reply:
         cpu_s, wall_s = time.process_time(), time.perf_counter()
         for text in request.texts:
-            list(self._frontend.segments(text, self._params(request)))
+            list(self._frontend.segments(read(text), self._params(request)))
         return Reply(wall_s=time.perf_counter() - wall_s, cpu_s=time.process_time() - cpu_s)
 
     def _encode(self, request: Request) -> Reply:

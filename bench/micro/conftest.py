@@ -16,6 +16,7 @@ from serving.models import load_frontend, load_model
 from serving.models.base import Bucket, Frontend, Model, SegmentState
 from serving.profile import Profile, load_profile
 from serving.protocol import Segment, SpeechParams
+from serving.text import read
 
 Timer = Callable[[Callable[[], Any]], None]
 TEXTS = texts("short", 16, 3)
@@ -44,7 +45,7 @@ def params(frontend: Frontend) -> SpeechParams:
 @pytest.fixture(scope="session")
 def segments(frontend: Frontend, params: SpeechParams) -> list[Segment]:
     """The first segment of each text."""
-    return [next(iter(frontend.segments(text, params))) for text in TEXTS]
+    return [next(iter(frontend.segments(read(text), params))) for text in TEXTS]
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from bench.micro.conftest import TEXTS, Prepare, Timer, audio_s, run_step
 from serving.models.base import Frontend, Model
 from serving.models.driver import speak
 from serving.protocol import Segment, SpeechParams
+from serving.text import read
 
 ROWS = (1, 2, 4, 8, 16)
 
@@ -20,7 +21,7 @@ ROWS = (1, 2, 4, 8, 16)
 @pytest.mark.benchmark(group="frontend")
 def test_phonemize(timed: Timer, frontend: Frontend, params: SpeechParams) -> None:
     """16 texts of 60 characters to segments."""
-    timed(lambda: [list(frontend.segments(text, params)) for text in TEXTS])
+    timed(lambda: [list(frontend.segments(read(text), params)) for text in TEXTS])
 
 
 @pytest.mark.benchmark(group="stage")
@@ -29,7 +30,7 @@ def test_phonemizer(
     params: SpeechParams,
 ) -> None:  # fmt: skip
     benchmark.extra_info["audio_s"] = audio_s(model, segments[0], params)
-    timed(lambda: list(frontend.segments(TEXTS[0], params)))
+    timed(lambda: list(frontend.segments(read(TEXTS[0]), params)))
 
 
 @pytest.mark.benchmark(group="stage")

@@ -10,6 +10,7 @@ from serving.engine.runner import Runner
 from serving.models import load_frontend, load_model
 from serving.profile import load_profile
 from serving.protocol import SpeechParams
+from serving.text import read
 
 
 class Clock:
@@ -63,7 +64,7 @@ def test_every_step_of_an_engine_is_slowed_down(monkeypatch: pytest.MonkeyPatch)
     model = load_model(profile, device, torch.float32)
     runner = Runner(model, profile.engine, device)
     params = SpeechParams(voice=frontend.spec.default_voice, seed=1, fields=frontend.spec.fields())
-    state = model.open(params, next(iter(frontend.segments("One.", params))), 0, urgent=True)
+    state = model.open(params, next(iter(frontend.segments(read("One."), params))), 0, urgent=True)
     assert state.stage is not None
     runner.finish(runner.launch(state.stage, [state]))
     assert burnt == ["launch 0.25", "finish 0.25"]
