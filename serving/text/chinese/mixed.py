@@ -1,0 +1,66 @@
+"""Which stretches of a text are English."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from serving.text.chinese.characters import HAN
+from serving.text.chinese.pinyin import is_pinyin
+from serving.text.chinese.units import UNITS
+
+_STRETCH = re.compile(f"[^{HAN}\u3000-\u303f\uff01-\uffef“”‘（）…—·]+")
+"""Without Han characters and without their punctuation."""
+_WORD = re.compile(r"(?<![\d.])[A-Za-z]+\d?(?:['’-][A-Za-z]+)*")
+_LOWER_CASE = re.compile(r"[a-z]{2,}(?:['’-][a-z]+)*")
+_MANY_WORDS = 5
+_UNREADABLE = re.compile(r"[\d$€£¥%&@/+=#*<>^_|\\~]")
+"""Without any of these a phrase can stay as it is written."""
+_LEADING = re.compile(r"[\s,;:.!?)\]}-]*")
+_WEB = re.compile(
+    r"(?:https?://|www\.)[^\s<>\"']{1,400}[\w/]"
+    r"|[\w.+-]{1,64}@\w[\w-]{0,62}(?:\.[A-Za-z][\w-]{0,62}){1,4}"
+    r"|(?<![\w.])(?:[A-Za-z0-9][\w-]{0,62}\.){1,3}(?:com|cn|org|net|io|ai|gov|edu|dev|app|tv|me)(?:/[^\s<>\"']{0,400}[\w/])?(?![\w])",
+    re.ASCII,
+)
+
+
+def english_stretches(text: str) -> Iterator[tuple[int, int]]:
+    """Yield [start, end) of what is read as English within a text: phrases, with the numbers that stand in them,
+    and addresses. Words that stand alone among Chinese, and names ("Windows 11 Pro"), are none."""
+    for stretch in _STRETCH.finditer(text):
+        found = _phrase(stretch.group())
+        if found is not None:
+            start, end = stretch.start() + found[0], stretch.start() + found[1]
+            yield start, end
+            continue
+        for address in _WEB.finditer(text, stretch.start(), stretch.end()):
+            yield address.start(), address.end()
+
+
+def _phrase(stretch: str) -> tuple[int, int] | None:
+    words = [match for match in _WORD.finditer(stretch) if not is_pinyin(match.group())]
+    prose = any(_LOWER_CASE.fullmatch(word.group()) and word.group() not in UNITS for word in words)
+    if (
+        len(words) < 2
+        or not _UNREADABLE.search(stretch)
+        or not (prose or len(words) >= _MANY_WORDS)
+        or is_mostly_pinyin(stretch)
+    ):
+        return None
+    leading = _LEADING.match(stretch)
+    start, end = leading.end() if leading else 0, len(stretch)
+    # A number that touches a Chinese character is Chinese.
+    if stretch[0].isdigit():
+        start = words[0].start()
+    if stretch[-1].isdigit() and not words[-1].end() == end:
+        end = words[-1].end()
+    while end > start and stretch[end - 1].isspace():
+        end -= 1
+    return start, end
+
+
+def is_mostly_pinyin(text: str) -> bool:
+    """Whether at least half of the words are pinyin with tones."""
+    words = re.findall(r"[A-Za-z][A-Za-z0-9]*", text)
+    return 2 * sum(map(is_pinyin, words)) >= max(1, len(words))
