@@ -13,9 +13,10 @@ _TO = r"\s?(?:[-~–—～−至到]|~~|--)\s?"
 _UNIT = rf"(?:{UNIT})(?![A-Za-z])"
 _PER = "小时|分钟|平方米|公里|公斤|千克|[天月年次人斤个秒日周晚张份米]|h|s|min|kg|km|m²|㎡"
 _OPERATORS = {
-    "+": "加", "-": "减", "−": "减", "–": "减", "×": "乘", "x": "乘", "X": "乘", "*": "乘", "·": "乘", "÷": "除以", "/": "除以",
-    "=": "等于", "<": "小于", ">": "大于", "≤": "小于等于", "≥": "大于等于", "<=": "小于等于", ">=": "大于等于", "≠": "不等于",
-    "≈": "约等于", "±": "正负", "^": "的", "!=": "不等于", "==": "等于",
+    "+": "加", "-": "减", "−": "减", "–": "减", "×": "乘", "x": "乘", "X": "乘", "*": "乘", "·": "乘",
+    "÷": "除以", "/": "除以", "=": "等于", "<": "小于", ">": "大于", "≤": "小于等于", "≥": "大于等于",
+    "<=": "小于等于", ">=": "大于等于", "≠": "不等于", "≈": "约等于", "±": "正负", "^": "的",
+    "!=": "不等于", "==": "等于",
 }  # fmt: skip
 _LEADING = {
     "≥": "大于等于",
@@ -41,6 +42,7 @@ _RATIO = re.compile(r"\d{1,12}(?:\.\d{1,6})?(?:\s?[:：]\s?\d{1,12}(?:\.\d{1,6})
 _SCORE = re.compile(
     r"(\d{1,3})[-–](\d{1,3})(?!\d)(?=\s?(?:获胜|击败|战胜|取胜|领先|落后|战平|大胜|险胜|力克|负于|不敌|逆转|横扫|小胜|完胜|赢|输))"
 )
+_PAIR = re.compile(r"(\d{1,3})[-–](\d{1,3})(?!\d)")
 _SCORE_BEFORE = re.compile(r"(?:比分|以)[为是：:\s]{0,2}\Z")
 _PERCENTS = re.compile(rf"([-−+]?)({NUMBER})([%‰]?){_TO}([-−]?)({NUMBER})([%‰])")
 _PERCENT = re.compile(rf"([{_MINUS}+]?)({NUMBER})\s?([%‰])")
@@ -144,7 +146,7 @@ def read_ratio(text: str, at: int) -> Reading | None:
     if match := _SCORE.match(text, at):
         return match.end(), f"{cardinal(match[1])}比{cardinal(match[2])}"
     if _SCORE_BEFORE.search(text, max(0, at - 5), at) and (
-        match := re.compile(r"(\d{1,3})[-–](\d{1,3})(?!\d)").match(text, at)
+        match := _PAIR.match(text, at)
     ):
         return match.end(), f"{cardinal(match[1])}比{cardinal(match[2])}"
     if match := _RATIO.match(text, at):

@@ -41,19 +41,16 @@ def english_stretches(text: str) -> Iterator[tuple[int, int]]:
 def _phrase(stretch: str) -> tuple[int, int] | None:
     words = [match for match in _WORD.finditer(stretch) if not is_pinyin(match.group())]
     prose = any(_LOWER_CASE.fullmatch(word.group()) and word.group() not in UNITS for word in words)
-    if (
-        len(words) < 2
-        or not _UNREADABLE.search(stretch)
-        or not (prose or len(words) >= _MANY_WORDS)
-        or is_mostly_pinyin(stretch)
-    ):
+    if len(words) < 2 or not _UNREADABLE.search(stretch) or is_mostly_pinyin(stretch):
+        return None
+    if not prose and len(words) < _MANY_WORDS:
         return None
     leading = _LEADING.match(stretch)
     start, end = leading.end() if leading else 0, len(stretch)
     # A number that touches a Chinese character is Chinese.
     if stretch[0].isdigit():
         start = words[0].start()
-    if stretch[-1].isdigit() and not words[-1].end() == end:
+    if stretch[-1].isdigit() and words[-1].end() != end:
         end = words[-1].end()
     while end > start and stretch[end - 1].isspace():
         end -= 1
