@@ -11,7 +11,7 @@ from importlib import import_module
 from serving.text.source import Mark, SourceText
 from serving.text.words import Word
 
-_VERBALISERS = {"en": "serving.text.english"}
+_VERBALISERS = {"en": "serving.text.english", "zh": "serving.text.chinese"}
 """Packages by language, each with verbalise(sentence) -> list[Word]."""
 _TOKEN = re.compile(r"\S+")
 _POSSESSIVE = re.compile(r"['’]s\b")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from serving.models.base import ModelSpec, Voice
 from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.options import Fields, Options, check_options, sizes
-from serving.models.indextts2.text.normalize import normalize, prepare
 from serving.models.indextts2.text.segments import cut
+from serving.models.indextts2.text.stretches import Stretch, stretches
 from serving.models.indextts2.text.tokenizer import character_tokenizer, load_tokenizer
 from serving.models.indextts2.voice.recordings import references
 from serving.models.indextts2.weights.config_file import ConfigError, read_config
@@ -40,11 +41,15 @@ class IndexTts2Frontend:
         limit = params.fields.max_text_tokens_per_segment
         if limit > self._max_tokens:
             raise InputError("max_text_tokens_per_segment", f"must be at most {self._max_tokens}")
-        if not any(character.isalnum() for character in text):
+        spoken = (
+            stretch
+            for stretch in stretches(text, normalize=self._options.normalize)
+            if any(character.isalnum() for character in stretch.text)
+        )
+        first = next(spoken, None)
+        if first is None:
             raise InputError("text", "holds nothing that can be spoken")
-        pieces = self.pieces(text)
-        limit = min(limit, self._options.max_segment_tokens)
-        return self._numbered(cut(pieces, limit, self._options.quick_streaming_tokens))
+        return self._cut(chain([first], spoken), min(limit, self._options.max_segment_tokens))
 
     def _check_emotion(self, fields: Fields) -> None:
         if fields.emo_text is None:
@@ -56,17 +61,16 @@ class IndexTts2Frontend:
                 "emo_text", "this server's checkpoint has no model for emotion by text; use emo_vector"
             )
 
-    def pieces(self, text: str) -> list[str]:
-        """The SentencePiece pieces of a text. A single character is taken as it is."""
-        if len(text.strip()) > 1:
-            text = prepare(normalize(text) if self._options.normalize else text)
-        pieces: list[str] = self._tokenizer.encode(text, out_type=str)
-        return pieces
-
-    def _numbered(self, segments: list[list[str]]) -> Iterator[Segment]:
-        for index, pieces in enumerate(segments):
-            ids = [self._tokenizer.piece_to_id(piece) for piece in pieces]
-            yield Segment(index=index, tokens=ids, text="".join(pieces).replace("▁", " ").strip())
+    def _cut(self, spoken: Iterable[Stretch], limit: int) -> Iterator[Segment]:
+        """Yield the segments of each stretch. No segment runs from one stretch into the next."""
+        index, seen = 0, 0
+        for stretch in spoken:
+            pieces: list[str] = self._tokenizer.encode(stretch.text, out_type=str)
+            for part in cut(pieces, limit, max(0, self._options.quick_streaming_tokens - seen)):
+                ids = [self._tokenizer.piece_to_id(piece) for piece in part]
+                yield Segment(index=index, tokens=ids, text="".join(part).replace("▁", " ").strip())
+                index += 1
+            seen += len(pieces)
 
 
 def create_frontend(options: Options) -> IndexTts2Frontend:

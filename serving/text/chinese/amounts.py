@@ -145,9 +145,7 @@ def read_ratio(text: str, at: int) -> Reading | None:
     """3:2, 1:10000; 3-2 where it is a score."""
     if match := _SCORE.match(text, at):
         return match.end(), f"{cardinal(match[1])}比{cardinal(match[2])}"
-    if _SCORE_BEFORE.search(text, max(0, at - 5), at) and (
-        match := _PAIR.match(text, at)
-    ):
+    if _SCORE_BEFORE.search(text, max(0, at - 5), at) and (match := _PAIR.match(text, at)):
         return match.end(), f"{cardinal(match[1])}比{cardinal(match[2])}"
     if match := _RATIO.match(text, at):
         return match.end(), "比".join(number(part.strip()) for part in re.split("[:：]", match.group()))

@@ -29,7 +29,7 @@ def english_stretches(text: str) -> Iterator[tuple[int, int]]:
     """Yield [start, end) of what is read as English within a text: phrases, with the numbers that stand in them,
     and addresses. Words that stand alone among Chinese, and names ("Windows 11 Pro"), are none."""
     for stretch in _STRETCH.finditer(text):
-        found = _phrase(stretch.group())
+        found = _phrase(stretch.group(), stretch.start() > 0, stretch.end() < len(text))
         if found is not None:
             start, end = stretch.start() + found[0], stretch.start() + found[1]
             yield start, end
@@ -38,7 +38,8 @@ def english_stretches(text: str) -> Iterator[tuple[int, int]]:
             yield address.start(), address.end()
 
 
-def _phrase(stretch: str) -> tuple[int, int] | None:
+def _phrase(stretch: str, after_han: bool, before_han: bool) -> tuple[int, int] | None:
+    """[start, end) of the English in a stretch."""
     words = [match for match in _WORD.finditer(stretch) if not is_pinyin(match.group())]
     prose = any(_LOWER_CASE.fullmatch(word.group()) and word.group() not in UNITS for word in words)
     if len(words) < 2 or not _UNREADABLE.search(stretch) or is_mostly_pinyin(stretch):
@@ -48,9 +49,9 @@ def _phrase(stretch: str) -> tuple[int, int] | None:
     leading = _LEADING.match(stretch)
     start, end = leading.end() if leading else 0, len(stretch)
     # A number that touches a Chinese character is Chinese.
-    if stretch[0].isdigit():
+    if after_han and stretch[0].isdigit():
         start = words[0].start()
-    if stretch[-1].isdigit() and words[-1].end() != end:
+    if before_han and stretch[-1].isdigit() and words[-1].end() != end:
         end = words[-1].end()
     while end > start and stretch[end - 1].isspace():
         end -= 1
@@ -58,6 +59,6 @@ def _phrase(stretch: str) -> tuple[int, int] | None:
 
 
 def is_mostly_pinyin(text: str) -> bool:
-    """Whether at least half of the words are pinyin with tones."""
+    """Whether more than half of the words are pinyin with tones."""
     words = re.findall(r"[A-Za-z][A-Za-z0-9]*", text)
-    return 2 * sum(map(is_pinyin, words)) >= max(1, len(words))
+    return 2 * sum(map(is_pinyin, words)) > len(words)
