@@ -7,17 +7,22 @@ from typing import NamedTuple
 import torch
 
 from serving.models.indextts2.codes.cpu.gpt import CpuGpt
+from serving.models.indextts2.codes.cpu.gpt import check_sizes as check_gpt_sizes
 from serving.models.indextts2.codes.cpu.gpt import library as gpt_library
 from serving.models.indextts2.codes.gpt import Gpt
+from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.mel.cpu.estimator import CpuEstimator
+from serving.models.indextts2.mel.cpu.estimator import check_sizes as check_estimator_sizes
 from serving.models.indextts2.mel.cpu.estimator import library as estimator_library
 from serving.models.indextts2.mel.estimator import Estimator
 from serving.models.indextts2.networks import CodeModel, MelVocoder, VelocityEstimator
 from serving.models.indextts2.options import Options
 from serving.models.indextts2.wave.cpu.convolution import library as vocoder_library
 from serving.models.indextts2.wave.cpu.vocoder import CpuVocoder
+from serving.models.indextts2.wave.cpu.vocoder import check_sizes as check_vocoder_sizes
 from serving.models.indextts2.wave.vocoder import Vocoder
 from serving.models.indextts2.weights.checkpoint import Weights
+from serving.native import NativeError
 from serving.native.choice import use_kernels
 from serving.profile import Profile, ProfileError
 
@@ -43,7 +48,12 @@ def load_networks(
     flow_dtype = choose_flow_dtype(options, device, dtype)
     vocoder_dtype: torch.dtype = getattr(torch, options.vocoder_dtype)
     native = use_kernels(
-        options.kernels, profile, device, {dtype, flow_dtype, vocoder_dtype}, KERNEL_DTYPES, build_kernels
+        options.kernels,
+        profile,
+        device,
+        {dtype, flow_dtype, vocoder_dtype},
+        KERNEL_DTYPES,
+        lambda: build_kernels(weights.config),
     )
     if device.type == "cpu" and dtype == torch.float16:
         raise ProfileError("engine.dtype: float16 needs a CUDA device; a CPU takes float32 or bfloat16")
@@ -60,8 +70,14 @@ def load_networks(
     return Networks(gpt, plain.cast(flow_dtype), vocoder.to(vocoder_dtype))
 
 
-def build_kernels() -> None:
-    """Compile what runs the networks on a CPU, if need be. Raises NativeError."""
+def build_kernels(config: IndexTts2Config) -> None:
+    """Compile what runs the networks on a CPU, if need be. Raises NativeError, also for sizes that do not suit."""
+    try:
+        check_gpt_sizes(config.gpt)
+        check_estimator_sizes(config.s2mel)
+        check_vocoder_sizes(config.vocoder)
+    except ValueError as error:
+        raise NativeError(str(error)) from None
     for library in (gpt_library, estimator_library, vocoder_library):
         library()
 

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from serving.models.indextts2.config import MelConfig
+from serving.models.indextts2.voice.audio_file import read_audio
+from serving.models.indextts2.voice.recordings import MAX_REFERENCE_S
 from serving.protocol import InputError
 
 ENCODER_HZ = 16000
-MAX_REFERENCE_S = 15
 MIN_REFERENCE_S = 0.5
 """Shorter references leave the conformer's subsampling and the reflect padding without frames."""
 
@@ -44,16 +45,11 @@ def load_mono(path: Path, sample_rate_hz: int) -> Tensor:
 
     Raises InputError of "voice" if the file is no readable audio, too short or silent.
     """
-    import soundfile
-
-    try:
-        data, file_rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise InputError("voice", f"{path.name} is not readable audio: {error}") from None
+    data, file_rate_hz = read_audio(path, "voice")
     mono: NDArray[np.float32] = data.mean(axis=1)
     if len(mono) < MIN_REFERENCE_S * file_rate_hz:
         raise InputError("voice", f"{path.name} is shorter than {MIN_REFERENCE_S} s")
-    if not np.isfinite(mono).all() or not mono.any():
+    if not mono.any():
         raise InputError("voice", f"{path.name} holds no sound")
     wave = torch.from_numpy(resample_file(mono, file_rate_hz, sample_rate_hz))
     return wave[: MAX_REFERENCE_S * sample_rate_hz]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.models.indextts2.options import Options
+from serving.models.indextts2.voice.audio_file import SUFFIXES, read_audio
 from serving.profile import ProfileError
 from serving.protocol import InputError
 
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3", ".opus"})
 BUILT_IN = "hum"
 """The voice that random weights have where no folder is named: built_in_wave()."""
 BUILT_IN_S = 4.0
 MIN_S, MAX_S = 1.0, 60.0
-"""Lengths that `voices add` takes. Of more than 15 s the model reads the first 15."""
+"""Lengths that `voices add` takes."""
+MAX_REFERENCE_S = 15
+"""What the model reads of a recording, from its start."""
 MIN_RATE_HZ = 16000
 """The encoders read up to 8 kHz."""
 MAX_CLIPPED = 0.001
@@ -29,9 +32,11 @@ MAX_CLIPPED = 0.001
 MIN_PEAK = 0.02
 MIN_VOICED_S = 0.5
 """Sound louder than SILENCE_DB under the peak that a recording must hold."""
+MAX_HEAD_S = 1.0
+"""Silence at the start that goes without mention."""
 SILENCE_DB = 40.0
 
-_NAME = re.compile(r"[A-Za-z0-9\u4e00-\u9fff][\w.-]{0,63}")
+_NAME = re.compile(r"[^\W_][\w.-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +81,10 @@ def voice_files(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.suffix.lower() not in SUFFIXES:
             continue
-        if path.stem in voices:
-            raise ProfileError(f"model.options.voices: two recordings of the name {path.stem!r}")
-        voices[path.stem] = path
+        name = unicodedata.normalize("NFC", path.stem)
+        if name in voices:
+            raise ProfileError(f"model.options.voices: two recordings of the name {name!r}")
+        voices[name] = path
     return dict(sorted(voices.items()))
 
 
@@ -101,15 +107,18 @@ def built_in_wave(sample_rate_hz: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, slots=True)
 class RecordingReport:
-    """What `voices add` finds in a recording."""
+    """What `voices add` finds in a recording. Loudness is that of its first MAX_REFERENCE_S, which the model reads."""
 
     seconds: float
+    """Of the whole file."""
     sample_rate_hz: int
     channels: int
     peak: float
     clipped: float
     """Share of samples at full scale."""
     voiced_s: float
+    head_s: float
+    """Silence before the first sound."""
 
     def problems(self) -> list[str]:
         """Why it makes no good voice; empty if it does."""
@@ -119,36 +128,45 @@ class RecordingReport:
         if self.sample_rate_hz < MIN_RATE_HZ:
             found.append(f"{self.sample_rate_hz} samples a second; at least {MIN_RATE_HZ} are needed")
         if self.clipped > MAX_CLIPPED:
-            found.append(f"clipped: {100 * self.clipped:.1f} % of its samples are at full scale")
+            found.append(
+                f"clipped: {100 * self.clipped:.1f} % of the samples{self._read()} are at full scale"
+            )
         if self.peak < MIN_PEAK:
-            found.append(f"silent: its loudest sample is {self.peak:.3f} of full scale")
+            found.append(f"silent: the loudest sample{self._read()} is {self.peak:.3f} of full scale")
         elif self.voiced_s < MIN_VOICED_S:
-            found.append(f"nearly silent: {self.voiced_s:.1f} s of sound in it")
+            found.append(f"nearly silent: {self.voiced_s:.1f} s of sound{self._read() or ' in it'}")
         return found
+
+    def notes(self) -> str:
+        """What is worth knowing of a recording that is taken; begins with a comma if anything is."""
+        notes = ""
+        if self.seconds > MAX_REFERENCE_S:
+            notes += f", of which the first {MAX_REFERENCE_S} are used"
+        if self.head_s > MAX_HEAD_S:
+            notes += f", but the first {self.head_s:.1f} are silent: cut them for a better voice"
+        return notes
+
+    def _read(self) -> str:
+        longer = self.seconds > MAX_REFERENCE_S
+        return f" in the first {MAX_REFERENCE_S} s, which alone are used," if longer else ""
 
 
 def examine(path: Path) -> RecordingReport:
     """Read a recording. Raises InputError (field "file") if it is none."""
-    import soundfile
-
-    try:
-        data, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise InputError("file", f"{path} is not readable audio: {error}") from None
-    if not len(data) or not np.isfinite(data).all():
-        raise InputError("file", f"{path} holds no samples, or some that are no numbers")
-    loud: NDArray[Any] = np.abs(data)
+    data, rate_hz = read_audio(path, "file")
+    loud: NDArray[Any] = np.abs(data[: MAX_REFERENCE_S * rate_hz])
     peak = float(loud.max())
     frame = max(1, rate_hz // 50)
-    frames = loud.max(axis=1)[: len(data) // frame * frame].reshape(-1, frame).max(axis=1)
-    voiced = int((frames > peak * 10 ** (-SILENCE_DB / 20)).sum()) if peak else 0
+    frames = loud.max(axis=1)[: len(loud) // frame * frame].reshape(-1, frame).max(axis=1)
+    voiced = np.flatnonzero(frames > peak * 10 ** (-SILENCE_DB / 20))
     return RecordingReport(
         seconds=len(data) / rate_hz,
         sample_rate_hz=rate_hz,
         channels=data.shape[1],
         peak=peak,
         clipped=float((loud >= 0.999).mean()),
-        voiced_s=voiced / 50,
+        voiced_s=len(voiced) / 50,
+        head_s=voiced[0] / 50 if len(voiced) else 0.0,
     )
 
 
@@ -159,6 +177,7 @@ def add_voice(options: Options, name: str, file: Path) -> str:
     """
     if not options.voices:
         raise ProfileError("model.options.voices: not set; it names the folder that voices are stored in")
+    name = unicodedata.normalize("NFC", name)
     if not _NAME.fullmatch(name):
         raise InputError("name", f"{name!r} is no voice name: letters, digits, - _ and . up to 64")
     if file.suffix.lower() not in SUFFIXES:
@@ -174,5 +193,4 @@ def add_voice(options: Options, name: str, file: Path) -> str:
     partial = folder / f".{target.name}"
     shutil.copyfile(file, partial)
     partial.replace(target)
-    note = "" if report.seconds <= 15 else ", of which the first 15 are used"
-    return f"{target}: {report.seconds:.1f} s at {report.sample_rate_hz} Hz{note}"
+    return f"{target}: {report.seconds:.1f} s at {report.sample_rate_hz} Hz{report.notes()}"

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from serving.models.indextts2.codes.gpt import Block, CodeCache, Gpt
+from serving.models.indextts2.config import GptConfig
 from serving.native import load_library
 from serving.native.matrix import COLUMNS, INPUT_LEVELS, MatrixStruct
 
@@ -138,6 +139,15 @@ class _Linear:
         )
 
 
+def check_sizes(config: GptConfig) -> None:
+    """Raise ValueError if the size of the heads does not suit the kernels."""
+    size = config.model_dim // config.heads
+    if size % COLUMNS or size > MAX_HEAD_SIZE:
+        raise ValueError(
+            f"heads of {size} channels: the kernels take multiples of {COLUMNS} up to {MAX_HEAD_SIZE}"
+        )
+
+
 class CpuGpt:
     """The CodeModel of a CPU: stack and head in gpt.c, embeddings in torch; float32 activations, cache and results."""
 
@@ -152,11 +162,7 @@ class CpuGpt:
         """
         library()
         config = self.config = gpt.config
-        size = config.model_dim // config.heads
-        if size % COLUMNS or size > MAX_HEAD_SIZE:
-            raise ValueError(
-                f"heads of {size} channels: the kernels take multiples of {COLUMNS} up to {MAX_HEAD_SIZE}"
-            )
+        check_sizes(config)
         assert (gpt.dtype, gpt.device) == (self.dtype, self.device)
         self.prefix, self.embed_codes = gpt.prefix, gpt.embed_codes
         columns = -(-config.number_mel_codes // COLUMNS) * COLUMNS

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from serving.models.indextts2.config import S2MelConfig
 from serving.models.indextts2.mel.cpu.toom_cook import minimal_filter
 from serving.models.indextts2.mel.dit import NORM_EPS, Block, feed_forward_dim
 from serving.models.indextts2.mel.estimator import FINAL_NORM_EPS, Estimator, merge_window
@@ -91,7 +92,7 @@ class CpuEstimator:
 
         Raises ValueError if the sizes are not such as flow.c has room for.
         """
-        _check_sizes(estimator)
+        check_sizes(estimator.config)
         self.config = estimator.config
         self.reach = estimator.reach
         self._time = estimator.time
@@ -215,8 +216,9 @@ class CpuEstimator:
         return table.data_ptr()
 
 
-def _check_sizes(estimator: Estimator) -> None:
-    dit, wavenet = estimator.config.dit, estimator.config.wavenet
+def check_sizes(config: S2MelConfig) -> None:
+    """Raise ValueError if the sizes are not such as flow.c has room for."""
+    dit, wavenet = config.dit, config.wavenet
     widths = (dit.in_channels, dit.hidden_dim, wavenet.hidden_dim, dit.hidden_dim // dit.num_heads)
     if any(width % COLUMNS or width > MAX_CHANNELS for width in widths):
         raise ValueError(

@@ -21,6 +21,13 @@ _BUFFERS = 4
 """Signals of a stage that live at once: its input, a block's own, between its convolutions, the blocks' sum."""
 
 
+def check_sizes(config: BigVganConfig) -> None:
+    """Raise ValueError unless each transposed convolution has an even rate and a kernel of twice that."""
+    for rate, kernel in zip(config.upsample_rates, config.upsample_kernel_sizes, strict=True):
+        if kernel != 2 * rate or rate % 2:
+            raise ValueError(f"a kernel of {kernel} at a rate of {rate} is not supported")
+
+
 class CpuVocoder:
     """The MelVocoder of a CPU, in float32. Of the vocoder that it is made of it keeps the packed weights alone."""
 
@@ -29,6 +36,7 @@ class CpuVocoder:
     def __init__(self, vocoder: Vocoder) -> None:
         """Raises ValueError unless each transposed convolution has an even rate and a kernel of twice that."""
         config: BigVganConfig = vocoder.config
+        check_sizes(config)
         self.config = config
         blocks = iter(vocoder.blocks)
         self._conv_in = _convolution(vocoder.conv_in)
@@ -89,8 +97,6 @@ class _Stage:
         assert isinstance(up, nn.ConvTranspose1d)
         self.rate = up.stride[0]
         self.channels = stored_channels(up.out_channels)
-        if up.kernel_size[0] != 2 * self.rate or self.rate % 2:
-            raise ValueError(f"a kernel of {up.kernel_size[0]} at a rate of {self.rate} is not supported")
         self._halves = _halves(up)
         self._blocks = [list(_pairs(block)) for block in blocks]
 
