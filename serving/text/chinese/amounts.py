@@ -54,6 +54,7 @@ _MONEY_AFTER = re.compile(
 )
 _RANGE = re.compile(rf"([{_MINUS}]?)({NUMBER})(\s?(?:{_UNIT}))?({_TO})([{_MINUS}]?)({NUMBER})(?![\d-])")
 _UNTIL = re.compile(r"[-~–—～](?=\d{1,4}([月日号点年时层楼周岁级页章天]))")
+_MEASURED = re.compile(r"\d(?:小时|分钟|公里|公斤|[月日号点年时层楼周岁级页章天元个米度万亿])\Z")
 _AMOUNT = re.compile(rf"([{_MINUS}+]?)({NUMBER})")
 _SPACED_UNIT = re.compile(
     rf"\s?(?:({_UNIT})|(元|块|公里|千米|米|次|斤|公斤|人|个|度)(?=/))(?:/({_PER})(?![A-Za-z]))?(?![A-Za-z])"
@@ -236,8 +237,5 @@ def _sign(sign: str) -> str:
 def _is_sign(text: str, at: int) -> bool:
     """Whether a dash or a plus before a number belongs to it, and does not join it to what stands before."""
     before = text[at - 1 : at]
-    return (
-        not (before.isascii() and before.isalnum())
-        and before not in (")", "）", "]", "%")
-        and not re.compile(r"\d[\u4e00-\u9fff]{1,2}\Z").search(text, max(0, at - 4), at)
-    )
+    joined = (before.isascii() and before.isalnum()) or before in (")", "）", "]", "%")
+    return not joined and _MEASURED.search(text, max(0, at - 3), at) is None

@@ -11,7 +11,9 @@ from serving.text.chinese.units import UNITS
 
 _STRETCH = re.compile(f"[^{HAN}\u3000-\u303f\uff01-\uffef“”‘（）…—·]+")
 """Without Han characters and without their punctuation."""
-_WORD = re.compile(r"(?<![\d.])[A-Za-z]+\d?(?:['’-][A-Za-z]+)*")
+_TOKEN = re.compile(r"\S+")
+_LETTER = re.compile("[A-Za-z]")
+_PUNCTUATION = "\"'()[]{}.,;:!?"
 _LOWER_CASE = re.compile(r"[a-z]{2,}(?:['’-][a-z]+)*")
 _MANY_WORDS = 5
 _UNREADABLE = re.compile(r"[\d$€£¥%&@/+=#*<>^_|\\~]")
@@ -40,8 +42,13 @@ def english_stretches(text: str) -> Iterator[tuple[int, int]]:
 
 def _phrase(stretch: str, after_han: bool, before_han: bool) -> tuple[int, int] | None:
     """[start, end) of the English in a stretch."""
-    words = [match for match in _WORD.finditer(stretch) if not is_pinyin(match.group())]
-    prose = any(_LOWER_CASE.fullmatch(word.group()) and word.group() not in UNITS for word in words)
+    words = []
+    prose = False
+    for token in _TOKEN.finditer(stretch):
+        word = token.group().strip(_PUNCTUATION)
+        if _LETTER.search(word) and not is_pinyin(word):
+            words.append(token)
+            prose = prose or (_LOWER_CASE.fullmatch(word) is not None and word not in UNITS)
     if len(words) < 2 or not _UNREADABLE.search(stretch) or is_mostly_pinyin(stretch):
         return None
     if not prose and len(words) < _MANY_WORDS:
