@@ -24,7 +24,7 @@ from serving.text.chinese.amounts import (
     read_until,
 )
 from serving.text.chinese.characters import HAN, simplify
-from serving.text.chinese.codes import read_code, read_dotted, read_name_year, read_phone, read_term
+from serving.text.chinese.codes import read_code, read_dotted, read_name_number, read_phone, read_term
 from serving.text.chinese.dates import Reading, read_date, read_time, read_year
 from serving.text.chinese.mixed import english_stretches, is_mostly_pinyin
 from serving.text.chinese.symbols import read_symbol
@@ -41,7 +41,7 @@ _PLAIN = re.compile(f"[{HAN}{_MARKS}\\s]*[,.!?;:'\"()-]?")
 _TRIGGER = re.compile(f"[^{HAN}{_MARKS}\\s]")
 _HAN = re.compile(f"[{HAN}]")
 _LATIN = re.compile("[A-Za-z]")
-_CHUNK = re.compile(f"\\S+?(?:(?<=[，。！？；：、,!?;])(?=[{HAN}])|(?=\\s)|$)")
+_CLOSING = "，。！？；：、,.!?;:）)”’》」』】"
 
 _NUMERIC: tuple[Recogniser, ...] = (
     read_phone,
@@ -56,7 +56,7 @@ _NUMERIC: tuple[Recogniser, ...] = (
     read_sum,
     read_fraction,
     read_range,
-    read_name_year,
+    read_name_number,
     read_amount,
 )
 """For a digit, in the order of precedence."""
@@ -69,6 +69,7 @@ _SIGNED: tuple[Recogniser, ...] = (
     read_range,
     read_amount,
     read_leading,
+    read_term,
     read_symbol,
 )
 _VERBAL: tuple[Recogniser, ...] = (read_money, read_term)
@@ -156,24 +157,25 @@ class _Words:
         self._open = False
 
     def plain(self, text: str, start: int, end: int) -> None:
-        """Add text[start:end] as it is written."""
-        for chunk in _CHUNK.finditer(text[start:end]):
+        """Add text[start:end] as it is written. Punctuation that a blank or a dropped sign left alone is joined."""
+        for chunk in re.finditer(r"\S+", text[start:end]):
             first, last = start + chunk.start(), start + chunk.end()
-            self._open = self._open and first == start
-            self._add(chunk.group(), first, last)
-            self._open = last == end
+            touches = self._open and first == start
+            self._add(chunk.group(), first, last, joined=touches or chunk.group()[0] in _CLOSING)
+            self._open = True
+        self._open = self._open and not text[end - 1 : end].isspace()
 
     def reading(self, spoken: str, start: int, end: int, phonemes: str | None = None) -> None:
         """Add what is spoken for a part. A blank is the end of a word."""
         if not spoken.strip() or phonemes is not None:
             self._open = False
         if spoken.strip():
-            self._add(spoken.strip(), start, end, phonemes)
+            self._add(spoken.strip(), start, end, phonemes, joined=self._open)
             self._open = phonemes is None
 
-    def _add(self, spoken: str, start: int, end: int, phonemes: str | None = None) -> None:
-        last = self.found[-1] if self._open and self.found else None
-        if last is not None and last.end == start:
+    def _add(self, spoken: str, start: int, end: int, phonemes: str | None = None, *, joined: bool) -> None:
+        last = self.found[-1] if joined and self.found else None
+        if last is not None and last.phonemes is None:
             self.found[-1] = Word(last.spoken + spoken, last.start, end)
         else:
             self.found.append(Word(spoken, start, end, phonemes))

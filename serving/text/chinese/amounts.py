@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from serving.text.chinese.dates import Reading
-from serving.text.chinese.numbers import NUMBER, PRICE, cardinal, code, number
+from serving.text.chinese.numbers import NUMBER, PRICE, cardinal, code, digits, number
 from serving.text.chinese.units import CURRENCIES, CURRENCY, SCALES, UNIT, UNITS, is_counted
 
 _MINUS = "-−–﹣"
@@ -46,20 +46,25 @@ _PAIR = re.compile(r"(\d{1,3})[-–](\d{1,3})(?!\d)")
 _SCORE_BEFORE = re.compile(r"(?:比分|以)[为是：:\s]{0,2}\Z")
 _PERCENTS = re.compile(rf"([-−+]?)({NUMBER})([%‰]?){_TO}([-−]?)({NUMBER})([%‰])")
 _PERCENT = re.compile(rf"([{_MINUS}+]?)({NUMBER})\s?([%‰])")
-_MONEY = re.compile(
-    rf"({CURRENCY})\s?([{_MINUS}]?)({PRICE})(?:{_TO}(?:{CURRENCY})?({PRICE}))?\s?([{SCALES}]{{0,2}}|[KMBkmb](?![A-Za-z]))"
-)
+_SCALE = rf"\s?[{SCALES}]{{1,2}}| (?:m|b|tr)illion(?![A-Za-z])|[KMBkmb](?![A-Za-z])|"
+_MONEY = re.compile(rf"({CURRENCY})\s?([{_MINUS}]?)({PRICE})(?:{_TO}(?:{CURRENCY})?({PRICE}))?({_SCALE})")
 _MONEY_AFTER = re.compile(
     rf"({PRICE})\s?([{SCALES}]{{0,2}})\s?(?:({CURRENCY})(?![A-Za-z])|(?=元(?!/)|美元|块(?!/)))"
 )
 _RANGE = re.compile(rf"([{_MINUS}]?)({NUMBER})(\s?(?:{_UNIT}))?({_TO})([{_MINUS}]?)({NUMBER})(?![\d-])")
 _UNTIL = re.compile(r"[-~–—～](?=\d{1,4}([月日号点年时层楼周岁级页章天]))")
+_DECIMALS = re.compile(r"\.(\d{1,16})(?![\d.])")
 _MEASURED = re.compile(r"\d(?:小时|分钟|公里|公斤|[月日号点年时层楼周岁级页章天元个米度万亿])\Z")
 _AMOUNT = re.compile(rf"([{_MINUS}+]?)({NUMBER})")
 _SPACED_UNIT = re.compile(
     rf"\s?(?:({_UNIT})|(元|块|公里|千米|米|次|斤|公斤|人|个|度)(?=/))(?:/({_PER})(?![A-Za-z]))?(?![A-Za-z])"
 )
-_MAGNITUDES = {"K": "千", "k": "千", "M": "百万", "m": "百万", "B": "十亿", "b": "十亿"}
+_MAGNITUDES = {
+    **dict.fromkeys(("K", "k"), "千"),
+    **dict.fromkeys(("M", "m", " million"), "百万"),
+    **dict.fromkeys(("B", "b", " billion"), "十亿"),
+    " trillion": "万亿",
+}
 _PER_SPOKEN = {
     "h": "小时",
     "s": "秒",
@@ -81,7 +86,7 @@ def read_money(text: str, at: int) -> Reading | None:
             amount = _price(match[3])
             if match[4]:
                 amount += f"到{_price(match[4])}"
-            scale = _MAGNITUDES.get(match[5], match[5])
+            scale = _MAGNITUDES.get(match[5], match[5].strip())
             sign = "负" if match[2] else ""
             end = match.end()
             if text.startswith("元", end) and CURRENCIES[match[1]] == "元":
@@ -220,13 +225,15 @@ def _quantity(written: str, counted: bool) -> str:
 
 
 def read_leading(text: str, at: int) -> Reading | None:
-    """A sign before a number that is said as a word: ≥18, ±5, ~100."""
+    """A sign before a number that is said as a word: ≥18, ±5, ~100; a number that begins with its point."""
     for length in (2, 1):
         spoken = _LEADING.get(text[at : at + length])
         if spoken and text[at + length : at + length + 2].strip()[:1].isdigit():
-            if text[at] in "~～" and text[at - 1 : at].strip() and not text[at - 1 : at].isascii():
+            if text[at] in "~～" and text[at - 1 : at].isalpha():
                 continue
             return at + length, spoken
+    if (match := _DECIMALS.match(text, at)) and not text[at - 1 : at].isalnum():
+        return match.end(), f"零点{digits(match[1])}"
     return None
 
 

@@ -15,7 +15,7 @@ _LANDLINE = re.compile(
     rf"(?:\+86{_GAP})?(?:\(0\d{{2,3}}\)|0\d{{2,3}}[- ]){_GAP}\d{{3,4}}{_GAP}\d{{4}}(?!\d)(?:(?:转|-)\d{{1,5}}(?!\d))?"
     rf"|0(?:10|2\d|[3-9]\d\d)\d{{7,8}}(?!\d)|[48]00{_GAP}\d{{3,4}}{_GAP}\d{{3,4}}(?!\d)"
 )
-_EXTENSION = re.compile(r"(?:转|-)(\d{1,5})\Z")
+_EXTENSION = re.compile(r"(?<=\d{4})(?:转|-)(\d{1,5})\Z")
 _HOTLINE = re.compile(r"(?:110|119|120|122|911|12\d{3}|955\d\d|100(?:86|10|00))(?![\d.,%:/-])")
 _SERVICES = re.compile(r"(?:10086|10010|123\d\d|955\d\d)")
 _CALLED = re.compile(r"(?:拨打|拨|打|电话|热线|报警|客服|急救|火警|致电|匪警)[是为了：:\s]{0,2}\Z")
@@ -29,12 +29,13 @@ _DOTTED = re.compile(r"\d{1,9}(?:\.\d{1,9}){2,8}(?!\d)")
 _DASHED = re.compile(r"\d{1,12}(?:-\d{1,12}){2,8}(?![\d-])")
 _TERM = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}(?:-[A-Za-z0-9]{1,62}){0,8}(?:\.\d{1,9}(?!\d)){0,4}")
 _GROUPS = re.compile(r"(?<![A-Za-z])\d+(?:\.\d+)*|\d+(?:\.\d+)*")
-_LETTER_2_LETTER = re.compile(r"([A-Z])2([A-Z])")
+_LETTER_2_LETTER = re.compile(r"\b([BCGOP])2([BCGOP])\b")
 _SIGNED_NAME = re.compile(r"([A-Za-z]{1,8})(\+\+|\+|#)(?![\w+])", re.ASCII)
 _NUMERO = re.compile(r"(?:[Nn][Oo]\.|№)\s?(\d{1,6})(?![\d.])")
 _VERSION = re.compile(r"([vV])(?:er)?\.?\s?(\d{1,9}(?:\.\d{1,9}){1,8})(?!\d)")
 _TRAIN = re.compile(r"[GDCZTKYL]\d{1,4}(?=次|列车|高铁|动车)")
 _AMPERSAND = re.compile(r"([A-Za-z]{1,8})&([A-Za-z]{1,8})(?![A-Za-z])")
+_NAMED = re.compile(r"\d{3}(?=事件|高校|院校|工程|晚会|大促|航班|客机)|(?<=波音|空客)\d{3}(?!\d)")
 _AFTER_YEAR_NAME = re.compile(r"[A-Za-z]\s\Z")
 _YEAR_NAME = re.compile(r"(?:19|20)\d\d(?![\d.,%:/-])")
 
@@ -46,8 +47,8 @@ def read_phone(text: str, at: int) -> Reading | None:
     if match := _MOBILE.match(text, at) or _LANDLINE.match(text, at):
         written = match.group()
         prefix = "加" if "+" in written else ""
-        extension = _EXTENSION.search(written) if "转" in written or written.count("-") > 1 else None
-        if extension and not written.startswith(("4", "8")):
+        extension = _EXTENSION.search(written) if match.re is _LANDLINE else None
+        if extension and written.startswith(("0", "(0", "+")):
             return match.end(), f"{prefix}{code(written[: extension.start()])}转{code(extension[1])}"
         return match.end(), prefix + code(written)
     if (match := _HOTLINE.match(text, at)) and _is_called(text, at, match.end()):
@@ -82,8 +83,10 @@ def read_dotted(text: str, at: int) -> Reading | None:
     return None
 
 
-def read_name_year(text: str, at: int) -> Reading | None:
-    """A year after a name of Latin letters: "CES 2024"."""
+def read_name_number(text: str, at: int) -> Reading | None:
+    """A number that is a name (911事件, 波音747), and a year after a name of Latin letters ("CES 2024")."""
+    if named := _NAMED.match(text, at):
+        return named.end(), digits(named.group())
     match = _YEAR_NAME.match(text, at)
     if match and _AFTER_YEAR_NAME.search(text, max(0, at - 2), at) and not is_counted(text, match.end()):
         return match.end(), digits(match.group())

@@ -22,6 +22,7 @@ _YEAR = re.compile(
 _YEARS = re.compile(
     rf"([12]\d{{3}})({_TO})([12]\d{{3}}|\d\d)(?=年|学年|赛季|财年)|((?:19|20)\d\d)({_TO})((?:19|20)\d\d)(?!\d)"
 )
+_QUARTER = re.compile(r"((?:19|20)\d\d)(?=[QH][1-4])")
 _SEASON = re.compile(r"((?:19|20)\d\d)/((?:19|20)?\d\d)(?=赛季|学年|财年)")
 _DECADE = re.compile(
     r"([12]\d{2}0)['’]?s(?![A-Za-z])(?:年代)?|([1-9]0)['’]?s(?=年代|的?(?:音乐|歌|风|复古|老|经典|电影))(?:年代)?"
@@ -56,7 +57,7 @@ def read_year(text: str, at: int) -> Reading | None:
         return match.end(), f"{digits(first)}到{digits(last)}"
     if match := _SEASON.match(text, at):
         return match.end(), f"{digits(match[1])}到{digits(match[2])}"
-    if match := _YEAR.match(text, at):
+    if match := _YEAR.match(text, at) or _QUARTER.match(text, at):
         return match.end(), digits(match.group())
     if match := _DECADE.match(text, at):
         return match.end(), f"{digits(match[1]) if match[1] else cardinal(match[2])}年代"
@@ -80,6 +81,8 @@ def read_time(text: str, at: int) -> Reading | None:
 
 def _clock(hour: str, minute: str, second: str | None) -> str:
     hours = "两" if int(hour) == 2 else cardinal(str(int(hour)))
+    if second == "00":
+        second = None
     if second is None and minute == "00":
         return f"{hours}点"
     minutes = "零分" if minute == "00" else f"{cardinal(minute) if minute[0] != '0' else digits(minute)}分"

@@ -6,8 +6,8 @@ import re
 
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?)"
 """A number as it is written: thousands may be marked off."""
-PRICE = r"(?:\d{1,3}(?:[,，]\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?)"
-"""With marks of full width too, which in other numbers are those of a list."""
+PRICE = r"(?:\d{1,3}(?:[,， ]\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?)"
+"""With marks of full width and blanks too, which in other numbers are those of a list."""
 
 MAX_CARDINAL_DIGITS = 16
 """A longer number is read digit by digit."""
@@ -56,7 +56,7 @@ def cardinal(text: str) -> str:
 
 def number(text: str) -> str:
     """A match of NUMBER or PRICE as a quantity, its decimals one by one."""
-    whole, point, decimals = re.sub("[,，]", "", text).partition(".")
+    whole, point, decimals = re.sub("[,， ]", "", text).partition(".")
     return f"{cardinal(whole)}点{digits(decimals)}" if point else cardinal(whole)
 
 
