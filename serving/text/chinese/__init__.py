@@ -108,7 +108,9 @@ def _verbalise(sentence: str) -> list[Word]:
                 words.plain(text, first, last)
             else:
                 words.reading(spoken, first, last)
-        for word in verbalise_english(text[start:end]):
+        for index, word in enumerate(verbalise_english(text[start:end])):
+            if index:
+                words.end()
             words.reading(word.spoken, word.start + start, word.end + start, word.phonemes)
         at = end
     return words.found
@@ -168,10 +170,14 @@ class _Words:
     def reading(self, spoken: str, start: int, end: int, phonemes: str | None = None) -> None:
         """Add what is spoken for a part. A blank is the end of a word."""
         if not spoken.strip() or phonemes is not None:
-            self._open = False
+            self.end()
         if spoken.strip():
             self._add(spoken.strip(), start, end, phonemes, joined=self._open)
             self._open = phonemes is None
+
+    def end(self) -> None:
+        """The next part begins a word."""
+        self._open = False
 
     def _add(self, spoken: str, start: int, end: int, phonemes: str | None = None, *, joined: bool) -> None:
         last = self.found[-1] if joined and self.found else None

@@ -9,6 +9,7 @@ from serving.text.chinese.characters import HAN
 from serving.text.chinese.pinyin import is_pinyin
 from serving.text.chinese.units import UNITS
 
+_HAN = re.compile(f"[{HAN}]")
 _STRETCH = re.compile(f"[^{HAN}\u3000-\u303f\uff01-\uffef“”‘（）…—·]+")
 """Without Han characters and without their punctuation."""
 _TOKEN = re.compile(r"\S+")
@@ -31,7 +32,7 @@ def english_stretches(text: str) -> Iterator[tuple[int, int]]:
     """Yield [start, end) of what is read as English within a text: phrases, with the numbers that stand in them,
     and addresses. Words that stand alone among Chinese, and names ("Windows 11 Pro"), are none."""
     for stretch in _STRETCH.finditer(text):
-        found = _phrase(stretch.group(), stretch.start() > 0, stretch.end() < len(text))
+        found = _phrase(stretch.group(), _is_han(text, stretch.start() - 1), _is_han(text, stretch.end()))
         if found is not None:
             start, end = stretch.start() + found[0], stretch.start() + found[1]
             yield start, end
@@ -63,6 +64,10 @@ def _phrase(stretch: str, after_han: bool, before_han: bool) -> tuple[int, int] 
     while end > start and stretch[end - 1].isspace():
         end -= 1
     return start, end
+
+
+def _is_han(text: str, at: int) -> bool:
+    return 0 <= at < len(text) and _HAN.match(text, at) is not None
 
 
 def is_mostly_pinyin(text: str) -> bool:
