@@ -27,6 +27,7 @@ _KEYWORD = re.compile(
 _CODE = re.compile(r"\d{3,}(?:[- ]\d{2,})*(?![\d.,]\d|[\d])|0\d+(?!\d)")
 _DOTTED = re.compile(r"\d{1,9}(?:\.\d{1,9}){2,8}(?!\d)")
 _DASHED = re.compile(r"\d{1,12}(?:-\d{1,12}){2,8}(?![\d-])")
+_TONED = re.compile(r"(?:[A-Za-zÜü]{1,6}[1-5]){1,12}(?![A-Za-z\d])")
 _TERM = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}(?:-[A-Za-z0-9]{1,62}){0,8}(?:\.\d{1,9}(?!\d)){0,4}")
 _GROUPS = re.compile(r"(?<![A-Za-z])\d+(?:\.\d+)*|\d+(?:\.\d+)*")
 _LETTER_2_LETTER = re.compile(r"\b([BCGOP])2([BCGOP])\b")
@@ -95,6 +96,8 @@ def read_name_number(text: str, at: int) -> Reading | None:
 
 def read_term(text: str, at: int) -> Reading | None:
     """A word of Latin letters: as it is written, with its digits in Chinese."""
+    if (match := _TONED.match(text, at)) and is_pinyin(match.group()):
+        return match.end(), match.group()
     if match := _NUMERO.match(text, at):
         return match.end(), f"number {number(match[1])}"
     if match := _VERSION.match(text, at):

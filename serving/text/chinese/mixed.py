@@ -50,9 +50,10 @@ def _phrase(stretch: str, after_han: bool, before_han: bool) -> tuple[int, int] 
         if _LETTER.search(word) and not is_pinyin(word):
             words.append(token)
             prose = prose or (_LOWER_CASE.fullmatch(word) is not None and word not in UNITS)
-    if len(words) < 2 or not _UNREADABLE.search(stretch) or is_mostly_pinyin(stretch):
+    if not _UNREADABLE.search(stretch) or is_mostly_pinyin(stretch):
         return None
-    if not prose and len(words) < _MANY_WORDS:
+    counted = prose and not after_han and words[0].start() > 0
+    if not counted and (len(words) < 2 or not (prose or len(words) >= _MANY_WORDS)):
         return None
     leading = _LEADING.match(stretch)
     start, end = leading.end() if leading else 0, len(stretch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from hypothesis import strategies as st
 from serving.models import load_frontend
 from serving.models.indextts2 import Fields
 from serving.models.indextts2.frontend import IndexTts2Frontend
-from serving.models.indextts2.text.normalize import is_chinese, normalize, prepare
 from serving.models.indextts2.text.segments import cut
 from serving.profile import ModelProfile, Profile, ProfileError
 from serving.protocol import InputError, SpeechParams
@@ -39,66 +37,6 @@ def _frontend(voices: Path, **options: Any) -> IndexTts2Frontend:
     made = load_frontend(_profile(voices, **options))
     assert isinstance(made, IndexTts2Frontend)
     return made
-
-
-@pytest.mark.parametrize(
-    ("text", "spoken"),
-    [
-        ("It costs $12.50, doesn't it?", "It costs twelve point five dollars, doesn't it?"),
-        ("On March 5th, 2024", "On the fifth of march, twenty twenty four"),
-        ("what's that", "what is that"),
-        ("今天是2024年3月5日", "今天是二零二四年三月五日"),
-        ("我有3个苹果。", "我有三个苹果."),
-    ],
-)
-def test_numbers_and_dates_are_spelled_out(text: str, spoken: str) -> None:
-    assert normalize(text) == spoken
-
-
-@pytest.mark.parametrize(
-    ("text", "spoken"),
-    [
-        ("他很xuan4耀", "他很XVAN4耀"),
-        ("jue2定", "JVE2定"),
-        ("qu4哪里", "QV4哪里"),
-        ("克里斯托弗·诺兰的电影", "克里斯托弗-诺兰的电影"),
-        ("用GPT-5-nano吧", "用GPT-五-nano吧"),
-    ],
-)
-def test_pinyin_names_and_terms_are_protected(text: str, spoken: str) -> None:
-    assert normalize(text) == spoken
-
-
-def test_more_names_than_letters_are_restored() -> None:
-    names = [f"约{chr(0x4E00 + 7 * index)}·诺兰" for index in range(60)]
-    assert normalize("，".join(names)) == ",".join(name.replace("·", "-") for name in names)
-
-
-@pytest.mark.parametrize(
-    ("text", "chinese"),
-    [
-        ("hello", False),
-        ("你好", True),
-        ("hello 你好", True),
-        ("42", True),
-        ("me@home.org", True),
-        ("xuan4", True),
-    ],
-)
-def test_language(text: str, chinese: bool) -> None:
-    assert is_chinese(text) is chinese
-
-
-def test_cjk_is_spaced_and_letters_are_raised() -> None:
-    assert prepare(" 你好世界 is hello, ok。") == "你 好 世 界 IS HELLO, OK 。"
-
-
-def test_normalising_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise AssertionError("the network was used")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    assert normalize("7 days") == "seven days"
 
 
 # ---- cutting ----
@@ -167,7 +105,25 @@ def test_what_the_model_cannot_do_is_refused_at_the_door(
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize("text", ["...", "  ?! ", "—"])
+def test_paragraphs_are_segments_of_their_own(voices: Path) -> None:
+    params = SpeechParams(voice="zoe", seed=0)
+    segments = list(_frontend(voices).segments("First paragraph.\n\nSecond paragraph.", params))
+    assert [(segment.index, segment.text) for segment in segments] == [
+        (0, "FIRST PARAGRAPH."),
+        (1, "SECOND PARAGRAPH."),
+    ]
+
+
+def test_only_the_first_tokens_of_a_request_are_cut_short(voices: Path) -> None:
+    text = "One two three. " * 12
+    params = SpeechParams(voice="zoe", seed=0, max_text_tokens_per_segment=80)
+    quick = list(_frontend(voices, quick_streaming_tokens=60).segments(f"{text}\n\n{text}", params))
+    plain = list(_frontend(voices).segments(f"{text}\n\n{text}", params))
+    assert len(quick[0].tokens) <= 40 < len(plain[0].tokens)
+    assert [segment.tokens for segment in quick[-3:]] == [segment.tokens for segment in plain[-3:]]
+
+
+@pytest.mark.parametrize("text", ["...", "  ?! ", "—", "😀", "\n\n# \n"])
 def test_symbols_alone_cannot_be_spoken(voices: Path, text: str) -> None:
     with pytest.raises(InputError) as caught:
         _frontend(voices).segments(text, SpeechParams(voice="zoe", seed=0, fields=Fields()))

@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from serving.models.indextts2.text.normalize import prepare, to_vocabulary
-from serving.text import Pause, Sentence, Word, read
+from serving.text import Pause, Sentence, read
 from serving.text.chinese.characters import HAN
 from serving.text.chinese.mixed import is_mostly_pinyin
-from serving.text.chinese.pinyin import is_pinyin
 
 _HAN = re.compile(f"[{HAN}]")
 _LATIN = re.compile("[A-Za-z]")
-_LETTERS = re.compile(r"\w(?:.*\w)?")
 
 
 class Stretch(NamedTuple):
@@ -49,17 +47,11 @@ def _joined(text: str, sentences: list[Sentence], normalize: bool) -> Stretch:
     spoken, end = "", sentences[0].start
     for sentence in sentences:
         if sentence.words:
-            spoken += " " * text[end : sentence.start].isspace() + " ".join(map(_say, sentence.words))
+            spoken += " " * text[end : sentence.start].isspace() + sentence.spoken
             end = sentence.end
     if normalize:
         spoken = to_vocabulary(spoken)
     return Stretch(prepare(spoken), sentences[0].start, sentences[-1].end, sentences[-1].pause)
-
-
-def _say(word: Word) -> str:
-    """The word, by its phonemes where they are pinyin ("xing2"). The model knows no other notation."""
-    phonemes = (word.phonemes or "").replace(" ", "")
-    return _LETTERS.sub(phonemes, word.spoken, count=1) if is_pinyin(phonemes) else word.spoken
 
 
 def _language(text: str) -> str:
