@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
+import av
 import msgspec
 import numpy as np
 import pytest
@@ -17,7 +19,9 @@ from numpy.typing import NDArray
 from serving.cli import main
 from serving.models import add_voice
 from serving.models.indextts2.options import Options
+from serving.models.indextts2.voice import recordings
 from serving.models.indextts2.voice.conditioning import VoiceConditioning
+from serving.models.indextts2.voice.features import load_mono, resample_file
 from serving.models.indextts2.voice.recordings import BUILT_IN, Reference, built_in_wave, examine, references
 from serving.models.indextts2.voice.store import ByteLru, VoiceStore
 from serving.profile import ModelProfile, Profile, ProfileError
@@ -81,6 +85,102 @@ def test_a_bad_recording_is_refused_with_the_reason(
         add_voice(profile(tmp_path / "voices"), "bad", file)
     assert error.value.field == "file"
     assert not (tmp_path / "voices").exists()
+
+
+def write_by_ffmpeg(path: Path, wave: NDArray[Any], codec: str) -> Path:
+    """A file as phones (aac in m4a) and browsers (opus in webm) record it."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=48000)
+        assert isinstance(stream, av.AudioStream)
+        stream.layout = "mono"
+        samples = resample_file(np.asarray(wave, np.float32), RATE, 48000)
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate = 48000
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.m4a", "aac"), ("a.mp4", "aac"), ("a.webm", "libopus"), ("a.mp3", "libmp3lame")]
+)
+def test_recordings_of_phones_and_browsers_are_taken(tmp_path: Path, name: str, codec: str) -> None:
+    wave = built_in_wave(RATE)
+    file = write_by_ffmpeg(tmp_path / name, wave, codec)
+    report = examine(file)
+    assert (report.sample_rate_hz, report.channels) == (48000, 1)
+    assert report.seconds == pytest.approx(4.0, abs=0.1)
+    folder = tmp_path / "voices"
+    assert "4." in recordings.add_voice(Options(voices=str(folder)), "ann", file)
+    assert list(references(Options(voices=str(folder), weights="random"))) == ["ann"]
+    read = load_mono(folder / f"ann{file.suffix}", RATE).numpy()
+    # What a codec of 64 kbit/s leaves of the wave, at whatever delay.
+    size = len(read) + len(wave)
+    peak = np.abs(np.fft.irfft(np.fft.rfft(read, size) * np.fft.rfft(wave, size).conj())).max()
+    assert peak > 0.95 * np.linalg.norm(read) * np.linalg.norm(wave)
+
+
+def test_what_ffmpeg_cannot_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.m4a").write_text("no sound")
+    with av.open(str(tmp_path / "picture.mp4"), "w") as container:
+        video = container.add_stream("mpeg4", rate=10)
+        assert isinstance(video, av.VideoStream)
+        video.width = video.height = 32
+        frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))
+        for packet in [*video.encode(frame), *video.encode(None)]:
+            container.mux(packet)
+    for file, words in (
+        ("text.m4a", "not readable"),
+        ("absent.webm", "not readable"),
+        ("picture.mp4", "no audio"),
+    ):
+        with pytest.raises(InputError, match=words) as error:
+            recordings.add_voice(Options(voices=str(tmp_path / "voices")), "ann", tmp_path / file)
+        assert error.value.field == "file"
+
+
+def speech_after(silence_s: float, seconds: float) -> NDArray[np.float32]:
+    speech = np.tile(built_in_wave(RATE), 6)[: int(seconds * RATE)]
+    return np.concatenate([np.zeros(int(silence_s * RATE), np.float32), speech])
+
+
+def test_loudness_is_that_of_the_seconds_that_are_used(tmp_path: Path) -> None:
+    options = Options(voices=str(tmp_path / "voices"))
+    with pytest.raises(InputError, match="silent: the loudest sample in the first 15 s"):
+        recordings.add_voice(options, "late", write(tmp_path / "late.wav", speech_after(16, 6)))
+    with pytest.raises(InputError, match=r"nearly silent: 0\.[234] s of sound in the first 15 s"):
+        recordings.add_voice(options, "late", write(tmp_path / "late.wav", speech_after(14.6, 6)))
+    # What comes after the first 15 s may be as loud, as clipped or as silent as it likes.
+    loud_end = speech_after(0, 20)
+    loud_end[16 * RATE :] = np.clip(loud_end[16 * RATE :] * 50, -1, 1)
+    assert recordings.add_voice(options, "end", write(tmp_path / "end.wav", loud_end)).endswith(
+        "the first 15 are used"
+    )
+    silent_end = np.concatenate([speech_after(0, 6), np.zeros(20 * RATE, np.float32)])
+    recordings.add_voice(options, "quiet", write(tmp_path / "quiet.wav", silent_end))
+
+
+def test_a_silent_start_is_mentioned(tmp_path: Path) -> None:
+    options = Options(voices=str(tmp_path / "voices"))
+    done = recordings.add_voice(options, "late", write(tmp_path / "late.wav", speech_after(3, 6)))
+    assert "the first 3.0 are silent" in done
+    assert "are silent" not in recordings.add_voice(
+        options, "early", write(tmp_path / "early.wav", speech_after(0.5, 6))
+    )
+
+
+@pytest.mark.parametrize("name", ["小明", "小明-2", "张三.旧", "さくら", "Änne", "a_b"])
+def test_names_of_any_letters(tmp_path: Path, good: Path, name: str) -> None:
+    options = Options(voices=str(tmp_path / "voices"), weights="random", size="tiny")
+    recordings.add_voice(options, unicodedata.normalize("NFD", name), good)
+    assert list(references(options)) == [name]
+    (tmp_path / "voices" / f"{name}.wav").rename(
+        tmp_path / "voices" / (unicodedata.normalize("NFD", name) + ".wav")
+    )
+    assert list(references(options)) == [name]
+    frontend, _ = make(voices=options.voices)
+    assert frontend.spec.default_voice == name
+    assert request(frontend, "你好。", voice=name)[1].text == "你 好 ."
 
 
 def test_what_is_no_recording_or_no_name_is_refused(tmp_path: Path, good: Path) -> None:
