@@ -48,6 +48,8 @@ class SpeechParams(msgspec.Struct, frozen=True, kw_only=True):
     voice: str
     seed: int
     """Fixes everything random; the same seed, text and voice give the same samples."""
+    normalize: bool = True
+    """The words of the sentences are written out; false: they are as the client wrote them."""
     timestamps: Timestamps = "none"
     """What Times are sent for; a frontend may cut its segments by it."""
     fields: Any = {}

@@ -27,6 +27,7 @@ from serving.profile import ProfileError, TextProfile
 from serving.protocol import InputError, SpeechParams, Timestamps
 from serving.text import Lexicon, LexiconError, Sentence, TextFormat, foreign_scripts, read
 from serving.text.pauses import with_leads
+from serving.text.scripts import text_language
 
 
 class SpeechRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -65,7 +66,6 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     text: str
     text_format: TextFormat
-    normalize: bool
     params: SpeechParams
     audio_format: AudioFormat
     audio_s: float
@@ -126,10 +126,10 @@ def parse(body: bytes, spec: ModelSpec, max_chars: int | None = None) -> Order:
     return Order(
         text=request.text,
         text_format=request.text_format,
-        normalize=request.normalize,
         params=SpeechParams(
             voice=spec.default_voice if request.voice is None else request.voice,
             seed=secrets.randbits(32) if request.seed in (None, -1) else request.seed,
+            normalize=request.normalize,
             timestamps=request.timestamps,
             fields=own,
         ),
@@ -150,8 +150,8 @@ def sentences(
     spoken = read(
         order.text,
         text_format=order.text_format,
-        language=spec.languages[0],
-        normalize=order.normalize,
+        language=text_language(order.text, spec.languages),
+        normalize=order.params.normalize,
         lexicon=lexicon,
     )
     empty = True
@@ -184,7 +184,11 @@ def load_lexicon(text: TextProfile) -> Lexicon | None:
 
 def dropped_scripts(order: Order, spec: ModelSpec) -> tuple[str, ...]:
     """Names of the scripts of which the text has letters that are left out."""
-    return foreign_scripts(order.text, spec.languages[0].partition("-")[0]) if order.normalize else ()
+    return (
+        foreign_scripts(order.text, text_language(order.text, spec.languages))
+        if order.params.normalize
+        else ()
+    )
 
 
 def inline_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:

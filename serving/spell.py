@@ -12,6 +12,7 @@ from serving.profile import TextProfile
 from serving.request import decode, too_long
 from serving.text import Lexicon, TextFormat, foreign_scripts, read
 from serving.text.pauses import pause_s
+from serving.text.scripts import text_language
 
 
 class SpellRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,7 +49,7 @@ class Spelled(msgspec.Struct, frozen=True, kw_only=True):
 
 def spell(request: SpellRequest, spec: ModelSpec, text: TextProfile, lexicon: Lexicon | None) -> Spelled:
     """Read a text as a request for speech would."""
-    language = request.language or spec.languages[0]
+    language = request.language or text_language(request.text, spec.languages)
     sentences = [
         SpelledSentence(
             text=sentence.text,

@@ -71,7 +71,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     voices: tuple[Voice, ...]
     default_voice: str
     languages: tuple[str, ...]
-    """The first is the one that the text frontend reads in; that of "zh" reads English beside Chinese."""
+    """Primary tags. Of "zh" and "en" the text decides; else a text is read in the first."""
     seconds_per_char: float
     """Speech seconds that a character of text makes at speed 1, for admission only."""
     fields: type[RequestFields] = RequestFields

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
 
 from serving.text.markup.marks import find_mark, pause_of
@@ -21,6 +22,8 @@ _SPOKEN: dict[str, frozenset[str]] = {
 """Scripts by language. Nothing is foreign to a language that is not here."""
 _IDEOGRAPHIC = frozenset(("zh", "ja", "ko"))
 
+_HAN = re.compile("[\u3400-\u9fff\U00020000-\U0002ffff]")
+_LATIN = re.compile("[A-Za-z]")
 _RUN = re.compile(r"[^\W\d_a-zA-Z]+")
 _NAME_END = re.compile(
     r" (?:(?:SMALL|CAPITAL|FINAL|ISOLATED|INITIAL|MEDIAL|VOWEL|MODIFIER)\b|LETTER|SYLLABLE|IDEOGRAPH).*"
@@ -40,6 +43,16 @@ _WIDE_PUNCTUATION = str.maketrans(
     }
 )  # fmt: skip
 _WIDE = re.compile("[" + "".join(map(chr, _WIDE_PUNCTUATION)) + "]+")
+
+
+def text_language(text: str, languages: Sequence[str]) -> str:
+    """Which of a model's languages a text is read in: the first, but that a model of Chinese and English reads a
+    text in English if it has Latin letters, no Han and is not mostly pinyin. "zh" reads English within Chinese."""
+    if not {"zh", "en"} <= set(languages):
+        return languages[0].partition("-")[0].lower()
+    from serving.text.chinese.mixed import is_mostly_pinyin
+
+    return "zh" if _HAN.search(text) or not _LATIN.search(text) or is_mostly_pinyin(text) else "en"
 
 
 def foreign_scripts(text: str, language: str) -> tuple[str, ...]:

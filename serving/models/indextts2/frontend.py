@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from serving.models.indextts2.voice.recordings import references
 from serving.models.indextts2.weights.config_file import ConfigError, read_config
 from serving.profile import ProfileError
 from serving.protocol import InputError, Segment, SpeechParams
+from serving.text import Sentence
 
 SECONDS_PER_CHAR = 0.08
 """Between English, about 0.065, and Chinese, about 0.25, whose texts are short."""
@@ -32,8 +32,8 @@ class IndexTts2Frontend:
         self._tokenizer = tokenizer
         self._options = options
 
-    def segments(self, text: str, params: SpeechParams) -> Iterator[Segment]:
-        """Yield the segments in order.
+    def segments(self, sentences: Iterable[Sentence], params: SpeechParams) -> Iterator[Segment]:
+        """Yield the segments in order; with timestamps none runs from one sentence into the next.
 
         Raises InputError naming the field before the first.
         """
@@ -41,15 +41,8 @@ class IndexTts2Frontend:
         limit = params.fields.max_text_tokens_per_segment
         if limit > self._max_tokens:
             raise InputError("max_text_tokens_per_segment", f"must be at most {self._max_tokens}")
-        spoken = (
-            stretch
-            for stretch in stretches(text, normalize=self._options.normalize)
-            if any(character.isalnum() for character in stretch.text)
-        )
-        first = next(spoken, None)
-        if first is None:
-            raise InputError("text", "holds nothing that can be spoken")
-        return self._cut(chain([first], spoken), min(limit, self._options.max_segment_tokens))
+        spoken = stretches(sentences, normalize=params.normalize, by_sentence=params.timestamps != "none")
+        return self._cut(spoken, min(limit, self._options.max_segment_tokens))
 
     def _check_emotion(self, fields: Fields) -> None:
         if fields.emo_text is None:
@@ -66,10 +59,18 @@ class IndexTts2Frontend:
         index, seen = 0, 0
         for stretch in spoken:
             pieces: list[str] = self._tokenizer.encode(stretch.text, out_type=str)
+            lead_s = stretch.lead_s
             for part in cut(pieces, limit, max(0, self._options.quick_streaming_tokens - seen)):
-                ids = [self._tokenizer.piece_to_id(piece) for piece in part]
-                yield Segment(index=index, tokens=ids, text="".join(part).replace("▁", " ").strip())
+                yield Segment(
+                    index=index,
+                    tokens=[self._tokenizer.piece_to_id(piece) for piece in part],
+                    text="".join(part).replace("▁", " ").strip(),
+                    lead_s=self._options.silence_s if lead_s is None else lead_s,
+                    start=stretch.start,
+                    end=stretch.end,
+                )
                 index += 1
+                lead_s = None
             seen += len(pieces)
 
 

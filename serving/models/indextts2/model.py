@@ -141,7 +141,6 @@ class IndexTts2Model:
         text = spoken_ids(segment.tokens, self.config.gpt)
         if not 1 <= len(text) <= self.max_text:
             raise InputError("text", f"a segment has 1 to {self.max_text} tokens, got {len(text)}")
-        rate_hz = self.spec.sample_rate_hz
         voice_key = self.store.content_key(params.voice)
         state = SpeechState(
             slot=slot,
@@ -152,7 +151,6 @@ class IndexTts2Model:
             voice_key=voice_key,
             emotion_key=self._emotion(params.fields, voice_key),
             windows=self.streaming if urgent else self.whole,
-            silence_samples=round(self.options.silence_s * rate_hz) if segment.index else 0,
             second_pass=self.options.positions == "official",
         )
         if self.condition.find(state):

@@ -67,8 +67,6 @@ class Options(ModelOptions, frozen=True, kw_only=True):
     """Empty: the first by name."""
     preload: Literal["none", "default", "all"] = "none"
     """Voices that are conditioned at start, so that their first request need not wait for it."""
-    normalize: bool = True
-    """Spell out numbers, dates and units before tokenising."""
     quick_streaming_tokens: Annotated[int, Meta(ge=0)] = 0
     """Within this many tokens from the start, segments only grow to half the limit: sound comes sooner."""
     max_segment_tokens: Annotated[int, Meta(ge=20)] = 240

@@ -15,6 +15,7 @@ from serving.profile import ModelProfile, Profile
 from serving.protocol import SpeechParams
 from tests.parity.indextts2 import official
 from tests.parity.indextts2.ours import recording
+from tests.unit.indextts2.support import sentences_of
 
 TEXTS = [
     "Hello",
@@ -34,7 +35,6 @@ def test_ids_of_segments(tmp_path: Path, limit: int, quick: int) -> None:
     options = {
         "checkpoint": str(official.checkpoint(0)),
         "voices": str(tmp_path),
-        "normalize": False,
         "quick_streaming_tokens": quick,
     }
     frontend = load_frontend(Profile(name="parity", model=ModelProfile(name="indextts2", options=options)))
@@ -44,8 +44,10 @@ def test_ids_of_segments(tmp_path: Path, limit: int, quick: int) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             theirs = tokenizer.split_segments(pieces, limit, quick_streaming_tokens=quick)
-        params = SpeechParams(voice="voice", seed=0, fields=Fields(max_text_tokens_per_segment=limit))
-        ours = list(frontend.segments(text, params))
+        params = SpeechParams(
+            voice="voice", seed=0, normalize=False, fields=Fields(max_text_tokens_per_segment=limit)
+        )
+        ours = list(frontend.segments(sentences_of(text, normalize=False), params))
         assert [segment.tokens for segment in ours] == [
             tokenizer.convert_tokens_to_ids(part) for part in theirs
         ]

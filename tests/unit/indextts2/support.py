@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,11 @@ from serving.models.indextts2.codes.sampling import Sampling, setting_rows
 from serving.models.indextts2.mel.flow import Flow
 from serving.models.indextts2.model import IndexTts2Model
 from serving.models.indextts2.noise import gaussian
-from serving.profile import EngineProfile, ModelProfile, Profile, StreamingProfile
+from serving.profile import EngineProfile, ModelProfile, PauseProfile, Profile, StreamingProfile
 from serving.protocol import Segment, SpeechParams
+from serving.text import Sentence, read
+from serving.text.pauses import with_leads
+from serving.text.scripts import text_language
 
 CPU = torch.device("cpu")
 CODES = 24
@@ -64,10 +68,16 @@ def params(seed: int = 0, **fields: Any) -> SpeechParams:
     return SpeechParams(voice=fields.pop("voice", "hum"), seed=seed, fields=Fields(**fields))
 
 
+def sentences_of(text: str, *, normalize: bool = True) -> Iterator[Sentence]:
+    """A text as the server reads it for this model."""
+    language = text_language(text, ("zh", "en"))
+    return with_leads(read(text, language=language, normalize=normalize), PauseProfile())
+
+
 def request(frontend: Frontend, text: str, **fields: Any) -> tuple[SpeechParams, Segment]:
     """A request of one segment."""
     wanted = params(**fields)
-    (segment,) = frontend.segments(text, wanted)
+    (segment,) = frontend.segments(sentences_of(text), wanted)
     return wanted, segment
 
 

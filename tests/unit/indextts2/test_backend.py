@@ -9,11 +9,12 @@ import msgspec
 import pytest
 import torch
 
+from serving.models import load_options
 from serving.models.indextts2.backend import load_networks
 from serving.models.indextts2.codes.cpu.gpt import CpuGpt
 from serving.models.indextts2.codes.gpt import Gpt
 from serving.models.indextts2.config import IndexTts2Config
-from serving.models.indextts2.options import read_options
+from serving.models.indextts2.options import Options
 from serving.models.indextts2.weights.checkpoint import RandomWeights
 from serving.profile import ProfileError
 from tests.unit.indextts2.support import CPU, make_profile
@@ -34,7 +35,9 @@ VOCODER_KERNELS = msgspec.structs.replace(
 
 def networks(config: IndexTts2Config, **options: Any) -> Any:
     profile = make_profile(**options)
-    return load_networks(RandomWeights(config, 0), read_options(profile), profile, CPU, torch.float32)
+    found = load_options(profile)
+    assert isinstance(found, Options)
+    return load_networks(RandomWeights(config, 0), found, profile, CPU, torch.float32)
 
 
 def test_sizes_that_suit_run_in_kernels() -> None:

@@ -19,7 +19,7 @@ from serving.models import load_frontend
 from serving.models.base import Frontend
 from serving.profile import EngineProfile
 from tests.unit.engine.engine_support import eventually, listen
-from tests.unit.indextts2.support import CODES, make_profile, params, relative_error
+from tests.unit.indextts2.support import CODES, make_profile, params, relative_error, sentences_of
 
 ENGINE = EngineProfile(
     device="cpu", process=False, threads=1, workers=2, max_slots=4, max_step_units=8192, request_timeout_s=60
@@ -43,7 +43,9 @@ async def submit(
     client: EngineClient, frontend: Frontend, text: str, *, streaming: bool = True, **fields: Any
 ) -> Utterance:
     wanted = params(**fields)
-    return await client.submit(wanted, frontend.segments(text, wanted), streaming=streaming, audio_s=1.0)
+    return await client.submit(
+        wanted, frontend.segments(sentences_of(text), wanted), streaming=streaming, audio_s=1.0
+    )
 
 
 async def test_an_abort_in_mid_decode_frees_the_slot_and_no_neighbour_notices() -> None:

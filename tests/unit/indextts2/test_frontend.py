@@ -16,9 +16,10 @@ from serving.models import load_frontend
 from serving.models.indextts2 import Fields
 from serving.models.indextts2.frontend import IndexTts2Frontend
 from serving.models.indextts2.text.segments import cut
-from serving.profile import ModelProfile, Profile, ProfileError
+from serving.profile import ModelProfile, Profile, ProfileError, TextProfile
 from serving.protocol import InputError, SpeechParams
-from serving.request import parse, used_fields
+from serving.request import parse, sentences, used_fields
+from tests.unit.indextts2.support import sentences_of
 
 
 @pytest.fixture
@@ -80,13 +81,15 @@ def test_cutting_loses_nothing_and_keeps_the_limit(pieces: list[str], limit: int
 def test_segments(voices: Path) -> None:
     frontend = _frontend(voices)
     params = SpeechParams(voice="zoe", seed=0, fields=Fields(max_text_tokens_per_segment=40))
-    segments = list(frontend.segments("First, a sentence. Then a second one! " * 3, params))
+    segments = list(frontend.segments(sentences_of("First, a sentence. Then a second one! " * 3), params))
     assert [segment.index for segment in segments] == list(range(len(segments)))
     assert len(segments) > 2
     assert all(0 < len(segment.tokens) <= 40 for segment in segments)
     assert all(2 < token < 100 for segment in segments for token in segment.tokens)
     assert segments[0].text.startswith("FIRST,")
-    shorter = _frontend(voices, max_segment_tokens=20).segments("First, a sentence. " * 5, params)
+    shorter = _frontend(voices, max_segment_tokens=20).segments(
+        sentences_of("First, a sentence. " * 5), params
+    )
     assert all(0 < len(segment.tokens) <= 20 for segment in shorter)
 
 
@@ -101,13 +104,15 @@ def test_what_the_model_cannot_do_is_refused_at_the_door(
     voices: Path, fields: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(InputError) as caught:
-        _frontend(voices).segments("Hello.", SpeechParams(voice="zoe", seed=0, fields=Fields(**fields)))
+        _frontend(voices).segments(
+            sentences_of("Hello."), SpeechParams(voice="zoe", seed=0, fields=Fields(**fields))
+        )
     assert caught.value.field == field
 
 
 def test_paragraphs_are_segments_of_their_own(voices: Path) -> None:
-    params = SpeechParams(voice="zoe", seed=0)
-    segments = list(_frontend(voices).segments("First paragraph.\n\nSecond paragraph.", params))
+    params = SpeechParams(voice="zoe", seed=0, fields=Fields())
+    segments = list(_frontend(voices).segments(sentences_of("First paragraph.\n\nSecond paragraph."), params))
     assert [(segment.index, segment.text) for segment in segments] == [
         (0, "FIRST PARAGRAPH."),
         (1, "SECOND PARAGRAPH."),
@@ -116,17 +121,21 @@ def test_paragraphs_are_segments_of_their_own(voices: Path) -> None:
 
 def test_only_the_first_tokens_of_a_request_are_cut_short(voices: Path) -> None:
     text = "One two three. " * 12
-    params = SpeechParams(voice="zoe", seed=0, max_text_tokens_per_segment=80)
-    quick = list(_frontend(voices, quick_streaming_tokens=60).segments(f"{text}\n\n{text}", params))
-    plain = list(_frontend(voices).segments(f"{text}\n\n{text}", params))
+    params = SpeechParams(voice="zoe", seed=0, fields=Fields(max_text_tokens_per_segment=80))
+    quick = list(
+        _frontend(voices, quick_streaming_tokens=60).segments(sentences_of(f"{text}\n\n{text}"), params)
+    )
+    plain = list(_frontend(voices).segments(sentences_of(f"{text}\n\n{text}"), params))
     assert len(quick[0].tokens) <= 40 < len(plain[0].tokens)
     assert [segment.tokens for segment in quick[-3:]] == [segment.tokens for segment in plain[-3:]]
 
 
 @pytest.mark.parametrize("text", ["...", "  ?! ", "—", "😀", "\n\n# \n"])
 def test_symbols_alone_cannot_be_spoken(voices: Path, text: str) -> None:
+    frontend = _frontend(voices)
+    order = parse(msgspec.json.encode({"text": text}), frontend.spec)
     with pytest.raises(InputError) as caught:
-        _frontend(voices).segments(text, SpeechParams(voice="zoe", seed=0, fields=Fields()))
+        list(frontend.segments(sentences(order, frontend.spec, TextProfile(), None), order.params))
     assert caught.value.field == "text"
 
 
@@ -142,7 +151,8 @@ def test_unknown_voices_and_limits_are_named(voices: Path) -> None:
         assert caught.value.field == field
     with pytest.raises(InputError) as caught:
         frontend.segments(
-            "Hello.", SpeechParams(voice="zoe", seed=0, fields=Fields(max_text_tokens_per_segment=5000))
+            sentences_of("Hello."),
+            SpeechParams(voice="zoe", seed=0, fields=Fields(max_text_tokens_per_segment=5000)),
         )
     assert caught.value.field == "max_text_tokens_per_segment"
 

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from serving.models import load_frontend
 from serving.models.indextts2.text.normalize import prepare, to_vocabulary
 from serving.models.indextts2.text.stretches import stretches
-from serving.protocol import InputError, SpeechParams
 from tests.support import ROOT, environment
-from tests.unit.indextts2.support import make_profile
+from tests.unit.indextts2.support import make_profile, params, sentences_of
 
 FRAGMENTS = (
     "word ", "Dr. ", "it's ", "been ", "A4 ", "$5 ", "15€ ", "−5 ", "+5 ", "1990s ", "1,250.50 ", "10:30 ",
@@ -28,7 +27,9 @@ texts = st.one_of(st.text(), st.lists(st.sampled_from(FRAGMENTS), max_size=40).m
 
 def say(text: str, *, normalize: bool = True) -> str:
     """Stretches between bars, with Chinese characters together again."""
-    joined = "|".join(stretch.text for stretch in stretches(text, normalize=normalize))
+    joined = "|".join(
+        stretch.text for stretch in stretches(sentences_of(text, normalize=normalize), normalize=normalize)
+    )
     parts = joined.split(" ")
     spaced = [
         part if index == 0 or max(part[0], parts[index - 1][-1]) > "\u3000" else f" {part}"
@@ -107,9 +108,12 @@ def test_text_as_it_is() -> None:
 
 def test_offsets_and_pauses() -> None:
     text = "# Title\n\nOne. Two.[pause 2s] Three."
-    found = list(stretches(text, normalize=True))
+    found = list(stretches(sentences_of(text), normalize=True))
     assert [text[part.start : part.end] for part in found] == ["Title", "One. Two.", "Three."]
-    assert [part.pause.seconds for part in found] == [None, 2.0, None]
+    assert [part.lead_s for part in found] == [0.0, 0.7, 2.0]
+    one_by_one = list(stretches(sentences_of(text), normalize=True, by_sentence=True))
+    assert [text[part.start : part.end] for part in one_by_one] == ["Title", "One.", "Two.", "Three."]
+    assert [part.lead_s for part in one_by_one] == [0.0, 0.7, None, 2.0]
 
 
 def test_cjk_is_spaced_and_letters_are_raised() -> None:
@@ -126,7 +130,9 @@ def test_the_text_needs_no_network_and_no_torch() -> None:
         "def refuse(*_): raise AssertionError('the network was used')\n"
         "socket.socket.connect = refuse\n"
         "from serving.models.indextts2.text.stretches import stretches\n"
-        "print(*[part.text for part in stretches('7 days, 繁體字', normalize=True)])\n"
+        "from serving.text import read\n"
+        "sentences = read('7 days, 繁體字', language='zh')\n"
+        "print(*[part.text for part in stretches(sentences, normalize=True)])\n"
         "assert 'torch' not in sys.modules"
     )
     done = subprocess.run(
@@ -145,14 +151,11 @@ FRONTEND = load_frontend(make_profile())
 
 
 def segments_of(text: str) -> str | None:
-    """What is spoken; None where the text is refused as holding nothing."""
-    try:
-        found = list(FRONTEND.segments(text, SpeechParams(voice="hum", seed=0)))
-    except InputError:
-        return None
+    """What is spoken; None where the text holds nothing to speak."""
+    found = list(FRONTEND.segments(sentences_of(text), params()))
     assert [segment.index for segment in found] == list(range(len(found)))
     assert all(segment.tokens for segment in found)
-    return " ".join(segment.text for segment in found)
+    return " ".join(segment.text for segment in found) or None
 
 
 @settings(max_examples=500, deadline=None)
@@ -164,7 +167,7 @@ def test_any_text_is_spoken_or_refused(text: str) -> None:
 @settings(max_examples=100, deadline=None)
 @given(texts)
 def test_any_text_is_spoken_as_it_is(text: str) -> None:
-    for stretch in stretches(text, normalize=False):
+    for stretch in stretches(sentences_of(text, normalize=False), normalize=False):
         assert 0 <= stretch.start <= stretch.end <= len(text)
         FRONTEND._tokenizer.encode(stretch.text, out_type=str)  # type: ignore[attr-defined]
 

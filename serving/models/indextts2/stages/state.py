@@ -41,8 +41,6 @@ class SpeechState(SegmentState):
     voice_key: str
     emotion_key: EmotionKey
     windows: StreamingOptions
-    silence_samples: int
-    """Zeros before its first samples: the pause after the segment before it."""
     second_pass: bool
     """Its latents come from the second pass (official positions)."""
 

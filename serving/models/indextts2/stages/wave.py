@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -106,8 +105,5 @@ class Vocode:
         assert state.wave is not None
         samples: Samples = state.stream.emit(state.window, state.wave).numpy()
         state.mel = state.wave = None
-        if state.silence_samples:
-            samples = np.concatenate([np.zeros(state.silence_samples, np.float32), samples])
-            state.silence_samples = 0
         state.choose(LATENTS_AT_ONCE)
         return samples
