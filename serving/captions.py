@@ -46,7 +46,7 @@ def sentence_of(text: str, segment: Segment, times: Times, *, words: bool) -> Se
             start_s=round(start_s, 3),
             end_s=round(end_s, 3),
         )
-        for span, (start_s, end_s) in zip(segment.words, times.words, strict=True)
+        for span, (start_s, end_s) in zip(segment.words, times.words, strict=bool(times.words))
     ]
     return Sentence(
         text=text[segment.start : segment.end],

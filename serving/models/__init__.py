@@ -46,7 +46,7 @@ def load_options(profile: Profile) -> ModelOptions:
     try:
         return msgspec.convert(profile.model.options, options_type, strict=True)
     except msgspec.ValidationError as error:
-        raise ProfileError(f"profile {profile.name}: {_at_option(str(error))}") from None
+        raise ProfileError(_at_option(str(error))) from None
 
 
 def load_frontend(profile: Profile) -> Frontend:

@@ -110,7 +110,7 @@ def test_a_killed_engine_cuts_its_streams_and_is_started_again(real_server: Serv
     with httpx.Client(base_url=real_server.base_url, timeout=60) as client, ThreadPoolExecutor(1) as pool:
         listener = Listener(real_server, LONG)
         whole = pool.submit(httpx.post, f"{real_server.base_url}/tts", json={"text": LONG}, timeout=60)
-        while client.get("/stats").json()["slots_used"] < 2:
+        while client.get("/stats").json()["slots_used"] < 3:
             pass
         before = client.get("/readyz").json()
         os.kill(before["engine_pid"], signal.SIGKILL)
