@@ -163,7 +163,7 @@ class Stage(Protocol):
     by the next run of the same bucket: clone what is kept."""
     lookahead: bool
     """collate leaves the states ready for the next collate, so a step may be launched before the one before
-    it was scattered. scatter then reads the outputs of to_host alone, for the others are overwritten already,
+    it is complete. scatter then reads the outputs of to_host alone, for the others are overwritten already,
     and finds states that the step before it, or its own collate, has moved on to another stage or to the end.
     """
 

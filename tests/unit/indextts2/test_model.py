@@ -160,7 +160,7 @@ def test_a_flow_begins_as_the_window_says(made: tuple[Frontend, IndexTts2Model])
         model.close(state)
 
 
-def test_a_step_launched_before_the_last_one_is_scattered_changes_nothing(
+def test_a_step_launched_before_the_last_one_is_complete_changes_nothing(
     made: tuple[Frontend, IndexTts2Model],
 ) -> None:
     """Two steps in flight, as the engine runs stages with lookahead on a GPU."""

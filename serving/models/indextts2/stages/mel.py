@@ -141,7 +141,7 @@ class Integrate:
         """slots int64 [R]; extents of the frames, of the frames kept, and one that is 1 if rows are ragged.
 
         A state whose last iteration this is wants the vocoder from here on, so that a step launched before this one
-        is scattered does not hold it again.
+        is complete does not hold it again.
         """
         reach, width, device = self._flow.reach, bucket.length, self._flow.x.device
         unkept, ragged = self._static_prompt, True
