@@ -127,6 +127,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(tags=["bench"])
+def bench_listen(session: nox.Session) -> None:
+    """What a listener hears of one request at a time: onset, pauses, pace, words and their times."""
+    install(session, "bench")
+    session.run("python", "-m", "bench", "listen", *session.posargs)
+
+
+@nox.session(tags=["bench"])
 def bench_micro(session: nox.Session) -> None:
     """Time the parts alone (pytest-benchmark)."""
     install(session, "bench")

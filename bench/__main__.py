@@ -26,6 +26,7 @@ COMMANDS = {
         "IndexTTS2 on a CPU: our core against the official package, in one run",
     ),
     "gpu": ("bench.indextts2.gpu", "IndexTTS2 on a GPU, offline: each stage against its floor, and streams"),
+    "listen": ("bench.listen.command", "what a listener hears: onset, pauses, pace, words and their times"),
     "load": ("bench.load.locust.command", "Locust users: ramp, hold, spike and soak"),
 }
 """Command to its module, with add_arguments(parser) and main(arguments) -> exit code, and to its help."""

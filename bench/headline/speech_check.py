@@ -56,12 +56,29 @@ _WORDS = {
 
 def transcribe(samples: NDArray[np.floating[Any]], sample_rate_hz: int) -> str:
     """Text of mono samples in [-1, 1], any rate. Loads the recogniser on first use."""
-    # Cut or extend the spectrum of the whole wave: exact for what the new rate can hold.
+    segments, _ = _recogniser().transcribe(_resampled(samples, sample_rate_hz), **SETTINGS)
+    return " ".join(segment.text.strip() for segment in segments)
+
+
+def word_times(samples: NDArray[np.floating[Any]], sample_rate_hz: int) -> list[tuple[str, float, float]]:
+    """Words of mono samples with their first and last moment in seconds, as the recogniser aligns them."""
+    resampled = _resampled(samples, sample_rate_hz)
+    segments, _ = _recogniser().transcribe(resampled, **SETTINGS, word_timestamps=True)
+    return [
+        (word.word.strip(), float(word.start), float(word.end))
+        for segment in segments
+        for word in segment.words or ()
+    ]
+
+
+def _resampled(samples: NDArray[np.floating[Any]], sample_rate_hz: int) -> NDArray[np.float32]:
+    """Cut or extend the spectrum of the whole wave: exact for what the recogniser's rate can hold."""
     count = round(len(samples) * RECOGNISER_RATE_HZ / sample_rate_hz)
     spectrum = np.fft.rfft(samples)[: count // 2 + 1]
-    resampled = np.fft.irfft(spectrum, count) * (count / len(samples))
-    segments, _ = _recogniser().transcribe(resampled.astype(np.float32), **SETTINGS)
-    return " ".join(segment.text.strip() for segment in segments)
+    resampled: NDArray[np.float32] = (np.fft.irfft(spectrum, count) * (count / len(samples))).astype(
+        np.float32
+    )
+    return resampled
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,45 @@
+"""What is audible in a wave, in frames of 10 ms."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+AUDIBLE_DBFS = -45.0
+"""Frames above this level are heard; the level of a full-scale sine is -3 dBFS."""
+FRAME_S = 0.01
+SHORTEST_PAUSE_S = 0.15
+"""A closed plosive is silent for up to 0.12 s; longer silence is a pause."""
+
+
+class Sound(NamedTuple):
+    """Seconds of silence before, after and within a wave."""
+
+    head_s: float
+    tail_s: float
+    pauses_s: list[float]
+    """Silences of SHORTEST_PAUSE_S and more between the first sound and the last."""
+    voiced_s: float
+    """From the first sound to the last, without the pauses."""
+
+
+def levels_dbfs(samples: NDArray[np.float32], sample_rate_hz: int) -> NDArray[np.float64]:
+    """Level of each whole frame of a wave [n]: 20 log10 of its root mean square."""
+    size = round(FRAME_S * sample_rate_hz)
+    frames = samples[: len(samples) // size * size].reshape(-1, size).astype(np.float64)
+    levels: NDArray[np.float64] = 20 * np.log10(np.sqrt((frames**2).mean(axis=1)) + 1e-9)
+    return levels
+
+
+def sound_of(samples: NDArray[np.float32], sample_rate_hz: int) -> Sound | None:
+    """Where a wave is audible; None if it nowhere is."""
+    audible = np.flatnonzero(levels_dbfs(samples, sample_rate_hz) > AUDIBLE_DBFS)
+    if not len(audible):
+        return None
+    silences = (np.diff(audible) - 1) * FRAME_S
+    pauses = [float(silence) for silence in silences if silence >= SHORTEST_PAUSE_S]
+    head_s = float(audible[0]) * FRAME_S
+    end_s = float(audible[-1] + 1) * FRAME_S
+    return Sound(head_s, len(samples) / sample_rate_hz - end_s, pauses, end_s - head_s - sum(pauses))
