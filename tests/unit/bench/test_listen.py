@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bench.listen.command import _apart_ms, _arrival
 from bench.listen.wave import levels_dbfs, sound_of
@@ -11,7 +12,7 @@ from bench.listen.wave import levels_dbfs, sound_of
 RATE_HZ = 16000
 
 
-def tone(seconds: float, level_dbfs: float) -> np.ndarray:
+def tone(seconds: float, level_dbfs: float) -> NDArray[np.float32]:
     time_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
     return (np.sqrt(2) * 10 ** (level_dbfs / 20) * np.sin(2 * np.pi * 400 * time_s)).astype(np.float32)
 
