@@ -14,7 +14,10 @@ RATE_HZ = 16000
 
 def tone(seconds: float, level_dbfs: float) -> NDArray[np.float32]:
     time_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
-    return (np.sqrt(2) * 10 ** (level_dbfs / 20) * np.sin(2 * np.pi * 400 * time_s)).astype(np.float32)
+    wave: NDArray[np.float32] = (
+        np.sin(2 * np.pi * 400 * time_s) * np.sqrt(2) * 10 ** (level_dbfs / 20)
+    ).astype(np.float32)
+    return wave
 
 
 def test_levels_are_of_the_root_mean_square() -> None:
