@@ -22,6 +22,9 @@ _STREETS = table(
     Place, Sq Square, Ter Terrace, Cir Circle, Fwy Freeway, Expy Expressway, Mt Mountain, Ft Feet
     """
 )
+_ROADS = frozenset({"St", "Dr", "Ave", "Blvd", "Rd", "Ln", "Hwy", "Pkwy"})
+"""Written without a period, too, behind a name or an ordinal."""
+_POINTS = table("N North, S South, E East, W West")
 _AFTER_NAME = table(
     """
     Jr Junior, Sr Senior, Inc Incorporated, Corp Corporation, Ltd Limited, Co Company, Bros Brothers, Assn
@@ -86,6 +89,8 @@ def read_abbreviation(tokens: Tokens, index: int) -> Reading | None:
         return Reading("with")
     period = token.trail[:1] == "."
     if not period:
+        if core in _ROADS and token.trail[:1] in ("", ",") and _is_road(tokens, index):
+            return Reading(_STREETS[core])
         if core in _TITLES_WITHOUT_PERIOD and not token.trail and _before_name(tokens, index):
             return Reading(_street(tokens, index) or _TITLES[core])
         return Reading(_WITHOUT_PERIOD[lower]) if lower in _WITHOUT_PERIOD else None
@@ -137,6 +142,17 @@ def _street(tokens: Tokens, index: int) -> str | None:
     if named and not (_numbered(tokens, index) or at(tokens, index).trail[1:]):
         return None
     return _STREETS[core]
+
+
+def _is_road(tokens: Tokens, index: int) -> bool:
+    """ "5th Ave", "on Main St, near"; not "Dr Smith" or "the St Louis"."""
+    previous, following = at(tokens, index - 1), at(tokens, index + 1)
+    if previous.trail or not (previous.capitalised or previous.lower.endswith(("st", "nd", "rd", "th"))):
+        return False
+    if tokens[index].core in ("Ave", "Blvd", "Rd", "Ln", "Hwy", "Pkwy"):
+        return True
+    ended = not following.capitalised or tokens[index].trail == ","
+    return ended and index > 1 and previous.lower not in _ROAD_STARTERS and previous.core.isalpha()
 
 
 def _numbered(tokens: Tokens, index: int) -> bool:
@@ -205,6 +221,8 @@ def read_initial(tokens: Tokens, index: int) -> Reading | None:
     if len(token.core) != 1 or not token.core.isupper() or token.trail != "." or not following.core:
         return None
     previous = at(tokens, index - 1)
+    if token.core in _POINTS and _names_road(tokens, index):
+        return Reading(_POINTS[token.core], 1, "")
     named = (
         previous.capitalised
         and not previous.ends_clause
@@ -221,6 +239,14 @@ def read_initial(tokens: Tokens, index: int) -> Reading | None:
     if named or again or initials or (opening and token.core not in "IA" and not _is_label(previous.lower)):
         return Reading(token.core, 1, "")
     return None
+
+
+def _names_road(tokens: Tokens, index: int) -> bool:
+    """ "45 N. Main St."."""
+    roads = [at(tokens, index + ahead) for ahead in (2, 3)]
+    return at(tokens, index - 1).digit and any(
+        road.core in _ROADS or road.core in _STREETS.values() for road in roads
+    )
 
 
 def _is_label(word: str) -> bool:

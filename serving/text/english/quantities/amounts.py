@@ -14,7 +14,7 @@ from serving.text.english.quantities.money import (
 )
 from serving.text.english.quantities.numbers import NUMBER, number, numbers, parse, year
 from serving.text.english.quantities.ranges import A_CURRENCY, A_VULGAR, HEAD, SIGNS, TWO, read_range
-from serving.text.english.quantities.suffixes import hyphenated, is_noun, tail_words, unit_behind
+from serving.text.english.quantities.suffixes import hyphenated, is_measured, is_noun, tail_words, unit_behind
 from serving.text.english.quantities.units import per_name
 from serving.text.english.quantities.vulgar import VULGAR, and_fraction, quantity
 from serving.text.english.tokens import Reading, Tokens, after, at, before, is_sum, word_set
@@ -104,7 +104,8 @@ def _single(tokens: Tokens, index: int, match: re.Match[str], used: int) -> Read
         opening.strip() and opening.strip() == before(tokens, index)
     ):
         opening = ""
-    adjective = before(tokens, index) in ("a", "an") and is_noun(after(tokens, index + used - 1))
+    noun = after(tokens, index + used - 1)
+    adjective = is_measured(noun) or (before(tokens, index) in ("a", "an") and is_noun(noun))
     if match["currency"]:
         reading = _money(tokens, index, match, used, adjective)
         return reading and reading._replace(spoken=opening + minus + reading.spoken)
@@ -153,7 +154,8 @@ def _money(tokens: Tokens, index: int, match: re.Match[str], used: int, adjectiv
     elif not head:
         behind = at(tokens, index + used)
         if behind.lower in MAGNITUDE_WORDS and not at(tokens, index + used - 1).trail:
-            adjective = before(tokens, index) in ("a", "an") and is_noun(after(tokens, index + used))
+            noun = after(tokens, index + used)
+            adjective = is_measured(noun) or (before(tokens, index) in ("a", "an") and is_noun(noun))
             return Reading(amount(sign, value, behind.lower, adjective=adjective), used + 1)
         words = amount(sign, value, adjective=adjective)
         if match["vulgar"]:

@@ -12,7 +12,7 @@ from serving.text.english.quantities.money import (
 from serving.text.english.quantities.numbers import cardinal, numbers, ordinal, parse, plural, year
 from serving.text.english.quantities.units import SPACED_SINGLE, UNITS, per_name, plural_unit, unit_name
 from serving.text.english.quantities.vulgar import Amount
-from serving.text.english.tokens import Reading, Token, Tokens, after, at, before, word_set
+from serving.text.english.tokens import Reading, Token, Tokens, after, at, before, is_sum, word_set
 
 _NOT_NOUNS = word_set(
     """
@@ -39,6 +39,25 @@ _DECADE_WORDS = word_set(
 )
 
 
+_MEASURED = word_set(
+    """
+    film lens lenses battery batteries angle angles bottle bottles glass glasses bulb bulbs screen screens cable
+    cables card cards camera jar jars resistor resistors capacitor capacitors paper bolt bolts nail nails screw
+    screws drive drives disk disks file files store stores bill bills note notes coin coins stamp stamps ticket
+    tickets bag bags box boxes tank tanks pipe pipes board boards plate plates dumbbell dumbbells weights radius
+    monitor monitors panel panels charger adapter outlet supply motor motors engine engines amplifier laser gun
+    cannon cartridge rounds steak burger commute bike tube socket wrench loan tip coupon voucher deposit donation
+    prize tablet tablets dose doses vial syringe container containers package packages attachment module phone
+    """
+)
+"""Nouns that a measure before them describes: "35 mm film", "a $5 bill"."""
+
+
+def is_measured(word: str) -> bool:
+    """Whether a measure right before the word is its adjective, so that the unit stands in the singular."""
+    return word in _MEASURED
+
+
 def is_noun(word: str) -> bool:
     """Whether a word may be what an adjective stands before."""
     return word.isalpha() and len(word) > 1 and word not in _NOT_NOUNS
@@ -53,7 +72,10 @@ def tail_words(
         if rest not in ("M", "B", "K", "T", "G", "X", "A", "D", "F", "C", "N", "d", "b", "t")
         else None
     )
-    if rest == "s" and (before(tokens, index) in _DECADE_WORDS or tokens[index].lead.endswith("'")):
+    round_year = len(text) == 4 and text[0] in "12" and text[-1] == "0"
+    if rest == "s" and (
+        round_year or before(tokens, index) in _DECADE_WORDS or tokens[index].lead.endswith("'")
+    ):
         unit = None
     if unit:
         adjective = adjective or (unit == "star" and is_noun(after(tokens, index)))
@@ -79,17 +101,23 @@ def tail_words(
     if rest in ("s", "'s", "’s") and text.isdecimal():
         return decade(text)
     if rest in ("x", "X", "×"):
-        return f"{value.words} times"
+        return f"{value.words} {'x' if is_sum(tokens, index) else 'times'}"
     if rest == "+":
         return f"{value.words} plus"
     if rest in MAGNITUDES and _is_magnitude(tokens, index, text, rest):
         return f"{value.words} {MAGNITUDES[rest]}"
     magnitude = MAGNITUDES.get(rest[:-1])
+    if rest[-1] == "+" and magnitude and _is_magnitude(tokens, index, text, rest[:-1]):
+        return f"{value.words} {magnitude} plus"
     if rest[-1] in CURRENCIES and magnitude:
         return f"{value.words} {magnitude} {currency_name(rest[-1])}"
     if rest in ("C", "F") and len(text) > 1 and before(tokens, index) not in _SEATS:
         return f"{value.words} {plural_unit(UNITS[rest])}"
     return None
+
+
+_ROADS = word_set("street st road rd avenue ave lane ln drive dr boulevard blvd way place court")
+_FLATS = word_set("apartment building wing entrance")
 
 
 def _is_magnitude(tokens: Tokens, index: int, text: str, rest: str) -> bool:
@@ -98,6 +126,10 @@ def _is_magnitude(tokens: Tokens, index: int, text: str, rest: str) -> bool:
     if rest in ("k", "mn", "bn", "Bn", "BN", "tn", "mln", "bln", "mil"):
         return True
     noun = after(tokens, index)
+    if len(text) < 4 and "." not in text and at(tokens, index + 1).lower in _ROADS | _FLATS:
+        return False
+    if rest == "B" and at(tokens, index + 2).lower in _ROADS:
+        return False  # "221B Baker Street"
     if rest == "K":
         return len(text) > 2 or "." in text
     return "." in text or len(text) > 1 or (noun.endswith("s") and is_noun(noun))
@@ -151,6 +183,7 @@ def unit_behind(
     one = (
         value.one
         or (one and is_noun(after(tokens, index + used + more - 1)))
+        or is_measured(_follower(tokens, index + used + more - 1))
         or (one and words.startswith("one "))
     )
     last = at(tokens, index + used + more - 1)
@@ -162,6 +195,11 @@ def unit_behind(
     ):
         trail = trail[1:]
     return Reading(f"{words} {name if one else plural_unit(name)}", used + more, trail)
+
+
+def _follower(tokens: Tokens, index: int) -> str:
+    """The word behind a unit, also one with the period of an abbreviation ("8 oz. glass")."""
+    return at(tokens, index + 1).lower if at(tokens, index).trail in ("", ".") else ""
 
 
 def _starts_sentence(token: Token) -> bool:
@@ -179,6 +217,8 @@ def _unit_token(tokens: Tokens, index: int) -> tuple[str | None, int]:
         return UNITS["°" + following.core], 2
     if len(core) == 1 and core not in SPACED_SINGLE and core not in ("%", "‰", "º", "℃", "℉", "¢"):
         return None, 0
+    if core == "N" and token.trail == "." and following.capitalised:
+        return None, 0  # "45 N. Main Street"
     if core == "in":
         longer = token.trail[:1] == "." and index + 1 < len(tokens)
         return ("inch", 1) if longer or following.lower in LENGTH_WORDS else (None, 0)
