@@ -94,6 +94,7 @@ BEFORE_LETTER = word_set(
 BEFORE_NO = word_set(
     """
     said say says saying or answered answers replied yes told and but shouted whispered
+    him her me us them you head simply nodded voted screamed responded repeated
     """
 )
 """After these "no." is the word."""

@@ -82,7 +82,7 @@ def _is_end(text: str, start: int, stop: re.Match[str], english: bool) -> bool:
     if token.lower() in UNITS and preceding and preceding[-1][-1].isdigit():
         return not lower and not word[0].isdigit()
     if lower:
-        return not _looks_abbreviated(token)
+        return not _looks_abbreviated(token, preceding)
     if word[0].isdigit():
         return _is_end_before_number(token, preceding)
     starter = word.lower() in STARTERS and not (following and following[3] and len(word) == 1)
@@ -105,7 +105,7 @@ def _is_ideographic(char: str) -> bool:
     return "\u2e80" <= char <= "\u9fff" or "\uac00" <= char <= "\ud7af" or char >= "\U00020000"
 
 
-def _looks_abbreviated(token: str) -> bool:
+def _looks_abbreviated(token: str, preceding: list[str]) -> bool:
     """Whether a stop before a small letter can be that of an abbreviation."""
     plain = token.lower()
     if plain in SHORT_WORDS and plain != "no":
@@ -114,7 +114,8 @@ def _looks_abbreviated(token: str) -> bool:
         plain in TITLES or plain in BEFORE_NUMBER or plain in NEVER_END or plain in MAY_END or plain == "etc"
     )
     if known or _ACRONYM.fullmatch(token) or len(token) == 1:
-        return plain not in ("no", "sun", "sat", "art", "max", "fig", "item")
+        is_word = plain in ("no", "sun", "sat", "art", "max", "fig", "item")
+        return not is_word or (plain in ("max", "fig") and token.islower() and [word.lower() for word in preceding[-1:]] == ["the"])
     return (len(token) < 3 and token.isalpha()) or (
         token.isalpha() and not set(plain) & set("aeiouyáéíóúäöü")
     )
@@ -123,7 +124,7 @@ def _looks_abbreviated(token: str) -> bool:
 def _is_end_before_number(token: str, preceding: list[str]) -> bool:
     plain = token.lower()
     if plain == "no":
-        return token == "no" and bool(preceding) and preceding[-1].lower().strip(",;") in BEFORE_NO
+        return token == "no" and bool(preceding) and preceding[-1].lower().strip(",;:") in BEFORE_NO
     return not (
         plain in BEFORE_NUMBER
         or plain in NEVER_END

@@ -26,7 +26,7 @@ from serving.text.english.quantities.dates import (
 )
 from serving.text.english.quantities.fractions import read_slashed
 from serving.text.english.quantities.money import CURRENCIES
-from serving.text.english.quantities.sizes import read_angle, read_feet, read_size
+from serving.text.english.quantities.sizes import read_angle, read_by, read_feet, read_size
 from serving.text.english.quantities.times import read_duration, read_pair, read_time, read_zone
 from serving.text.english.respellings import read_heteronym, read_respelling
 from serving.text.english.roman import read_roman
@@ -43,8 +43,8 @@ from serving.text.words import Word
 _PROSE = re.compile(r"[A-Za-z'’–,;:!?\"“”()\u2014\s-]*[.!?…\"'”’)]*\s*")
 """Characters of a sentence that may be spoken as it is written."""
 _SUSPECT = re.compile(
-    r"[A-Z]{2}|[A-Z][a-z]+ I\b|\b[B-HJ-Z]\b|[-,;:!?]{2}|(?:^|\s)[-:;'’]|[-:;](?:\s|$)(?<![a-z][:;]\s)|\bI\."
-    r"|\b(?:vs|etc|aka|approx|St|Dr|Mt|Mr|Mrs|Ms|Prof|Lt|Capt|Sgt|Ft|Cmdr|Cpl|[Ll]ead|[Ww]ind|[Tt]ear|[Bb]ow|[Bb]ass|[Ww]ound|resume|Inc|Co|Corp|Ltd|Jr|Sr|Ave|Blvd|Rd|Mon|Tues?|Wed|Thurs?|Fri|Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\b"
+    r"[A-Z]{2}|[A-Z][a-z]+ I\b|\b[B-HJ-Z]\b|[-,;:!?]{2}|(?:^|\s)[-:;'’]|[-:;](?:\s|$)(?<![a-z][:;]\s)|\bI[.?!]|\b[ivx]{2,4}\b"
+    r"|\b(?:vs|[Aa]ttn|etc|aka|approx|St|Dr|Mt|Mr|Mrs|Ms|Prof|Lt|Capt|Sgt|Ft|Cmdr|Cpl|[Ll]ead|[Ww]ind|[Tt]ear|[Bb]ow|[Bb]ass|[Ww]ound|resume|Inc|Co|Corp|Ltd|Jr|Sr|Ave|Blvd|Rd|Mon|Tues?|Wed|Thurs?|Fri|Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\b"
 )
 _PLAIN = re.compile(rf"[(\"“‘']*{LETTER}+(?:['’–-]{LETTER}+)*['’-]?[.,;:!?…)\"”'’—]*")
 _LOOK_ALIKES = re.compile(r"(?<=[A-Za-z])[`´ʼ‛＇′](?=[A-Za-z])")
@@ -79,6 +79,7 @@ _VERBAL: tuple[Recogniser, ...] = (
     read_initial,
     read_roman,
     read_heteronym,
+    read_by,
 )
 """For a token of letters."""
 _SYMBOLIC: tuple[Recogniser, ...] = (read_amount, read_expression, read_symbols, read_slash)
@@ -148,7 +149,9 @@ def _read(tokens: list[Token], index: int, shouted: bool) -> Reading | None:
     elif token.text in ("<3", "</3"):
         recognisers = (read_symbols,)
     elif token.digit or not (plain or core.isascii()):
-        recognisers = (read_citation, read_web, *_NUMERIC) if not core.isdecimal() else _NUMERIC
+        recognisers = _NUMERIC
+        if not core.isdecimal() or token.lead[-1:] == "[":
+            recognisers = (read_citation, read_web, *_NUMERIC)
         if not token.digit:
             recognisers = (read_greek, read_web, read_respelling, read_amount, read_expression, read_slash)
     elif plain:

@@ -62,11 +62,15 @@ _WITHOUT_PERIOD = table(
     """
 )
 _EDITIONS = {"ed": "edition", "eds": "editors", "cent": "century", "rev": "revised"}
+_MEASURES = table("oz ounce, lb pound, gal gallon, qt quart, pt pint, yd yard, hr hour, min minute, sec second")
+"""Behind an article, a period belongs to the unit."""
+_ROLES = table("min minimum, max maximum, fig figure, avg average, ave avenue, ref reference, app appendix")
+"""Behind "the", before a small letter."""
 _SAID_NO = word_set(
     """
     said say says saying answered answer answers replied told tell or yes but just simply is was a an oh
     with and be meant mean means shouted whispered vote votes voted nodded screamed responded why
-    hell absolutely definitely
+    hell absolutely definitely him her me us them you
     """
 )
 _ROAD_STARTERS = word_set("on at along near of down from to onto and")
@@ -85,6 +89,8 @@ def read_abbreviation(tokens: Tokens, index: int) -> Reading | None:
         and (len(lower) > 2 or lower != "vs" or token.trail == "")
     ):
         return Reading(_WITHOUT_PERIOD[lower])
+    if lower == "attn" and token.trail == ":":
+        return Reading("Attention")
     if lower == "w" and token.text[-1:] == "/":
         return Reading("with")
     period = token.trail[:1] == "."
@@ -182,11 +188,17 @@ def _words(tokens: Tokens, index: int) -> str | None:
         return _STREETS[core]
     if lower in ("ed", "eds", "cent") and at(tokens, index - 1).digit:
         return _EDITIONS[lower]
+    if lower in _MEASURES and before(tokens, index) in ("an", "a", "per", "each"):
+        return _MEASURES[lower]
+    if lower in _ROLES and core == lower and before(tokens, index) == "the" and following.core[:1].islower():
+        return _ROLES[lower]
     if lower in _ANYWHERE and not (
         lower in ("temp", "est", "al", "ext", "ave", "tel", "orig", "cont", "ie", "eg") and last
     ):
         if lower == "al" and before(tokens, index) != "et":
             return None
+        if lower == "est" and core == "est" and following.core[:1].islower() and index:
+            return "estimated"
         if lower in ("est", "ext", "tel", "ave", "cont") and not (following.digit or lower == "tel"):
             return None
         return _ANYWHERE[lower]
@@ -200,7 +212,7 @@ def _before_number(tokens: Tokens, index: int) -> Reading | None:
     lower = token.lower
     if lower == "no" and (
         before(tokens, index) in _SAID_NO
-        or (at(tokens, index - 1).trail[-1:] in (",", "“", '"') and not at(tokens, index - 1).digit)
+        or (at(tokens, index - 1).trail[-1:] in (",", ":", "“", '"') and not at(tokens, index - 1).digit)
     ):
         return None
     if token.core in ("Max", "Min", "Ed", "Art") and index and before(tokens, index):

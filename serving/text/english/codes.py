@@ -21,7 +21,7 @@ _LINKS = word_set("is was are to the your my our number no num reads as be code 
 _PAIRED = word_set(
     """
     room flight boeing airbus gate suite apartment apt highway hwy route rt interstate bus train unit locker
-    house building exit platform studio bay peugeot porsche
+    house building exit platform studio bay peugeot porsche port
     """
 )
 _NAMED = word_set(
@@ -38,6 +38,10 @@ SOFTWARE = word_set(
     update patch gpt claude llama gemini qwen
     """
 )
+_MAC = re.compile(r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}")
+_IPV6 = re.compile(r"[0-9A-Fa-f:]{2,39}(?:%[a-z0-9]{1,8})?(?:/[0-9]{1,3})?")
+_RULE = re.compile(r"([1-9])0([1-9])\(([a-z])\)?(?:\(([0-9])\)?)?")
+_STARTED_CALL = re.compile(r"([A-Za-z])\(([A-Za-z0-9])\)?")
 _IP = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3}){3})(?:/([0-9]{1,2})|:([0-9]{1,5}))?")
 _VERSION = re.compile(
     r"([vV]\.?)?([0-9]{1,6}(?:\.[0-9]{1,6})*)(?:\.(x|\*))?([-+.]?(?:rc|beta|alpha|dev|post|a|b|pre|preview)[.-]?[0-9]{0,4}|[a-z]|\+)?"
@@ -65,6 +69,10 @@ def read_code(tokens: Tokens, index: int) -> Reading | None:
         words = " dot ".join(digits(part) if len(part) > 2 else cardinal(part) for part in ip[1].split("."))
         words += f" slash {cardinal(ip[2])}" if ip[2] else ""
         return Reading(words + (f" colon {digits(ip[3])}" if ip[3] else ""))
+    if _MAC.fullmatch(core):
+        return Reading(", ".join(spell(part) for part in re.split("[:-]", core)))
+    if _is_ipv6(core):
+        return Reading(_spelled_ipv6(core))
     if _UUID.fullmatch(core):
         return Reading(", ".join(spell(part) for part in core.split("-")))
     if _HEX.fullmatch(core):
@@ -78,10 +86,27 @@ def read_code(tokens: Tokens, index: int) -> Reading | None:
     return None
 
 
+def _is_ipv6(core: str) -> bool:
+    """ "fe80::1", "::1", "2001:db8:0:0:0:0:0:1"; no time and no ratio."""
+    if not _IPV6.fullmatch(core) or ":::" in core:
+        return False
+    groups = re.split("[%/]", core)[0].split(":")
+    return all(len(group) < 5 for group in groups) and (
+        (core.count("::") == 1 and 3 <= len(groups) <= 8) or len(groups) == 8
+    )
+
+
+def _spelled_ipv6(core: str) -> str:
+    names = {":": "colon", "/": "slash", "%": "percent"}
+    return " ".join(names.get(piece) or spell(piece) for piece in re.findall(r"[0-9A-Za-z]+|[:/%]", core))
+
+
 def _is_spelled(tokens: Tokens, index: int) -> bool:
     """Whether "code", "PIN" and the like stand before, with at most two linking words between."""
     for back in range(1, 4):
         token = at(tokens, index - back)
+        if token.lower in ("reference", "ref") and len(tokens[index].core) < 4:
+            return False
         if token.lower in _SPELLED or token.lower.rstrip("s") in _SPELLED:
             return token.trail in ("", ":", ",", ")") or back == 1
         if token.lower not in _LINKS or token.trail not in ("", ":", "."):
@@ -109,6 +134,9 @@ def _code_digits(tokens: Tokens, index: int, core: str) -> Reading | None:
     ):
         return Reading(digits(core))
     previous = before(tokens, index)
+    ending = previous in ("in", "with") and before(tokens, index, 2) in ("ending", "ends", "ended")
+    if ending and len(core) in (3, 4) and not "1900" <= core <= "2100":
+        return Reading(digits(core))
     if len(core) in (3, 4) and (
         previous in _PAIRED or (previous in ("number", "no") and before(tokens, index, 2) in _PAIRED)
     ):
@@ -221,6 +249,8 @@ def _digits_of_code(run: str, previous: str, pieces: list[str]) -> str:
         return digits(run)
     if len(run) <= 2:
         return cardinal(run)
+    if previous in ("FY", "CY") and len(run) == 4:
+        return year(int(run))
     if len(run) == 3 and (len(previous) == 1 or len(previous) > 3) and run[1] != "0":
         return pairs(run)
     if len(run) == 4 and (len(previous) > 3 or not previous) and "1900" <= run <= "2099":

@@ -9,8 +9,10 @@ from serving.text.english.quantities.numbers import NUMBER, cardinal, digits, nu
 from serving.text.english.quantities.units import PER_WORDS, per_name, plural_unit, unit_name
 from serving.text.english.quantities.vulgar import VULGAR
 from serving.text.english.symbol_names import BOUNDS, GREEK, NAMES, OPERATORS, RELATIONS
-from serving.text.english.tokens import LETTER, Reading, Tokens, word_set
+from serving.text.english.tokens import LETTER, Reading, Tokens, at, is_sum, word_set
 
+_SCIENTIFIC = re.compile(rf"([-−]?)({NUMBER})[eE]([-+−]?)([0-9]{{1,3}})")
+_FUNCTION = re.compile(r"([A-Za-z])\(([A-Za-z0-9])\)?")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-")
 _OPERATOR = re.compile(
@@ -42,6 +44,16 @@ def read_expression(tokens: Tokens, index: int) -> Reading | None:
     language = _LANGUAGES.get(core.lower())
     if language:
         return Reading(language)
+    scientific = _SCIENTIFIC.fullmatch(core) if core[-1:].isdigit() and len(core) < 40 else None
+    measured = scientific and unit_name(at(tokens, index + 1).core)
+    if scientific and (scientific[3] or "." in scientific[2] or measured):
+        minus, power = ("minus " if scientific[1] else ""), ("minus " if scientific[3] in ("-", "−") else "")
+        exponent = f"{power}{cardinal(int(scientific[4]))}"
+        return Reading(f"{minus}{numbers(scientific[2])} times ten to the power of {exponent}")
+    function = _FUNCTION.fullmatch(core) if token.trail[:1] == ")" and is_sum(tokens, index) else None
+    if function:
+        argument = numbers(function[2]) if function[2].isdigit() else function[2]
+        return Reading(f"{function[1]} of {argument}", 1, token.trail[1:])
     if len(core) > 120 or _EXPRESSION.isdisjoint(core):
         return None
     if core[-1] in "+" and core[:-1].isalpha():

@@ -54,6 +54,7 @@ _DRIPS = word_set(
     drip drips line lines bag fluid fluids therapy access antibiotics needle pole infusion tube catheter
     """
 )
+_WHERE = word_set("in of from about see for to and")
 _PRONOUN_PARTS = word_set("an any no the this that a his her my each")
 _LISTED = re.compile(r"x{0,3}(?:ix|iv|v?i{0,3})")
 
@@ -111,7 +112,7 @@ def _words(tokens: Tokens, index: int, core: str, value: int) -> str | None:
         return cardinal(value)
     if previous.trail or not index:
         return None if core in _NOT_NUMERALS or (len(core) < 3 and core != "II") else _free(core, value)
-    if _is_regnal(tokens, index):
+    if _is_regnal(tokens, index) or (value < 6 and _is_suffix(tokens, index)):
         return f"the {ordinal(value)}"
     if core == "IV" and (following in _DRIPS or not previous.capitalised or previous.lower in _PRONOUN_PARTS):
         return None
@@ -134,6 +135,20 @@ def _is_regnal(tokens: Tokens, index: int) -> bool:
     return not previous.trail and previous.capitalised and previous.lower in _REGNAL
 
 
+def _is_suffix(tokens: Tokens, index: int) -> bool:
+    """ "Robert Downey III": behind a given name and a family name."""
+    family, given = at(tokens, index - 1), at(tokens, index - 2)
+    return (
+        family.capitalised
+        and not family.trail
+        and given.capitalised
+        and not given.trail.strip(".")
+        and given.lower in _REGNAL - _TITLES
+        and family.lower not in _REGNAL
+        and family.lower not in _PARTS
+    )
+
+
 def _single(tokens: Tokens, index: int, core: str, value: int) -> str | None:
     token, previous, following = tokens[index], at(tokens, index - 1), after(tokens, index)
     closed = token.ends_clause or index + 1 >= len(tokens) or token.trail != ""
@@ -145,6 +160,9 @@ def _single(tokens: Tokens, index: int, core: str, value: int) -> str | None:
         if core == "V" and kind in ("type", "class"):
             return None
         return cardinal(value) if core != "I" or war or closed or following in _NUMERAL_FOLLOWERS else None
+    if core == "I" and token.trail[:1] in (".", "?", "!") and before(tokens, index) in _PARTS:
+        # "in part I." is a number, "the part I." is broken off.
+        return "one" if before(tokens, index, 2) in _WHERE else None
     if not _is_regnal(tokens, index) or previous.lower == "malcolm":
         return None
     titled = before(tokens, index, 2) in _TITLES
@@ -167,6 +185,9 @@ def _listed(tokens: Tokens, index: int) -> Reading | None:
     core = token.core
     if not core or len(core) > 7 or not _LISTED.fullmatch(core):
         return None
+    named = len(core) > 1 and before(tokens, index) in _PARTS and before(tokens, index) not in ("mark", "mk")
+    if named or (not token.lead and token.trail[:1] == ")" and len(core) > 1):
+        return Reading(cardinal(value_of(core.upper())))
     listed = token.lead[-1:] == "(" and token.trail[:1] == ")" and (len(core) > 1 or core == "v")
     if listed or (before(tokens, index) in ("page", "pages", "p", "pp") and core != "i"):
         return Reading(cardinal(value_of(core.upper())))

@@ -19,10 +19,12 @@ from serving.text.english.symbol_names import (
 )
 from serving.text.english.tokens import LETTER, Reading, Token, Tokens, at, before, word_set
 
+_CITING = word_set("in see by of from and to ref reference references also with per than like list array set pages")
 _LOVERS = word_set("i we you they really to who always just")
 _EMOTICON = re.compile(
     r"(?:[:;=xX8][-'^o]?[)(DPpOo3/\\|*\]\[]+|[)(]+[-']?[:;=]|<3+|</3|\^_*\^|[xX]D+|[oO]_[oO]|-_+-|[:;]-?$|¯\\_\(ツ\)_/¯|T_T)"
 )
+_MARKED = re.compile(r"\[[0-9]{1,3}(?:[,–-] ?[0-9]{1,3}){0,6}\][.,;:!?]?")
 _CITED = re.compile(rf"([(\"“]*{LETTER}+[.,;:!?\"”]*)(?:\[[0-9,–-]{{1,9}}\]){{1,9}}[.,;:]?")
 _FALLBACK = re.compile(rf"{LETTER}+(?:['’]{LETTER}+)*|[0-9]+(?:[.,][0-9]+)*|[.,;:!?…—-]+|\s|.", re.DOTALL)
 _KEPT = frozenset(".,;:!?…—()\"“”'’‘")
@@ -40,11 +42,26 @@ _LAST_RESORT = {
 
 def read_citation(tokens: Tokens, index: int) -> Reading | None:
     """ "growth.[12]": the mark of a footnote is not spoken."""
-    match = _CITED.fullmatch(tokens[index].text) if "[" in tokens[index].text else None
+    text = tokens[index].text
+    match = _CITED.fullmatch(text) if "[" in text else None
     if match is None:
-        return None
+        return _citation_apart(tokens, index) if text[0] == "[" else None
     last = tokens[index].text[-1]
     return Reading(match[1] + (last if match[1][-1].isalpha() and last in ".,;:" else ""), 1, "", lead="")
+
+
+def _citation_apart(tokens: Tokens, index: int) -> Reading | None:
+    """ "as Smith showed [2, 3]": the mark of a footnote with a blank before it; "in [2]" and "x = [2, 3]" are said."""
+    text = ""
+    for used in range(1, 8):
+        text += at(tokens, index + used - 1).text
+        if "]" in text or not at(tokens, index + used).text:
+            break
+    previous = at(tokens, index - 1)
+    inside = previous.core.isalpha() and len(previous.core) > 2 and previous.lower not in _CITING
+    if not _MARKED.fullmatch(text) or not inside or any("=" in at(tokens, index - back).text for back in (1, 2)):
+        return None
+    return Reading("", used, text[-1] if text[-1] in ".,;:!?" else "", lead="")
 
 
 def read_greek(tokens: Tokens, index: int) -> Reading | None:
@@ -70,6 +87,8 @@ def read_symbols(tokens: Tokens, index: int) -> Reading | None:
         return _dash(tokens, index)
     if core in RELATIONS:
         return Reading(relation(core, at(tokens, index - 1), tokens, index))
+    if text in ("$", "%") and not index and at(tokens, 1).core[:1].islower():
+        return Reading("", 1, "", lead="")  # the prompt of a shell
     if core in OPERATORS:
         inner = index > 0 and index + 1 < len(tokens)
         ornament = core in ("=>", "->", "→", "⇒", "+", "=", "==", "===", "^", "➔", "➜", "➡") and not inner
@@ -120,6 +139,8 @@ def relation(symbol: str, previous: Token, tokens: Tokens, index: int) -> str:
         at(tokens, index - back).lower in ("if", "when", "while", "where", "assert", "until")
         for back in range(1, 5)
     )
+    if len(core) == 1 and len(at(tokens, index + 1).core) == 1 and core.isalpha() and core != "I":
+        return "is " + RELATIONS[symbol]
     operand = (
         core and not previous.trail.strip(")") and (len(core) == 1 or previous.digit or "_" in core)
     ) or conditional
@@ -147,6 +168,8 @@ def read_anything(tokens: Tokens, index: int) -> Reading:
             words = ""
         elif piece in VULGAR:
             words = f"{cardinal(VULGAR[piece][0])} over {cardinal(VULGAR[piece][1])}"
+        elif len(piece) == 1 and piece in HEARTS and spoken and following[:1].isalpha():
+            words = "love"
         elif len(piece) == 1 and (piece in HEARTS or is_pictograph(piece)):
             words = ""
         else:

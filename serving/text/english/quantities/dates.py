@@ -137,7 +137,8 @@ def read_day(tokens: Tokens, index: int) -> Reading | None:
         words = f"{ordinal(days[1])} to {ordinal(days[2])}"
     else:
         return None
-    words = f"{'' if before(tokens, index) == 'the' else 'the '}{words} of {name}"
+    written = before(tokens, index) == "the" or (of and not token.core.isdecimal())
+    words = f"{'' if written else 'the '}{words} of {name}"
     used = 2 + of
     following = at(tokens, index + used)
     trail = month.trail

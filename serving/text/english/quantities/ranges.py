@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from serving.text.english.quantities.money import CURRENCIES, MAGNITUDE_WORDS, MAGNITUDES, amount
-from serving.text.english.quantities.numbers import NUMBER, Number, number, parse, year
+from serving.text.english.quantities.numbers import NUMBER, Number, number, pairs, parse, year
 from serving.text.english.quantities.suffixes import tail_words, unit_behind
 from serving.text.english.quantities.units import UNITS, per_name, unit_name
 from serving.text.english.quantities.vulgar import VULGAR, Amount, quantity
@@ -37,8 +37,10 @@ def read_range(tokens: Tokens, index: int, match: re.Match[str], used: int) -> R
     opening = f"{SIGNS[match['sign'] or '']} " if match["sign"] else ""
     opening += "minus " if match["minus"] else ""
     joint = "and" if before(tokens, index) == "between" else "to"
-    if low == high and not (suffix or rest or sign):
+    if (low == high or (low, high) == ("24", "7")) and not (suffix or rest or sign):
         joint = ""
+    if len(low) == 3 and low.isdecimal() and before(tokens, index) in ("boeing", "airbus"):
+        return Reading(f"{pairs(low)} {pairs(high)}") if not (rest or suffix or sign) else None
     years = (
         _are_years(low, high)
         and not (sign or rest or suffix)

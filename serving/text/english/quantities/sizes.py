@@ -35,6 +35,16 @@ def read_size(tokens: Tokens, index: int) -> Reading | None:
     return behind or Reading(words)
 
 
+def read_by(tokens: Tokens, index: int) -> Reading | None:
+    """The "x" of "10 cm x 20 cm" and of "3 x 4 = 12"."""
+    token, previous, following = tokens[index], at(tokens, index - 1), at(tokens, index + 1)
+    measured = previous.digit or (at(tokens, index - 2).digit and unit_name(previous.core) is not None)
+    if token.text not in ("x", "X") or not measured or previous.trail or not following.core[:1].isdigit():
+        return None
+    power = following.core.startswith("10") and following.core[2:3] in tuple("^⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+    return Reading("times" if power or is_sum(tokens, index) else "by")
+
+
 def read_feet(tokens: Tokens, index: int) -> Reading | None:
     """6'2" and, before "tall" and the like, 6'."""
     match = _FEET.fullmatch(tokens[index].text.lstrip("("))

@@ -20,6 +20,9 @@ _CLOCK = r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?"
 _TIME = re.compile(
     rf"({_CLOCK}|[0-9]{{1,2}}(?:\.[0-9]{{2}})?)([AaPp])\.?[Mm]|({_CLOCK})(?:\.[0-9]+)?(Z|h|hrs)?"
 )
+_LAP = re.compile(r"([0-9]{1,2}):([0-5][0-9])\.([0-9]{1,3})")
+_MILITARY = re.compile(r"(0[0-9]|1[0-9]|2[0-3])([0-5][0-9])")
+_LETTERS_AND_END = re.compile(rf"([ap])\.?m\.?[-–—]({_CLOCK}|[0-9]{{1,2}})", re.IGNORECASE)
 _FRENCH = re.compile(r"([0-9]{1,2})h([0-9]{2})")
 _RANGE = re.compile(
     rf"({_CLOCK}|[0-9]{{1,2}}(?:\.[0-9]{{2}})?)([AaPp]\.?[Mm]\.?)?[-–—]({_CLOCK}|[0-9]{{1,2}}(?:\.[0-9]{{2}})?)([AaPp]\.?[Mm])?"
@@ -107,6 +110,16 @@ def read_time(tokens: Tokens, index: int) -> Reading | None:
     french = _FRENCH.fullmatch(core)
     if french and int(french[1]) > 4 and (words := clock_words(f"{french[1]}:{french[2]}")):
         return Reading(words)
+    lap = _LAP.fullmatch(core)
+    if lap:
+        minutes = int(lap[1])
+        words = f"{cardinal(minutes)} minute{'' if minutes == 1 else 's'} " if minutes else ""
+        return Reading(f"{words}{cardinal(int(lap[2]))} point {digits(lap[3])} seconds")
+    military = _MILITARY.fullmatch(core)
+    if military and after(tokens, index) in ("hours", "hrs") and _is_clock(tokens, index, core):
+        hour, minute = int(military[1]), int(military[2])
+        words = f"{'zero ' if core[0] == '0' else ''}{cardinal(hour)}"
+        return Reading(f"{words} {_minute(minute) if minute else 'hundred'} hours", 2)
     match = _TIME.fullmatch(core)
     if match and match[2]:
         words = clock_words(match[1], named=True)
@@ -119,9 +132,20 @@ def read_time(tokens: Tokens, index: int) -> Reading | None:
         letters, trail = _meridiem(tokens, index + 1)
         if letters and 0 < int(core) <= 24:
             return Reading(f"{cardinal(core)} {letters}", 2, trail)
+        range_end = _LETTERS_AND_END.fullmatch(at(tokens, index + 1).core)
+        if range_end and (second := clock_words(range_end[2], named=True)):
+            letters, trail = _meridiem(tokens, index + 2)
+            if letters:
+                first = f"{cardinal(core)} {range_end[1].upper()} M"
+                return Reading(f"{first} to {second} {letters}", 3, trail)
         if after(tokens, index) in ("o'clock", "o’clock"):
             return Reading(f"{cardinal(core)} o'clock", 2)
     return _time_range(tokens, index)
+
+
+def _is_clock(tokens: Tokens, index: int, core: str) -> bool:
+    """Whether four digits before "hours" are a time of the day and no count: "at 1430 hours", "0600 hours"."""
+    return core[0] == "0" or before(tokens, index) in ("at", "by", "until", "till", "from", "to", "before", "after")
 
 
 def _clock(tokens: Tokens, index: int, text: str, suffix: str) -> Reading | None:
