@@ -29,6 +29,11 @@ _CLUSTER = re.compile(rf"[^\W_]?[{_COMBINING}]+")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 
+_CUE = re.compile(
+    r"^(?:[ \t]*\d{1,5}[ \t]*\n)?[ \t]*(?:\d{1,3}:)?\d{1,2}:\d{2}[.,]\d{3}[ \t]*-->[^\n]*\n?", re.MULTILINE
+)
+"""The number and the times of a subtitle."""
+
 Replacement = str | Callable[[re.Match[str]], str]
 
 _IN_CONTEXT: tuple[tuple[str, re.Pattern[str], Replacement], ...] = (
@@ -44,6 +49,7 @@ _IN_CONTEXT: tuple[tuple[str, re.Pattern[str], Replacement], ...] = (
     ("\u00ad", re.compile(r"\u00ad[ \t]*\n[ \t]*"), ""),
     ("\u200d", re.compile(rf"(?<![{_PICTURE}\ufe0f])\u200d|\u200d(?![{_PICTURE}])"), ""),
     ("\ufe0f", re.compile(rf"(?<![{_PICTURE}©®])\ufe0f"), ""),
+    (">", _CUE, ""),
     ("-", re.compile(r"(?<=[\w.,!?\"')\]])-{2,3}(?=[^\W\d_]|[\"'(])|(?<= )-{2,3}(?= )"), "—"),
     (".", re.compile(r" ?\.(?: \.){2,3}(?![\w.])"), "…"),
     ("_", re.compile(r"_{3,}"), " "),

@@ -19,6 +19,7 @@ _ENUMERATOR = re.compile(r"(?:\d{1,3}[.)]|[A-Za-z]\)|[ivxIVX]{1,4}\)|\([A-Za-z\d
 _SPEAKER = re.compile(r"[A-Z][\w.' -]{0,24}:\s")
 _SEPARATOR = re.compile(r"[\W_]{3,}")
 _WORD_HYPHEN = re.compile(r"([^\W\d_]{1,40})[-‐]\Z")
+_LINKS = frozenset(("in", "of", "the", "to", "and", "a", "up", "by", "at", "on", "for", "off"))
 _STOP = re.compile(r"[.!?…。！？]['\")\]]*\Z")
 _PUNCTUATION = tuple(",;:—–(/&，、；：")
 _TITLE_MIN_CHARS = 4
@@ -122,7 +123,9 @@ class _Shape:
         if _SEPARATOR.fullmatch(line.text) or _SEPARATOR.fullmatch(after.text):
             return "P"
         if (hyphen := _WORD_HYPHEN.search(line.text)) and after.text[0].isalnum():
-            return "" if after.opens_lower and not _is_compound(hyphen[1], after.first_word) else "-"
+            inner = line.text[: hyphen.start()].endswith("-") and hyphen[1].lower() in _LINKS
+            own = inner or _is_compound(hyphen[1], after.first_word)
+            return "" if after.opens_lower and not own else "-"
         if line.text.endswith("-") and line.text[-2:-1].isdigit() and after.text[0].isdigit():
             return "-"
         fits = len(line.text) + 1 + len(after.first_word) <= self.width

@@ -114,8 +114,9 @@ def _looks_abbreviated(token: str, preceding: list[str]) -> bool:
         plain in TITLES or plain in BEFORE_NUMBER or plain in NEVER_END or plain in MAY_END or plain == "etc"
     )
     if known or _ACRONYM.fullmatch(token) or len(token) == 1:
-        is_word = plain in ("no", "sun", "sat", "art", "max", "fig", "item")
-        return not is_word or (plain in ("max", "fig") and token.islower() and [word.lower() for word in preceding[-1:]] == ["the"])
+        if token in ("max", "fig") and preceding and preceding[-1].lower() == "the":
+            return True
+        return plain not in ("no", "sun", "sat", "art", "max", "fig", "item")
     return (len(token) < 3 and token.isalpha()) or (
         token.isalpha() and not set(plain) & set("aeiouyáéíóúäöü")
     )

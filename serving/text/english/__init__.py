@@ -43,8 +43,8 @@ from serving.text.words import Word
 _PROSE = re.compile(r"[A-Za-z'’–,;:!?\"“”()\u2014\s-]*[.!?…\"'”’)]*\s*")
 """Characters of a sentence that may be spoken as it is written."""
 _SUSPECT = re.compile(
-    r"[A-Z]{2}|[A-Z][a-z]+ I\b|\b[B-HJ-Z]\b|[-,;:!?]{2}|(?:^|\s)[-:;'’]|[-:;](?:\s|$)(?<![a-z][:;]\s)|\bI[.?!]|\b[ivx]{2,4}\b"
-    r"|\b(?:vs|[Aa]ttn|etc|aka|approx|St|Dr|Mt|Mr|Mrs|Ms|Prof|Lt|Capt|Sgt|Ft|Cmdr|Cpl|[Ll]ead|[Ww]ind|[Tt]ear|[Bb]ow|[Bb]ass|[Ww]ound|resume|Inc|Co|Corp|Ltd|Jr|Sr|Ave|Blvd|Rd|Mon|Tues?|Wed|Thurs?|Fri|Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\b"
+    r"[A-Z]{2}|[A-Z][a-z]+ I\b|\b[B-HJ-Z]\b|[-,;:!?]{2}|(?:^|\s)[-:;'’]|[-:;](?:\s|$)(?<![a-z][:;]\s)|\bI[.?!]"
+    r"|\b[ivx]{2,4}\b|\b(?:vs|[Aa]ttn|etc|aka|approx|St|Dr|Mt|Mr|Mrs|Ms|Prof|Lt|Capt|Sgt|Ft|Cmdr|Cpl|[Ll]ead|[Ww]ind|[Tt]ear|[Bb]ow|[Bb]ass|[Ww]ound|resume|Inc|Co|Corp|Ltd|Jr|Sr|Ave|Blvd|Rd|Mon|Tues?|Wed|Thurs?|Fri|Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\b"
 )
 _PLAIN = re.compile(rf"[(\"“‘']*{LETTER}+(?:['’–-]{LETTER}+)*['’-]?[.,;:!?…)\"”'’—]*")
 _LOOK_ALIKES = re.compile(r"(?<=[A-Za-z])[`´ʼ‛＇′](?=[A-Za-z])")

@@ -22,6 +22,7 @@ _STREETS = table(
     Place, Sq Square, Ter Terrace, Cir Circle, Fwy Freeway, Expy Expressway, Mt Mountain, Ft Feet
     """
 )
+_SHOUTED_TITLES = frozenset({"Mr", "Mrs", "Ms", "Dr", "Prof"})
 _ROADS = frozenset({"St", "Dr", "Ave", "Blvd", "Rd", "Ln", "Hwy", "Pkwy"})
 """Written without a period, too, behind a name or an ordinal."""
 _POINTS = table("N North, S South, E East, W West")
@@ -62,7 +63,9 @@ _WITHOUT_PERIOD = table(
     """
 )
 _EDITIONS = {"ed": "edition", "eds": "editors", "cent": "century", "rev": "revised"}
-_MEASURES = table("oz ounce, lb pound, gal gallon, qt quart, pt pint, yd yard, hr hour, min minute, sec second")
+_MEASURES = table(
+    "oz ounce, lb pound, gal gallon, qt quart, pt pint, yd yard, hr hour, min minute, sec second"
+)
 """Behind an article, a period belongs to the unit."""
 _ROLES = table("min minimum, max maximum, fig figure, avg average, ave avenue, ref reference, app appendix")
 """Behind "the", before a small letter."""
@@ -73,6 +76,7 @@ _SAID_NO = word_set(
     hell absolutely definitely him her me us them you
     """
 )
+_LINKING = word_set("is was be a an the with and or by")
 _ROAD_STARTERS = word_set("on at along near of down from to onto and")
 
 
@@ -83,6 +87,8 @@ def read_abbreviation(tokens: Tokens, index: int) -> Reading | None:
     lower = token.lower
     if len(core) > 8:
         return None
+    if core.isupper() and token.trail[:1] == "." and core.title() in _SHOUTED_TITLES:
+        return Reading(_TITLES[core.title()], 1, token.trail[1:])
     if (
         lower in _WITHOUT_PERIOD
         and token.trail[:1] != "."
@@ -210,9 +216,10 @@ def _words(tokens: Tokens, index: int) -> str | None:
 def _before_number(tokens: Tokens, index: int) -> Reading | None:
     token = tokens[index]
     lower = token.lower
-    if lower == "no" and (
-        before(tokens, index) in _SAID_NO
-        or (at(tokens, index - 1).trail[-1:] in (",", ":", "“", '"') and not at(tokens, index - 1).digit)
+    apart = token.end < at(tokens, index + 1).start
+    said = before(tokens, index) in (_SAID_NO - _LINKING if token.core == "No" else _SAID_NO)
+    if (lower == "no" and apart) and (
+        said or (at(tokens, index - 1).trail[-1:] in (",", ":", "“", '"') and not at(tokens, index - 1).digit)
     ):
         return None
     if token.core in ("Max", "Min", "Ed", "Art") and index and before(tokens, index):

@@ -94,7 +94,10 @@ _ONSETS = word_set(
 _PRONOUNCED = re.compile(r"([B-DF-HJ-NP-TV-Z]{0,3})([AEIOUY]{1,2})([B-DF-HJ-NP-TV-Z]{1,3})([AEIOUY]?)")
 _PLURAL = re.compile(r"([A-Z]{2,6})(s|'s|’s)")
 _DOTTED = re.compile(r"[A-Za-z](?:\.[A-Za-z])+|Ph\.D|[BM]\.Sc|LL\.[BMD]|Ed\.D|Pharm\.D")
-_MIXED = table("PhD P H D, iOS i O S, macOS mac O S, iPadOS iPad O S, WWI World War one, WWII World War two")
+_DOTTED_COMPOUND = re.compile(r"((?:[A-Z]\.){2,4})(?:(-[a-z]{2,}(?:-[a-z]+)*)|(['’]s))")
+_MIXED = table(
+    "pH P H, PhD P H D, iOS i O S, macOS mac O S, iPadOS iPad O S, WWI World War one, WWII World War two"
+)
 """Names in capitals and small letters, and others that are read in full."""
 _NAMES = {
     **{
@@ -205,8 +208,16 @@ def read_capitals(tokens: Tokens, index: int, *, shouted: bool) -> Reading | Non
     core = token.core
     if is_dotted(core):
         return _dotted(tokens, index)
+    compound = _DOTTED_COMPOUND.fullmatch(core) if "." in core else None
+    if compound:  # "U.S.-based", "U.S.'s"
+        name, tail, possessive = letters(compound[1]), compound[2], compound[3]
+        if possessive:
+            return Reading(name + "'s", 1, None, letter_phonemes(compound[1], "s"))
+        return Reading(name + " " + tail[1:].replace("-", " "))
     if core in _MIXED:
         return Reading(_MIXED[core])
+    if core in ("A-Z", "A–Z", "A-z"):
+        return Reading("A to Z")
     plural = _PLURAL.fullmatch(core)
     if plural and not shouted and is_initialism(plural[1]):
         return Reading(letters(plural[1]) + plural[2], 1, None, letter_phonemes(plural[1], "s"))

@@ -40,8 +40,7 @@ SOFTWARE = word_set(
 )
 _MAC = re.compile(r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}")
 _IPV6 = re.compile(r"[0-9A-Fa-f:]{2,39}(?:%[a-z0-9]{1,8})?(?:/[0-9]{1,3})?")
-_RULE = re.compile(r"([1-9])0([1-9])\(([a-z])\)?(?:\(([0-9])\)?)?")
-_STARTED_CALL = re.compile(r"([A-Za-z])\(([A-Za-z0-9])\)?")
+_RULE = re.compile(r"([1-9])0([1-9])\(([a-z])(?:\)\(([0-9]))?")
 _IP = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3}){3})(?:/([0-9]{1,2})|:([0-9]{1,5}))?")
 _VERSION = re.compile(
     r"([vV]\.?)?([0-9]{1,6}(?:\.[0-9]{1,6})*)(?:\.(x|\*))?([-+.]?(?:rc|beta|alpha|dev|post|a|b|pre|preview)[.-]?[0-9]{0,4}|[a-z]|\+)?"
@@ -69,6 +68,11 @@ def read_code(tokens: Tokens, index: int) -> Reading | None:
         words = " dot ".join(digits(part) if len(part) > 2 else cardinal(part) for part in ip[1].split("."))
         words += f" slash {cardinal(ip[2])}" if ip[2] else ""
         return Reading(words + (f" colon {digits(ip[3])}" if ip[3] else ""))
+    rule = _RULE.fullmatch(core) if tokens[index].trail[:1] == ")" else None
+    if rule:  # "401(k)"
+        words = f"{cardinal(rule[1])} oh {cardinal(rule[2])} {rule[3].upper()}"
+        words += f" {cardinal(rule[4])}" if rule[4] else ""
+        return Reading(words, 1, tokens[index].trail[1:])
     if _MAC.fullmatch(core):
         return Reading(", ".join(spell(part) for part in re.split("[:-]", core)))
     if _is_ipv6(core):
@@ -236,7 +240,7 @@ def read_mixed(tokens: Tokens, index: int) -> Reading | None:
         if piece.isdecimal():
             words.append(_digits_of_code(piece, runs[place - 1] if place else "", pieces))
         else:
-            word = letter_word(piece, alone=False)
+            word = "I P V" if piece == "IPv" else letter_word(piece, alone=False)
             if place and piece in ("s", "'s", "’s") and words:
                 words[-1] += "s" if piece == "s" else "'s"
                 continue

@@ -49,7 +49,8 @@ def read_expression(tokens: Tokens, index: int) -> Reading | None:
     if scientific and (scientific[3] or "." in scientific[2] or measured):
         minus, power = ("minus " if scientific[1] else ""), ("minus " if scientific[3] in ("-", "−") else "")
         exponent = f"{power}{cardinal(int(scientific[4]))}"
-        return Reading(f"{minus}{numbers(scientific[2])} times ten to the power of {exponent}")
+        value = f"{minus}{numbers(scientific[2])} times ten to the power of {exponent}"
+        return Reading(f"{value} {plural_unit(measured)}", 2) if measured else Reading(value)
     function = _FUNCTION.fullmatch(core) if token.trail[:1] == ")" and is_sum(tokens, index) else None
     if function:
         argument = numbers(function[2]) if function[2].isdigit() else function[2]

@@ -39,6 +39,16 @@ def read_phone(tokens: Tokens, index: int) -> Reading | None:
     if vanity:
         head = "one, " if core[:2] == "1-" else ""
         return Reading(f"{head}{digits(vanity[1])}, {vanity[2].replace('-', ' ').capitalize()}")
+    listed = (
+        at(tokens, index - 1).lower in ("or", "and")
+        and at(tokens, index - 2).core in _SHORT_NUMBERS
+        and said_nearby(tokens, index - 2, _DIAL_WORDS, 2)
+    )
+    if listed and core in _SHORT_NUMBERS:
+        return Reading(digits(core))
+    star = token.lead[-1:] == "*" or core[:1] == "*"
+    if star and core.lstrip("*").isdecimal() and said_nearby(tokens, index, PHONE_WORDS | {"press"}, 2):
+        return Reading(f"star {digits(core.lstrip('*'))}", 1, token.trail.replace("#", " pound"))
     if (
         said_nearby(tokens, index, _DIAL_WORDS, 2)
         and core.isdecimal()

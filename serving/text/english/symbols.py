@@ -19,7 +19,9 @@ from serving.text.english.symbol_names import (
 )
 from serving.text.english.tokens import LETTER, Reading, Token, Tokens, at, before, word_set
 
-_CITING = word_set("in see by of from and to ref reference references also with per than like list array set pages")
+_CITING = word_set(
+    "in see by of from and to ref reference references also with per than like list array set pages"
+)
 _LOVERS = word_set("i we you they really to who always just")
 _EMOTICON = re.compile(
     r"(?:[:;=xX8][-'^o]?[)(DPpOo3/\\|*\]\[]+|[)(]+[-']?[:;=]|<3+|</3|\^_*\^|[xX]D+|[oO]_[oO]|-_+-|[:;]-?$|¯\\_\(ツ\)_/¯|T_T)"
@@ -59,7 +61,11 @@ def _citation_apart(tokens: Tokens, index: int) -> Reading | None:
             break
     previous = at(tokens, index - 1)
     inside = previous.core.isalpha() and len(previous.core) > 2 and previous.lower not in _CITING
-    if not _MARKED.fullmatch(text) or not inside or any("=" in at(tokens, index - back).text for back in (1, 2)):
+    if (
+        not _MARKED.fullmatch(text)
+        or not inside
+        or any("=" in at(tokens, index - back).text for back in (1, 2))
+    ):
         return None
     return Reading("", used, text[-1] if text[-1] in ".,;:!?" else "", lead="")
 

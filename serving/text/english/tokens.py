@@ -15,6 +15,8 @@ _DIGIT = re.compile("[0-9½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒]")
 _JOIN = re.compile(
     rf"—+|-{{2,}}|…+|\.{{2,}}|(?<={LETTER}{{2}})[.,;:!?]+(?=[\"'“‘(]?[A-Z][a-z])|(?<={LETTER}{{2}})[,;!?](?={LETTER})"
 )
+_TIGHT = re.compile(r"[(\"'“]?(?:nos?|figs?|vols?|ch|sec|pp?|eqs?|ep|tab|ref)\.(?=[0-9])", re.IGNORECASE)
+"""An abbreviation whose number follows without a blank: "No.1"."""
 _ORNAMENT = str.maketrans({"*": None, "_": None, "`": None, "[": "(", "{": "(", "]": ")", "}": ")"})
 
 
@@ -88,7 +90,11 @@ def tokenise(text: str) -> list[Token]:
         chunk = match.group()
         begin = 0
         if not (len(chunk) < 3 or chunk.isalnum() or "://" in chunk or "@" in chunk or "\\" in chunk):
-            for join in _JOIN.finditer(chunk):
+            tight = _TIGHT.match(chunk)
+            if tight:
+                begin = tight.end()
+                tokens.append(Token(chunk[:begin], start))
+            for join in _JOIN.finditer(chunk, begin):
                 cut = join.end()
                 if join.start() == begin or cut == len(chunk):
                     continue

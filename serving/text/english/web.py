@@ -55,6 +55,7 @@ _TAG = re.compile(rf"#({LETTER}(?:[0-9_-]|{LETTER})*)")
 _HANDLE = re.compile(r"@([A-Za-z_][\w.-]*)")
 _DRIVE = re.compile(r"([A-Za-z]):[\\/]")
 _CAMEL = re.compile(r"[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[A-Z]")
+_PLACEHOLDER = re.compile(rf"({LETTER}*)<({LETTER}[\w.-]{{0,40}})>")
 _MAX_CHARS = 2048
 
 
@@ -67,6 +68,9 @@ def read_web(tokens: Tokens, index: int) -> Reading | None:
         core, lead = core[1:-1], ""
     if len(core) > _MAX_CHARS:
         return None
+    placeholder = _PLACEHOLDER.fullmatch(token.core)
+    if placeholder and "." not in core:  # "clone <repo>", "List<String>"
+        return Reading(f"{placeholder[1]} {camel(placeholder[2])}".strip())
     if lead[-1:] == "_" or trail[:1] == "_":
         core = "_" * (len(lead) - len(lead.rstrip("_"))) + core + trail[: len(trail) - len(trail.lstrip("_"))]
         lead, trail = lead.rstrip("_"), trail.lstrip("_")

@@ -51,7 +51,7 @@ _STRENGTHS: dict[str, PauseKind] = {
 
 _INSTRUCTIONS = {"say-as": "interpret-as", "phoneme": "ph", "sub": "alias"}
 """Elements that change how their text is said, where they have the attribute."""
-_POWERS = {"2": "²", "3": "³"}
+_POWERS = str.maketrans("0123456789-−+", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁻⁺")
 
 
 class Elements:
@@ -128,7 +128,8 @@ class Elements:
         if name == "say-as":
             builder.put(say_as(attributes["interpret-as"], attributes.get("format", ""), text), start, end)
         elif name == "sup":
-            builder.put(_POWERS.get(text, text), start, end)
+            power = bool(text) and all(ord(char) in _POWERS for char in text)
+            builder.put(text.translate(_POWERS) if power else text, start, end)
         elif name == "sub":
             builder.put(attributes["alias"], start, end)
         else:

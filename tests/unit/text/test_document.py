@@ -146,6 +146,11 @@ MANY = [
     ),
     ("Most of the crew were experi-\nenced sailors.", ["Most of the crew were experienced sailors."]),
     ("A well-\nknown fact.", ["A well-known fact."]),
+    ("The mother-in-\nlaw of a long-estab-\nlished firm.", ["The mother-in-law of a long-established firm."]),
+    (
+        "1\n00:00:01,000 --> 00:00:04,000\nHello there.\n\n2\n00:05.250 --> 00:06.000\nBye.",
+        ["Hello there.", "Bye."],
+    ),
     ("A part-\ntime job, so-\ncalled.", ["A part-time job, so-called."]),
     ("The so-\nlution of the part-\nners, un-\ntil then.", ["The solution of the partners, until then."]),
     ("She met Jean-\nPaul there.", ["She met Jean-Paul there."]),
@@ -221,6 +226,8 @@ SENTENCES = [
     ["We met at 10 a.m. EST.", "Ann left."],
     ["She was born in Sept. 1990 in Mt. Vernon."],
     ["It rose 5 percent.", "3 people left."],
+    ["The fig. shows it, and the max. is fine.", "Ask Max."],
+    ["I told him no.", "5 of us left."],
 ]
 
 WITHOUT_BLANK = [

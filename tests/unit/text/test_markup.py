@@ -39,6 +39,7 @@ HTML = [
     ("<![CDATA[raw & said]]>", ["raw & said"]),
     ("<![if !IE]>said<![endif]>", ["said"]),
     ("H<sub>2</sub>O on 5 m<sup>2</sup>, the 3<sup>rd</sup>", ["H2O on 5 m², the 3rd"]),
+    ("2<sup>10</sup> and 10<sup>-3</sup>", ["2¹⁰ and 10⁻³"]),
     ("<s>struck</s> out", ["struck out"]),
     ("<q>Quoted</q> text", ['"Quoted" text']),
     ("<ruby>base<rt>over</rt></ruby>", ["base"]),

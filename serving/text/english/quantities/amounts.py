@@ -137,6 +137,8 @@ def _money(tokens: Tokens, index: int, match: re.Match[str], used: int, adjectiv
     value = parse(match["number"] or "") if match["number"] else None
     if value is None:
         return None
+    if rest in (".-", ".–", ".—", ",-", ",–"):
+        rest = ""  # "$5.-"
     head, slash, tail = rest.partition("/")
     words = ""
     if slash and not per_name(tail):

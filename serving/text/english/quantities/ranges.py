@@ -15,8 +15,9 @@ SIGNS = {
     **{"-": "minus", "−": "minus", "–": "minus", "+": "plus", "±": "plus or minus", "+/-": "plus or minus"},
     **{"~": "about", "≈": "approximately", "<": "less than", ">": "more than", "<=": "at most"},
     **{">=": "at least", "≤": "at most", "≥": "at least", "≲": "at most", "≳": "at least", "": ""},
+    **{"~-": "about minus", "~−": "about minus"},
 }
-_SIGN = r"(?P<sign>\+/-|[<>]=|[-−–+±~≈<>≤≥])?"
+_SIGN = r"(?P<sign>\+/-|[<>]=|~[-−]|[-−–+±~≈<>≤≥])?"
 A_CURRENCY = "|".join(re.escape(sign) for sign in sorted(CURRENCIES, key=len, reverse=True))
 A_VULGAR = f"[{''.join(VULGAR)}]"
 HEAD = rf"{_SIGN}(?P<currency>{A_CURRENCY})?(?P<minus>[-−])?"

@@ -220,7 +220,8 @@ def _unit_token(tokens: Tokens, index: int) -> tuple[str | None, int]:
     if core == "N" and token.trail == "." and following.capitalised:
         return None, 0  # "45 N. Main Street"
     if core == "in":
-        longer = token.trail[:1] == "." and index + 1 < len(tokens)
+        feet = at(tokens, index - 2).lower in ("ft", "feet", "foot", "ft.")
+        longer = feet or (token.trail[:1] == "." and index + 1 < len(tokens))
         return ("inch", 1) if longer or following.lower in LENGTH_WORDS else (None, 0)
     if core in _AMBIGUOUS_UNITS or (
         core.isalpha() and core.isupper() and len(core) > 1 and core not in _CAPITAL_UNITS

@@ -50,6 +50,7 @@ BOOKS = word_set(
     peter jude revelation surah quran sura
     """
 )
+_CLOCK_WORDS = word_set("at by until till from to before after")
 _OCLOCK_UNTIL = 12
 
 
@@ -145,7 +146,7 @@ def read_time(tokens: Tokens, index: int) -> Reading | None:
 
 def _is_clock(tokens: Tokens, index: int, core: str) -> bool:
     """Whether four digits before "hours" are a time of the day and no count: "at 1430 hours", "0600 hours"."""
-    return core[0] == "0" or before(tokens, index) in ("at", "by", "until", "till", "from", "to", "before", "after")
+    return core[0] == "0" or before(tokens, index) in _CLOCK_WORDS
 
 
 def _clock(tokens: Tokens, index: int, text: str, suffix: str) -> Reading | None:
