@@ -64,7 +64,7 @@ def _is_end(text: str, start: int, stop: re.Match[str], english: bool) -> bool:
             before, marks, text[end], word, text[end + len(word) : end + len(word) + 1]
         )
     if not word:
-        return not text[end : end + 3].strip().startswith(("—", "–", "-", ",", ";"))
+        return not text[end : end + 3].strip().startswith(("—", "–", "-", ",", ";", "&", "="))
     lower = word[0].islower()
     if marks[0] in "!?" or marks[-1] in "!?":
         return not (lower and closing)
@@ -82,6 +82,8 @@ def _is_end(text: str, start: int, stop: re.Match[str], english: bool) -> bool:
     if token.lower() in UNITS and preceding and preceding[-1][-1].isdigit():
         return not lower and not word[0].isdigit()
     if lower:
+        if token == "No" and word == "of":
+            return False
         return not _looks_abbreviated(token, preceding)
     if word[0].isdigit():
         return _is_end_before_number(token, preceding)

@@ -28,7 +28,7 @@ from serving.text.english.quantities.fractions import read_slashed
 from serving.text.english.quantities.money import CURRENCIES
 from serving.text.english.quantities.sizes import read_angle, read_by, read_feet, read_size
 from serving.text.english.quantities.times import read_duration, read_pair, read_time, read_zone
-from serving.text.english.respellings import read_heteronym, read_respelling
+from serving.text.english.respellings import HETERONYMS, read_heteronym, read_respelling
 from serving.text.english.roman import read_roman
 from serving.text.english.symbols import (
     read_anything,
@@ -44,7 +44,8 @@ _PROSE = re.compile(r"[A-Za-z'’–,;:!?\"“”()\u2014\s-]*[.!?…\"'”’)]
 """Characters of a sentence that may be spoken as it is written."""
 _SUSPECT = re.compile(
     r"[A-Z]{2}|[A-Z][a-z]+ I\b|\b[B-HJ-Z]\b|[-,;:!?]{2}|(?:^|\s)[-:;'’]|[-:;](?:\s|$)(?<![a-z][:;]\s)|\bI[.?!]"
-    r"|\b[ivx]{2,4}\b|\b(?:vs|[Aa]ttn|etc|aka|approx|St|Dr|Mt|Mr|Mrs|Ms|Prof|Lt|Capt|Sgt|Ft|Cmdr|Cpl|[Ll]ead|[Ww]ind|[Tt]ear|[Bb]ow|[Bb]ass|[Ww]ound|resume|Inc|Co|Corp|Ltd|Jr|Sr|Ave|Blvd|Rd|Mon|Tues?|Wed|Thurs?|Fri|Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\b"
+    r"|\b[ivx]{2,4}\b|\b(?:vs|[Aa]ttn|etc|aka|approx|St|Dr|Mt|Mr|Mrs|Ms|Prof|Lt|Capt|Sgt|Ft|Cmdr|Cpl|Inc|Co|Corp|Ltd|Jr|Sr|Ave|Blvd|Rd|Mon|Tues?|Wed|Thurs?|Fri|Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec"
+    rf"|{'|'.join(f'[{word[0].upper()}{word[0]}]{word[1:]}' for word in sorted(HETERONYMS))})\b"
 )
 _PLAIN = re.compile(rf"[(\"“‘']*{LETTER}+(?:['’–-]{LETTER}+)*['’-]?[.,;:!?…)\"”'’—]*")
 _LOOK_ALIKES = re.compile(r"(?<=[A-Za-z])[`´ʼ‛＇′](?=[A-Za-z])")

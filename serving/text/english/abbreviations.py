@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from serving.text.english.tokens import Reading, Tokens, at, before, starts_sentence, table, word_set
+from serving.text.english.tokens import (
+    Reading,
+    Tokens,
+    at,
+    before,
+    said_nearby,
+    starts_sentence,
+    table,
+    word_set,
+)
 
 _TITLES = table(
     """
@@ -69,6 +78,7 @@ _MEASURES = table(
 """Behind an article, a period belongs to the unit."""
 _ROLES = table("min minimum, max maximum, fig figure, avg average, ave avenue, ref reference, app appendix")
 """Behind "the", before a small letter."""
+_PHONEMES = {"etc": "ɛtsˈɛTəɹə"}
 _SAID_NO = word_set(
     """
     said say says saying answered answer answers replied told tell or yes but just simply is was a an oh
@@ -77,6 +87,7 @@ _SAID_NO = word_set(
     """
 )
 _LINKING = word_set("is was be a an the with and or by")
+_ANSWERS = word_set("answer reply response vote verdict answers decision")
 _ROAD_STARTERS = word_set("on at along near of down from to onto and")
 
 
@@ -94,7 +105,7 @@ def read_abbreviation(tokens: Tokens, index: int) -> Reading | None:
         and token.trail[:1] != "."
         and (len(lower) > 2 or lower != "vs" or token.trail == "")
     ):
-        return Reading(_WITHOUT_PERIOD[lower])
+        return Reading(_WITHOUT_PERIOD[lower], phonemes=_PHONEMES.get(lower))
     if lower == "attn" and token.trail == ":":
         return Reading("Attention")
     if lower == "w" and token.text[-1:] == "/":
@@ -109,12 +120,14 @@ def read_abbreviation(tokens: Tokens, index: int) -> Reading | None:
     following = at(tokens, index + 1)
     if lower in _BEFORE_NUMBER and following.digit and not token.trail[1:].strip("("):
         return _before_number(tokens, index)
+    if core == "No" and following.text == "of":
+        return Reading("Number", 1, "")
     words = _words(tokens, index)
     if words is None:
         return None
     if core[0].isupper() and words[0].islower():
         words = words[0].upper() + words[1:]
-    return Reading(words, 1, _trail(tokens, index))
+    return Reading(words, 1, _trail(tokens, index), _PHONEMES.get(lower))
 
 
 def _trail(tokens: Tokens, index: int) -> str:
@@ -217,8 +230,10 @@ def _before_number(tokens: Tokens, index: int) -> Reading | None:
     token = tokens[index]
     lower = token.lower
     apart = token.end < at(tokens, index + 1).start
+    ends = at(tokens, index + 1).trail[:1] in (".", "!") and not at(tokens, index + 2).text
+    ends = ends and not said_nearby(tokens, index, _ANSWERS, 4)
     said = before(tokens, index) in (_SAID_NO - _LINKING if token.core == "No" else _SAID_NO)
-    if (lower == "no" and apart) and (
+    if (lower == "no" and apart and not (ends and before(tokens, index) in _LINKING)) and (
         said or (at(tokens, index - 1).trail[-1:] in (",", ":", "“", '"') and not at(tokens, index - 1).digit)
     ):
         return None

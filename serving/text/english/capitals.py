@@ -50,9 +50,11 @@ ACRONYMS = word_set(
     JPEG BIOS ASCII UEFA OLED FEMA OSHA NAFTA SARS MERS NIMBY YOLO FOMO POTUS SCOTUS FLOTUS NAND LIDAR SONAR
     HIPAA COBOL BASIC JSON YAML CUDA REST SOAP WASP NASDAQ ASEAN DARPA CERN MIDI WIFI HIP UNIX CRISPR FIFO
     LIFO ALGOL MOMA IKEA LEGO SAP VISA OK TOEFL GMAT SAT BART MENSA NASCAR PETA RICO GUI IRA ZIP RAID SPAM
-    TASER TED ICE CAD DOS COVAX MASH ARPA CSS
+    TASER TED ICE CAD DOS COVAX MASH ARPA CSS PEP HUD NAS GAN WAF WEP FOSS NICU PACU
     """
 ) - {"CSS"}
+_RARE = word_set("NAS GAN WAF WEP FOSS NICU PACU BART COVAX CUDA IKEA JSON YAML MOMA TOEFL WIFI ARPA")
+"""Acronyms that phonemizers take for initialisms unless they are written as words."""
 _SHORT_WORDS = word_set(
     """
     a i am an as at ax be by do go he hi ho if in is it me my no of oh on or ox so to up us we ya act add
@@ -240,10 +242,11 @@ def read_capitals(tokens: Tokens, index: int, *, shouted: bool) -> Reading | Non
     if named or is_initialism(bare, shouted=shouted):
         return Reading(letters(bare) + suffix.lower(), 1, None, letter_phonemes(bare, suffix))
     if bare in ACRONYMS and not (shouted and bare.lower() in _SHORT_WORDS):
-        return None
+        # A phonemizer spells capitals that it does not know.
+        return Reading(bare.capitalize() + suffix.lower()) if bare in _RARE else None
     if shouted or bare.lower() in _SHORT_WORDS:
         return Reading(core.lower() if index or len(tokens) > 1 else core.capitalize())
-    return None
+    return Reading(bare.capitalize() + suffix.lower())
 
 
 def _word(part: str, *, shouted: bool) -> str:

@@ -38,6 +38,7 @@ SOFTWARE = word_set(
     update patch gpt claude llama gemini qwen
     """
 )
+_LINES = re.compile(r"[0-9]{3,4}[pi]")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}")
 _IPV6 = re.compile(r"[0-9A-Fa-f:]{2,39}(?:%[a-z0-9]{1,8})?(?:/[0-9]{1,3})?")
 _RULE = re.compile(r"([1-9])0([1-9])\(([a-z])(?:\)\(([0-9]))?")
@@ -73,6 +74,8 @@ def read_code(tokens: Tokens, index: int) -> Reading | None:
         words = f"{cardinal(rule[1])} oh {cardinal(rule[2])} {rule[3].upper()}"
         words += f" {cardinal(rule[4])}" if rule[4] else ""
         return Reading(words, 1, tokens[index].trail[1:])
+    if _LINES.fullmatch(core):  # "1080p"
+        return Reading(f"{pairs(core[:-1])} {core[-1]}")
     if _MAC.fullmatch(core):
         return Reading(", ".join(spell(part) for part in re.split("[:-]", core)))
     if _is_ipv6(core):
@@ -138,6 +141,14 @@ def _code_digits(tokens: Tokens, index: int, core: str) -> Reading | None:
     ):
         return Reading(digits(core))
     previous = before(tokens, index)
+    airline = at(tokens, index - 1).core
+    if (
+        len(core) in (3, 4)
+        and len(airline) == 2
+        and airline.isupper()
+        and before(tokens, index, 2) == "flight"
+    ):
+        return Reading(pairs(core))
     ending = previous in ("in", "with") and before(tokens, index, 2) in ("ending", "ends", "ended")
     if ending and len(core) in (3, 4) and not "1900" <= core <= "2100":
         return Reading(digits(core))

@@ -131,7 +131,8 @@ def read_slash(tokens: Tokens, index: int) -> Reading | None:
         if (tail in PER_WORDS and head not in PER_WORDS) or (
             per and head.endswith("s") and unit_name(parts[1]) is not None
         ):
-            return Reading(f"{parts[0]} per {per or parts[1]}")
+            top = unit_name(parts[0]) if len(parts[0]) > 1 else None
+            return Reading(f"{plural_unit(top) if top else parts[0]} per {per or parts[1]}")
         if head in _PRONOUNS and tail in _PRONOUNS:
             return Reading(f"{parts[0]} or {parts[1]}")
         if per and (top := unit_name(parts[0])) and len(parts[0]) > 1:

@@ -57,6 +57,9 @@ def read_phone(tokens: Tokens, index: int) -> Reading | None:
         return Reading(digits(core))
     if core.isdecimal() and len(core) > 3 and at(tokens, index - 1).lower in ("text", "sms", "dial"):
         return Reading(digits(core))
+    short_code = core.isdecimal() and 5 <= len(core) <= 6 and at(tokens, index - 1).lower == "to"
+    if short_code and said_nearby(tokens, index, frozenset(("text", "sms", "txt")), 4):
+        return Reading(digits(core))
     groups, used = _groups(tokens, index)
     runs = [run for group in groups for run in _RUN.findall(group)]
     count = sum(map(len, runs))

@@ -41,7 +41,8 @@ _TITLES = word_set(
 _NUMERAL_FOLLOWERS = word_set(
     """
     of and to in is was the by began ended ends begins through has had for on at as with from veteran
-    veterans will or covers deals describes shall opens introduces explains ii
+    veterans will or covers deals describes shall opens introduces explains ii error errors diabetes trial
+    trials collagen
     """
 )
 _REIGN_FOLLOWERS = word_set("of and")

@@ -87,6 +87,8 @@ def read_web(tokens: Tokens, index: int) -> Reading | None:
             return _spelled(core, trail, lead)
         handle = _HANDLE.fullmatch(core)
         return Reading("at " + spelled(handle[1]), 1, trail, lead=lead) if handle else None
+    if core[1:3] == ":/" and core[2:4] != "//" and _DRIVE.match(core):
+        return _spelled(core, trail, lead)
     if "\\" in core and (_DRIVE.match(core) or core.startswith("\\\\") or core.count("\\") > 1):
         return _spelled(core, trail, lead)
     if "/" in core and _is_path(core):

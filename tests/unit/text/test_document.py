@@ -228,6 +228,7 @@ SENTENCES = [
     ["It rose 5 percent.", "3 people left."],
     ["The fig. shows it, and the max. is fine.", "Ask Max."],
     ["I told him no.", "5 of us left."],
+    ["Mr. & Mrs. Lee have a No. of items."],
 ]
 
 WITHOUT_BLANK = [

@@ -31,6 +31,11 @@ _SAYINGS = {
     **{
         ("50", "50"): "fifty fifty",
         ("7", "11"): "seven eleven",
+        ("80", "20"): "eighty twenty",
+        ("70", "30"): "seventy thirty",
+        ("60", "40"): "sixty forty",
+        ("90", "10"): "ninety ten",
+        ("20", "40"): "twenty forty",
         ("7", "7"): "seven seven",
         ("365", "24"): "three sixty five twenty four",
     },

@@ -21,9 +21,7 @@ _NOT_NOUNS = word_set(
     over
     """
 )
-_AMBIGUOUS_UNITS = frozenset(
-    {"in", "pt", "mo", "bar", "rad", "deg", "ct", "at", "d", "kn", "a", "s", "pcs", "MP"}
-)
+_AMBIGUOUS_UNITS = frozenset({"in", "pt", "mo", "bar", "rad", "deg", "ct", "at", "d", "kn", "a", "pcs", "MP"})
 LENGTH_WORDS = word_set("wide long tall deep high thick x by diameter across")
 _SEATS = word_set(
     "seat seats row gate room apartment apt unit flat suite number no class grade section block lot"
@@ -215,6 +213,8 @@ def _unit_token(tokens: Tokens, index: int) -> tuple[str | None, int]:
         return "fluid ounce", 2
     if core == "°" and following.core in ("C", "F"):
         return UNITS["°" + following.core], 2
+    if core == "s":
+        return (None, 0) if len(at(tokens, index - 1).core) == 4 else ("second", 1)
     if len(core) == 1 and core not in SPACED_SINGLE and core not in ("%", "‰", "º", "℃", "℉", "¢"):
         return None, 0
     if core == "N" and token.trail == "." and following.capitalised:
