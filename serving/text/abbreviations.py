@@ -30,7 +30,7 @@ AFTER_STREET = word_set(
 BEFORE_NUMBER = word_set(
     """
     no nos nr p pp pg vol vols ch chap sec sect fig figs art arts eq eqs ex exs par para app ref refs
-    tab op ed v ver vers ca c cir approx appr max min avg tel ext rm apt ste bldg fl lot opp opus ser pt
+    est tab op ed v ver vers ca c cir approx appr max min avg tel ext rm apt ste bldg fl lot opp opus ser pt
     jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun ps gen
     ex lev num deut cor rom matt rev psa prov bk col item cat sched stat flt rte hwy prob thm prop rs str ave
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from serving.text.english.roman import is_numeral
 from serving.text.english.tokens import (
     Reading,
     Tokens,
@@ -87,6 +88,7 @@ _SAID_NO = word_set(
     """
 )
 _LINKING = word_set("is was be a an the with and or by")
+_NUMBERED_IN_ROMAN = word_set("vol vols ch chap sec fig figs art pt bk p pp no")
 _ANSWERS = word_set("answer reply response vote verdict answers decision")
 _ROAD_STARTERS = word_set("on at along near of down from to onto and")
 
@@ -118,7 +120,8 @@ def read_abbreviation(tokens: Tokens, index: int) -> Reading | None:
             return Reading(_street(tokens, index) or _TITLES[core])
         return Reading(_WITHOUT_PERIOD[lower]) if lower in _WITHOUT_PERIOD else None
     following = at(tokens, index + 1)
-    if lower in _BEFORE_NUMBER and following.digit and not token.trail[1:].strip("("):
+    numeral = lower in _NUMBERED_IN_ROMAN and is_numeral(following.core)
+    if lower in _BEFORE_NUMBER and (following.digit or numeral) and not token.trail[1:].strip("("):
         return _before_number(tokens, index)
     if core == "No" and following.text == "of":
         return Reading("Number", 1, "")

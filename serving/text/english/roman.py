@@ -17,6 +17,7 @@ _PARTS = word_set(
     rocky wars factor corps tome
     """
 )
+_SHORT_PARTS = frozenset({"vol", "fig", "no", "ch", "pt", "sec", "art"})
 _CENTURY = frozenset(
     {"century", "centuries", "c", "dynasty", "olympiad", "arrondissement", "congress", "olympics"}
 )
@@ -68,6 +69,17 @@ def value_of(numeral: str) -> int:
     return sum(-low if low < high else low for low, high in zip(values, [*values[1:], 0], strict=True))
 
 
+def is_numeral(core: str) -> bool:
+    """Whether a word is a Roman numeral, or a range of two, of more than one letter."""
+    upper = (
+        core.upper()
+        if core.islower() and _LISTED.fullmatch(core.replace("–", "-").partition("-")[0])
+        else core
+    )
+    low, dash, high = upper.replace("–", "-").partition("-")
+    return len(core) > 1 and value_of(low) > 0 and (not dash or value_of(high) > 0)
+
+
 def read_roman(tokens: Tokens, index: int) -> Reading | None:
     """ "Chapter IV", "Henry VIII", "XIX century", "World War I", "Comet XXXVII"; never the pronoun, a letter or
     an initial.
@@ -96,9 +108,9 @@ def _is_initial(tokens: Tokens, index: int, core: str) -> bool:
 
 def _is_part(tokens: Tokens, index: int) -> bool:
     previous = at(tokens, index - 1)
-    return previous.lower in _PARTS and (
-        not previous.trail or (previous.trail == "." and previous.lower in ("vol", "fig", "no"))
-    )
+    if previous.trail == ".":
+        return previous.lower in _SHORT_PARTS
+    return previous.lower in _PARTS and not previous.trail
 
 
 def _words(tokens: Tokens, index: int, core: str, value: int) -> str | None:
@@ -184,6 +196,14 @@ def _listed(tokens: Tokens, index: int) -> Reading | None:
     """ "(ii)" in a list, "page xii"."""
     token: Token = tokens[index]
     core = token.core
+    low, dash, high = core.replace("–", "-").partition("-")
+    if (
+        dash
+        and core.islower()
+        and is_numeral(core)
+        and at(tokens, index - 1).lower in ("page", "pages", "p", "pp")
+    ):
+        return Reading(f"{cardinal(value_of(low.upper()))} to {cardinal(value_of(high.upper()))}")
     if not core or len(core) > 7 or not _LISTED.fullmatch(core):
         return None
     named = len(core) > 1 and before(tokens, index) in _PARTS and before(tokens, index) not in ("mark", "mk")

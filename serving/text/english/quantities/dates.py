@@ -181,10 +181,11 @@ def read_decade(tokens: Tokens, index: int) -> Reading | None:
 def read_weekday(tokens: Tokens, index: int) -> Reading | None:
     """ "Mon." and the like; "Sun." and "Sat." only where a day is meant."""
     token = tokens[index]
-    first, _, last_name = token.lower.replace("–", "-").partition("-")
+    first, _, last_name = token.lower.replace("–", "-").replace(".", "").partition("-")
     for names in (WEEKDAYS, _SHORT):
         if token.capitalised and first in names and last_name in names:
-            return Reading(f"{names[first]} to {names[last_name]}")
+            trail = token.trail[1:] if token.trail[:1] == "." and at(tokens, index + 1).text else token.trail
+            return Reading(f"{names[first]} to {names[last_name]}", 1, trail)
     name = WEEKDAYS.get(token.lower)
     if name is None or not token.capitalised:
         return None

@@ -24,7 +24,8 @@ _NOT_NOUNS = word_set(
 _AMBIGUOUS_UNITS = frozenset({"in", "pt", "mo", "bar", "rad", "deg", "ct", "at", "d", "kn", "a", "pcs", "MP"})
 LENGTH_WORDS = word_set("wide long tall deep high thick x by diameter across")
 _SEATS = word_set(
-    "seat seats row gate room apartment apt unit flat suite number no class grade section block lot"
+    "seat seats row gate room apartment apt unit flat suite number no class grade section block lot exit page"
+    " figure fig question step table chapter part item building bus line route terminal hall box slide"
 )
 _CAPITAL_UNITS = frozenset(
     {"MB", "GB", "TB", "KB", "PB", "MW", "GW", "RPM", "BPM", "HP", "MPG", "KM", "KG", "IU", "MV"}
@@ -37,6 +38,7 @@ _DECADE_WORDS = word_set(
 )
 
 
+_PRESENT = frozenset({"present", "now", "today", "date"})
 _MEASURED = word_set(
     """
     film lens lenses battery batteries angle angles bottle bottles glass glasses bulb bulbs screen screens cable
@@ -85,6 +87,8 @@ def tail_words(
     if slash and (per := per_name(tail)):
         top = tail_words(tokens, index, text, value, head, adjective) if head else value.words
         return f"{top} per {per}" if top else None
+    if rest[:1] in ("-", "–", "—") and rest[1:] in _PRESENT and len(text) == 4 and text.isdecimal():
+        return f"{year(int(text))} to {rest[1:]}"
     if rest[:1] == "-" and (words := hyphenated(rest[1:])):
         return f"{value.words} {words}"
     if rest in ("st", "nd", "rd", "th") and text.replace(",", "").isdecimal():
@@ -125,6 +129,8 @@ def _is_magnitude(tokens: Tokens, index: int, text: str, rest: str) -> bool:
         return True
     noun = after(tokens, index)
     if len(text) < 4 and "." not in text and at(tokens, index + 1).lower in _ROADS | _FLATS:
+        return False
+    if before(tokens, index) in _SEATS and "." not in text:
         return False
     if rest == "B" and at(tokens, index + 2).lower in _ROADS:
         return False  # "221B Baker Street"
