@@ -43,6 +43,12 @@ class Options(ModelOptions, frozen=True, kw_only=True):
     """model.options of the embedded voice."""
 
     kernels: Kernels = "auto"
+    trim: bool = True
+    """Cut the silence at the ends of a segment and give pauses the profile's lengths; false leaves both as the network
+    made them, for comparisons.
+    """
+    loudness_lufs: Annotated[float, Meta(ge=-40, le=-10)] | None = None
+    """Loudness of the speech (ITU-R BS.1770), by one gain for every text; None leaves the voice its own, -26."""
 
 
 SPEC = ModelSpec(
@@ -53,6 +59,7 @@ SPEC = ModelSpec(
     languages=("en",),
     seconds_per_char=0.065,
     fields=Fields,
+    word_times=True,
 )
 
 

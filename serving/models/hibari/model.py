@@ -10,6 +10,7 @@ import torch
 
 from serving.models.base import ModelSpec, Stage
 from serving.models.hibari.backend import Backend
+from serving.models.hibari.constants import VOICE_LUFS
 from serving.models.hibari.cpu.backend import CpuBackend
 from serving.models.hibari.frontend import SPEC, Options
 from serving.models.hibari.stages import DECODE, MAX_TOKENS, Encode, Prosody
@@ -29,6 +30,9 @@ class HibariModel:
 
     def __init__(self, profile: Profile, options: Options, device: torch.device, dtype: torch.dtype) -> None:
         backend = choose_backend(profile, options, device, dtype)
+        self.trim = options.trim
+        target_lufs = VOICE_LUFS if options.loudness_lufs is None else options.loudness_lufs
+        self.gain = 10 ** ((target_lufs - VOICE_LUFS) / 20)
         self.encode, self.prosody = Encode(profile, backend), Prosody(profile, backend)
         self.decode = backend.decode(profile)
         self.stages: Mapping[str, Stage] = {
@@ -48,6 +52,9 @@ class HibariModel:
             tokens=np.asarray(segment.tokens, np.int64),
             speed=params.fields.speed,
             noise_seed=(params.seed, segment.index),
+            words=segment.words,
+            trim=self.trim,
+            gain=self.gain,
             urgent=urgent,
         )
 

@@ -6,6 +6,7 @@ the backend's own, turns windows of its frames to samples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,12 +15,29 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from serving.models.base import Bucket
+from serving.models.base import Bucket, SegmentTimes
 from serving.models.buckets import make_buckets
 from serving.models.hibari.backend import Backend
-from serving.models.hibari.constants import NOISE_ROWS, OVERLAP, PROSODY_CHANNELS, SPEECH_CHANNELS
+from serving.models.hibari.constants import (
+    MIN_F0_HZ,
+    NOISE_ROWS,
+    OVERLAP,
+    PROSODY_CHANNELS,
+    SPEECH_CHANNELS,
+)
+from serving.models.hibari.edges import Samples
 from serving.models.hibari.pieces import MAX_PHONEMES
-from serving.models.hibari.state import HibariState, Samples, choose_window
+from serving.models.hibari.state import HibariState, choose_window
+from serving.models.hibari.timing import (
+    FRAME_S,
+    Energy,
+    Places,
+    edit,
+    find_breaks,
+    lengthen,
+    onset_s,
+    word_times,
+)
 from serving.models.hibari.windows import REACH
 from serving.profile import Profile
 
@@ -59,17 +77,16 @@ class Encode(nn.Module):
         self.buckets = make_buckets(self.max_rows, self.max_units, (32, 64, 128, 256, MAX_TOKENS))
         self.encoder = backend.encoder
         self.device = backend.device
+        self.pauses = profile.text.pauses
 
-    def collate(self, states: Sequence[HibariState], bucket: Bucket) -> tuple[Tensor, Tensor, Tensor]:
-        """ids [rows, tokens] int64, lengths [rows] int64, speeds [rows] float32."""
+    def collate(self, states: Sequence[HibariState], bucket: Bucket) -> tuple[Tensor, Tensor]:
+        """ids [rows, tokens] int64, lengths [rows] int64."""
         ids = np.zeros((bucket.rows, bucket.length), np.int64)
         lengths = np.ones(bucket.rows, np.int64)
-        speeds = np.ones(bucket.rows, np.float32)
         for row, state in enumerate(states):
             lengths[row] = state.tokens.size
             ids[row, : lengths[row]] = state.tokens
-            speeds[row] = state.speed
-        return self._put(ids), self._put(lengths), self._put(speeds)
+        return self._put(ids), self._put(lengths)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Features for the decoder, features for the prosody, durations: see Encoder.forward."""
@@ -80,24 +97,30 @@ class Encode(nn.Module):
         speech, prosody, durations = outputs
         for row, state in enumerate(states):
             frames = durations[row, : state.tokens.size].numpy()
+            if state.trim:
+                state.breaks = find_breaks(state.tokens.tolist(), self.pauses)
+                frames = lengthen(frames, state.breaks)
             if frames.sum() > MAX_PROSODY_FRAMES:
                 frames = np.minimum(frames, MAX_PROSODY_FRAMES // frames.size)
             of_frame = self._put(np.repeat(np.arange(frames.size), frames))
             state.speech_text = speech[row].index_select(0, of_frame)
             state.prosody_text = prosody[row].index_select(0, of_frame)
+            state.ends = 2 * np.cumsum(frames)
             state.stage, state.length = Prosody.name, int(frames.sum())
         return [None] * len(states)
 
-    def _put(self, array: NDArray[np.int64] | NDArray[np.float32]) -> Tensor:
+    def _put(self, array: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(array).to(self.device)
 
 
 class Prosody(nn.Module):
-    """Rows of 25 ms frames to the decoder's inputs and the pulse source of the whole segment."""
+    """Rows of 25 ms frames to the decoder's inputs and the pulse source of the whole segment, without the frames that
+    nobody needs.
+    """
 
     name = "prosody"
     next_stages: tuple[str, ...] = (DECODE,)
-    to_host: tuple[int, ...] = ()
+    to_host: tuple[int, ...] = (2,)
     lookahead = False
 
     def __init__(self, profile: Profile, backend: Backend) -> None:
@@ -123,28 +146,40 @@ class Prosody(nn.Module):
         )
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """To decoder inputs [rows, 2 * frames + 6, 130], source blocks [rows, 2 * frames + 3, 300] and f0
-        [rows, 2 * frames] in Hz.
-        """
+        """To decoder inputs [rows, 2 * frames, 130], f0 in Hz and energy, both [rows, 2 * frames]."""
         speech, prosody, lengths = inputs
         inside = (torch.arange(speech.shape[1], device=speech.device) < lengths[:, None]).unsqueeze(2)
         f0, energy = self.net(prosody, inside)
         pitch = torch.log1p(f0.relu()) / 5
         text = speech.repeat_interleave(2, dim=1)
         decoded = torch.cat((text, pitch.unsqueeze(2), energy.unsqueeze(2)), dim=2)
-        decoded = functional.pad(decoded * inside.repeat_interleave(2, dim=1), (0, 0, REACH, REACH))
-        return decoded, self.pulses(f0, 2 * lengths), f0
+        return decoded * inside.repeat_interleave(2, dim=1), f0, energy
 
     def scatter(self, states: Sequence[HibariState], outputs: tuple[Tensor, ...]) -> list[Samples | None]:
-        inputs, source, _ = outputs
+        decoded, f0, energies = outputs
+        pitches: list[Tensor] = []
         for row, state in enumerate(states):
             frames = 2 * state.length
-            state.inputs = inputs[row, : frames + 2 * REACH].clone()
-            state.source = source[row, : frames + OVERLAP - 1].clone()
-            state.noise_rows = np.random.default_rng(state.noise_seed).integers(NOISE_ROWS, size=frames)
+            energy = energies[row, :frames].numpy()
+            places = edit(energy, state.ends, state.breaks, state.speed, trim=state.trim)
+            count = len(places)
+            state.times = _times(state, energy, places)
+            inputs = _between(decoded[row, :frames], places)
+            state.inputs = functional.pad(inputs, (0, 0, REACH, REACH))
+            pitches.append(_between(f0[row, :frames].unsqueeze(1), places, MIN_F0_HZ).squeeze(1))
+            # The noise of a frame does not depend on what is cut before it.
+            begin = int(places[0])
+            drawn = np.random.default_rng(state.noise_seed).integers(NOISE_ROWS, size=begin + count)
+            state.noise_rows = drawn[begin:]
             del state.speech_text, state.prosody_text
+        counts = [len(pitch) for pitch in pitches]
+        sources = self.pulses(
+            nn.utils.rnn.pad_sequence(pitches, batch_first=True), torch.tensor(counts, device=self.device)
+        )
+        for state, source, count in zip(states, sources, counts, strict=True):
+            state.source = source[: count + OVERLAP - 1]
             state.stage = DECODE
-            choose_window(state, 0, frames, self.profile)
+            choose_window(state, 0, count, self.profile)
         return [None] * len(states)
 
     def _pad(self, rows: list[Tensor], bucket: Bucket, channels: int) -> Tensor:
@@ -154,3 +189,24 @@ class Prosody(nn.Module):
         for row, values in enumerate(rows):
             out[row, : len(values)] = values
         return out
+
+
+def _times(state: HibariState, energy: Energy, places: Places) -> SegmentTimes:
+    words = word_times(state.words, state.tokens.tolist(), state.ends, energy, places)
+    cut_s = onset_s(energy, places) if state.trim else 0.0  # edges.trim_head cuts about as much
+    words = [(max(start_s - cut_s, 0.0), max(end_s - cut_s, 0.0)) for start_s, end_s in words]
+    return SegmentTimes(0.0, words[-1][1] if words else len(places) * FRAME_S - cut_s, words)
+
+
+def _between(rows: Tensor, places: Places, least: float = -math.inf) -> Tensor:
+    """Rows [frames, channels] at places [n] between them: linear, but the nearest where either is not above `least`."""
+    before = np.floor(places).astype(np.int64)
+    one = rows.index_select(0, torch.from_numpy(before).to(rows.device))
+    if np.array_equal(before, places):
+        return one
+    behind = np.minimum(before + 1, len(rows) - 1)
+    other = rows.index_select(0, torch.from_numpy(behind).to(rows.device))
+    weight = torch.from_numpy((places - before).astype(np.float32)[:, None]).to(rows.device)
+    if least > -math.inf:
+        weight = torch.where((one > least) & (other > least), weight, weight.round())
+    return torch.lerp(one, other, weight)

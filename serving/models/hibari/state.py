@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,13 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from serving.models.base import SegmentState
-from serving.models.hibari.constants import HOP, SAMPLE_RATE_HZ
+from serving.models.hibari.constants import HOP, OVERLAP, SAMPLE_RATE_HZ
+from serving.models.hibari.edges import SEARCH_SAMPLES, Samples, amplify, fade_tail, trim_head
+from serving.models.hibari.timing import Break, Frames
 from serving.models.hibari.windows import LOOKAHEAD, Window, next_window
 from serving.profile import Profile
-
-Samples = NDArray[np.float32]
+from serving.protocol import WordSpan
 
 BLOCKS_PER_S = SAMPLE_RATE_HZ // HOP
+FEWEST_BLOCKS = SEARCH_SAMPLES // HOP + 4
+"""Of a first window: trim_head looks for the onset in it, and leaves some of it."""
 
 
 @dataclass(slots=True)
@@ -27,6 +31,11 @@ class HibariState(SegmentState):
     speed: float
     noise_seed: tuple[int, int]
     urgent: bool
+    words: Sequence[WordSpan]
+    trim: bool
+    gain: float
+    breaks: Sequence[Break] = ()
+    ends: Frames = field(init=False)  # [tokens]: the prosody's frame of 12.5 ms behind each
     speech_text: Tensor = field(init=False)  # [prosody frames, 128]
     prosody_text: Tensor = field(init=False)  # [prosody frames, 192]
     inputs: Tensor = field(init=False)  # [frames + 6, 130]
@@ -40,24 +49,35 @@ class HibariState(SegmentState):
     )  # [3, 1200]: what the next window needs, of a backend that keeps it by segment
 
 
-def advance(state: HibariState, profile: Profile) -> None:
-    """A window was spoken: choose the next, or end the segment."""
+def advance(state: HibariState, samples: Samples, profile: Profile) -> Samples:
+    """A window was spoken: choose the next, or end the segment. Returns what is heard of the window's samples."""
     window = state.window
+    if state.trim:
+        if window.start == 0:
+            samples = trim_head(samples)
+        if window.stop == window.frames:
+            samples = fade_tail(samples)
+    if state.gain != 1:
+        samples = amplify(samples, state.gain)
     if window.stop == window.frames:
         state.stage, state.length = None, 0
     else:
         choose_window(state, window.stop, window.frames, profile)
+    return samples
 
 
 def choose_window(state: HibariState, start: int, frames: int, profile: Profile) -> None:
     """Choose the window from `start`: small and growing where a listener waits, else as large as a step may
     be.
     """
-    streaming, limit = profile.streaming, max(profile.engine.max_step_units, LOOKAHEAD + 8)
+    streaming, limit = (
+        profile.streaming,
+        max(profile.engine.max_step_units, LOOKAHEAD + FEWEST_BLOCKS + OVERLAP),
+    )
     if not state.urgent:
         state.window_blocks = limit
     elif start == 0:
-        state.window_blocks = math.ceil(streaming.first_chunk_s * BLOCKS_PER_S)
+        state.window_blocks = max(math.ceil(streaming.first_chunk_s * BLOCKS_PER_S), FEWEST_BLOCKS)
     else:
         largest = math.ceil(streaming.max_chunk_s * BLOCKS_PER_S)
         state.window_blocks = min(math.ceil(state.window_blocks * streaming.growth), largest)

@@ -159,8 +159,8 @@ def test_pulses_are_those_of_the_synthesis() -> None:
 def test_encoder_and_prosody_are_close(weights: Weights) -> None:
     encoder, net = Encoder(weights), ProsodyNet(weights)
     ids = torch.randint(1, 170, (3, 50), generator=torch.Generator().manual_seed(4))
-    lengths, speed = torch.tensor([50, 1, 23]), torch.tensor([1.0, 0.5, 2.0])
-    ours, theirs = CpuEncoder(encoder)(ids, lengths, speed), encoder(ids, lengths, speed)
+    lengths = torch.tensor([50, 1, 23])
+    ours, theirs = CpuEncoder(encoder)(ids, lengths), encoder(ids, lengths)
     for row, length in enumerate(lengths.tolist()):
         for mine, other in zip(ours[:2], theirs[:2], strict=True):
             assert relative(mine[row, :length], other[row, :length]) < 3e-3

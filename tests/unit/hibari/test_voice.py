@@ -108,7 +108,9 @@ def test_streamed_equals_offline(
 
 def test_first_window_is_small_and_windows_grow(model: HibariModel, sentences: list[Segment]) -> None:
     chunks = speak(model, [(PARAMS, sentences[18])], urgent=True)[0]
-    assert [chunk.size / 24000 for chunk in chunks[:3]] == [0.25, 1.0, 3.0]
+    seconds = [chunk.size / 24000 for chunk in chunks[:3]]
+    assert 0.15 < seconds[0] <= 0.25  # the window is of 0.25 s; the silence before the onset is cut from it
+    assert seconds[1:] == [1.0, 3.0]
 
 
 def test_a_ragged_batch_equals_each_row_alone(
@@ -211,15 +213,6 @@ def test_the_seed_fixes_the_samples(
     assert distance(speech(model, sentences[3], other), offline[3]) > 1e-3
     later = Segment(index=1, tokens=sentences[3].tokens)
     assert distance(speech(model, later), offline[3]) > 1e-3
-
-
-def test_speed_changes_the_length(
-    model: HibariModel, sentences: list[Segment], offline: list[Samples]
-) -> None:
-    fast = speech(model, sentences[4], SpeechParams(voice="heart", seed=11, fields=Fields(speed=2.0)))
-    slow = speech(model, sentences[4], SpeechParams(voice="heart", seed=11, fields=Fields(speed=0.5)))
-    assert 0.4 < fast.size / offline[4].size < 0.65
-    assert 1.7 < slow.size / offline[4].size < 2.1
 
 
 def test_bfloat16_is_close(torch_model: HibariModel, sentences: list[Segment]) -> None:

@@ -16,8 +16,9 @@ from serving.models.buckets import make_buckets
 from serving.models.hibari.constants import CHANNELS, HOP, N_FFT, OVERLAP
 from serving.models.hibari.cpu.network import CpuDecoder
 from serving.models.hibari.cpu.synthesis import CpuSynthesis
+from serving.models.hibari.edges import Samples
 from serving.models.hibari.stages import DECODE
-from serving.models.hibari.state import HibariState, Samples, advance
+from serving.models.hibari.state import HibariState, advance
 from serving.models.hibari.windows import FIRST, INSIDE, LAST, LAYERS, REACH, SECOND_TO_LAST, Window
 from serving.profile import Profile
 
@@ -79,8 +80,7 @@ class CpuDecode(nn.Module):
         samples: list[Samples | None] = []
         for row, state in enumerate(states):
             blocks, state.history, state.tail = outputs[row * OUTPUTS : (row + 1) * OUTPUTS]
-            samples.append(blocks.flatten().numpy())
-            advance(state, self.profile)
+            samples.append(advance(state, blocks.flatten().numpy(), self.profile))
         return samples
 
     def _overlap_add(self, frames: Tensor, window: Window) -> Tensor:

@@ -85,12 +85,9 @@ class CpuEncoder(nn.Module):
         self._prosody_text = CpuTextEncoder(encoder.prosody_text)
         self._hidden, self._log_duration = Matrix(encoder.hidden), encoder.log_duration
 
-    def forward(self, ids: Tensor, lengths: Tensor, speed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As Encoder.forward."""
-        rows = [
-            self._row(row[:length], factor)
-            for row, length, factor in zip(ids, lengths.tolist(), speed, strict=True)
-        ]
+        rows = [self._row(row[:length]) for row, length in zip(ids, lengths.tolist(), strict=True)]
         if len(rows) == 1 and len(rows[0][2]) == ids.shape[1]:
             speech, prosody, durations = rows[0]
             return speech[None], prosody[None], durations[None]
@@ -99,10 +96,10 @@ class CpuEncoder(nn.Module):
         )
         return speech, prosody, durations
 
-    def _row(self, ids: Tensor, speed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _row(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         prosody = self._prosody_text(ids)
         hidden = self._hidden(neighbours(functional.pad(prosody, (0, 0, 1, 1))[None], 3)[0], gelu=True)
-        frames = torch.expm1(self._log_duration(hidden).squeeze(1)) / speed
+        frames = torch.expm1(self._log_duration(hidden).squeeze(1))
         return self._speech_text(ids), prosody, frames.round().clamp_min(1).to(torch.int64)
 
 

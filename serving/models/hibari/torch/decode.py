@@ -13,8 +13,9 @@ from torch.nn import functional
 from serving.models.base import Bucket
 from serving.models.buckets import make_buckets
 from serving.models.hibari.constants import CHANNELS, HOP, INPUT_CHANNELS, N_FFT, OVERLAP
+from serving.models.hibari.edges import Samples
 from serving.models.hibari.stages import DECODE
-from serving.models.hibari.state import HibariState, Samples, advance
+from serving.models.hibari.state import HibariState, advance
 from serving.models.hibari.torch.network import Decoder
 from serving.models.hibari.torch.synthesis import Synthesis
 from serving.models.hibari.windows import HISTORY, LAYERS, REACH, plan
@@ -125,9 +126,8 @@ class Decode(nn.Module):
         for state in states:
             window = state.window
             count = len(window.blocks)
-            samples.append(blocks[at : at + count].reshape(-1).clip(-1, 1))
+            samples.append(advance(state, blocks[at : at + count].reshape(-1).clip(-1, 1), self.profile))
             at += count
-            advance(state, self.profile)
         return samples
 
     def _join(self, rows: list[Tensor], size: int | None, channels: int) -> Tensor:

@@ -143,8 +143,8 @@ class Encoder(nn.Module):
         self.hidden = _linear(_by_frame(weights["pn.dur.0.weight"]), weights["pn.dur.0.bias"])
         self.log_duration = _linear(weights["pn.dur.2.weight"][:, :, 0], weights["pn.dur.2.bias"])
 
-    def forward(self, ids: Tensor, lengths: Tensor, speed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """ids [rows, tokens] int64, lengths [rows] int64 (at least 1), speed [rows] float32.
+    def forward(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """ids [rows, tokens] int64, lengths [rows] int64 (at least 1).
 
         Returns the features for the decoder [rows, tokens, 128] and for the prosody [rows, tokens, 192], and
         the durations [rows, tokens] int64 in frames of 25 ms, at least 1. Tokens past a row's length are
@@ -155,7 +155,7 @@ class Encoder(nn.Module):
         prosody = self.prosody_text(ids, mask)
         padded = functional.pad(prosody * mask.unsqueeze(2), (0, 0, 1, 1))
         hidden = functional.gelu(self.hidden(neighbours(padded, 3)))
-        frames = torch.expm1(self.log_duration(hidden).squeeze(2)) / speed[:, None]
+        frames = torch.expm1(self.log_duration(hidden).squeeze(2))
         return speech, prosody, frames.round().clamp_min(1).to(torch.int64)
 
 
