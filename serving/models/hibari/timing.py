@@ -6,7 +6,7 @@ mended in one place, between prosody and decoder: the prosody is made at the net
 carry an energy that falls below zero where the voice is silent, and `edit` chooses from them by it. The decoder then
 runs on the chosen frames alone, so what is cut costs nothing.
 
-The constants were found on 222 sentences, see bench/onset.py, which measures what became of them.
+The constants were found on 222 sentences, see bench/listen/onset.py, which measures what became of them.
 """
 
 from __future__ import annotations
