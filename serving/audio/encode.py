@@ -10,7 +10,9 @@ An answer at the model's own rate in WAV or PCM passes this file alone; nothing 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import struct
+import sys
 from collections.abc import AsyncIterator
 from typing import Literal, Protocol, get_args
 
@@ -45,6 +47,7 @@ WAV_HEADER_BYTES = 44
 UNKNOWN_SIZE = 0xFFFFFFFF
 """In both size fields of a streaming header: read to the end of the stream."""
 
+_CODECS = "serving.audio.codecs"
 _PCM = 1
 _MONO = 1
 
@@ -126,10 +129,15 @@ def is_plain(audio_format: AudioFormat, model_rate_hz: int, rate_hz: int) -> boo
 
 
 async def encoder_for(audio_format: AudioFormat, model_rate_hz: int, rate_hz: int) -> Encoder:
-    """make_encoder for an event loop: libraries are loaded in a thread."""
+    """make_encoder for an event loop: libraries are loaded in a thread.
+
+    The encoder itself is made in this one: a codec's megabytes, allocated in many threads, would stay with each.
+    """
     if is_plain(audio_format, model_rate_hz, rate_hz):
         return PcmEncoder(audio_format, rate_hz)
-    return await asyncio.to_thread(make_encoder, audio_format, model_rate_hz, rate_hz)
+    if _CODECS not in sys.modules:
+        await asyncio.to_thread(importlib.import_module, _CODECS)
+    return make_encoder(audio_format, model_rate_hz, rate_hz)
 
 
 async def feed(encoder: Encoder, samples: NDArray[np.float32]) -> bytes:
