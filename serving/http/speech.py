@@ -50,6 +50,10 @@ _PLAIN = "".join(chr(code) for code in range(33, 127) if chr(code) != "%")
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
+UNBUFFERED = {"X-Accel-Buffering": "no"}
+"""Keeps nginx from holding a stream back."""
+
+
 class ClientGone(Exception):
     """The client closed the connection; nobody reads the answer."""
 
@@ -96,27 +100,49 @@ class Speaker:
             named["X-Ignored-Fields"] = ", ".join(order.ignored_fields)
         return named
 
+    async def whole(
+        self, order: Order, utterance: Utterance, request: AnyRequest, headers: dict[str, str]
+    ) -> Response[bytes]:
+        """The answer of a request that is sent when its audio is complete."""
+        if order.params.timestamps != "none":
+            return await while_connected(request.receive, timed_whole(self, order, utterance, headers))
+
+        async def collect() -> bytes:
+            return b"".join([pcm16(samples) async for samples in self.engine.chunks(utterance)])
+
+        samples = await while_connected(request.receive, collect())
+        rate_hz, count = self.spec.sample_rate_hz, len(samples) // BYTES_PER_SAMPLE
+        return Response(
+            header(order.audio_format, rate_hz, count) + samples,
+            media_type=MEDIA_TYPES[order.audio_format],
+            headers=headers | {"X-Audio-Seconds": f"{count / rate_hz:.3f}"},
+        )
+
+    def stream(self, order: Order, utterance: Utterance, headers: dict[str, str]) -> Stream:
+        """The answer of a request whose audio is sent as it is made."""
+        headers = headers | UNBUFFERED
+        if order.params.timestamps != "none":
+            return timed_stream(self, order, utterance, headers)
+
+        async def encode() -> AsyncIterator[bytes]:
+            # The first piece, empty for raw samples, sends the headers at once.
+            yield header(order.audio_format, self.spec.sample_rate_hz)
+            async for samples in self.engine.chunks(utterance):
+                yield pcm16(samples)
+
+        return Stream(encode(), media_type=MEDIA_TYPES[order.audio_format], headers=headers)
+
 
 def speech_routes(
     speaker: Speaker, operation: type[Operation], responses: dict[int, ResponseSpec]
 ) -> list[HTTPRouteHandler]:
     """The two handlers, documented by `operation` and `responses`."""
-    engine, rate_hz = speaker.engine, speaker.spec.sample_rate_hz
     documented: dict[str, Any] = {
         "status_code": 200,
         "guards": [json_only],
         "operation_class": operation,
         "responses": responses,
     }
-
-    async def collect(utterance: Utterance) -> bytes:
-        return b"".join([pcm16(samples) async for samples in engine.chunks(utterance)])
-
-    async def encode(order: Order, utterance: Utterance) -> AsyncIterator[bytes]:
-        # The first piece, empty for raw samples, sends the headers at once.
-        yield header(order.audio_format, rate_hz)
-        async for samples in engine.chunks(utterance):
-            yield pcm16(samples)
 
     @post("/tts", **documented)
     async def tts(body: RawBody, request: AnyRequest) -> Response[bytes]:
@@ -125,16 +151,7 @@ def speech_routes(
         With `timestamps` the answer is multipart/mixed: the audio, then application/json with the times.
         """
         order, utterance = await speaker.begin(body, request, streaming=False)
-        headers = speaker.headers(order, request)
-        if order.params.timestamps != "none":
-            return await while_connected(request.receive, timed_whole(speaker, order, utterance, headers))
-        samples = await while_connected(request.receive, collect(utterance))
-        count = len(samples) // BYTES_PER_SAMPLE
-        return Response(
-            header(order.audio_format, rate_hz, count) + samples,
-            media_type=MEDIA_TYPES[order.audio_format],
-            headers=headers | {"X-Audio-Seconds": f"{count / rate_hz:.3f}"},
-        )
+        return await speaker.whole(order, utterance, request, speaker.headers(order, request))
 
     @post("/tts/stream", **documented)
     async def tts_stream(body: RawBody, request: AnyRequest) -> Stream:
@@ -145,10 +162,7 @@ def speech_routes(
         audio of each sentence a part of application/json with its times.
         """
         order, utterance = await speaker.begin(body, request, streaming=True)
-        headers = speaker.headers(order, request) | {"X-Accel-Buffering": "no"}
-        if order.params.timestamps != "none":
-            return timed_stream(speaker, order, utterance, headers)
-        return Stream(encode(order, utterance), media_type=MEDIA_TYPES[order.audio_format], headers=headers)
+        return speaker.stream(order, utterance, speaker.headers(order, request))
 
     return [tts, tts_stream]
 
