@@ -1,11 +1,9 @@
-"""The paths of OpenAI's API with the tone model: fields, voices, events, errors."""
+"""The paths of OpenAI's API with the tone model: fields, voices, errors."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import io
-import json
 from typing import Any
 
 import msgspec
@@ -15,7 +13,6 @@ import soundfile
 
 from serving.audio.encode import WAV_HEADER_BYTES, wav_header
 from serving.http.app import create_app
-from serving.http.events import HEARTBEAT, with_heartbeat
 from serving.profile import ProfileError
 from tests.http.test_speech import SEGMENTS, TEXT, differ, tones
 from tests.support import JSON, Answer, Api, running, tone_profile
@@ -33,16 +30,6 @@ def error_of(answer: Answer) -> dict[str, Any]:
     assert error["message"]
     assert answer.headers["x-request-id"]
     return error
-
-
-def events_of(body: bytes) -> list[dict[str, Any]]:
-    """The JSON of each event; comments are skipped, as readers of events do."""
-    found = []
-    for block in body.decode().split("\n\n"):
-        if block and not block.startswith(":"):
-            assert block.startswith("data: {"), block
-            found.append(json.loads(block.removeprefix("data: ")))
-    return found
 
 
 async def test_speech_is_streamed_as_it_is_made(api: Api) -> None:
@@ -146,77 +133,6 @@ async def test_our_own_fields_work_there_too(api: Api) -> None:
     assert timed.headers["content-type"].startswith("multipart/mixed")
     wrong = error_of(await api.call("POST", SPEECH, {"input": TEXT, "max_text_tokens_per_segment": 5}))
     assert wrong["param"] == "max_text_tokens_per_segment"
-
-
-async def test_events_are_deltas_and_a_done(api: Api) -> None:
-    body = {"input": TEXT, "response_format": "wav", "stream_format": "sse", "timestamps": "word"}
-    answer = await api.call("POST", SPEECH, body)
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    assert answer.headers["x-accel-buffering"] == "no"
-    events = events_of(answer.body)
-    kinds = [event["type"] for event in events]
-    assert set(kinds[:-1]) == {"speech.audio.delta", "speech.audio.times"}
-    assert kinds[-1] == "speech.audio.done"
-    assert kinds.count("speech.audio.delta") > 4
-    audio = b"".join(base64.b64decode(event["audio"]) for event in events if "audio" in event)
-    assert audio[:WAV_HEADER_BYTES] == wav_header(24000)
-    assert differ(audio[WAV_HEADER_BYTES:], tones(*SEGMENTS)) <= 1
-    sentences = [event["sentence"]["text"] for event in events if "sentence" in event]
-    assert sentences == SEGMENTS
-    usage = events[-1]["usage"]
-    audio_s = (len(audio) - WAV_HEADER_BYTES) / 2 / 24000
-    assert usage["input_tokens"] == len(TEXT)
-    assert usage["output_tokens"] - 1 < audio_s * 20 <= usage["output_tokens"]
-    assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
-    assert usage["audio_seconds"] == pytest.approx(audio_s, abs=1e-3)
-
-
-async def test_a_failure_in_mid_stream_is_the_last_event() -> None:
-    profile = tone_profile("model.options.step_s=0.05", "engine.request_timeout_s=0.3")
-    async with running(create_app(profile)) as api:
-        await api.until("/readyz", lambda answer: answer["ready"])
-        answer = await api.call("POST", SPEECH, {"input": TEXT * 20, "stream_format": "sse"})
-    assert answer.complete, "the events say it; the body need not be cut"
-    events = events_of(answer.body)
-    assert [event["type"] for event in events].count("error") == 1
-    assert events[-1]["error"]["code"] == "expired"
-    assert events[-1]["error"]["type"] == "server_error"
-
-
-async def test_a_heartbeat_is_sent_while_nothing_else_is() -> None:
-    profile = tone_profile("model.options.step_s=0.2", "http.heartbeat_s=0.02")
-    async with running(create_app(profile)) as api:
-        await api.until("/readyz", lambda answer: answer["ready"])
-        answer = await api.call("POST", SPEECH, {"input": "Hello.", "stream_format": "sse"})
-    assert answer.body.count(HEARTBEAT) > 1
-    assert events_of(answer.body)[-1]["type"] == "speech.audio.done"
-
-
-async def test_a_source_that_fails_under_a_heartbeat_fails_the_reader() -> None:
-    async def failing() -> Any:
-        yield b"one"
-        await asyncio.sleep(0.03)
-        raise ValueError("broken")
-
-    seen = []
-
-    async def read() -> None:
-        async for piece in with_heartbeat(failing(), 0.01):
-            seen.append(piece)
-
-    with pytest.raises(ValueError, match="broken"):
-        await read()
-    assert seen[0] == b"one"
-    assert HEARTBEAT in seen
-
-
-async def test_a_client_gone_in_mid_events_frees_its_slot() -> None:
-    profile = tone_profile("model.options.step_s=0.02", "model.options.max_window_tokens=2")
-    async with running(create_app(profile)) as api:
-        await api.until("/readyz", lambda answer: answer["ready"])
-        await api.call("POST", SPEECH, {"input": TEXT, "stream_format": "sse"}, disconnect_after=3)
-        stats = await api.until("/stats", lambda stats: stats["slots_used"] == 0)
-        assert stats["requests"]["aborted"] == 1
 
 
 async def test_a_wrong_field_is_named_as_the_client_wrote_it(api: Api) -> None:
@@ -328,72 +244,6 @@ async def test_the_api_description_shows_the_body(api: Api) -> None:
     assert "text/event-stream" in operation["responses"]["200"]["content"]
     error = operation["responses"]["400"]["content"]["application/json"]["schema"]["$ref"]
     assert error.endswith("OpenAIEnvelope")
-
-
-# What three clients send, by their public code: livekit/agents (livekit-plugins-openai, tts.py), pipecat-ai/pipecat
-# (services/openai/tts.py) and open-webui/open-webui (routers/audio.py, where the page adds input and voice).
-BEARER = (b"authorization", b"Bearer sk-not-looked-at")
-OPENAI_CLIENT = (
-    *JSON,
-    BEARER,
-    (b"accept", b"application/octet-stream"),
-    (b"accept-encoding", b"gzip, deflate"),
-    (b"user-agent", b"AsyncOpenAI/Python 3.57.0"),
-    (b"x-stainless-lang", b"python"),
-    (b"x-stainless-raw-response", b"stream"),
-    (b"x-stainless-retry-count", b"0"),
-)
-PLUGINS: dict[str, tuple[tuple[tuple[bytes, bytes], ...], dict[str, Any]]] = {
-    "livekit": (
-        OPENAI_CLIENT,
-        {
-            "input": TEXT,
-            "model": "gpt-4o-mini-tts",
-            "voice": "ash",
-            "instructions": "Speak in a friendly and conversational tone.",
-            "response_format": "pcm",
-            "speed": 1.0,
-        },
-    ),
-    "livekit, its first": (
-        (*JSON, BEARER, (b"accept", b"*/*"), (b"user-agent", b"Python/3.11 aiohttp/3.9.5")),
-        {"input": TEXT, "model": "tts-1", "voice": "alloy", "response_format": "pcm"},
-    ),
-    "pipecat": (
-        OPENAI_CLIENT,
-        {"input": TEXT, "model": "gpt-4o-mini-tts", "voice": "alloy", "response_format": "pcm", "speed": 1.2},
-    ),
-    "open-webui": (
-        (
-            *JSON,
-            BEARER,
-            (b"x-openwebui-user-name", b"A%20B"),
-            (b"x-openwebui-user-id", b"1"),
-            (b"x-openwebui-user-email", b"a@example.org"),
-            (b"x-openwebui-user-role", b"admin"),
-        ),
-        {"input": TEXT, "voice": "nova", "model": "tts-1-hd", "response_format": "pcm"},
-    ),
-}
-
-
-@pytest.mark.parametrize("plugin", PLUGINS)
-async def test_requests_of_plugins(plugin: str) -> None:
-    aliases = 'http.voice_aliases={alloy="low", ash="low", nova="low"}'
-    headers, body = PLUGINS[plugin]
-    async with running(create_app(tone_profile(aliases))) as api:
-        await api.until("/readyz", lambda answer: answer["ready"])
-        answer = await api.call("POST", SPEECH, body, headers)
-        assert answer.status == 200
-        assert answer.complete
-        assert "content-encoding" not in answer.headers
-        assert answer.headers["x-request-id"], "LiveKit reads it"
-        assert len(answer.body) % 2 == 0
-        assert differ(answer.body, tones(*SEGMENTS)) <= 1
-        # Open WebUI makes dictionaries of these.
-        voices = (await api.call("GET", "/v1/audio/voices", b"")).json["voices"]
-        assert {voice["id"]: voice["name"] for voice in voices}["nova"] == "nova"
-        assert (await api.call("GET", "/v1/audio/models", b"")).json["models"] == [{"id": "tone"}]
 
 
 async def test_speeds_are_brought_into_the_model_s_range() -> None:
