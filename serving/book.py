@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
-from serving.audio.encode import BYTES_PER_SAMPLE, header, pcm16
+from serving.audio.encode import BYTES_PER_SAMPLE, header, is_plain, pcm16
 from serving.captions import Sentence as Caption
 from serving.captions import sentence_of
 from serving.engine.client import EngineClient
@@ -112,7 +112,15 @@ class Book:
     """An audio file that grows by parts."""
 
     def __init__(self, output: Path, order: Order, sample_rate_hz: int, settings: str) -> None:
-        """`settings` is whatever else the samples depend on. Raises BookError, and OSError."""
+        """`settings` is whatever else the samples depend on. Raises BookError, and OSError.
+
+        A book that was broken off goes on at a byte of its file, which only bare samples allow.
+        """
+        if not is_plain(order.audio_format, sample_rate_hz, order.output_rate_hz):
+            raise BookError(
+                f"a text from a file is written as wav or pcm at {sample_rate_hz} Hz, the model's rate, not as"
+                f" {order.audio_format} at {order.output_rate_hz} Hz; convert the file when it is done"
+            )
         self._output = output
         self._notes = output.with_name(output.name + ".progress")
         self._rate_hz = sample_rate_hz

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from serving import __version__
+from serving.audio.encode import AudioFormat
 from serving.captions import CAPTION_WRITERS, CHAPTER_WRITERS
 from serving.flags import add_field_flags, as_body, given_fields
 from serving.models import request_fields
@@ -25,21 +26,21 @@ from serving.spell import SpellRequest, spell
 from serving.text import TextFormat
 
 OK, FAILED, USAGE = 0, 1, 2
-_AUDIO_SUFFIXES = {
-    "wav",
-    "pcm",
-    "raw",
-    "mp3",
-    "m4a",
-    "mp4",
-    "aac",
-    "flac",
-    "ogg",
-    "opus",
-    "webm",
-    "aiff",
-    "au",
+_SUFFIXES: dict[str, AudioFormat] = {
+    ".wav": "wav",
+    ".pcm": "pcm",
+    ".raw": "pcm",
+    ".flac": "flac",
+    ".opus": "opus",
+    ".ogg": "opus",
+    ".mp3": "mp3",
+    ".aac": "aac",
+    ".ulaw": "mulaw",
+    ".alaw": "alaw",
 }
+"""What a file's name says about its format."""
+_REFUSED_SUFFIXES = (".m4a", ".mp4", ".webm", ".aiff", ".au")
+"""Those of formats that are not written."""
 
 
 class UsageError(ValueError):
@@ -182,7 +183,8 @@ def _say(arguments: argparse.Namespace) -> int:
 
     profile = _profile(arguments)
     fields = given_fields(arguments, request_fields(profile.model.name))
-    _check_files(arguments, fields.get("format", "wav"))
+    fields.setdefault("format", _SUFFIXES.get(Path(arguments.output).suffix.lower(), "wav"))
+    _check_files(arguments, fields["format"])
     try:
         if arguments.file is None:
             return say(profile, as_body(_text(arguments.text), fields), arguments.output, arguments.captions)
@@ -258,8 +260,8 @@ def _check_files(arguments: argparse.Namespace, audio_format: str) -> None:
     for path, suffixes in ((arguments.captions, CAPTION_WRITERS), (arguments.chapters, CHAPTER_WRITERS)):
         if path is not None and path.suffix.lower() not in suffixes:
             raise UsageError(f"{path}: name it {' or '.join(suffixes)}")
-    promised = Path(arguments.output).suffix.lower().removeprefix(".")
-    if promised in _AUDIO_SUFFIXES and promised not in {audio_format, "raw" if audio_format == "pcm" else ""}:
+    suffix = Path(arguments.output).suffix.lower()
+    if suffix in _REFUSED_SUFFIXES or _SUFFIXES.get(suffix, audio_format) != audio_format:
         raise UsageError(
             f"{arguments.output}: the format is {audio_format}; name the file .{audio_format}, or set --format"
         )

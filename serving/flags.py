@@ -40,7 +40,7 @@ def _reading(kind: inspect.Type) -> dict[str, Any]:
     if isinstance(kind, inspect.BoolType):
         return {"action": argparse.BooleanOptionalAction}
     if isinstance(kind, inspect.LiteralType):
-        return {"choices": list(kind.values)}
+        return {"choices": list(kind.values), "type": type(kind.values[0])}
     if isinstance(kind, (inspect.ListType, inspect.VarTupleType)):
         return {"type": _list_of(_NUMBERS.get(type(_bare(kind.item_type)), str)), "metavar": "A,B,.."}
     if type(kind) in _NUMBERS:

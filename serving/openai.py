@@ -23,7 +23,9 @@ from serving.request import BodyError, Order, decode, inline_schema, parse, requ
 
 StreamFormat = Literal["audio", "sse"]
 
-DEFAULT_FORMAT: AudioFormat = "wav"
+DEFAULT_FORMAT: AudioFormat = "mp3"
+PCM_RATE_HZ = 24000
+"""Of bare samples: OpenAI's API has no other rate, so clients take it for granted."""
 MIN_SPEED = 0.25
 MAX_SPEED = 4.0
 
@@ -103,6 +105,7 @@ def parse_speech(
     if asked.model not in (None, spec.name):
         ignored.add("model")
     written: dict[str, Any] = {
+        **({"sample_rate_hz": PCM_RATE_HZ} if asked.response_format == "pcm" else {}),
         **extra,
         "text": asked.input,
         "format": asked.response_format or DEFAULT_FORMAT,

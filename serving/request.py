@@ -20,7 +20,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from serving.audio.encode import AudioFormat
+from serving.audio.encode import AudioFormat, OutputRate, output_rate_hz
 from serving.models import known_fields
 from serving.models.base import ModelSpec, RequestFields
 from serving.profile import ProfileError, TextProfile
@@ -57,8 +57,14 @@ class SpeechRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     ] = "none"
     format: Annotated[
         AudioFormat,
-        Meta(description="wav, or pcm: the bare samples, signed 16-bit little-endian mono."),
+        Meta(
+            description="All mono. pcm: bare signed 16-bit little-endian; mulaw, alaw: bare G.711 at 8 kHz."
+        ),
     ] = "wav"
+    sample_rate_hz: Annotated[
+        OutputRate | None,
+        Meta(description="Of the answer; the model's without it. opus is always 48000, mulaw and alaw 8000."),
+    ] = None
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +74,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     text_format: TextFormat
     params: SpeechParams
     audio_format: AudioFormat
+    output_rate_hz: int
+    """Samples per second of the answer once decoded."""
     audio_s: float
     """Seconds of speech that the text will make, by its length; for admission and progress bars."""
     ignored_fields: tuple[str, ...]
@@ -92,6 +100,7 @@ _ELSEWHERE = {
     "response_format": "format",
     "audio_format": "format",
     "rate": "speed",
+    "sample_rate": "sample_rate_hz",
 }
 """What other servers call a field, and its name here."""
 _JSON_WORDS = {
@@ -134,6 +143,7 @@ def parse(body: bytes, spec: ModelSpec, max_chars: int | None = None) -> Order:
             fields=own,
         ),
         audio_format=request.format,
+        output_rate_hz=output_rate_hz(request.format, spec.sample_rate_hz, request.sample_rate_hz),
         audio_s=len(request.text) * spec.seconds_per_char / getattr(own, "speed", 1.0),
         ignored_fields=tuple(sorted(sent - used_fields(spec))),
     )
@@ -161,12 +171,8 @@ def sentences(
         yield sentence if speed == 1.0 else replace(sentence, lead_s=sentence.lead_s / speed)
     if empty:
         dropped = dropped_scripts(order, spec)
-        why = (
-            f"the model {spec.name} does not speak {', '.join(dropped)}"
-            if dropped
-            else "there is nothing to speak"
-        )
-        raise InputError("text", why)
+        unspoken = f"the model {spec.name} does not speak {', '.join(dropped)}"
+        raise InputError("text", unspoken if dropped else "there is nothing to speak")
 
 
 def too_long(text: str, max_chars: int) -> InputError:

@@ -16,7 +16,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from serving.audio.encode import header, pcm16
+from serving.audio.encode import make_encoder
 from serving.book import Book, parts, speak_parts
 from serving.captions import CAPTION_WRITERS, CHAPTER_WRITERS, joined, sentence_of
 from serving.captions import Sentence as Caption
@@ -46,7 +46,7 @@ class Spoken:
 def say(profile: Profile, body: bytes, output: str, captions: Path | None = None) -> int:
     """Speak a request body to the file `output`, or to standard output if it is "-". Returns the exit code.
 
-    A WAV file gets its true length at the end; on standard output its header keeps the sizes of a stream.
+    A file gets its true length at the end if its format tells one; on standard output the header is that of a stream.
     `captions` is a .json, .vtt or .srt file for the times of words or sentences. Raises InputError if the request
     cannot be spoken, OSError if a file cannot be written.
     """
@@ -121,6 +121,7 @@ async def _speak(
 ) -> Spoken:
     spec = frontend.spec
     audio_s = order.audio_s
+    encoder = make_encoder(order.audio_format, spec.sample_rate_hz, order.output_rate_hz)
     told: list[Caption] = []
     async with _running(profile, frontend) as engine:
         begun = time.perf_counter()
@@ -129,7 +130,7 @@ async def _speak(
         samples, first_chunk_s = 0, 0.0
         with _sink(output) as out, _progress(audio_s) as progress:
             bar = progress.add_task("speaking", total=audio_s)
-            out.write(header(order.audio_format, spec.sample_rate_hz))
+            out.write(encoder.begin())
             async for answer in engine.answers(utterance):
                 if isinstance(answer, Times):
                     segment = utterance.segments[answer.segment]
@@ -138,14 +139,15 @@ async def _speak(
                 if not samples:
                     first_chunk_s = time.perf_counter() - begun
                 samples += len(answer)
-                out.write(pcm16(answer))
+                out.write(encoder.feed(answer))
                 out.flush()
                 made_s = samples / spec.sample_rate_hz
                 progress.update(bar, completed=made_s, total=max(audio_s, made_s))
+            out.write(encoder.end())
             total_s = time.perf_counter() - begun
             if output != "-" and out.seekable():
                 out.seek(0)
-                out.write(header(order.audio_format, spec.sample_rate_hz, samples))
+                out.write(encoder.begin(samples))
         if captions is not None:
             write_captions(captions, told)
         return Spoken(samples, first_chunk_s, total_s)

@@ -1,23 +1,44 @@
-"""float32 samples to bytes: WAV and raw PCM, whole or as they are made.
+"""float32 samples to bytes, whole or as they are made: WAV and raw PCM here, the codecs in serving.audio.codecs.
 
-The samples are mono floats in [-1, 1]. On the wire they are signed 16-bit little-endian integers: a value is
+The samples are mono floats in [-1, 1]. As PCM they are signed 16-bit little-endian integers: a value is
 clipped to [-1, 1], multiplied by 32767 and rounded to the nearest integer, halves to the even one. So 0.0 is
 0, 1.0 is 32767, -1.0 is -32767, and -32768 never occurs.
+
+An answer at the model's own rate in WAV or PCM passes this file alone; nothing else is imported for it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import struct
-from typing import Literal, get_args
+from collections.abc import AsyncIterator
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-AudioFormat = Literal["wav", "pcm"]
+from serving.protocol import InputError
+
+AudioFormat = Literal["wav", "pcm", "flac", "opus", "mp3", "aac", "mulaw", "alaw"]
 AUDIO_FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
 
-MEDIA_TYPES: dict[AudioFormat, str] = {"wav": "audio/wav", "pcm": "audio/pcm"}
+OutputRate = Literal[8000, 16000, 22050, 24000, 44100, 48000]
+OUTPUT_RATES_HZ: tuple[OutputRate, ...] = get_args(OutputRate)
+
+MEDIA_TYPES: dict[AudioFormat, str] = {
+    "wav": "audio/wav",
+    "pcm": "audio/pcm",
+    "flac": "audio/flac",
+    "opus": "audio/ogg",
+    "mp3": "audio/mpeg",
+    "aac": "audio/aac",
+    "mulaw": "audio/PCMU",
+    "alaw": "audio/PCMA",
+}
 """audio/L16 would be the registered name of raw 16-bit samples, but RFC 2586 fixes it to big endian."""
+
+FIXED_RATES_HZ: dict[AudioFormat, int] = {"opus": 48_000, "mulaw": 8_000, "alaw": 8_000}
+"""Opus decodes at 48 kHz whatever went in (RFC 7845); G.711 is telephony."""
 
 BYTES_PER_SAMPLE = 2
 WAV_HEADER_BYTES = 44
@@ -26,6 +47,119 @@ UNKNOWN_SIZE = 0xFFFFFFFF
 
 _PCM = 1
 _MONO = 1
+
+
+class Encoder(Protocol):
+    """One answer's samples to bytes, piece by piece."""
+
+    media_type: str
+    sample_rate_hz: int
+    """Of the samples that a decoder gives back."""
+
+    def begin(self, samples: int | None = None) -> bytes:
+        """What goes before the samples. `samples` is how many feed() gets in all, None if nobody knows yet.
+
+        It depends on nothing that was fed and is of the same length with and without `samples`, so that a file's
+        header can be rewritten when the number is known. Raises ValueError if so many do not fit the format.
+        """
+        ...
+
+    def feed(self, samples: NDArray[np.float32]) -> bytes:
+        """Encode more samples, shape (n,), at the model's rate; b"" while a frame fills."""
+        ...
+
+    def end(self) -> bytes:
+        """The rest, once."""
+        ...
+
+
+class PcmEncoder:
+    """WAV and raw PCM at the model's rate."""
+
+    def __init__(self, audio_format: AudioFormat, sample_rate_hz: int) -> None:
+        self.media_type = MEDIA_TYPES[audio_format]
+        self.sample_rate_hz = sample_rate_hz
+        self._format = audio_format
+
+    def begin(self, samples: int | None = None) -> bytes:
+        """The WAV header; raw PCM has nothing there."""
+        return header(self._format, self.sample_rate_hz, samples)
+
+    def feed(self, samples: NDArray[np.float32]) -> bytes:
+        """See pcm16."""
+        return pcm16(samples)
+
+    def end(self) -> bytes:
+        """Nothing is kept back."""
+        return b""
+
+
+def output_rate_hz(audio_format: AudioFormat, model_rate_hz: int, asked_hz: int | None = None) -> int:
+    """The rate of the samples that a decoder of the answer gives: what was asked for, else the format's or model's.
+
+    Raises InputError (field "sample_rate_hz") if the format has another rate than the one that was asked for.
+    """
+    fixed_hz = FIXED_RATES_HZ.get(audio_format)
+    if fixed_hz is not None and asked_hz not in (None, fixed_hz):
+        raise InputError("sample_rate_hz", f"the format {audio_format} is always {fixed_hz} Hz")
+    return fixed_hz or asked_hz or model_rate_hz
+
+
+def make_encoder(audio_format: AudioFormat, model_rate_hz: int, output_rate: int | None = None) -> Encoder:
+    """An encoder of samples at the model's rate.
+
+    Raises InputError as output_rate_hz does. The first encoder that is not PCM at the model's rate loads libav, which
+    takes about 0.2 s.
+    """
+    rate_hz = output_rate_hz(audio_format, model_rate_hz, output_rate)
+    if is_plain(audio_format, model_rate_hz, rate_hz):
+        return PcmEncoder(audio_format, model_rate_hz)
+    # Imported here, so that a server that only sends PCM never loads libav.
+    from serving.audio.codecs import make_coded
+
+    return make_coded(audio_format, model_rate_hz, rate_hz)
+
+
+def is_plain(audio_format: AudioFormat, model_rate_hz: int, rate_hz: int) -> bool:
+    """Whether the answer is the model's own samples as integers."""
+    return audio_format in ("wav", "pcm") and rate_hz == model_rate_hz
+
+
+async def encoder_for(audio_format: AudioFormat, model_rate_hz: int, rate_hz: int) -> Encoder:
+    """make_encoder for an event loop: libraries are loaded in a thread."""
+    if is_plain(audio_format, model_rate_hz, rate_hz):
+        return PcmEncoder(audio_format, rate_hz)
+    return await asyncio.to_thread(make_encoder, audio_format, model_rate_hz, rate_hz)
+
+
+async def feed(encoder: Encoder, samples: NDArray[np.float32]) -> bytes:
+    """encoder.feed for an event loop: a codec works in a thread, for it takes some milliseconds per second of audio."""
+    if isinstance(encoder, PcmEncoder):
+        return encoder.feed(samples)
+    return await asyncio.to_thread(encoder.feed, samples)
+
+
+async def encoded(encoder: Encoder, chunks: AsyncIterator[NDArray[np.float32]]) -> AsyncIterator[bytes]:
+    """The bytes of an answer as its samples are made.
+
+    The first piece comes before any samples, and is empty where the format has no header.
+    """
+    yield encoder.begin()
+    async for samples in chunks:
+        if piece := await feed(encoder, samples):
+            yield piece
+    if rest := encoder.end():
+        yield rest
+
+
+async def encoded_whole(encoder: Encoder, chunks: AsyncIterator[NDArray[np.float32]]) -> tuple[bytes, int]:
+    """A whole answer with its true length in the header, and how many samples it was made of."""
+    pieces: list[bytes] = []
+    count = 0
+    async for samples in chunks:
+        count += len(samples)
+        pieces.append(await feed(encoder, samples))
+    return b"".join([encoder.begin(count), *pieces, encoder.end()]), count
 
 
 def pcm16(samples: NDArray[np.float32]) -> bytes:
@@ -66,5 +200,5 @@ def wav_header(sample_rate_hz: int, samples: int | None = None) -> bytes:
 
 
 def header(audio_format: AudioFormat, sample_rate_hz: int, samples: int | None = None) -> bytes:
-    """What goes before the samples in this format; see wav_header. Raw PCM has nothing there."""
+    """What goes before the samples of WAV or raw PCM; see wav_header. Raw PCM has nothing there."""
     return wav_header(sample_rate_hz, samples) if audio_format == "wav" else b""

@@ -12,7 +12,7 @@ import msgspec
 from litestar.response import Stream
 
 from serving import captions
-from serving.audio.encode import header, pcm16
+from serving.audio.encode import feed
 from serving.engine.client import Utterance
 from serving.http.problems import STATUS_OF_FAILURE, OpenAIError, openai_error
 from serving.http.speech import Speaker
@@ -68,15 +68,17 @@ class Failure(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
 Event = Delta | TimesEvent | Done | Failure
 
 
-def event_stream(
+async def event_stream(
     speaker: Speaker, order: Order, utterance: Utterance, headers: dict[str, str], heartbeat_s: float
 ) -> Stream:
     """text/event-stream of the audio as it is made. A failure is the last event."""
 
+    encoder = await speaker.encoder(order)
+
     async def events() -> AsyncGenerator[bytes]:
         yield b""  # sends the headers at once
-        rate_hz, samples = speaker.spec.sample_rate_hz, 0
-        if first := header(order.audio_format, rate_hz):
+        samples = 0
+        if first := encoder.begin():
             yield delta(first)
         try:
             async for answer in speaker.engine.answers(utterance):
@@ -84,12 +86,15 @@ def event_stream(
                     yield event(TimesEvent(sentence_of(order, utterance, answer)))
                 else:
                     samples += len(answer)
-                    yield delta(pcm16(answer))
+                    if piece := await feed(encoder, answer):
+                        yield delta(piece)
         except SpeechFailed as error:
             logger.warning("events of a request end early (%s): %s", error.code, error)
             yield event(Failure(openai_error(STATUS_OF_FAILURE[error.code], error.code, str(error)).error))
             return
-        yield event(Done(usage(len(order.text), samples / rate_hz)))
+        if rest := encoder.end():
+            yield delta(rest)
+        yield event(Done(usage(len(order.text), samples / speaker.spec.sample_rate_hz)))
 
     return Stream(with_heartbeat(events(), heartbeat_s), media_type="text/event-stream", headers=headers)
 

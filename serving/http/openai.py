@@ -100,10 +100,10 @@ def openai_routes(
             order, utterance = await speaker.speak(call.order, request, streaming=streaming)
         headers = speaker.headers(order, request) | {"X-Speed": f"{call.speed:g}"}
         if call.events:
-            return event_stream(speaker, order, utterance, headers | UNBUFFERED, http.heartbeat_s)
+            return await event_stream(speaker, order, utterance, headers | UNBUFFERED, http.heartbeat_s)
         if call.whole:
             return await speaker.whole(order, utterance, request, headers)
-        return speaker.stream(order, utterance, headers)
+        return await speaker.stream(order, utterance, headers)
 
     @get("/v1/models")
     async def models() -> ModelList:

@@ -36,6 +36,6 @@ def query_routes(speaker: Speaker, responses: dict[int, ResponseSpec]) -> list[H
             )
         order = parse_query(request.scope["query_string"], speaker.spec, speaker.text.max_chars)
         order, utterance = await speaker.speak(order, request, streaming=True)
-        return speaker.stream(order, utterance, speaker.headers(order, request) | NO_RANGES)
+        return await speaker.stream(order, utterance, speaker.headers(order, request) | NO_RANGES)
 
     return [tts_of_query]

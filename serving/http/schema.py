@@ -18,7 +18,7 @@ from serving.spell import Spelled, SpellRequest
 
 SPEECH_HEADERS = {
     "X-Request-Id": "Names this request in the server's log; the client's own if it sent one.",
-    "X-Sample-Rate": "Samples per second.",
+    "X-Sample-Rate": "Samples per second of the answer, once decoded.",
     "X-Voice": "The voice that speaks, percent-encoded as UTF-8 where it is not plain ASCII.",
     "X-Seed": "The seed that gives the same samples again.",
     "X-Dropped-Text": "Scripts whose letters the voice cannot speak and leaves out; absent if there are none.",
@@ -55,7 +55,7 @@ def speech_operation(spec: ModelSpec) -> type[Operation]:
     """A request for speech of this model, answered by audio."""
     binary = {"schema": {"type": "string", "format": "binary"}}
     answer = {
-        "description": "Speech: mono, signed 16-bit little-endian samples; multipart/mixed with `timestamps`",
+        "description": "Speech, mono, in the format asked for; multipart/mixed with `timestamps`",
         "headers": _HEADERS,
         "content": dict.fromkeys((*MEDIA_TYPES.values(), "multipart/mixed"), binary),
     }

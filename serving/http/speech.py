@@ -14,7 +14,7 @@ import functools
 import logging
 import re
 import uuid
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -30,7 +30,7 @@ from litestar.params import RawBody
 from litestar.response import Stream
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from serving.audio.encode import BYTES_PER_SAMPLE, MEDIA_TYPES, header, pcm16
+from serving.audio.encode import Encoder, encoded, encoded_whole, encoder_for
 from serving.engine.client import EngineClient, Utterance
 from serving.http.timed import timed_stream, timed_whole
 from serving.models.base import Frontend
@@ -85,11 +85,15 @@ class Speaker:
         request.scope["state"][_ABORT] = functools.partial(self.engine.abort, utterance)
         return order, utterance
 
+    async def encoder(self, order: Order) -> Encoder:
+        """What makes bytes of this order's samples."""
+        return await encoder_for(order.audio_format, self.spec.sample_rate_hz, order.output_rate_hz)
+
     def headers(self, order: Order, request: AnyRequest) -> dict[str, str]:
         """The headers of SPEECH_HEADERS in serving.http.schema."""
         named = {
             "X-Request-Id": request_id(request),
-            "X-Sample-Rate": str(self.spec.sample_rate_hz),
+            "X-Sample-Rate": str(order.output_rate_hz),
             "X-Voice": quote(order.params.voice, safe=_PLAIN),
             "X-Seed": str(order.params.seed),
             "Cache-Control": "no-store",
@@ -106,31 +110,23 @@ class Speaker:
         """The answer of a request that is sent when its audio is complete."""
         if order.params.timestamps != "none":
             return await while_connected(request.receive, timed_whole(self, order, utterance, headers))
-
-        async def collect() -> bytes:
-            return b"".join([pcm16(samples) async for samples in self.engine.chunks(utterance)])
-
-        samples = await while_connected(request.receive, collect())
-        rate_hz, count = self.spec.sample_rate_hz, len(samples) // BYTES_PER_SAMPLE
+        encoder = await self.encoder(order)
+        work = encoded_whole(encoder, self.engine.chunks(utterance))
+        audio, count = await while_connected(request.receive, work)
         return Response(
-            header(order.audio_format, rate_hz, count) + samples,
-            media_type=MEDIA_TYPES[order.audio_format],
-            headers=headers | {"X-Audio-Seconds": f"{count / rate_hz:.3f}"},
+            audio,
+            media_type=encoder.media_type,
+            headers=headers | {"X-Audio-Seconds": f"{count / self.spec.sample_rate_hz:.3f}"},
         )
 
-    def stream(self, order: Order, utterance: Utterance, headers: dict[str, str]) -> Stream:
+    async def stream(self, order: Order, utterance: Utterance, headers: dict[str, str]) -> Stream:
         """The answer of a request whose audio is sent as it is made."""
         headers = headers | UNBUFFERED
+        encoder = await self.encoder(order)
         if order.params.timestamps != "none":
-            return timed_stream(self, order, utterance, headers)
-
-        async def encode() -> AsyncIterator[bytes]:
-            # The first piece, empty for raw samples, sends the headers at once.
-            yield header(order.audio_format, self.spec.sample_rate_hz)
-            async for samples in self.engine.chunks(utterance):
-                yield pcm16(samples)
-
-        return Stream(encode(), media_type=MEDIA_TYPES[order.audio_format], headers=headers)
+            return timed_stream(self, order, utterance, encoder, headers)
+        pieces = encoded(encoder, self.engine.chunks(utterance))
+        return Stream(pieces, media_type=encoder.media_type, headers=headers)
 
 
 def speech_routes(
@@ -146,7 +142,7 @@ def speech_routes(
 
     @post("/tts", **documented)
     async def tts(body: RawBody, request: AnyRequest) -> Response[bytes]:
-        """Speak a text; the answer is the whole audio, with its true length in the header.
+        """Speak a text; the answer is the whole audio, with its true length in the header if the format has one.
 
         With `timestamps` the answer is multipart/mixed: the audio, then application/json with the times.
         """
@@ -158,11 +154,12 @@ def speech_routes(
         """Speak a text; the answer begins at once and brings the samples as they are made.
 
         With format wav it is one WAV stream: a single header whose sizes are 0xFFFFFFFF, then samples to the end.
+        The other formats too begin to play with their first frames.
         With `timestamps` it is multipart/mixed: the audio in parts, which add up to that stream, and before the
         audio of each sentence a part of application/json with its times.
         """
         order, utterance = await speaker.begin(body, request, streaming=True)
-        return speaker.stream(order, utterance, speaker.headers(order, request))
+        return await speaker.stream(order, utterance, speaker.headers(order, request))
 
     return [tts, tts_stream]
 

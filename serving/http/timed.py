@@ -11,7 +11,7 @@ from litestar import Response
 from litestar.response import Stream
 
 from serving import captions
-from serving.audio.encode import BYTES_PER_SAMPLE, MEDIA_TYPES, header, pcm16
+from serving.audio.encode import Encoder, feed
 from serving.engine.client import Utterance
 from serving.protocol import Times
 from serving.request import Order
@@ -26,42 +26,46 @@ async def timed_whole(
     speaker: Speaker, order: Order, utterance: Utterance, headers: dict[str, str]
 ) -> Response[bytes]:
     """multipart/mixed of the audio and its times."""
-    rate_hz = speaker.spec.sample_rate_hz
+    encoder = await speaker.encoder(order)
     pieces: list[bytes] = []
+    count = 0
     sentences: list[captions.Sentence] = []
     async for answer in speaker.engine.answers(utterance):
         if isinstance(answer, Times):
             sentences.append(sentence_of(order, utterance, answer))
         else:
-            pieces.append(pcm16(answer))
-    samples = b"".join(pieces)
-    count = len(samples) // BYTES_PER_SAMPLE
+            count += len(answer)
+            pieces.append(await feed(encoder, answer))
+    audio = b"".join([encoder.begin(count), *pieces, encoder.end()])
     boundary = secrets.token_hex(16)
     body = (
-        part(boundary, MEDIA_TYPES[order.audio_format], header(order.audio_format, rate_hz, count) + samples)
+        part(boundary, encoder.media_type, audio)
         + part(boundary, JSON, captions.as_json(captions.joined(sentences)))
         + f"--{boundary}--\r\n".encode()
     )
     return Response(
         body,
         media_type=f"multipart/mixed; boundary={boundary}",
-        headers=headers | {"X-Audio-Seconds": f"{count / rate_hz:.3f}"},
+        headers=headers | {"X-Audio-Seconds": f"{count / speaker.spec.sample_rate_hz:.3f}"},
     )
 
 
-def timed_stream(speaker: Speaker, order: Order, utterance: Utterance, headers: dict[str, str]) -> Stream:
+def timed_stream(
+    speaker: Speaker, order: Order, utterance: Utterance, encoder: Encoder, headers: dict[str, str]
+) -> Stream:
     """multipart/mixed of audio as it is made, and of the times of each sentence as soon as they are known."""
     boundary = secrets.token_hex(16)
-    media_type = MEDIA_TYPES[order.audio_format]
 
     async def parts() -> AsyncIterator[bytes]:
-        if first := header(order.audio_format, speaker.spec.sample_rate_hz):
-            yield part(boundary, media_type, first)
+        if first := encoder.begin():
+            yield part(boundary, encoder.media_type, first)
         async for answer in speaker.engine.answers(utterance):
             if isinstance(answer, Times):
                 yield part(boundary, JSON, msgspec.json.encode(sentence_of(order, utterance, answer)))
-            else:
-                yield part(boundary, media_type, pcm16(answer))
+            elif piece := await feed(encoder, answer):
+                yield part(boundary, encoder.media_type, piece)
+        if rest := encoder.end():
+            yield part(boundary, encoder.media_type, rest)
         yield f"--{boundary}--\r\n".encode()
 
     return Stream(parts(), media_type=f"multipart/mixed; boundary={boundary}", headers=headers)

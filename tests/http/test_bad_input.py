@@ -24,7 +24,16 @@ BAD_FIELDS: list[tuple[bytes, str, str]] = [
     (b'{"text": "x", "voice": "nobody"}', "voice", "low, high"),
     (b'{"text": "x", "voice": ""}', "voice", "low, high"),
     (b'{"text": "x", "voice": 3}', "voice", "expected a string"),
-    (b'{"text": "x", "format": "mp3"}', "format", "mp3"),
+    (b'{"text": "x", "format": "m4a"}', "format", "m4a"),
+    (b'{"text": "x", "format": null}', "format", "expected a string"),
+    (b'{"text": "x", "sample_rate_hz": 11025}', "sample_rate_hz", "11025"),
+    (
+        b'{"text": "x", "sample_rate_hz": "8000"}',
+        "sample_rate_hz",
+        "expected an integer or null, got a string",
+    ),
+    (b'{"text": "x", "format": "opus", "sample_rate_hz": 24000}', "sample_rate_hz", "always 48000 Hz"),
+    (b'{"text": "x", "format": "mulaw", "sample_rate_hz": 16000}', "sample_rate_hz", "always 8000 Hz"),
     (b'{"text": "x", "speed": 0}', "speed", "0.5"),
     (b'{"text": "x", "speed": 4.01}', "speed", "2.0"),
     (b'{"text": "x", "speed": true}', "speed", "expected a number, got a boolean"),
@@ -171,10 +180,12 @@ async def test_the_openapi_document_shows_body_answers_and_problems(api: Api) ->
             assert body["properties"]["temperature"]["maximum"] == 2.0
             assert body["properties"]["top_k"]["default"] == 30
             assert set(operation["responses"]["200"]["content"]) == {
-                "audio/wav",
-                "audio/pcm",
-                "multipart/mixed",
+                *("audio/wav", "audio/pcm", "audio/flac", "audio/ogg", "audio/mpeg", "audio/aac"),
+                *("audio/PCMU", "audio/PCMA", "multipart/mixed"),
             }
+            assert body["properties"]["sample_rate_hz"]["anyOf"][0]["enum"] == [
+                *(8000, 16000, 22050, 24000, 44100, 48000),
+            ]
             assert {"400", "413", "415", "500", "503", "504"} <= set(operation["responses"])
             problem = operation["responses"]["400"]["content"]["application/problem+json"]["schema"]
             name = problem["$ref"].rsplit("/", 1)[-1]
