@@ -83,6 +83,9 @@ async def test_get_speaks_small_texts() -> None:
             assert refused.status == 416
             assert refused.headers["accept-ranges"] == "none"
             assert part.decode() in refused.problem["detail"]
+        coded = await api.call("GET", "/tts", b"", (), query=b"text=Hi.&format=mp3&sample_rate_hz=16000")
+        assert (coded.status, coded.headers["content-type"]) == (200, "audio/mpeg")
+        assert coded.headers["x-sample-rate"] == "16000"
         posted = await api.call("POST", "/tts", {"text": "Hi."})
         assert posted.status == 200
 

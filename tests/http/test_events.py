@@ -50,6 +50,16 @@ async def test_events_are_deltas_and_a_done(api: Api) -> None:
     assert usage["audio_seconds"] == pytest.approx(audio_s, abs=1e-3)
 
 
+@pytest.mark.parametrize("audio_format", ["flac", "opus", "mp3", "aac"])
+async def test_the_deltas_of_a_format_are_its_file(api: Api, audio_format: str) -> None:
+    body = {"input": TEXT, "response_format": audio_format}
+    plain = await api.call("POST", SPEECH, body)
+    events = events_of((await api.call("POST", SPEECH, {**body, "stream_format": "sse"})).body)
+    audio = b"".join(base64.b64decode(event["audio"]) for event in events if "audio" in event)
+    assert audio == plain.body
+    assert all(event["audio"] for event in events if "audio" in event), "a delta is never empty"
+
+
 async def test_a_failure_in_mid_stream_is_the_last_event() -> None:
     profile = tone_profile("model.options.step_s=0.05", "engine.request_timeout_s=0.3")
     async with running(create_app(profile)) as api:

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from serving.audio.encode import WAV_HEADER_BYTES, wav_header
+from serving.audio.encode import AUDIO_FORMATS, WAV_HEADER_BYTES, wav_header
 from serving.http.app import create_app
+from serving.models.tone.options import Options, make_spec
+from serving.openai import parse_speech
 from serving.profile import ProfileError
+from serving.protocol import InputError
 from tests.http.test_speech import SEGMENTS, TEXT, differ, tones
 from tests.support import JSON, Answer, Api, running, tone_profile
 
@@ -53,6 +56,40 @@ async def test_stream_false_is_a_whole_file(api: Api) -> None:
     assert int(answer.headers["content-length"]) == len(answer.body)
     assert answer.body[:WAV_HEADER_BYTES] == wav_header(rate_hz, len(samples))
     assert float(answer.headers["x-audio-seconds"]) == pytest.approx(len(samples) / rate_hz, abs=1e-3)
+
+
+@pytest.mark.parametrize("audio_format", AUDIO_FORMATS)
+async def test_every_format_is_that_of_tts(api: Api, audio_format: str) -> None:
+    theirs = await api.call("POST", SPEECH, {"input": TEXT, "response_format": audio_format})
+    ours = await api.call("POST", "/tts/stream", {"text": TEXT, "format": audio_format})
+    assert theirs.status == 200
+    assert theirs.body == ours.body
+    for header in ("content-type", "x-sample-rate"):
+        assert theirs.headers[header] == ours.headers[header]
+
+
+async def test_mp3_is_the_default(api: Api) -> None:
+    for given in ({}, {"response_format": None}):
+        answer = await api.call("POST", SPEECH, {"input": TEXT, **given})
+        assert answer.headers["content-type"] == "audio/mpeg"
+        samples, rate_hz = soundfile.read(io.BytesIO(answer.body), dtype="float32")
+        assert rate_hz == 24000
+        assert len(samples) / rate_hz == pytest.approx(len(tones(*SEGMENTS)) / 2 / 24000, abs=0.1)
+
+
+def test_pcm_is_at_the_rate_that_clients_take_for_granted() -> None:
+    spec = msgspec.structs.replace(make_spec(Options()), sample_rate_hz=22050)
+
+    def rate_hz(**fields: object) -> int:
+        return parse_speech(
+            msgspec.json.encode({"input": "Hi.", **fields}), spec, None, {}
+        ).order.output_rate_hz
+
+    assert rate_hz(response_format="pcm") == 24000
+    assert rate_hz(response_format="pcm", sample_rate_hz=16000) == 16000
+    assert rate_hz(response_format="wav") == 22050, "its header tells"
+    with pytest.raises(InputError, match="always 8000 Hz"):
+        rate_hz(response_format="mulaw", sample_rate_hz=24000)
 
 
 async def test_a_voice_is_a_name_or_an_object_with_an_id(api: Api) -> None:
@@ -250,8 +287,7 @@ async def test_speeds_are_brought_into_the_model_s_range() -> None:
     # The tone model has no speeds: what is asked for is named, and 1 is spoken.
     async with running(create_app(tone_profile())) as api:
         await api.until("/readyz", lambda answer: answer["ready"])
-        answer = await api.call("POST", SPEECH, {"input": "Hi.", "speed": 2})
+        answer = await api.call("POST", SPEECH, {"input": "Hi.", "speed": 2, "response_format": "pcm"})
         assert answer.headers["x-speed"] == "1"
         assert answer.headers["x-ignored-fields"] == "speed"
-        audio = np.frombuffer(answer.body[WAV_HEADER_BYTES:], "<i2")
-        assert len(audio) == len("Hi.") * 1200
+        assert len(np.frombuffer(answer.body, "<i2")) == len("Hi.") * 1200
