@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from serving import __version__
-from serving.audio.encode import AudioFormat
+from serving.audio.encode import AUDIO_FORMATS, AudioFormat
 from serving.captions import CAPTION_WRITERS, CHAPTER_WRITERS
 from serving.flags import add_field_flags, as_body, given_fields
 from serving.models import request_fields
@@ -98,7 +98,7 @@ def _parser(say_fields: type[RequestFields] | None) -> argparse.ArgumentParser:
         help="a text file of any length; a run that was broken off goes on",
     )
     say.add_argument(
-        "-o", "--output", default="speech.wav", metavar="FILE", help="- writes to standard output"
+        "-o", "--output", metavar="FILE", help="speech.wav without it; - writes to standard output"
     )
     say.add_argument("--captions", type=Path, metavar="FILE", help="times of words: .json, .vtt or .srt")
     say.add_argument(
@@ -183,6 +183,9 @@ def _say(arguments: argparse.Namespace) -> int:
 
     profile = _profile(arguments)
     fields = given_fields(arguments, request_fields(profile.model.name))
+    if arguments.output is None:
+        audio_format = fields.get("format", "wav")
+        arguments.output = "speech" + next(name for name, known in _SUFFIXES.items() if known == audio_format)
     fields.setdefault("format", _SUFFIXES.get(Path(arguments.output).suffix.lower(), "wav"))
     _check_files(arguments, fields["format"])
     try:
@@ -261,9 +264,11 @@ def _check_files(arguments: argparse.Namespace, audio_format: str) -> None:
         if path is not None and path.suffix.lower() not in suffixes:
             raise UsageError(f"{path}: name it {' or '.join(suffixes)}")
     suffix = Path(arguments.output).suffix.lower()
-    if suffix in _REFUSED_SUFFIXES or _SUFFIXES.get(suffix, audio_format) != audio_format:
+    if suffix in _REFUSED_SUFFIXES:
+        raise UsageError(f"{arguments.output}: the formats are {', '.join(AUDIO_FORMATS)}")
+    if _SUFFIXES.get(suffix, audio_format) != audio_format:
         raise UsageError(
-            f"{arguments.output}: the format is {audio_format}; name the file .{audio_format}, or set --format"
+            f"{arguments.output}: the format is {audio_format}; name the file so, or leave --format out"
         )
 
 

@@ -138,3 +138,20 @@ def test_spell_prints_what_would_be_said(capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(capsys.readouterr().out)["spoken"] == "five dollars"
     assert main(["spell", "$5", "--no-normalize", *TONE]) == 0
     assert capsys.readouterr().out == "$5\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "what"),
+    [("b.mp3", (), "mp3 at 24000 Hz"), ("b.wav", ("--sample-rate-hz", "8000"), "wav at 8000 Hz")],
+)
+def test_a_book_is_bare_samples_at_the_rate_of_the_model(
+    name: str,
+    more: tuple[str, ...],
+    what: str,
+    text: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert say(text, tmp_path / name, *more) == 2
+    assert f"not as {what}" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from serving.audio.encode import UNKNOWN_SIZE
+from serving.audio.encode import UNKNOWN_SIZE, AudioFormat
 from serving.cli import main
+from tests.decoding import decoded
 from tests.support import ROOT, command, environment
 
 TONE = ("--set", "model.name=tone", "--set", "engine.threads=1", "--set", "engine.device=cpu")
@@ -55,6 +56,7 @@ def _no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (["say", "x", "--voice", "nobody", *TONE], "voice: no voice is called 'nobody'; there are low, high"),
         (["say", "x", "--speed", "9"], "speed: "),
         (["say", "x", "--seed", "-2", *TONE], "seed: "),
+        (["say", "x", "--format", "opus", "--sample-rate-hz", "8000", *TONE], "sample_rate_hz: "),
         (["say", "x", "-o", "no/such/folder/x.wav", *TONE], "no/such/folder/x.wav"),
         (["profiles", "fast"], "no profile 'fast'"),
     ],
@@ -154,6 +156,38 @@ def test_a_file_name_of_another_format_is_refused(
     assert main(["say", "x", *TONE, "--format", audio_format, "-o", str(tmp_path / name)]) == 2
     assert f"the format is {audio_format}" in complaint(capsys)
     assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "audio_format"),
+    [("a.mp3", "mp3"), ("a.FLAC", "flac"), ("a.opus", "opus"), ("a.ogg", "opus"), ("a.aac", "aac")],
+)
+def test_the_name_of_the_file_chooses_the_format(
+    name: str, audio_format: AudioFormat, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    assert main(["say", "Hello there. And more.", "-o", str(path), *TONE]) == 0
+    samples, rate = decoded(path.read_bytes(), audio_format, 0)
+    assert rate == (48_000 if audio_format == "opus" else 24_000)
+    late_s = 2048 / rate if audio_format == "aac" else 0  # ADTS does not tell its length
+    assert 1.45 <= round(len(samples) / rate, 4) <= 1.45 + late_s
+
+
+def test_say_at_another_rate_and_for_a_telephone(tmp_path: Path) -> None:
+    wide, bare = tmp_path / "wide.wav", tmp_path / "phone.ulaw"
+    assert main(["say", "Hello.", "-o", str(wide), "--sample-rate-hz", "48000", *TONE]) == 0
+    with wave.open(str(wide)) as file:
+        assert (file.getframerate(), file.getnframes()) == (48_000, 6 * 2_400)
+    assert main(["say", "Hello.", "-o", str(bare), *TONE]) == 0
+    assert bare.stat().st_size == 6 * 400
+
+
+@pytest.mark.parametrize("name", ["a.m4a", "a.webm"])
+def test_a_file_of_a_format_that_is_not_written_is_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["say", "x", *TONE, "-o", str(tmp_path / name)]) == 2
+    assert "the formats are wav, pcm, flac, opus, mp3, aac, mulaw, alaw" in complaint(capsys)
 
 
 def test_say_writes_a_wav_file_with_its_true_length(
