@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,19 @@ def test_events_through_the_client(client: openai.OpenAI) -> None:
     assert done is not None
     assert done["audio_seconds"] == pytest.approx(len(audio) / 2 / 24000, abs=1e-3)
     assert np.abs(np.frombuffer(audio, "<i2")).max() > 1000
+
+
+def test_a_client_that_leaves_its_events_frees_its_slot(client: openai.OpenAI) -> None:
+    root = str(client.base_url).removesuffix("v1/")
+    aborted = httpx.get(f"{root}stats").json()["requests"]["aborted"]
+    with client.audio.speech.with_streaming_response.create(
+        model=MODEL, voice="alloy", input=LONG * 6, response_format="pcm", stream_format="sse"
+    ) as answer:
+        next(answer.iter_lines())
+    deadline_s = time.monotonic() + 10
+    while (stats := httpx.get(f"{root}stats").json())["slots_used"]:
+        assert time.monotonic() < deadline_s
+    assert stats["requests"]["aborted"] == aborted + 1
 
 
 async def test_the_asynchronous_client(base_url: str) -> None:
