@@ -7,10 +7,13 @@ from pathlib import Path
 
 import httpx
 import jiwer
+import numpy as np
 import pytest
 import soundfile
 
 from bench.headline.speech_check import normalise, transcribe
+from serving.audio.encode import AUDIO_FORMATS, AudioFormat
+from tests.decoding import decoded
 
 pytestmark = pytest.mark.e2e
 
@@ -31,3 +34,16 @@ def test_thirty_sentences_are_understood(server: str) -> None:
             heard.append(normalise(transcribe(samples, rate)))
     wrong = [f"{a!r} was heard as {h!r}" for a, h in zip(asked, heard, strict=True) if a != h]
     assert jiwer.wer(asked, heard) <= LIMIT, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("audio_format", AUDIO_FORMATS)
+def test_every_format_is_understood(server: str, audio_format: AudioFormat) -> None:
+    """The first five sentences, streamed."""
+    asked, heard = [], []
+    with httpx.Client(base_url=server, timeout=60) as client:
+        for sentence in SENTENCES[:5]:
+            answer = client.post("/tts/stream", json={"text": sentence, "seed": 1, "format": audio_format})
+            samples, rate = decoded(answer.content, audio_format, int(answer.headers["x-sample-rate"]))
+            asked.append(normalise(sentence))
+            heard.append(normalise(transcribe(samples.astype(np.float32), rate)))
+    assert jiwer.wer(asked, heard) <= LIMIT, heard
