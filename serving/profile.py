@@ -111,6 +111,14 @@ class HttpProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     drain_s: PositiveInt = 30
     """After SIGTERM, requests in flight have this long to finish."""
     access_log: bool = False
+    cors_origins: list[str] = []
+    """Origins whose pages may call the server from a browser, such as "https://example.org"; "*" is any."""
+    allow_get: bool = False
+    """GET /tts with the fields in the query, for the src of an audio element."""
+    heartbeat_s: PositiveFloat = 15.0
+    """Server-Sent Events send a comment when nothing else was sent for this long."""
+    voice_aliases: dict[str, str] = {}
+    """Names that clients of OpenAI's API send as a voice, and the voice of the model that speaks for each."""
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

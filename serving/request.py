@@ -121,7 +121,7 @@ def parse(body: bytes, spec: ModelSpec, max_chars: int | None = None) -> Order:
 
     Raises InputError naming the field that is wrong, BodyError if the body is no JSON object at all.
     """
-    request, sent = decode(body, _request_type(spec.fields))
+    request, sent = decode(body, request_type(spec.fields))
     if not request.text.strip():
         raise InputError("text", "empty, there is nothing to say")
     if max_chars is not None and len(request.text) > max_chars:
@@ -226,7 +226,7 @@ def _used(own: type[RequestFields], seeded: bool) -> frozenset[str]:
 
 def request_schema(spec: ModelSpec) -> dict[str, Any]:
     """JSON schema of a request body for this model. Fields that it ignores say so."""
-    schema = inline_schema(_request_type(spec.fields))
+    schema = inline_schema(request_type(spec.fields))
     for name, field in schema["properties"].items():
         if name not in used_fields(spec):
             field["description"] = f"{field.get('description', '')} Ignored by the model {spec.name}.".strip()
@@ -234,7 +234,7 @@ def request_schema(spec: ModelSpec) -> dict[str, Any]:
 
 
 @functools.cache
-def _request_type(own: type[RequestFields]) -> type[SpeechRequest]:
+def request_type(own: type[RequestFields]) -> type[SpeechRequest]:
     """The struct that a body is decoded to: what is common, the model's own, and what other models have."""
     fields: dict[str, Any] = {}
     for struct in (own, *known_fields()):
@@ -281,7 +281,7 @@ def decode(body: bytes, kind: type[T]) -> tuple[T, frozenset[str]]:
     try:
         request = _decoder(kind).decode(text)
     except msgspec.ValidationError as error:
-        raise _field_error(str(error), kind.__struct_fields__) from None
+        raise field_error(str(error), kind.__struct_fields__) from None
     except msgspec.DecodeError as error:
         raise _json_error(text, str(error)) from None
     return request, frozenset(_KEYS.decode(text))
@@ -311,7 +311,7 @@ def _check_voices(request: SpeechRequest, spec: ModelSpec) -> None:
             raise InputError(field, f"no voice is called {name[:60]!r}; there are {names}")
 
 
-def _field_error(message: str, names: tuple[str, ...]) -> InputError | BodyError:
+def field_error(message: str, names: tuple[str, ...]) -> InputError | BodyError:
     """Say what msgspec found in the words of JSON. `names` are the fields that there are."""
     if unknown := _UNKNOWN_FIELD.search(message):
         near = [_ELSEWHERE[unknown[1]]] if unknown[1] in _ELSEWHERE else []

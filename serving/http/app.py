@@ -5,27 +5,40 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from litestar import Litestar
+from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, ScalarRenderPlugin
 
 from serving import __version__
 from serving.engine.client import EngineClient, EngineState
+from serving.http.openai import openai_routes
 from serving.http.ops import healthz, readyz, stats, voices
 from serving.http.problems import EXCEPTION_HANDLERS
-from serving.http.schema import PROBLEM_RESPONSES, captions_operation, speech_operation, spell_operation
+from serving.http.query import query_routes
+from serving.http.schema import (
+    OPENAI_RESPONSES,
+    PROBLEM_RESPONSES,
+    SPEECH_HEADERS,
+    captions_operation,
+    openai_operation,
+    speech_operation,
+    spell_operation,
+)
 from serving.http.speech import AbortOnExit, Speaker, speech_routes
 from serving.http.texts import text_routes
 from serving.models import load_frontend
-from serving.profile import Profile
+from serving.profile import Profile, ProfileError
 
 logger = logging.getLogger(__name__)
 
+_ORIGIN = re.compile(r"https?://[^/\s?#*]+")
 _WATCH_INTERVAL_S = 0.1
 _PROGRESS_INTERVAL_S = 10.0
 """A part of the warm-up that takes longer than this, such as a compilation, is mentioned again."""
@@ -35,7 +48,8 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
     """Build the application; its lifespan starts and stops the engine.
 
     `on_failed` is called once if the engine cannot start or died more often than engine.restart_limit.
-    Raises what load_frontend raises (ProfileError, for one) if the model cannot be had.
+    Raises what load_frontend raises (ProfileError, for one) if the model cannot be had, and ProfileError for origins
+    and voice aliases that cannot be.
     """
     frontend = load_frontend(profile)
     engine = EngineClient(profile, frontend.spec)
@@ -54,6 +68,8 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
     routes = [
         *speech_routes(speaker, speech_operation(frontend.spec), PROBLEM_RESPONSES),
         *text_routes(speaker, spell_operation(), captions_operation(frontend.spec), PROBLEM_RESPONSES),
+        *openai_routes(speaker, profile.http, openai_operation(frontend.spec), OPENAI_RESPONSES),
+        *(query_routes(speaker, PROBLEM_RESPONSES) if profile.http.allow_get else []),
     ]
     return Litestar(
         [*routes, healthz, readyz, voices, stats],
@@ -63,6 +79,7 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
             "spec": _provide(frontend.spec),
             "profile": _provide(profile),
         },
+        cors_config=_cors(profile.http.cors_origins),
         middleware=[AbortOnExit()],
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=profile.http.max_body_bytes,
@@ -77,6 +94,20 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
             ],
         ),
         logging_config=None,
+    )
+
+
+def _cors(origins: list[str]) -> CORSConfig | None:
+    """What pages of these origins may do. Raises ProfileError for one that no browser would send."""
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise ProfileError(f"http.cors_origins: {origin!r} is no origin; write https://host or *")
+    if not origins:
+        return None
+    return CORSConfig(
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        expose_headers=[*SPEECH_HEADERS, "Retry-After"],
     )
 
 

@@ -57,7 +57,7 @@ class Voices(msgspec.Struct, frozen=True, kw_only=True):
     """Request fields that change the audio of this model."""
 
 
-@route("/healthz", http_method=[HttpMethod.GET, HttpMethod.HEAD])
+@route(["/healthz", "/health"], http_method=[HttpMethod.GET, HttpMethod.HEAD])
 async def healthz() -> Health:
     """200 as long as the HTTP process lives, whatever the engine does."""
     return Health()

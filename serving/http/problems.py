@@ -1,6 +1,6 @@
-"""Errors as RFC 9457 problem details, application/problem+json.
+"""Errors as RFC 9457 problem details, application/problem+json; under /v1 in the envelope of OpenAI's API.
 
-Every refusal has the same shape: `code` is the word to branch on, `field` the request field that is wrong.
+Every refusal has the same parts: `code` is the word to branch on, `field` (`param`) the request field that is wrong.
 """
 
 from __future__ import annotations
@@ -26,13 +26,36 @@ PROBLEM_MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_DEATH_S = 5
 """An engine that died is being started again; most are back by then."""
 
-_STATUS_OF_FAILURE: dict[FailureCode, int] = {
+STATUS_OF_FAILURE: dict[FailureCode, int] = {
     "expired": 504,
     "engine_died": 503,
     "aborted": 499,
     "internal": 500,
 }
-_CODE_OF_STATUS = {405: "method_not_allowed", 415: "unsupported_media_type"}
+_CODE_OF_STATUS = {404: "not_found", 405: "method_not_allowed", 415: "unsupported_media_type"}
+
+
+OPENAI_PREFIX = "/v1/"
+"""Paths of OpenAI's API, whose clients read another shape of error."""
+
+
+class OpenAIError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a request of OpenAI's API was refused or not finished."""
+
+    message: str
+    """One sentence for people."""
+    type: str
+    """invalid_request_error, or server_error for a status of 500 and above."""
+    param: str | None
+    """The request field that is wrong, as the client wrote it."""
+    code: str
+    """One word for programs, as in Problem."""
+
+
+class OpenAIEnvelope(msgspec.Struct, frozen=True):
+    """The body of an error under /v1."""
+
+    error: OpenAIError
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -59,13 +82,24 @@ def _problem(
     headers: dict[str, str] | None = None,
 ) -> Response[bytes]:
     title = http.HTTPStatus(status).phrase if status != 499 else "Client Closed Request"
-    problem = Problem(title=title, status=status, code=code, detail=detail, field=field)
+    openai = request.scope["path"].startswith(OPENAI_PREFIX)
+    body: Problem | OpenAIEnvelope = (
+        openai_error(status, code, detail, field)
+        if openai
+        else Problem(title=title, status=status, code=code, detail=detail, field=field)
+    )
     return Response(
-        msgspec.json.encode(problem),
+        msgspec.json.encode(body),
         status_code=status,
-        media_type=PROBLEM_MEDIA_TYPE,
+        media_type="application/json" if openai else PROBLEM_MEDIA_TYPE,
         headers={"X-Request-Id": request_id(request), **(headers or {})},
     )
+
+
+def openai_error(status: int, code: str, message: str, param: str | None = None) -> OpenAIEnvelope:
+    """An error in the shape that OpenAI's clients read."""
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    return OpenAIEnvelope(OpenAIError(message=message, type=kind, param=param, code=code))
 
 
 def _input_error(request: AnyRequest, error: InputError) -> Response[bytes]:
@@ -86,7 +120,7 @@ def _overloaded(request: AnyRequest, error: Overloaded) -> Response[bytes]:
 def _speech_failed(request: AnyRequest, error: SpeechFailed) -> Response[bytes]:
     logger.warning("request %s failed (%s): %s", request_id(request), error.code, error)
     headers = {"Retry-After": str(RETRY_AFTER_DEATH_S)} if error.code == "engine_died" else None
-    return _problem(request, _STATUS_OF_FAILURE[error.code], error.code, str(error), headers=headers)
+    return _problem(request, STATUS_OF_FAILURE[error.code], error.code, str(error), headers=headers)
 
 
 def _client_gone(request: AnyRequest, error: ClientGone) -> Response[bytes]:

@@ -9,8 +9,9 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Operation
 
 from serving.audio.encode import MEDIA_TYPES
-from serving.http.problems import PROBLEM_MEDIA_TYPE, Problem
+from serving.http.problems import PROBLEM_MEDIA_TYPE, OpenAIEnvelope, Problem
 from serving.models.base import ModelSpec
+from serving.openai import body_schema
 from serving.request import inline_schema as inline
 from serving.request import request_schema
 from serving.spell import Spelled, SpellRequest
@@ -22,7 +23,8 @@ SPEECH_HEADERS = {
     "X-Seed": "The seed that gives the same samples again.",
     "X-Dropped-Text": "Scripts whose letters the voice cannot speak and leaves out; absent if there are none.",
     "X-Ignored-Fields": "Fields of the request that this model has no use for; absent if there are none.",
-    "X-Audio-Seconds": "Length of the speech; on /tts alone.",
+    "X-Audio-Seconds": "Length of the speech; on answers that are sent whole.",
+    "X-Speed": "The speed that is spoken at; on /v1/audio/speech alone.",
 }
 
 _PROBLEMS = {
@@ -39,6 +41,10 @@ PROBLEM_RESPONSES = {
     for status, text in _PROBLEMS.items()
 }
 
+OPENAI_RESPONSES = {
+    status: ResponseSpec(OpenAIEnvelope, description=text, generate_examples=False)
+    for status, text in _PROBLEMS.items()
+}
 
 _HEADERS = {
     name: {"description": text, "schema": {"type": "string"}} for name, text in SPEECH_HEADERS.items()
@@ -54,6 +60,17 @@ def speech_operation(spec: ModelSpec) -> type[Operation]:
         "content": dict.fromkeys((*MEDIA_TYPES.values(), "multipart/mixed"), binary),
     }
     return _operation(request_schema(spec), answer)
+
+
+def openai_operation(spec: ModelSpec) -> type[Operation]:
+    """A request of OpenAI's API for speech of this model, answered by audio or by events."""
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    answer = {
+        "description": "Speech; text/event-stream with `stream_format` sse; multipart/mixed with `timestamps`",
+        "headers": _HEADERS,
+        "content": dict.fromkeys((*MEDIA_TYPES.values(), "multipart/mixed", "text/event-stream"), binary),
+    }
+    return _operation(body_schema(spec), answer)
 
 
 def captions_operation(spec: ModelSpec) -> type[Operation]:

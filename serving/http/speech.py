@@ -50,6 +50,10 @@ _PLAIN = "".join(chr(code) for code in range(33, 127) if chr(code) != "%")
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
+UNBUFFERED = {"X-Accel-Buffering": "no"}
+"""Keeps nginx from holding a stream back."""
+
+
 class ClientGone(Exception):
     """The client closed the connection; nobody reads the answer."""
 
@@ -100,12 +104,35 @@ class Speaker:
             named["X-Ignored-Fields"] = ", ".join(order.ignored_fields)
         return named
 
+    async def whole(
+        self, order: Order, utterance: Utterance, request: AnyRequest, headers: dict[str, str]
+    ) -> Response[bytes]:
+        """The answer of a request that is sent when its audio is complete."""
+        if order.params.timestamps != "none":
+            return await while_connected(request.receive, timed_whole(self, order, utterance, headers))
+        encoder = await self.encoder(order)
+        work = encoded_whole(encoder, self.engine.chunks(utterance))
+        audio, count = await while_connected(request.receive, work)
+        return Response(
+            audio,
+            media_type=encoder.media_type,
+            headers=headers | {"X-Audio-Seconds": f"{count / self.spec.sample_rate_hz:.3f}"},
+        )
+
+    async def stream(self, order: Order, utterance: Utterance, headers: dict[str, str]) -> Stream:
+        """The answer of a request whose audio is sent as it is made."""
+        headers = headers | UNBUFFERED
+        encoder = await self.encoder(order)
+        if order.params.timestamps != "none":
+            return timed_stream(self, order, utterance, encoder, headers)
+        pieces = encoded(encoder, self.engine.chunks(utterance))
+        return Stream(pieces, media_type=encoder.media_type, headers=headers)
+
 
 def speech_routes(
     speaker: Speaker, operation: type[Operation], responses: dict[int, ResponseSpec]
 ) -> list[HTTPRouteHandler]:
     """The two handlers, documented by `operation` and `responses`."""
-    engine, rate_hz = speaker.engine, speaker.spec.sample_rate_hz
     documented: dict[str, Any] = {
         "status_code": 200,
         "guards": [json_only],
@@ -120,17 +147,7 @@ def speech_routes(
         With `timestamps` the answer is multipart/mixed: the audio, then application/json with the times.
         """
         order, utterance = await speaker.begin(body, request, streaming=False)
-        headers = speaker.headers(order, request)
-        if order.params.timestamps != "none":
-            return await while_connected(request.receive, timed_whole(speaker, order, utterance, headers))
-        encoder = await speaker.encoder(order)
-        work = encoded_whole(encoder, engine.chunks(utterance))
-        audio, count = await while_connected(request.receive, work)
-        return Response(
-            audio,
-            media_type=encoder.media_type,
-            headers=headers | {"X-Audio-Seconds": f"{count / rate_hz:.3f}"},
-        )
+        return await speaker.whole(order, utterance, request, speaker.headers(order, request))
 
     @post("/tts/stream", **documented)
     async def tts_stream(body: RawBody, request: AnyRequest) -> Stream:
@@ -142,12 +159,7 @@ def speech_routes(
         audio of each sentence a part of application/json with its times.
         """
         order, utterance = await speaker.begin(body, request, streaming=True)
-        headers = speaker.headers(order, request) | {"X-Accel-Buffering": "no"}
-        encoder = await speaker.encoder(order)
-        if order.params.timestamps != "none":
-            return timed_stream(speaker, order, utterance, encoder, headers)
-        pieces = encoded(encoder, engine.chunks(utterance))
-        return Stream(pieces, media_type=encoder.media_type, headers=headers)
+        return await speaker.stream(order, utterance, speaker.headers(order, request))
 
     return [tts, tts_stream]
 

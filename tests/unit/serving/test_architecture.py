@@ -18,7 +18,14 @@ LEAVES = ("serving.protocol", "serving.profile", "serving.audio", "serving.text"
 LAYERS = (
     LEAVES,
     ("serving.native",),
-    ("serving.models", "serving.request", "serving.spell", "serving.captions"),
+    (
+        "serving.models",
+        "serving.request",
+        "serving.openai",
+        "serving.query",
+        "serving.spell",
+        "serving.captions",
+    ),
     ("serving.engine",),
     ("serving.http",),
     ("serving.cli", "serving.say", "serving.book", "serving.flags", "serving.__main__"),
@@ -34,6 +41,8 @@ TORCH_FREE = (
     "serving/audio",
     "serving/text",
     "serving/request.py",
+    "serving/openai.py",
+    "serving/query.py",
     "serving/http",
 )
 

@@ -1,0 +1,176 @@
+"""A body of POST /v1/audio/speech, as OpenAI's clients send it, to an order of ours. No litestar, no torch.
+
+OpenAI's own fields are checked, and so are those of the model that is served, which may stand beside them. Any other
+field, such as one that another server of the same API knows, is named in the answer and is no error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Meta
+
+from serving.audio.encode import AudioFormat
+from serving.models.base import ModelSpec, RequestFields
+from serving.protocol import InputError
+from serving.request import BodyError, Order, decode, inline_schema, parse, request_schema, used_fields
+
+StreamFormat = Literal["audio", "sse"]
+
+DEFAULT_FORMAT: AudioFormat = "mp3"
+PCM_RATE_HZ = 24000
+"""Of bare samples: OpenAI's API has no other rate, so clients take it for granted."""
+MIN_SPEED = 0.25
+MAX_SPEED = 4.0
+
+_OUR_NAMES = {"input": "text", "response_format": "format"}
+_THEIR_NAMES = {ours: theirs for theirs, ours in _OUR_NAMES.items()}
+_RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_MAX_NAMED_FIELDS = 50
+_MAX_NAME_CHARS = 60
+
+
+class VoiceId(msgspec.Struct, frozen=True):
+    """A voice by its id, as OpenAI's clients write a voice of the caller's own."""
+
+    id: Any = None
+
+
+class SpeechBody(msgspec.Struct, frozen=True, kw_only=True):
+    """What OpenAI's API knows of a request for speech. A field that is null counts as not sent."""
+
+    input: Annotated[str, Meta(min_length=1, description="What to say.")]
+    model: Annotated[
+        str | None, Meta(description="Any name is taken; this server speaks with its one model.")
+    ] = None
+    voice: Annotated[
+        str | VoiceId | None,
+        Meta(description="A name from GET /v1/audio/voices, or an object whose `id` is one."),
+    ] = None
+    response_format: Annotated[
+        AudioFormat | None, Meta(description=f"How the audio is encoded; {DEFAULT_FORMAT} without it.")
+    ] = None
+    speed: Annotated[
+        Annotated[float, Meta(ge=MIN_SPEED, le=MAX_SPEED)] | None,
+        Meta(description="Brought into the range of the model; X-Speed tells what is spoken."),
+    ] = None
+    stream_format: Annotated[
+        StreamFormat | None,
+        Meta(description="sse: Server-Sent Events, speech.audio.delta and at the end speech.audio.done."),
+    ] = None
+    stream: Annotated[
+        bool | None,
+        Meta(description="false: the answer comes whole, with its length; without it, as it is made."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechCall:
+    """A checked request of OpenAI's API."""
+
+    order: Order
+    speed: float
+    """What the model speaks at, 1.0 if it has no speeds."""
+    events: bool
+    """The answer is Server-Sent Events."""
+    whole: bool
+    """The answer is sent when it is complete; false: as it is made."""
+
+
+def parse_speech(
+    body: bytes, spec: ModelSpec, max_chars: int | None, voice_aliases: Mapping[str, str]
+) -> SpeechCall:
+    """Decode a body of POST /v1/audio/speech. A voice that the model has not may be a key of `voice_aliases`.
+
+    Raises InputError naming the field as the client wrote it, BodyError if the body is no JSON object at all.
+    """
+    if not body:
+        raise BodyError("the body is empty; send a JSON object with a field `input`")
+    asked, _ = decode(body, SpeechBody)
+    fields = {
+        name: value
+        for name, value in _RAW_FIELDS.decode(body.decode("utf-8-sig")).items()
+        if bytes(value) != b"null"
+    }
+    # A field that only another model has is not even checked: its name may mean another thing to the client.
+    ours = (used_fields(spec) | {"seed"}) - _THEIR_NAMES.keys() - frozenset(SpeechBody.__struct_fields__)
+    extra = {name: value for name, value in fields.items() if name in ours}
+    ignored = fields.keys() - extra.keys() - frozenset(SpeechBody.__struct_fields__)
+    if asked.model not in (None, spec.name):
+        ignored.add("model")
+    written: dict[str, Any] = {
+        **({"sample_rate_hz": PCM_RATE_HZ} if asked.response_format == "pcm" else {}),
+        **extra,
+        "text": asked.input,
+        "format": asked.response_format or DEFAULT_FORMAT,
+    }
+    if asked.voice is not None:
+        written["voice"] = _voice(asked.voice, spec, voice_aliases)
+    speed = 1.0 if asked.speed is None else asked.speed
+    if (limits := speed_range(spec.fields)) is None:
+        ignored |= {"speed"} & fields.keys()
+        speed = 1.0
+    else:
+        speed = written["speed"] = min(max(speed, limits[0]), limits[1])
+    with named_as_written():
+        order = parse(msgspec.json.encode(written), spec, max_chars)
+    order = msgspec.structs.replace(order, ignored_fields=_plain(ignored.union(order.ignored_fields)))
+    return SpeechCall(
+        order=order, speed=speed, events=asked.stream_format == "sse", whole=asked.stream is False
+    )
+
+
+@contextlib.contextmanager
+def named_as_written() -> Iterator[None]:
+    """Give a field that an InputError names the name that OpenAI's API has for it."""
+    try:
+        yield
+    except InputError as error:
+        if error.field not in _THEIR_NAMES:
+            raise
+        raise InputError(_THEIR_NAMES[error.field], str(error)) from None
+
+
+@functools.cache
+def speed_range(own: type[RequestFields]) -> tuple[float, float] | None:
+    """The slowest and the quickest speed of a model with these fields; None if it has no speeds."""
+    described = msgspec.inspect.type_info(own)
+    assert isinstance(described, msgspec.inspect.StructType)
+    for field in described.fields:
+        kind = field.type
+        while isinstance(kind, msgspec.inspect.Metadata):
+            kind = kind.type
+        if field.name == "speed" and isinstance(kind, msgspec.inspect.FloatType):
+            return (
+                MIN_SPEED if kind.ge is None else float(kind.ge),
+                MAX_SPEED if kind.le is None else float(kind.le),
+            )
+    return None
+
+
+def body_schema(spec: ModelSpec) -> dict[str, Any]:
+    """JSON schema of a body for this model: OpenAI's fields, then ours."""
+    schema = inline_schema(SpeechBody)
+    for name, field in request_schema(spec)["properties"].items():
+        if name not in _THEIR_NAMES and name in used_fields(spec):
+            schema["properties"].setdefault(name, field)
+    return schema
+
+
+def _voice(asked: str | VoiceId, spec: ModelSpec, aliases: Mapping[str, str]) -> str:
+    name = asked.id if isinstance(asked, VoiceId) else asked
+    if not isinstance(name, str):
+        raise InputError("voice", "an object needs a string in its field `id`")
+    known = any(name == voice.name for voice in spec.voices)
+    return name if known else aliases.get(name, name)
+
+
+def _plain(names: set[str]) -> tuple[str, ...]:
+    """Names as a header can carry them, however a client chose them: plain, short and not too many."""
+    return tuple(sorted(quote(name, safe="")[:_MAX_NAME_CHARS] for name in names)[:_MAX_NAMED_FIELDS])
