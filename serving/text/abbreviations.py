@@ -32,7 +32,7 @@ BEFORE_NUMBER = word_set(
     no nos nr p pp pg vol vols ch chap sec sect fig figs art arts eq eqs ex exs par para app ref refs
     est tab op ed v ver vers ca c cir approx appr max min avg tel ext rm apt ste bldg fl lot opp opus ser pt
     jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun ps gen
-    ex lev num deut cor rom matt rev psa prov bk col item cat sched stat flt rte hwy prob thm prop rs str ave
+    est lev num deut cor rom matt rev psa prov bk col item cat sched stat flt rte hwy prob thm prop rs str ave
     """
 )
 """A number after one of these goes with it."""
@@ -130,3 +130,20 @@ COMPOUND_ENDS = word_set(
 AMBIGUOUS_STARTS = word_set(
     "so up all ex co pre post non anti time man hand new red mid part ten one out over under on off"
 )
+COMPOUND_WORDS = word_set(
+    """
+    making maker makers taking keeping saving sharing solving seeking based oriented related driven friendly
+    aware proof wide effective benefit specific dependent
+    """
+)
+"""A hyphen before one of these is kept after any longer word."""
+COMPOUND_MIDDLES = word_set("in of the to and by on up at off out a or for down over it all you so")
+"""Between two hyphens they stand in a compound."""
+WORD_ENDS = word_set(
+    """
+    ness ish ly ing ings er ers est ary ment ments less ity ern erner hood ship ships age ages ful fully teen
+    teenth teens ty tieth ties way ways ware self selves ism ist ists ized ize izing able ability ening ened
+    en ens ened ward wards ling ally al ation ations house houses mail ster
+    """
+)
+"""They end a longer word: a hyphen before one is that of the line end."""

@@ -24,6 +24,10 @@ _PICTURE = "\u203c-\u3299\U0001f000-\U0001faff"
 _TIGHT_HEADING = re.compile(r"^(#{2,6})(?=\w)", re.MULTILINE)
 _BACKTICK_APOSTROPHE = re.compile(rf"(?<={_LETTER})`(?={_LETTER})")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_TAG = re.compile(
+    r"(?<!\w)</?([A-Za-z][\w-]{1,40})(?: ?/)?>|</?([A-Za-z][\w-]{1,40})>(?!\w)|(?<!\w)</?([A-Za-z])>"
+)
+"""What no reader of markup knew: a placeholder, or a tag that the text speaks of."""
 _TOKEN = re.compile(r"[^ \t\n]+")
 _CLUSTER = re.compile(rf"[^\W_]?[{_COMBINING}]+")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
@@ -35,6 +39,11 @@ _CUE = re.compile(
 """The number and the times of a subtitle."""
 
 Replacement = str | Callable[[re.Match[str]], str]
+
+
+def _tag_name(match: re.Match[str]) -> str:
+    return f" {match[1] or match[2] or match[3]} "
+
 
 _IN_CONTEXT: tuple[tuple[str, re.Pattern[str], Replacement], ...] = (
     ("\ufffd", re.compile(rf"(?<={_LETTER})\ufffd(?=(?:s|t|re|ve|ll|d|m)\b)"), "'"),
@@ -52,6 +61,9 @@ _IN_CONTEXT: tuple[tuple[str, re.Pattern[str], Replacement], ...] = (
     (">", _CUE, ""),
     ("-", re.compile(r"(?<=[\w.,!?\"')\]])-{2,3}(?=[^\W\d_]|[\"'(])|(?<= )-{2,3}(?= )"), "—"),
     (".", re.compile(r" ?\.(?: \.){2,3}(?![\w.])"), "…"),
+    ("#", re.compile(r"(?<!\S)#{2,6}(?!\S)"), ""),
+    ("\x1b", re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]"), ""),
+    ("=", re.compile(r"(?<![\w=])==(?=[^\s=])|(?<=[^\s=])==(?![\w=])"), ""),
     ("_", re.compile(r"_{3,}"), " "),
     (",.;:!?", re.compile(r"(?<=\w) +(?=[,.;:!?](?:\s|\Z))"), ""),
     (" ", re.compile(r" {2,}"), " "),
@@ -94,7 +106,7 @@ _TABLE: dict[str, str | None] = {
     "㎥": "m³",
     "℃": "°C",
     "℉": "°F",
-    "№": "No.",
+    "№": "No. ",
     "ſ": "s",
     "ĳ": "ij",
     "Ĳ": "IJ",
@@ -118,9 +130,11 @@ _COMPATIBLE = (
 
 def clean(source: SourceText, *, entities: bool) -> SourceText:
     """The text with every character in the one form that the later stages know. `entities` decodes those of
-    HTML, also where they were escaped twice."""
+    HTML, also where they were escaped twice, and leaves only the name of a tag."""
     if entities and "&" in source.text:
         source = _replace(_replace(source, _ENTITY, _decode_entity), _ENTITY, _decode_entity)
+    if entities and "<" in source.text:
+        source = _replace(source, _TAG, _tag_name)
     if not source.text.isascii():
         source = _fix_mojibake(source)
     source = _in_context(source)

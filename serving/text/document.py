@@ -11,6 +11,7 @@ from serving.text.characters import clean, drop_controls
 from serving.text.lines import join_lines
 from serving.text.markup.html import HtmlReader, copy_with_marks
 from serving.text.markup.markdown import MarkdownReader
+from serving.text.markup.subtitles import drop_cues
 from serving.text.sentences import split_sentences
 from serving.text.source import SourceText
 from serving.text.windows import windows
@@ -19,6 +20,8 @@ TextFormat = Literal["auto", "plain", "markdown", "html", "ssml-lite"]
 """auto: plain text, in which stray markup is recognised and not spoken."""
 
 _LINE_END = re.compile("\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]|\x00")
+_ESCAPED_LINE_END = re.compile(r"(?:\\r)?\\n(?![a-z])|(?<=[.!?,;\"')])(?:\\r)?\\n")
+"""A backslash and an n, of a text that was escaped twice; not those of a path."""
 
 
 def clean_sentences(
@@ -72,7 +75,16 @@ def _blocks(text: str, text_format: TextFormat, normalize: bool) -> Iterator[Blo
                     for match in _LINE_END.finditer(source.text)
                 ]
             )
+        if normalize:
+            source = drop_cues(_with_line_ends(source))
         yield from reader(source, last)
+
+
+def _with_line_ends(source: SourceText) -> SourceText:
+    """Line ends in place of those that were escaped."""
+    if "\\n" not in source.text:
+        return source
+    return source.edit([(*match.span(), "\n") for match in _ESCAPED_LINE_END.finditer(source.text)])
 
 
 def _reader(text_format: TextFormat) -> BlockReader:

@@ -6,7 +6,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from serving.text.abbreviations import AMBIGUOUS_STARTS, COMPOUND_ENDS, COMPOUND_STARTS, JOINERS, STARTERS
+from serving.text.abbreviations import (
+    AMBIGUOUS_STARTS,
+    COMPOUND_ENDS,
+    COMPOUND_MIDDLES,
+    COMPOUND_STARTS,
+    COMPOUND_WORDS,
+    JOINERS,
+    STARTERS,
+    WORD_ENDS,
+)
 from serving.text.blocks import Block, Pause
 from serving.text.source import SourceText
 
@@ -17,12 +26,18 @@ _BULLET = re.compile(r"[•◦▪▸►‣●○■□◆✓✔➤➢·*+–—-
 _DASH_BULLETS = "–—-+*"
 _ENUMERATOR = re.compile(r"(?:\d{1,3}[.)]|[A-Za-z]\)|[ivxIVX]{1,4}\)|\([A-Za-z\d]{1,3}\))\s+\S")
 _SPEAKER = re.compile(r"[A-Z][\w.' -]{0,24}:\s")
+_CLOCK = re.compile(r"[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?: ?[AaPp][Mm])?[\])](?=\s)")
+"""At the begin of a line of a chat."""
 _SEPARATOR = re.compile(r"[\W_]{3,}")
 _WORD_HYPHEN = re.compile(r"([^\W\d_]{1,40})[-‐]\Z")
 _LINKS = frozenset(("in", "of", "the", "to", "and", "a", "up", "by", "at", "on", "for", "off"))
 _STOP = re.compile(r"[.!?…。！？]['\")\]]*\Z")
 _PUNCTUATION = tuple(",;:—–(/&，、；：")
 _TITLE_MIN_CHARS = 4
+_COMPOUND_MIN_CHARS = 4
+_FIRST_IDEOGRAPH = "\u2e80"
+_MAX_VERSE_CHARS = 10
+"""Longest line of a list or a verse in Chinese."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +77,8 @@ def join_lines(block: Block) -> Iterator[tuple[SourceText, Pause]]:
         if index + 1 == len(lines):
             break
         after = lines[index + 1]
-        joint = shape.joint(line, after) if block.newlines == "wrap" else " "
+        blank = source.text.count("\n", line.end, after.start) > 1
+        joint = shape.joint(line, after, blank=blank) if block.newlines == "wrap" else " "
         if joint in ("", " ", "-"):
             end = line.end - (joint == "")
             edits.append((end, after.start, joint.replace("-", "")))
@@ -103,28 +119,34 @@ class _Shape:
         self.dashes = sum(line.bullet for line in lines)
         self.none_lower = not any(line.opens_lower for line in lines)
         self.count = len(lines)
+        self.ideographic = any(line.text[-1] >= _FIRST_IDEOGRAPH for line in lines)
         self.phrases = not any(line.text.split()[-1].lower() in JOINERS for line in lines[:-1])
         self.short_items = (
             self.count >= 3
-            and self.width <= 24
+            and self.width <= (_MAX_VERSE_CHARS if self.ideographic else 24)
             and all(len(line.text.split()) <= 3 for line in lines)
-            and not any(line.text.endswith((".", "!", "?", "-", *_PUNCTUATION)) for line in lines)
+            and not any(
+                line.text.endswith((".", "!", "?", "-", "。", "！", "？", *_PUNCTUATION)) for line in lines
+            )
             and self.phrases
+            and not self.enumerated
         )
 
     def is_bullet(self, line: _Line) -> bool:
         return line.bullet and (line.text[0] not in _DASH_BULLETS or self.dashes >= 2)
 
-    def joint(self, line: _Line, after: _Line) -> str:
+    def joint(self, line: _Line, after: _Line, *, blank: bool) -> str:
         """What takes the place of a line end: "" joins a hyphenated word, "-" keeps its hyphen, " " joins words;
         "S" ends a sentence, "P" a paragraph."""
         if self._begins_item(line, after):
             return "S"
+        if blank:
+            return "P"
         if _SEPARATOR.fullmatch(line.text) or _SEPARATOR.fullmatch(after.text):
             return "P"
         if (hyphen := _WORD_HYPHEN.search(line.text)) and after.text[0].isalnum():
             inner = line.text[: hyphen.start()].endswith("-") and hyphen[1].lower() in _LINKS
-            own = inner or _is_compound(hyphen[1], after.first_word)
+            own = inner or _is_compound(line.text[: hyphen.end(1)], hyphen[1], after.first_word)
             return "" if after.opens_lower and not own else "-"
         if line.text.endswith("-") and line.text[-2:-1].isdigit() and after.text[0].isdigit():
             return "-"
@@ -142,6 +164,8 @@ class _Shape:
             return True
         if after.enumerator and (self.enumerated or line.text.endswith(":")):
             return True
+        if _CLOCK.match(after.text) or (after.text[0] in "—―" and _STOP.search(line.text)):
+            return True
         return bool(_SPEAKER.match(after.text)) and not after.opens_lower
 
     def _is_own_line(self, line: _Line, after: _Line, fits: bool) -> bool:
@@ -150,6 +174,8 @@ class _Shape:
             return True
         if after.opens_lower or line.text.split()[-1].lower() in JOINERS:
             return False
+        if line.text[-1] >= _FIRST_IDEOGRAPH and after.text[0] >= _FIRST_IDEOGRAPH:
+            return len(line.text) + 2 <= self.width
         starter = after.first_word.strip("\"'(").lower() in STARTERS
         if self.none_lower and (
             (self.count >= 3 and self.phrases) or (_is_title(line) and (fits or _is_title(after)))
@@ -167,8 +193,14 @@ def _is_title(line: _Line) -> bool:
     return not any(word[0].islower() for word in words)
 
 
-def _is_compound(before: str, after: str) -> bool:
-    """Whether the hyphen at a line end is one of the word's own."""
+def _is_compound(line: str, before: str, after: str) -> bool:
+    """Whether the hyphen at a line end is one of the word's own. `before` is what `line` ends with."""
     first = before.lower()
     second = "".join(char for char in after if char.isalpha())
+    if second in WORD_ENDS:
+        return False
+    if first in COMPOUND_MIDDLES and line[: -len(before)].endswith(("-", "‐")):
+        return True  # mother-in-law
+    if second in COMPOUND_WORDS and len(first) >= _COMPOUND_MIN_CHARS:
+        return True
     return first in COMPOUND_STARTS or (first in AMBIGUOUS_STARTS and second in COMPOUND_ENDS)

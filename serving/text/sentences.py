@@ -77,7 +77,7 @@ def _is_end(text: str, start: int, stop: re.Match[str], english: bool) -> bool:
     preceding = before[: len(before) - len(token)].split()
     if token.isdecimal() and not text[start : stop.start() - len(token)].strip() and len(token) <= 3:
         return False  # an enumerator: "1. Open the box."
-    if not english:
+    if not english and not (token and token.isascii() and word[0].isascii()):
         return not lower and not (len(token) == 1 and token.isupper())
     if token.lower() in UNITS and preceding and preceding[-1][-1].isdigit():
         return not lower and not word[0].isdigit()

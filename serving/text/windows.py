@@ -22,7 +22,7 @@ def windows(text: str, *, tags: bool) -> Iterator[tuple[int, int, bool]]:
     start = matched.end() if matched else 0
     while start < len(text):
         limit = start + WINDOW_CHARS
-        paragraph_end = _PARAGRAPH_END.search(text, start, limit + 64)
+        paragraph_end = _paragraph_end(text, start, limit + 64)
         if paragraph_end and paragraph_end.start() <= limit:
             yield start, paragraph_end.start(), True
             matched = _BLANK.match(text, paragraph_end.end())
@@ -36,6 +36,15 @@ def windows(text: str, *, tags: bool) -> Iterator[tuple[int, int, bool]]:
             end = _after_open_tag(text, start, end)
         yield start, end, end == len(text)
         start = end
+
+
+def _paragraph_end(text: str, start: int, limit: int) -> re.Match[str] | None:
+    """The first that is not a page's end within a sentence."""
+    for match in _PARAGRAPH_END.finditer(text, start, limit):
+        page = text[match.start()] == "\f" and text[match.end() : match.end() + 1].islower()
+        if not (page and (text[match.start() - 1].isalpha() or text[match.start() - 1] in ",-")):
+            return match
+    return None
 
 
 def _cut(text: str, start: int, limit: int) -> int:

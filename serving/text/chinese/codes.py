@@ -22,7 +22,7 @@ _CALLED = re.compile(r"(?:拨打|拨|打|电话|热线|报警|客服|急救|火�
 _CALLED_AFTER = re.compile(r"\s?(?:报警|电话|热线|急救|火警|救护|警察|客服)")
 _KEYWORD = re.compile(
     r"(?:电话|手机|号码|验证码|密码|编号|编码|学号|工号|单号|订单|订单号|卡号|账号|邮编|邮政编码|身份证|身份证号|QQ|QQ群|群号|微信号|尾号"
-    r"|代码|证号|传真|分机|热线|口令|PIN|pin|代号|警号|房号|门牌号|暗号|序列号|流水号|识别号|车牌|车牌号)(?:号码?)?[是为：:，,\s]{0,3}\Z"
+    r"|代码|证号|传真|分机|热线|口令|PIN|pin|代号|警号|房间|房号|包厢|宿舍|门牌号|暗号|序列号|流水号|识别号|车牌|车牌号)(?:号码?)?[是为：:，,\s]{0,3}\Z"
 )
 _CODE = re.compile(r"\d{3,}(?:[- ]\d{2,})*(?![\d.,]\d|[\d])|0\d+(?!\d)")
 _DOTTED = re.compile(r"\d{1,9}(?:\.\d{1,9}){2,8}(?!\d)")
@@ -33,10 +33,14 @@ _GROUPS = re.compile(r"(?<![A-Za-z])\d+(?:\.\d+)*|\d+(?:\.\d+)*")
 _LETTER_2_LETTER = re.compile(r"\b([BCGOP])2([BCGOP])\b")
 _SIGNED_NAME = re.compile(r"([A-Za-z]{1,8})(\+\+|\+|#)(?![\w+])", re.ASCII)
 _NUMERO = re.compile(r"(?:[Nn][Oo]\.|№)\s?(\d{1,6})(?![\d.])")
+_TITLE = re.compile(r"(Mr|Mrs|Ms|Dr|Prof)\.(?=\s?[A-Z])")
+_TITLES = {"Mr": "Mister", "Mrs": "Missus", "Ms": "Miz", "Dr": "Doctor", "Prof": "Professor"}
 _VERSION = re.compile(r"([vV])(?:er)?\.?\s?(\d{1,9}(?:\.\d{1,9}){1,8})(?!\d)")
 _TRAIN = re.compile(r"[GDCZTKYL]\d{1,4}(?=次|列车|高铁|动车)")
 _AMPERSAND = re.compile(r"([A-Za-z]{1,8})&([A-Za-z]{1,8})(?![A-Za-z])")
 _NAMED = re.compile(r"\d{3}(?=事件|高校|院校|工程|晚会|大促|航班|客机)|(?<=波音|空客)\d{3}(?!\d)")
+_DAY_NAME = re.compile(r"\d{1,2}·\d{1,2}(?!\d)")
+_METRES = re.compile(r"(?<=[\d一二两三]米)\d{2}(?![\d.,%]|[米厘个元人])")
 _AFTER_YEAR_NAME = re.compile(r"[A-Za-z]\s\Z")
 _YEAR_NAME = re.compile(r"(?:19|20)\d\d(?![\d.,%:/-])")
 
@@ -85,7 +89,12 @@ def read_dotted(text: str, at: int) -> Reading | None:
 
 
 def read_name_number(text: str, at: int) -> Reading | None:
-    """A number that is a name (911事件, 波音747), and a year after a name of Latin letters ("CES 2024")."""
+    """A number that is a name (911事件, 9·11, 波音747), centimetres after metres (1米75), and a year after a name of
+    Latin letters ("CES 2024")."""
+    if day := _DAY_NAME.match(text, at):
+        return day.end(), digits(day.group().replace("·", ""))
+    if centimetres := _METRES.match(text, at):
+        return centimetres.end(), digits(centimetres.group())
     if named := _NAMED.match(text, at):
         return named.end(), digits(named.group())
     match = _YEAR_NAME.match(text, at)
@@ -100,6 +109,8 @@ def read_term(text: str, at: int) -> Reading | None:
         return match.end(), match.group()
     if match := _NUMERO.match(text, at):
         return match.end(), f"number {number(match[1])}"
+    if match := _TITLE.match(text, at):
+        return match.end(), _TITLES[match[1]]
     if match := _VERSION.match(text, at):
         return match.end(), f"{match[1]}{'点'.join(cardinal(part) for part in match[2].split('.'))}"
     if match := _TRAIN.match(text, at):

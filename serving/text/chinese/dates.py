@@ -15,7 +15,11 @@ _DATE = re.compile(
     r"|((?:19|20)\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?![\d.])(?!元|人|[个万亿])"
 )
 _YEAR_MONTH = re.compile(r"((?:19|20)\d\d)-(0[1-9]|1[0-2])(?![\d-])")
-_MONTH_DAY = re.compile(r"(0[1-9]|1[0-2])/(0[1-9]|[12]\d|3[01])(?![\d/])")
+_MONTH_DAY = re.compile(
+    r"(0[1-9]|1[0-2])/(0[1-9]|[12]\d|3[01])(?![\d/])|([1-9]|1[0-2])/(0?1)(?=[^\d/.\s%]|\s?\Z)"
+    r"|([1-9]|1[0-2])/([1-9]|[12]\d|3[01])(?=日?(?:放假|上班|开[业会学幕]|截止|上线|前|之前|起|活动|生日|大促))"
+)
+"""A denominator of one is none."""
 _YEAR = re.compile(
     r"([12]\d{3}|0\d)(?=年(?!历史|之久|[多来]))|([4-9]\d)(?=年(?:出生|生[人的]|[初底末春夏秋冬]))"
 )
@@ -46,7 +50,8 @@ def read_date(text: str, at: int) -> Reading | None:
     if match := _YEAR_MONTH.match(text, at):
         return match.end(), f"{digits(match[1])}年{cardinal(str(int(match[2])))}月"
     if match := _MONTH_DAY.match(text, at):
-        return match.end(), f"{cardinal(str(int(match[1])))}月{cardinal(str(int(match[2])))}日"
+        month, day = match[1] or match[3] or match[5], match[2] or match[4] or match[6]
+        return match.end(), f"{cardinal(str(int(month)))}月{cardinal(str(int(day)))}日"
     return None
 
 

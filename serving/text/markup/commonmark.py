@@ -8,7 +8,7 @@ from functools import cache
 
 from markdown_it import MarkdownIt
 from markdown_it.ruler import RuleOptionsType
-from markdown_it.rules_block import StateBlock, blockquote
+from markdown_it.rules_block import StateBlock, blockquote, reference
 from markdown_it.rules_inline import StateInline, emphasis, image, link
 from markdown_it.token import Token
 
@@ -19,6 +19,8 @@ MAX_BRACKETS = 400
 
 _FOOTNOTE = re.compile(r"\[\^[^\]\s]{1,40}\]")
 _CITATION = re.compile(r"(?:\[[1-9]\d{0,2}\])+(?![(\[\w=])")
+_LABEL = re.compile(r"\[[^\[\]\n]{0,60}\](?!\()")
+_DEFINITION = re.compile(r" {0,3}\[[^\[\]\n]{1,60}\]:[ \t]*<?(?:https?://|www\.|mailto:|\.{0,2}/|#)\S*")
 _COMPARISON = re.compile(r">\s*[\d$€£=]")
 
 InlineRule = Callable[[StateInline, bool], bool]
@@ -40,9 +42,9 @@ def _build(stray: bool, links: bool) -> MarkdownIt:
     parser = MarkdownIt("commonmark").enable(["table", "strikethrough"]).disable(["html_block", "code"])
     parser.core.ruler.disable("text_join")  # escapes and entities stay tokens of their own
     if stray:
-        parser.disable(["reference"])
         alternatives: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
         parser.block.ruler.at("blockquote", _quote, alternatives)
+        parser.block.ruler.at("reference", _definition)
         parser.inline.ruler.at("emphasis", _emphasis)
     parser.inline.ruler.at("link", _with_end(link))
     parser.inline.ruler.at("image", _with_end(image))
@@ -72,6 +74,8 @@ def _speech_mark(state: StateInline, silent: bool) -> bool:
         return False
     match = match_mark(text, pos) or _FOOTNOTE.match(text, pos)
     said = match is not None and not match.group().startswith("[^")
+    if match is None and _is_label(text, pos):
+        match = _LABEL.match(text, pos)
     if match is None and _may_be_cited(text[max(0, pos - 3) : pos]):
         match = _CITATION.match(text, pos)
     if match is None or match.end() > state.posMax:
@@ -81,6 +85,20 @@ def _speech_mark(state: StateInline, silent: bool) -> bool:
         token.meta["end"] = match.end()
     state.pos = match.end()
     return True
+
+
+def _is_label(text: str, pos: int) -> bool:
+    """Whether the brackets that open at `pos` hold the label of a link, "[the manual][1]", and no index."""
+    start = text.rfind("[", max(0, pos - 200), pos - 1) if text[pos - 1 : pos] == "]" else -1
+    if start < 0 or (start and (text[start - 1].isalnum() or text[start - 1] in "])_")):
+        return False
+    return any(char.isalpha() for char in text[start:pos])
+
+
+def _definition(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """The target of a link, "[1]: https://example.com", and no line of plain text."""
+    at = state.bMarks[start] + state.tShift[start]
+    return _DEFINITION.match(state.src, at) is not None and reference(state, start, end, silent)
 
 
 def _may_be_cited(before: str) -> bool:

@@ -17,7 +17,7 @@ _PARAGRAPHS = word_set(
 )
 _LINES = word_set(
     """
-    br li tr dt dd div option figcaption summary caption details address legend
+    br li tr dt dd div figcaption summary caption details address legend
     """
 )
 _CELLS = frozenset(("td", "th"))
@@ -26,9 +26,11 @@ _SILENT = word_set(
     script style template noscript head title svg math iframe object canvas desc rt rp select textarea
     """
 )
+_SPACED = word_set("button input label option")
+"""Of a line, but words of their own."""
 _INLINE = word_set(
     """
-    a abbr acronym b bdi bdo big button center cite code data del dfn em font i img input ins kbd label
+    a abbr acronym b bdi bdo big center cite code data del dfn em font i img ins kbd
     link mark meta meter picture progress q ruby s samp small source span strike strong sub sup thead
     tbody tfoot colgroup col time tt u var video wbr html
     """
@@ -38,7 +40,7 @@ _SPEECH = word_set(
     speak break prosody voice emphasis say-as sub phoneme audio lang token w lexicon lookup metadata
     """
 )
-KNOWN = _PARAGRAPHS | _LINES | _CELLS | _SILENT | _INLINE | _SPEECH
+KNOWN = _PARAGRAPHS | _SPACED | _LINES | _CELLS | _SILENT | _INLINE | _SPEECH
 """Elements that are taken for markup in a text that says nothing about its format."""
 
 _STRENGTHS: dict[str, PauseKind] = {
@@ -105,6 +107,8 @@ class Elements:
             builder.end_block("paragraph")
         elif name in _LINES or (name == "s" and self._speech):
             builder.end_block("sentence")
+        elif name in _SPACED:
+            builder.space(at)
         elif name == "q":
             builder.put('"', at, at)
 

@@ -20,7 +20,7 @@ from serving.text.markup.inline import Inline, task_chars
 from serving.text.source import SourceText
 
 _STRAY = re.compile(
-    r"[*`\[~]|<[A-Za-z/!]|\\[!-/:-@\[-`{-~]|(?<!\w)_|_(?!\w)|^ {0,3}(?:#{1,6}[ \t]|>|[-+][ \t]|=+$|-+$|\|?[ :]*-)",
+    r"[*`\[~]|<[A-Za-z/!]|\\[!-/:-@\[-`{-~]|(?<!\w)_|_(?!\w)|\\$|^ {0,3}(?:#{1,6}[ \t]|>|[-+][ \t]|=+$|-+$|\|?[ :]*-)",
     re.MULTILINE,
 )
 """Without one of these a text holds no markup."""
