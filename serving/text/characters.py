@@ -180,9 +180,12 @@ def _decode_entity(match: re.Match[str]) -> str:
 
 
 def _in_context(source: SourceText) -> SourceText:
+    present = set(source.text)
     for characters, pattern, new in _IN_CONTEXT:
-        if any(character in source.text for character in characters):
-            source = _replace(source, pattern, new)
+        if not present.isdisjoint(characters):
+            replaced = _replace(source, pattern, new)
+            if replaced is not source:
+                source, present = replaced, set(replaced.text)
     return source
 
 

@@ -24,7 +24,11 @@ UNWRAPPED_CHARS = 100
 
 _BULLET = re.compile(r"[•◦▪▸►‣●○■□◆✓✔➤➢·*+–—-]\s+(?=\S)")
 _DASH_BULLETS = "–—-+*"
-_ENUMERATOR = re.compile(r"(?:\d{1,3}[.)]|[A-Za-z]\)|[ivxIVX]{1,4}\)|\([A-Za-z\d]{1,3}\))\s+\S")
+_CHINESE_NUMBER = r"[\d一二三四五六七八九十]{1,3}"
+_ENUMERATOR = re.compile(
+    r"(?:\d{1,3}[.)]|[A-Za-z]\)|[ivxIVX]{1,4}\)|\([A-Za-z\d]{1,3}\))\s+\S"
+    rf"|(?:[（(]{_CHINESE_NUMBER}[）)]|{_CHINESE_NUMBER}、)\s*\S"
+)
 _SPEAKER = re.compile(r"[A-Z][\w.' -]{0,24}:\s")
 _CLOCK = re.compile(r"[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?: ?[AaPp][Mm])?[\])](?=\s)")
 """At the begin of a line of a chat."""

@@ -25,6 +25,7 @@ _IDEOGRAPHIC = frozenset(("zh", "ja", "ko"))
 _HAN = re.compile("[\u3400-\u9fff\U00020000-\U0002ffff]")
 _LATIN = re.compile("[A-Za-z]")
 _RUN = re.compile(r"[^\W\d_a-zA-Z]+")
+_OTHER_SIGN = re.compile(r"[\da-zA-Z_]|[^\w\s.,;:!?\"'()…。、！？，：；“”‘’（）《》「」『』【】—–-]")
 _NAME_END = re.compile(
     r" (?:(?:SMALL|CAPITAL|FINAL|ISOLATED|INITIAL|MEDIAL|VOWEL|MODIFIER)\b|LETTER|SYLLABLE|IDEOGRAPH).*"
 )
@@ -69,13 +70,16 @@ def foreign_scripts(text: str, language: str) -> tuple[str, ...]:
 
 
 def drop_foreign(source: SourceText, language: str) -> tuple[SourceText, tuple[str, ...]]:
-    """The sentence without the letters that foreign_scripts names, and their scripts. Look-alikes inside a Latin
-    word become Latin; punctuation of East Asia becomes that of the language."""
+    """The sentence without the letters that foreign_scripts names, and their scripts; nothing of one that holds
+    no other letter or digit. Look-alikes inside a Latin word become Latin; punctuation of East Asia becomes that
+    of the language."""
     if source.text.isascii():
         return source, ()
     spoken = _SPOKEN.get(language)
     if spoken is None:
         return source, ()
+    if not source.marks and (foreign := _wholly_foreign(source.text, language)):
+        return source.slice(0, 0), foreign
     if language not in _IDEOGRAPHIC:
         source = _latin_punctuation(_latin_look_alikes(source))
     names: dict[str, None] = {}
@@ -87,6 +91,19 @@ def drop_foreign(source: SourceText, language: str) -> tuple[SourceText, tuple[s
             edits += _runs_of(run, language)
     source = _tidy(source.edit(edits)) if edits else source
     return source, tuple(names)
+
+
+def _wholly_foreign(text: str, language: str) -> tuple[str, ...]:
+    """The scripts of a text in which nothing but punctuation can be spoken; else none."""
+    if _OTHER_SIGN.search(text):
+        return ()
+    names: dict[str, None] = {}
+    for run in _RUN.findall(text):
+        foreign = _foreign(run, language)
+        if len(foreign) < len({script_of(char) for char in run}):
+            return ()
+        names.update(dict.fromkeys(foreign))
+    return tuple(names)
 
 
 def _foreign(run: str, language: str) -> list[str]:

@@ -34,6 +34,7 @@ _NEXT_WORD = re.compile(r"\s*([\"'“‘(\[{]*)([^\W_][\w'’]{0,40})?(\.?)")
 _CLAUSE_END = re.compile(r"[,;:—–)][\"']?\s|[，、：；]")
 _WORD = re.compile(r"\S+")
 _ACRONYM = re.compile(r"(?:[^\W\d_]{1,2}\.)+[^\W\d_]{1,2}")
+_LETTER_BEFORE = re.compile(r"(?<![^\W\d_])[A-Za-z]\Z")
 _CONTEXT_CHARS = 60
 
 Span = tuple[int, int, PauseKind | None]
@@ -94,6 +95,8 @@ def _is_end(text: str, start: int, stop: re.Match[str], english: bool) -> bool:
 def _is_end_without_blank(before: str, marks: str, after: str, word: str, then: str) -> bool:
     """A stop with a letter right after it: a blank was left out, or it is a name such as "Node.js"."""
     last = before[-1:]
+    if marks == "." and _LETTER_BEFORE.search(before):
+        return False
     if _is_ideographic(after) or (_is_ideographic(last) and not after.isdigit()):
         return True
     if not after.isupper() or not (last.isdigit() or (last.islower() and before[-2:].isalpha())):

@@ -40,7 +40,7 @@ _PLAIN = re.compile(f"[{HAN}{_MARKS}\\s]*[,.!?;:'\"()-]?")
 """A sentence in which nothing is to be read; ASCII punctuation elsewhere is left to the recognisers."""
 _TRIGGER = re.compile(f"[^{HAN}{_MARKS}\\s]")
 _HAN = re.compile(f"[{HAN}]")
-_LATIN = re.compile("[A-Za-z]")
+_LATIN = re.compile("(?<!°)[A-Za-z]")
 _CLOSING = "，。！？；：、,.!?;:）)”’》」』】"
 
 _NUMERIC: tuple[Recogniser, ...] = (

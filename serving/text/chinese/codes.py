@@ -12,10 +12,9 @@ from serving.text.chinese.units import UNIT, is_counted
 _GAP = r"[- ]?"
 _MOBILE = re.compile(rf"(?:(?:\(\+?86\)|\+?86){_GAP})?1[3-9]\d{_GAP}\d{{4}}{_GAP}\d{{4}}(?!\d)")
 _LANDLINE = re.compile(
-    rf"(?:\+86{_GAP})?(?:\(0\d{{2,3}}\)|0\d{{2,3}}[- ]){_GAP}\d{{3,4}}{_GAP}\d{{4}}(?!\d)(?:(?:转|-)\d{{1,5}}(?!\d))?"
+    rf"(?:\+86{_GAP})?(?:\(0\d{{2,3}}\)|0\d{{2,3}}[- ]){_GAP}\d{{3,4}}{_GAP}\d{{4}}(?!\d)(?:(?:转|-)(\d{{1,5}})(?!\d))?"
     rf"|0(?:10|2\d|[3-9]\d\d)\d{{7,8}}(?!\d)|[48]00{_GAP}\d{{3,4}}{_GAP}\d{{3,4}}(?!\d)"
 )
-_EXTENSION = re.compile(r"(?<=\d{4})(?:转|-)(\d{1,5})\Z")
 _HOTLINE = re.compile(r"(?:110|119|120|122|911|12\d{3}|955\d\d|100(?:86|10|00))(?![\d.,%:/-])")
 _SERVICES = re.compile(r"(?:10086|10010|123\d\d|955\d\d)")
 _CALLED = re.compile(r"(?:拨打|拨|打|电话|热线|报警|客服|急救|火警|致电|匪警)[是为了：:\s]{0,2}\Z")
@@ -38,7 +37,10 @@ _TITLES = {"Mr": "Mister", "Mrs": "Missus", "Ms": "Miz", "Dr": "Doctor", "Prof":
 _VERSION = re.compile(r"([vV])(?:er)?\.?\s?(\d{1,9}(?:\.\d{1,9}){1,8})(?!\d)")
 _TRAIN = re.compile(r"[GDCZTKYL]\d{1,4}(?=次|列车|高铁|动车)")
 _AMPERSAND = re.compile(r"([A-Za-z]{1,8})&([A-Za-z]{1,8})(?![A-Za-z])")
-_NAMED = re.compile(r"\d{3}(?=事件|高校|院校|工程|晚会|大促|航班|客机)|(?<=波音|空客)\d{3}(?!\d)")
+_NAMED = re.compile(
+    r"\d{3,4}(?=室|号房|房间|教室|会议室|病房|包间|寝室|路公交|路车)|"
+    r"\d{3}(?=事件|高校|院校|工程|晚会|大促|航班|客机)|(?<=波音|空客)\d{3}(?!\d)"
+)
 _DAY_NAME = re.compile(r"\d{1,2}·\d{1,2}(?!\d)")
 _METRES = re.compile(r"(?<=[\d一二两三]米)\d{2}(?![\d.,%]|[米厘个元人])")
 _AFTER_YEAR_NAME = re.compile(r"[A-Za-z]\s\Z")
@@ -52,9 +54,8 @@ def read_phone(text: str, at: int) -> Reading | None:
     if match := _MOBILE.match(text, at) or _LANDLINE.match(text, at):
         written = match.group()
         prefix = "加" if "+" in written else ""
-        extension = _EXTENSION.search(written) if match.re is _LANDLINE else None
-        if extension and written.startswith(("0", "(0", "+")):
-            return match.end(), f"{prefix}{code(written[: extension.start()])}转{code(extension[1])}"
+        if match.re is _LANDLINE and match[1]:
+            return match.end(), f"{prefix}{code(text[at : match.start(1)])}转{code(match[1])}"
         return match.end(), prefix + code(written)
     if (match := _HOTLINE.match(text, at)) and _is_called(text, at, match.end()):
         return match.end(), code(match.group())

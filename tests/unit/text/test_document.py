@@ -231,6 +231,35 @@ SENTENCES = [
     ["Mr. & Mrs. Lee have a No. of items."],
 ]
 
+PASTED = [
+    ("1\n00:00:01,000 --> 00:00:03,500\nHello there.\n\n2\n00:00:04,000 --> 00:00:06,000\nHow are you?",
+     ["Hello there.", "How are you?"]),
+    ("WEBVTT\n\n00:01.000 --> 00:03.000 line:0\n<i>Hello</i> there.", ["Hello there."]),
+    ("{\\an8}Up here.", ["Up here."]),
+    ("[00:12.00]La la\n[00:15.30]la la", ["La la la la"]),
+    ("[10:32] Ann: hello\n[10:33] Bob: hi!", ["[10:32] Ann: hello", "[10:33] Bob: hi!"]),
+    ("Hello.\\nWorld.\\n\\nEnd", ["Hello.", "World.", "End"]),
+    ("In C:\\new\\notes it is.", ["In C:\\new\\notes it is."]),
+    ("A page\x0cgoes on.", ["A page goes on."]),
+    ("A page ends.\x0canother begins.", ["A page ends.", "another begins."]),
+    ("The mother-in-\nlaw, a decision-\nmaker.", ["The mother-in-law, a decision-maker."]),
+    ("The nine-\nteenth high-\nway was self-\nish.", ["The nineteenth highway was selfish."]),
+    ("1. First\n   continued here\n2. Second", ["1. First continued here", "2. Second"]),
+    ("He left.\n—Why?\n—I don't know.", ["He left.", "—Why?", "—I don't know."]),
+    ("Line one\\\nline two", ["Line one", "line two"]),
+    ("The \x1b[31mred\x1b[0m one.", ["The red one."]),
+    ("Use ==this== if a == b ##", ["Use this if a == b"]),
+    ("<button>Send</button><button>Stop</button>", ["Send Stop"]),
+    ("<ann> hi, <john@x.org>", ["ann hi, john@x.org"]),
+]  # fmt: skip
+WRAPPED_CHINESE = [
+    ("这是一段很长的文字在这里被\n硬换行了因为宽度有限所以\n继续。", 1),
+    ("床前明月光\n疑是地上霜\n举头望明月\n低头思故乡", 4),
+    ("关于我们\n我们是一家很好的公司，成立于很久以前。", 2),
+    ("（1）苹果\n（2）香蕉", 2),
+    ("一、总则\n二、细则", 2),
+    ("他在U.S.工作。Mr. Wang也在。", 2),
+]
 WITHOUT_BLANK = [
     ("This is the end.The next one begins.", ["This is the end.", "The next one begins."]),
     ("Hello!How are you?", ["Hello!", "How are you?"]),
@@ -249,9 +278,14 @@ def test_stray_markup_is_not_spoken_and_what_only_looks_like_it_is_kept(text: st
     assert " ".join(cleaned(text)) == expected
 
 
-@pytest.mark.parametrize(("text", "expected"), MANY + WITHOUT_BLANK)
+@pytest.mark.parametrize(("text", "expected"), MANY + PASTED + WITHOUT_BLANK)
 def test_blocks_and_line_ends(text: str, expected: list[str]) -> None:
     assert cleaned(text) == expected
+
+
+@pytest.mark.parametrize(("text", "count"), WRAPPED_CHINESE)
+def test_line_ends_of_chinese(text: str, count: int) -> None:
+    assert len(cleaned(text, language="zh")) == count
 
 
 @pytest.mark.parametrize("sentences", SENTENCES, ids=" ".join)
