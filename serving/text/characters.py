@@ -42,7 +42,10 @@ Replacement = str | Callable[[re.Match[str]], str]
 
 
 def _tag_name(match: re.Match[str]) -> str:
-    return f" {match[1] or match[2] or match[3]} "
+    text, start, end = match.string, *match.span()
+    before = " " if text[start - 1 : start].isalnum() else ""
+    after = " " if text[end : end + 1].isalnum() or text[end : end + 1] == "<" else ""
+    return f"{before}{match[1] or match[2] or match[3]}{after}"
 
 
 _IN_CONTEXT: tuple[tuple[str, re.Pattern[str], Replacement], ...] = (
@@ -63,7 +66,11 @@ _IN_CONTEXT: tuple[tuple[str, re.Pattern[str], Replacement], ...] = (
     (".", re.compile(r" ?\.(?: \.){2,3}(?![\w.])"), "…"),
     ("#", re.compile(r"(?<!\S)#{2,6}(?!\S)"), ""),
     ("\x1b", re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]"), ""),
-    ("=", re.compile(r"(?<![\w=])==(?=[^\s=])|(?<=[^\s=])==(?![\w=])"), ""),
+    (
+        "=",
+        re.compile(r"(?<![\w=!<>])==(?=[^\s=][^=\n]{0,200}==(?![\w=]))|(?<=[^\W_]{2})==(?=[\s.,;:!?)]|\Z)"),
+        "",
+    ),
     ("_", re.compile(r"_{3,}"), " "),
     (",.;:!?", re.compile(r"(?<=\w) +(?=[,.;:!?](?:\s|\Z))"), ""),
     (" ", re.compile(r" {2,}"), " "),

@@ -250,6 +250,8 @@ PASTED = [
     ("The \x1b[31mred\x1b[0m one.", ["The red one."]),
     ("Use ==this== if a == b ##", ["Use this if a == b"]),
     ("<button>Send</button><button>Stop</button>", ["Send Stop"]),
+    ("a !== b, x== 5", ["a !== b, x== 5"]),
+    ("It is in models.<name>, or <kind>.", ["It is in models.name, or kind."]),
     ("<ann> hi, <john@x.org>", ["ann hi, john@x.org"]),
 ]  # fmt: skip
 WRAPPED_CHINESE = [
