@@ -40,6 +40,8 @@ from serving.text.english.tokens import LETTER, Reading, Recogniser, Token, punc
 from serving.text.english.web import read_web
 from serving.text.words import Word
 
+_TILDE_RANGE = re.compile(r"(?<=[0-9%°CFKkMm$€£])~(?=[0-9$€£])")
+"""Between numbers a tilde is the dash of a range; it has the dash's length, so offsets hold."""
 _PROSE = re.compile(r"[A-Za-z'’–,;:!?\"“”()\u2014\s-]*[.!?…\"'”’)]*\s*")
 """Characters of a sentence that may be spoken as it is written."""
 _SUSPECT = re.compile(
@@ -91,6 +93,8 @@ def verbalise(sentence: str) -> list[Word]:
 
     Offsets refer to the sentence. Never raises.
     """
+    if "~" in sentence:
+        sentence = _TILDE_RANGE.sub("–", sentence)
     if _PROSE.fullmatch(sentence) and not _SUSPECT.search(sentence):
         return [Word(match.group(), match.start(), match.end()) for match in re.finditer(r"\S+", sentence)]
     tokens = tokenise(_ascii_digits(sentence))
