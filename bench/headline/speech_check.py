@@ -53,6 +53,8 @@ _WORDS = {
     "kg": "kilograms", "theatre": "theater", "centre": "center",
 }  # fmt: skip
 
+_MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"
+
 
 def transcribe(samples: NDArray[np.floating[Any]], sample_rate_hz: int) -> str:
     """Text of mono samples in [-1, 1], any rate. Loads the recogniser on first use."""
@@ -91,7 +93,7 @@ def normalise(text: str) -> str:
     """The one normalisation, for the text of a request and its transcript: lower-case words, no punctuation.
 
     Digits become words (years and other four-digit numbers in pairs), as do money, per cent, clock times and
-    a few abbreviations; a few British spellings become American; apostrophes vanish, hyphens part words.
+    a few abbreviations; the day after a month is an ordinal; a few British spellings become American; apostrophes vanish, hyphens part words.
     """
     text = text.lower().replace("’", "'")
     text = re.sub(r"(\d),(?=\d{3}\b)", r"\1", text)
@@ -103,6 +105,7 @@ def normalise(text: str) -> str:
     text = re.sub(r"\$(\d+)", r"\1 dollars", text)
     text = text.replace("%", " percent").replace("&", " and ").replace("per cent", "percent")
     text = re.sub(r"(\d+)\.(\d+)", lambda m: f"{m[1]} point {' '.join(m[2])}", text)
+    text = re.sub(rf"\b({_MONTHS}) (\d{{1,2}})\b", r"\1 \2th", text)
     text = re.sub(r"\b(\d+)(?:st|nd|rd|th)\b", lambda m: f" {_ordinal(int(m[1]))} ", text)
     text = re.sub(r"\d+", lambda m: f" {_digits(m[0])} ", text)
     words = re.sub(r"[^a-z ]", " ", text.replace("'", "")).split()
