@@ -10,7 +10,7 @@ WINDOW_CHARS = 4096
 MAX_TAG_CHARS = 1 << 16
 
 _BREAK = r"(?:\r\n?+|[\n\x0b\x1c-\x1e\x85\u2028])"
-_PARAGRAPH_END = re.compile(rf"{_BREAK}[ \t\xa0\u3000]*+(?:{_BREAK}[ \t\xa0\u3000]*+)+|[\f\u2029]\s*+")
+PARAGRAPH_END = re.compile(rf"{_BREAK}[ \t\xa0\u3000]*+(?:{_BREAK}[ \t\xa0\u3000]*+)+|[\f\u2029]\s*+")
 _BLANK = re.compile(r"[\s\ufeff]*+")
 _STOP_AND_SPACE = re.compile(r"[.!?…]['\"”’)\]]?\s|[。！？；]|\n")
 _SPACE = re.compile(r"\s")
@@ -22,7 +22,7 @@ def windows(text: str, *, tags: bool) -> Iterator[tuple[int, int, bool]]:
     start = matched.end() if matched else 0
     while start < len(text):
         limit = start + WINDOW_CHARS
-        paragraph_end = _PARAGRAPH_END.search(text, start, limit + 64)
+        paragraph_end = PARAGRAPH_END.search(text, start, limit + 64)
         if paragraph_end and paragraph_end.start() <= limit:
             yield start, paragraph_end.start(), True
             matched = _BLANK.match(text, paragraph_end.end())
