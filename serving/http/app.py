@@ -16,6 +16,8 @@ from litestar.openapi.plugins import JsonRenderPlugin, ScalarRenderPlugin
 
 from serving import __version__
 from serving.engine.client import EngineClient, EngineState
+from serving.http.live.nari import nari_route
+from serving.http.live.stream import stream_route
 from serving.http.ops import healthz, readyz, stats, voices
 from serving.http.problems import EXCEPTION_HANDLERS
 from serving.http.schema import PROBLEM_RESPONSES, captions_operation, speech_operation, spell_operation
@@ -54,6 +56,8 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
     routes = [
         *speech_routes(speaker, speech_operation(frontend.spec), PROBLEM_RESPONSES),
         *text_routes(speaker, spell_operation(), captions_operation(frontend.spec), PROBLEM_RESPONSES),
+        stream_route(speaker, profile.websocket),
+        nari_route(speaker, profile.websocket),
     ]
     return Litestar(
         [*routes, healthz, readyz, voices, stats],
