@@ -123,7 +123,7 @@ class WebSocketProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """A connection on which nothing is spoken and no message comes is closed after this."""
     send_s: PositiveFloat = 10.0
     """A client that takes nothing of what is ready for it is given up after this."""
-    settle_s: PositiveFloat = 0.06
+    settle_s: PositiveFloat = 0.04
     """A full stop ends its sentence if nothing follows it for this long; abbreviations and numbers wait on."""
 
 

@@ -96,8 +96,8 @@ class GrowingReader:
     def settle(self) -> list[Sentence]:
         """The text that ends with a stop which ends a sentence whatever follows; nothing if none does.
 
-        For when no more text has come for a moment. Stops of abbreviations and initials wait on, and so does one
-        after a digit without a blank, which may be a decimal point.
+        For when no more text has come for a moment. Stops of abbreviations and initials wait on, and so do one
+        inside a quotation, whose end may follow, and one after a digit, which may be a decimal point.
         """
         stop = _LAST_STOP.search(self._pending, self._scanned)
         if stop is None or self._whole or (self._marked and _is_open(self._pending)):
@@ -107,6 +107,8 @@ class GrowingReader:
         if not follows[:1].isspace() and (
             follows or self._pending[stop.start() - 1 : stop.start()].isdigit()
         ):
+            return []
+        if before.count('"') % 2 or before.count("“") > before.count("”"):
             return []
         language = text_language(before, self._languages)
         for continuation in _CONTINUATIONS:

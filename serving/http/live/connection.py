@@ -46,7 +46,7 @@ class Connection:
         self._limits = limits
         self._sending = asyncio.Lock()
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._coming: asyncio.Future[Any] | None = None
+        self._coming: asyncio.Task[Any] | None = None
 
     async def receive(self, timeout_s: float) -> Message | None:
         """The next message, a JSON object; None if none comes in time.
@@ -54,10 +54,12 @@ class Connection:
         Raises Gone, and Refusal for a frame that is binary, too large, or no JSON object.
         """
         if self._coming is None:
-            self._coming = asyncio.ensure_future(self._socket.receive())
+            self._coming = asyncio.create_task(self._socket.receive())
         await asyncio.wait(
             {self._coming, self._broken}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
         )
+        if self._coming.cancelled():  # close is under way
+            await self._broken
         if self._broken.done():
             raise Gone
         if not self._coming.done():
@@ -98,16 +100,21 @@ class Connection:
 
     async def close(self, code: int, reason: str = "") -> None:
         """Close, unless the client is gone."""
-        if not self._broken.done():
-            self._break()
+        if self._broken.done():
+            return
+        try:
+            await self.stop()  # Granian closes only once no receive is pending
             with contextlib.suppress(RuntimeError, TimeoutError):
                 async with asyncio.timeout(self._limits.send_s), self._sending:
                     await self._socket.close(code, reason[:120])
+        finally:
+            self._break()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Nothing more is received."""
         if self._coming is not None:
             self._coming.cancel()
+            await asyncio.wait({self._coming})
 
     def _break(self) -> None:
         if not self._broken.done():

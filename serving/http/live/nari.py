@@ -89,7 +89,7 @@ class _Request:
                 self._speaking.cancel()
             await self._fail(refusal.code, str(refusal), "invalid_request_error", refusal.close_code)
         finally:
-            self._connection.stop()
+            await self._connection.stop()
             if self._speaking is not None:
                 self._speaking.cancel()
                 await asyncio.gather(self._speaking, return_exceptions=True)

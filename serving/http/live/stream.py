@@ -86,7 +86,7 @@ class _Session:
         except Refusal as refusal:
             await self._refuse(refusal)
         finally:
-            self._connection.stop()
+            await self._connection.stop()
             for task in self._speaking:
                 task.cancel()
             await asyncio.gather(*self._speaking, return_exceptions=True)

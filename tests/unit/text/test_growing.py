@@ -109,6 +109,7 @@ def test_a_sentence_is_given_once_the_next_word_is_complete() -> None:
         ("The boat came home. The", "The boat came home."),
         ("Really?", "Really?"),
         ('"Really?"', None),  # `"Really?" he said` goes on
+        ('He said "We left.', None),
         ("She left with Dr.", None),
         ("Written by J.", None),
         ("It costs $5.", None),  # may become $5.20
