@@ -54,7 +54,7 @@ class Connection:
         Raises Gone, and Refusal for a frame that is binary, too large, or no JSON object.
         """
         if self._coming is None:
-            self._coming = asyncio.create_task(self._socket.receive())
+            self._coming = asyncio.create_task(self._next())
         await asyncio.wait(
             {self._coming, self._broken}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
         )
@@ -80,6 +80,9 @@ class Connection:
             raise Refusal(
                 "malformed_message", f"a message is a JSON object: {error}", NOT_UTF8_JSON
             ) from None
+
+    async def _next(self) -> Any:
+        return await self._socket.receive()
 
     async def send(self, message: Message | bytes) -> None:
         """Send JSON or audio. Raises Gone if the client is gone or takes nothing for websocket.send_s."""
