@@ -23,7 +23,7 @@ from serving.http.speech import Speaker
 from serving.profile import WebSocketProfile
 from serving.protocol import InputError, NotReady, Overloaded, SpeechParams, Times
 from serving.text import Sentence, TextFormat
-from serving.text.growing import GrowingReader
+from serving.http.live.growing import GrowingReader
 from serving.text.pauses import Leads
 
 Granularity = Literal["sentence", "clause", "none"]
