@@ -1,138 +1,45 @@
-"""Text in over WebSockets, with a client library and the real server."""
+"""WS /v1/audio/speech/stream with a client library and the real server."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import io
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
 import pytest
 import soundfile
-from numpy.typing import NDArray
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
-from websockets.typing import Subprotocol
+from websockets.asyncio.client import connect
 
+from tests.live import (
+    PAUSE_S,
+    PCM,
+    SENTENCES,
+    TEXT,
+    alone,
+    hear,
+    send,
+    session,
+    speak,
+    stats,
+    tone_server,
+    until,
+    until_idle,
+)
 from tests.support import Server, serving
 
 pytestmark = pytest.mark.e2e
 
-SENTENCES = [
-    "The harbour was quiet when the first boats came home.",
-    "Nobody spoke while the nets were lifted out.",
-    "By noon the market was full, and the price of herring had fallen twice.",
-]
-TEXT = " ".join(SENTENCES)
-PAUSE_S = 0.4
-NARI = Subprotocol("nari.speech.v1")
-PCM: dict[str, Any] = {"response_format": "pcm", "stream_audio": True}
-
-
-@dataclass
-class Heard:
-    """What came for one utterance."""
-
-    events: list[dict[str, Any]] = field(default_factory=list)
-    frames: list[bytes] = field(default_factory=list)
-    order: list[str] = field(default_factory=list)
-    """Types of the events, with "audio" for a frame."""
-
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        return [event for event in self.events if event["type"] == kind]
-
-    @property
-    def samples(self) -> NDArray[np.int64]:
-        return np.frombuffer(b"".join(self.frames), "<i2").astype(np.int64)
-
-    @property
-    def sentences(self) -> list[str]:
-        return [event["sentence_text"] for event in self.of("audio.start")]
-
-
-@contextlib.asynccontextmanager
-async def session(base_url: str, **config: Any) -> AsyncIterator[ClientConnection]:
-    """A connection to /v1/audio/speech/stream with its first message sent."""
-    async with connect(
-        base_url.replace("http", "ws", 1) + "/v1/audio/speech/stream", max_size=None
-    ) as client:
-        await send(client, "session.config", **config)
-        yield client
-
-
-async def send(client: ClientConnection, kind: str, **fields: Any) -> None:
-    await client.send(json.dumps({"type": kind, **fields}))
-
-
-async def hear(client: ClientConnection, *last: str) -> Heard:
-    """Read up to an event of one of these types, or to the end of the connection."""
-    heard = Heard()
-    with contextlib.suppress(ConnectionClosed):
-        while not heard.events or heard.events[-1]["type"] not in (last or ("session.done", "error")):
-            message = await asyncio.wait_for(client.recv(), 60)
-            if isinstance(message, bytes):
-                heard.frames.append(message)
-                heard.order.append("audio")
-            else:
-                heard.events.append(json.loads(message))
-                heard.order.append(heard.events[-1]["type"])
-    return heard
-
-
-async def speak(base_url: str, pieces: list[str], pause_s: float = 0.0, **config: Any) -> Heard:
-    async with session(base_url, **config) as client:
-        reading = asyncio.ensure_future(hear(client))
-        for piece in pieces:
-            await send(client, "input.text", text=piece)
-            await asyncio.sleep(pause_s)
-        await send(client, "input.done")
-        return await reading
-
-
-async def alone(base_url: str, text: str, seed: int) -> NDArray[np.int64]:
-    async with httpx.AsyncClient(base_url=base_url, timeout=60) as client:
-        answer = await client.post("/tts", json={"text": text, "seed": seed, "format": "pcm"})
-    return np.frombuffer(answer.content, "<i2").astype(np.int64)
-
-
-async def stats(base_url: str) -> dict[str, Any]:
-    async with httpx.AsyncClient(base_url=base_url) as client:
-        return dict((await client.get("/stats")).json())
-
-
-async def until_idle(base_url: str) -> dict[str, Any]:
-    return await until(base_url, lambda now: not now["slots_used"] and not now["waiting_segments"])
-
-
-async def until(base_url: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    async with asyncio.timeout(30):
-        while True:
-            if wanted(now := await stats(base_url)):
-                return now
-            await asyncio.sleep(0.01)
-
 
 @pytest.fixture(scope="module")
 def tone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The real server with the tone model and short limits; it tells when words are spoken."""
-    settings = [
-        "model.name=tone",
-        "websocket.send_s=0.5",
-        "websocket.idle_s=0.5",
-        "websocket.max_chars=20000",
-    ]
-    with serving(
-        tmp_path_factory.mktemp("tone"), *(part for key in settings for part in ("--set", key))
-    ) as started:
+    with tone_server(tmp_path_factory.mktemp("tone")) as started:
         yield started
 
 
@@ -355,6 +262,7 @@ async def test_a_client_that_does_not_read_is_given_up(tone: Server) -> None:
     await send(client, "session.config", **PCM)
     for _ in range(100):  # about 14 minutes of audio, 40 MB
         await send(client, "input.text", text=f"{TEXT} ")
+    await send(client, "input.done")
     await until(tone.base_url, lambda _: "took nothing for 0.5 s" in tone.log.read_text(encoding="utf-8"))
     after = await until_idle(tone.base_url)
     # What the sockets hold was made, and two sentences; not the 300 of the text.
@@ -362,79 +270,6 @@ async def test_a_client_that_does_not_read_is_given_up(tone: Server) -> None:
     assert (await speak(tone.base_url, ["Still here."], **PCM)).sentences == ["Still here."]
     client.transport.abort()
     await client.wait_closed()
-
-
-@contextlib.asynccontextmanager
-async def nari(base_url: str, **start: Any) -> AsyncIterator[ClientConnection]:
-    address = base_url.replace("http", "ws", 1) + "/v1/audio/speech/ws"
-    async with connect(address, subprotocols=[NARI], max_size=None) as client:
-        assert client.subprotocol == NARI
-        created = json.loads(await client.recv())
-        assert (created["type"], created["protocol"], created["audio"]["encoding"]) == (
-            "session.created",
-            NARI,
-            "pcm_s16le",
-        )
-        await send(client, "request.start", **start)
-        yield client
-
-
-async def test_nari_speech_v1_with_one_word_every_10_ms(server: str) -> None:
-    words = [f"{word} " for word in TEXT.split()]
-    async with nari(server, model="x", language="english", seed=5) as client:
-        reading = asyncio.ensure_future(hear(client, "response.done", "error"))
-        for number, word in enumerate(words):
-            await send(client, "input_text.append", sequence=number, text=word)
-            await asyncio.sleep(0.01)
-        await send(client, "input_text.end", sequence=len(words))
-        heard = await reading
-        await client.wait_closed()
-        assert client.close_code == 1000
-    assert [event["sequence"] for event in heard.of("input_text.ack")] == list(range(len(words) + 1))
-    assert heard.order.index("response.started") < heard.order.index("audio")
-    (done,) = heard.of("response.done")
-    assert (done["stop_reason"], done["audio_chunks"]) == ("stop", len(heard.frames))
-    whole = await speak(server, [TEXT], seed=5, **PCM)
-    assert len(whole.samples) == len(heard.samples) == done["samples"]
-    assert np.abs(whole.samples - heard.samples).max() <= 4
-
-
-async def test_nari_cancel(server: str) -> None:
-    async with nari(server) as client:
-        await send(client, "input_text.append", sequence=0, text=TEXT * 5)
-        while isinstance(await client.recv(), str):
-            pass
-        await send(client, "response.cancel")
-        heard = await hear(client, "response.done", "error")
-        assert heard.events[-1]["stop_reason"] == "cancelled"
-        await client.wait_closed()
-        assert client.close_code == 1000
-    await until_idle(server)
-
-
-@pytest.mark.parametrize(
-    ("message", "code", "close_code"),
-    [
-        ({"type": "input_text.append", "sequence": 1, "text": "Hi"}, "invalid_sequence", 1008),
-        ({"type": "request.start"}, "invalid_request", 1008),
-        ({"type": "input_text.end", "sequence": 0}, "empty_input", 1008),
-        ({"type": "input_text.append", "sequence": 0, "text": "x" * 20_001}, "input_too_large", 1009),
-        ({"type": "hop"}, "unknown_event", 1008),
-    ],
-)
-async def test_nari_errors(tone: Server, message: dict[str, Any], code: str, close_code: int) -> None:
-    async with nari(tone.base_url) as client:
-        await client.send(json.dumps(message))
-        heard = await hear(client, "response.done", "error")
-        assert heard.events[-1]["error"]["code"] == code
-        await client.wait_closed()
-        assert client.close_code == close_code
-
-
-async def test_nari_needs_its_subprotocol(tone: Server) -> None:
-    async with connect(tone.base_url.replace("http", "ws", 1) + "/v1/audio/speech/ws") as client:
-        await client.wait_closed()
-        assert client.close_code == 1002
 
 
 async def test_an_engine_that_is_full_refuses_an_utterance_and_the_connection_goes_on(tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from serving import captions
 from serving.engine.client import Utterance
+from serving.http.live.growing import GrowingReader
 from serving.http.speech import Speaker
 from serving.profile import WebSocketProfile
 from serving.protocol import InputError, NotReady, Overloaded, SpeechParams, Times
 from serving.text import Sentence, TextFormat
-from serving.http.live.growing import GrowingReader
 from serving.text.pauses import Leads
 
 Granularity = Literal["sentence", "clause", "none"]

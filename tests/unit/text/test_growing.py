@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.text import Sentence, TextFormat, read
 from serving.http.live.growing import LONG_CHARS, GrowingReader
+from serving.text import Sentence, TextFormat, read
 
 WORDS = [
     "The", "boat", "came", "home", "Dr", "Mr", "Lee", "U.S", "e.g", "etc", "No", "5", "3.14", "$5.20", "Node.js",
