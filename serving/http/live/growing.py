@@ -21,7 +21,7 @@ from dataclasses import replace
 
 from serving.text import Lexicon, Pause, Sentence, TextFormat, read
 from serving.text.scripts import text_language
-from serving.text.sentences import CLOSING, WIDE_STOPS, split_sentences
+from serving.text.sentences import CLOSING, STOP, WIDE_STOPS, is_end, split_sentences
 from serving.text.windows import PARAGRAPH_END
 
 LONG_CHARS = 800
@@ -42,7 +42,7 @@ _EVENT = re.compile(
 """Where a sentence can be known to end: the match holds all that decides it."""
 _LAST_STOP = re.compile(rf"[.!?…{WIDE_STOPS}]+[{CLOSING}]*(?=\s*[\"'“‘(\[{{]*[\w'’]*\Z)")
 _CLAUSE_END = re.compile(r"[,;:—–)][\"'”’]?\s|[，、：；]")
-_OPEN = re.compile(r"\[[^\]\n]*\Z|\]\([^)\n]*\Z|<[A-Za-z/!][^>]*\Z")
+_MARKUP = re.compile(r"[*_`~\[\]<>&\\\n]")
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _CONTINUATIONS = (" The cat sat.", " Smith came.", " and so on.", " 5 more.")
 """A stop that ends a sentence before each of these words ends it whatever word follows."""
@@ -135,19 +135,27 @@ class GrowingReader:
                 return []
             return self._give(event.start(), None, skip=event.end())
         self._scanned = event.end("wide") if event["wide"] is not None else event.end("stop")
-        if self._marked and _is_open(self._pending[: event.end()]):
+        if self._goes_on(event) or (self._marked and _is_open(self._pending[: event.end()])):
             return []
         sentences = self._read(event.end())
-        while len(sentences) > 1 and _is_length_cut(sentences[-2].pause):
-            sentences.pop()
-        return self._take(sentences[:-1], sentences[-1].start) if len(sentences) > 1 else []
+        ended = _ended(sentences)
+        return self._take(ended, sentences[len(ended)].start) if ended else []
+
+    def _goes_on(self, event: re.Match[str]) -> bool:
+        """Whether a stop surely ends no sentence: it spares the reading of what is waiting."""
+        stop = STOP.match(self._pending, event.start("stop")) if event["stop"] is not None else None
+        if stop is None or _MARKUP.search(self._pending, 0, event.end()):
+            return False
+        text = self._pending[: event.end()]
+        return not is_end(text, 0, stop, text_language(text, self._languages) == "en")
 
     def _cut_long(self, limit: int) -> list[Sentence]:
-        """The first piece of a sentence that is too long."""
+        """The sentences of lines that have ended; without any, the first piece of a sentence that is too long."""
         sentences = self._read(limit)
         if len(sentences) < 2:
             return self._give(limit, None)
-        return self._take(sentences[:1], sentences[1].start)
+        ended = _ended(sentences) or (sentences[:1] if limit == LONG_CHARS else sentences[:-1])
+        return self._take(ended, sentences[len(ended)].start)
 
     def _give(self, end: int, pause: Pause | None, skip: int = 0) -> list[Sentence]:
         """All up to `end`, the last sentence with `pause`, if it is given; goes on at `skip` or `end`."""
@@ -185,7 +193,21 @@ class GrowingReader:
 
 def _is_open(text: str) -> bool:
     """Whether a link, a mark of our own, a tag or a fence of code has begun and not ended."""
-    return bool(_OPEN.search(text)) or len(_FENCE.findall(text)) % 2 == 1
+    if text.rfind("[") > text.rfind("]") or text.rfind("](") > text.rfind(")"):
+        return True
+    tag = text.rfind("<")
+    after = text[tag + 1 : tag + 2]
+    if tag > text.rfind(">") and (after.isalpha() or after in ("", "/", "!")):
+        return True
+    return len(_FENCE.findall(text)) % 2 == 1
+
+
+def _ended(sentences: list[Sentence]) -> list[Sentence]:
+    """Those before the last one that begins behind an end, not behind the cut of one that is too long."""
+    count = len(sentences) - 1
+    while count > 0 and _is_length_cut(sentences[count - 1].pause):
+        count -= 1
+    return sentences[: max(count, 0)]
 
 
 def _is_length_cut(pause: Pause) -> bool:

@@ -117,7 +117,7 @@ class _Request:
         self._sequence += 1
         if kind == "input_text.append":
             try:
-                turn.append(text_of(message))
+                await turn.append(text_of(message))
             except InputError as error:
                 raise Refusal("input_too_large", str(error), TOO_BIG) from None
         else:
@@ -126,7 +126,7 @@ class _Request:
         acknowledged = {"event": kind, "sequence": self._sequence - 1, "request_id": request_id}
         await self._connection.send({"type": "input_text.ack", **acknowledged})
         if self._ended:
-            turn.end()
+            await turn.end()
 
     async def _start(self, message: Message) -> None:
         if self._turn is not None:

@@ -117,10 +117,10 @@ class _Session:
             case _ if self._config is None:
                 raise Refusal("not_configured", "the first message is session.config", POLICY)
             case "input.text":
-                self._append(text_of(message))
+                await self._append(text_of(message))
             case "input.done":
-                self._open_turn().end()
-                self._turn = None
+                turn, self._turn = self._open_turn(), None
+                await turn.end()
             case "response.cancel":
                 await self._cancel()
             case other:
@@ -149,9 +149,9 @@ class _Session:
             order = msgspec.structs.replace(order, params=params)
         self._config, self._order = config, order
 
-    def _append(self, text: str) -> None:
+    async def _append(self, text: str) -> None:
         try:
-            self._open_turn().append(text)
+            await self._open_turn().append(text)
         except InputError as error:
             raise Refusal("text_too_long", str(error), POLICY, "text") from None
 

@@ -34,6 +34,8 @@ AHEAD = 2
 """Requests of a turn that the engine has at once: the sentence that is sent, and the next."""
 CLAUSE_MARGIN_S = 0.3
 """A clause is spoken when the playback buffer holds less than this: about what its first audio takes on a CPU."""
+PIECE_CHARS = 128
+"""Text is read in pieces of this size: about a millisecond each."""
 RETRY_S = 0.05
 """A sentence in mid-speech that finds the engine full tries again after this."""
 
@@ -102,7 +104,7 @@ class Turn:
         self._played_to_s: float | None = None
         """When the playback buffer will be empty, if the listener plays what was delivered."""
 
-    def append(self, text: str) -> None:
+    async def append(self, text: str) -> None:
         """More text. Raises InputError (field "text") past websocket.max_chars."""
         self.chars += len(text)
         if self.chars > self._limits.max_chars:
@@ -111,19 +113,20 @@ class Turn:
             self._text += text
         if self._granularity == "none" or not text:
             return
-        self._put(self._reader.feed(text))
+        await self._feed(text)
         if self._granularity == "clause":
             self._put(self._reader.take_clause())
         self._fed_at_s = time.monotonic()
         self._settled = self._tried_clause = False
         self._changed.set()
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """The text has ended."""
-        if self._granularity == "none":
-            self._put(self._reader.feed(self._text))
-        self._put(self._reader.flush())
         self._ended = True
+        if self._granularity == "none":
+            await self._feed(self._text)
+        # In a thread: HTML is read here as a whole.
+        self._put(await asyncio.to_thread(self._reader.flush))
         self._read.put_nowait(None)
         self._changed.set()
 
@@ -149,6 +152,12 @@ class Turn:
             await work
         except Exception as error:
             self._submitted.put_nowait(error)
+
+    async def _feed(self, text: str) -> None:
+        """Read in pieces, for others have their turn between them."""
+        for at in range(0, len(text), PIECE_CHARS):
+            self._put(self._reader.feed(text[at : at + PIECE_CHARS]))
+            await asyncio.sleep(0)
 
     def _put(self, sentences: list[Sentence]) -> None:
         for sentence in sentences:
