@@ -67,6 +67,8 @@ class GrowingReader:
         self._pending = ""
         self._base = 0
         """Offset of _pending in the whole text."""
+        self._patience = 0
+        """An event before this offset in _pending is passed over: so what waits is not read at every abbreviation."""
         self._scanned = 0
         """Before this offset in _pending nothing can end a sentence."""
         self._whole = normalize and text_format in ("html", "ssml-lite")
@@ -135,11 +137,18 @@ class GrowingReader:
                 return []
             return self._give(event.start(), None, skip=event.end())
         self._scanned = event.end("wide") if event["wide"] is not None else event.end("stop")
-        if self._goes_on(event) or (self._marked and _is_open(self._pending[: event.end()])):
+        if (
+            event.end() < self._patience
+            or self._goes_on(event)
+            or (self._marked and _is_open(self._pending[: event.end()]))
+        ):
             return []
         sentences = self._read(event.end())
         ended = _ended(sentences)
-        return self._take(ended, sentences[len(ended)].start) if ended else []
+        if ended:
+            return self._take(ended, sentences[len(ended)].start)
+        self._patience = event.end() * 9 // 8 + 16
+        return []
 
     def _goes_on(self, event: re.Match[str]) -> bool:
         """Whether a stop surely ends no sentence: it spares the reading of what is waiting."""
@@ -175,7 +184,7 @@ class GrowingReader:
         given = [_shifted(sentence, self._base) for sentence in sentences]
         self._pending = self._pending[cut:]
         self._base += cut
-        self._scanned = 0
+        self._scanned = self._patience = 0
         return given
 
     def _read(self, end: int) -> list[Sentence]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 from litestar import websocket
 
 from serving import captions
-from serving.audio.encode import AudioFormat, header, pcm16
+from serving.audio.encode import header, pcm16
 from serving.http.live.connection import (
     NORMAL,
     POLICY,
@@ -40,7 +40,7 @@ MAX_WAITING = 8
 class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of session.config that are not the order's."""
 
-    response_format: AudioFormat = "wav"
+    response_format: Literal["wav", "pcm"] = "wav"
     stream_audio: bool = False
     """Audio in many frames as it is made; false: one frame a sentence, with a true header."""
     split_granularity: Granularity = "sentence"
