@@ -121,6 +121,20 @@ class HttpProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Names that clients of OpenAI's API send as a voice, and the voice of the model that speaks for each."""
 
 
+class WebSocketProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Text in as it is written, audio out."""
+
+    max_frame_bytes: PositiveInt = 131_072
+    max_chars: PositiveInt = 100_000
+    """Longest text of one utterance."""
+    idle_s: PositiveFloat = 30.0
+    """A connection on which nothing is spoken and no message comes is closed after this."""
+    send_s: PositiveFloat = 10.0
+    """A client that takes nothing of what is ready for it is given up after this."""
+    settle_s: PositiveFloat = 0.04
+    """A full stop ends its sentence if nothing follows it for this long; abbreviations and numbers wait on."""
+
+
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that decides how a server speaks and how fast."""
 
@@ -132,6 +146,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     text: TextProfile = TextProfile()
     streaming: StreamingProfile = StreamingProfile()
     http: HttpProfile = HttpProfile()
+    websocket: WebSocketProfile = WebSocketProfile()
 
 
 def profiles_folder() -> Path:

@@ -33,7 +33,7 @@ SHOWN = {"text"}
 INSTALLERS = {"apt", "brew", "git", "pip", "pipx", "sudo", "uv"}
 """Programs that a test does not start: a line with one needs a mark, or stands in .ci/run."""
 
-_ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
+_ADDRESS = re.compile(r"(?<=://)127\.0\.0\.1:\d+")
 _OUTPUT = re.compile(r"(?:^|\s)(?:-o|--output)[ =](\S+)")
 _SERVE = re.compile(r"((?:\w+=\S+ )*)tts-serving serve( .*)?")
 _UNKNOWN = "--no-such-option"
@@ -139,7 +139,7 @@ class Reader:
         self.base_url = self._servers.enter_context(started).base_url
 
     def _addressed(self, text: str) -> str:
-        return _ADDRESS.sub(self.base_url, text)
+        return _ADDRESS.sub(self.base_url.removeprefix("http://"), text)
 
 
 def commands(script: str) -> list[str]:

@@ -93,7 +93,8 @@ def normalise(text: str) -> str:
     """The one normalisation, for the text of a request and its transcript: lower-case words, no punctuation.
 
     Digits become words (years and other four-digit numbers in pairs), as do money, per cent, clock times and
-    a few abbreviations; the day after a month is an ordinal; a few British spellings become American; apostrophes vanish, hyphens part words.
+    a few abbreviations; the day after a month is an ordinal; a few British spellings become American;
+    apostrophes vanish, hyphens part words.
     """
     text = text.lower().replace("’", "'")
     text = re.sub(r"(\d),(?=\d{3}\b)", r"\1", text)

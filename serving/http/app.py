@@ -18,6 +18,8 @@ from litestar.openapi.plugins import JsonRenderPlugin, ScalarRenderPlugin
 
 from serving import __version__
 from serving.engine.client import EngineClient, EngineState
+from serving.http.live.nari import nari_route
+from serving.http.live.stream import stream_route
 from serving.http.openai import openai_routes
 from serving.http.ops import healthz, readyz, stats, voices
 from serving.http.problems import EXCEPTION_HANDLERS
@@ -70,6 +72,8 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
         *text_routes(speaker, spell_operation(), captions_operation(frontend.spec), PROBLEM_RESPONSES),
         *openai_routes(speaker, profile.http, openai_operation(frontend.spec), OPENAI_RESPONSES),
         *(query_routes(speaker, PROBLEM_RESPONSES) if profile.http.allow_get else []),
+        stream_route(speaker, profile.websocket, profile.http.cors_origins),
+        nari_route(speaker, profile.websocket, profile.http.cors_origins),
     ]
     return Litestar(
         [*routes, healthz, readyz, voices, stats],

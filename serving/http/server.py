@@ -85,7 +85,7 @@ def serve(profile: Profile) -> None:
         workers=1,
         loop=Loops.asyncio if sys.platform == "win32" else Loops.uvloop,
         http=HTTPModes.http1,
-        websockets=False,
+        websockets=True,
         backlog=connections,
         backpressure=connections,
         log_level=LogLevels.warning,

@@ -15,6 +15,7 @@ import logging
 import re
 import uuid
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -35,8 +36,9 @@ from serving.engine.client import EngineClient, Utterance
 from serving.http.timed import timed_stream, timed_whole
 from serving.models.base import Frontend
 from serving.profile import TextProfile
-from serving.protocol import SpeechFailed
+from serving.protocol import SpeechFailed, SpeechParams
 from serving.request import Order, dropped_scripts, load_lexicon, parse, sentences
+from serving.text import Sentence
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +90,20 @@ class Speaker:
     async def encoder(self, order: Order) -> Encoder:
         """What makes bytes of this order's samples."""
         return await encoder_for(order.audio_format, self.spec.sample_rate_hz, order.output_rate_hz)
+
+    async def say(self, sentence: Sentence, params: SpeechParams) -> Utterance:
+        """Hand one sentence to the engine as a request of its own. The caller aborts what it gives up.
+
+        Raises Overloaded or NotReady, and InputError if the sentence has nothing that the model speaks.
+        """
+        speed = getattr(params.fields, "speed", 1.0)
+        lead_s = sentence.lead_s / speed
+        return await self.engine.submit(
+            params,
+            self._frontend.segments([replace(sentence, lead_s=lead_s)], params),
+            streaming=True,
+            audio_s=lead_s + len(sentence.text) * self.spec.seconds_per_char / speed,
+        )
 
     def headers(self, order: Order, request: AnyRequest) -> dict[str, str]:
         """The headers of SPEECH_HEADERS in serving.http.schema."""

@@ -26,9 +26,9 @@ MAX_SENTENCE_CHARS = 400
 MAX_SENTENCE_WORDS = 60
 """A longer sentence is cut at clauses, else between words, else anywhere."""
 
-_WIDE_STOPS = "。！？；।॥؟۔｡"
-_CLOSING = "\"'”’)\\]}」』》〉）】"
-_STOP = re.compile(rf"([.!?…{_WIDE_STOPS}]+)([{_CLOSING}]*)")
+WIDE_STOPS = "。！？；।॥؟۔｡"
+CLOSING = "\"'”’)\\]}」』》〉）】"
+STOP = re.compile(rf"([.!?…{WIDE_STOPS}]+)([{CLOSING}]*)")
 _LAST_TOKEN = re.compile(r"[^\s(\[{\"'“‘—–/]*\Z")
 _NEXT_WORD = re.compile(r"\s*([\"'“‘(\[{]*)([^\W_][\w'’]{0,40})?(\.?)")
 _CLAUSE_END = re.compile(r"[,;:—–)][\"']?\s|[，、：；]")
@@ -46,16 +46,17 @@ def split_sentences(text: str, language: str) -> Iterator[Span]:
     start = 0
     english = language == "en"
     last = len(text.rstrip())
-    for stop in _STOP.finditer(text):
-        if stop.end() < last and _is_end(text, start, stop, english):
+    for stop in STOP.finditer(text):
+        if stop.end() < last and is_end(text, start, stop, english):
             yield from _within_limits(text, start, stop.end(), "sentence", english)
             start = stop.end()
     yield from _within_limits(text, start, len(text), None, english)
 
 
-def _is_end(text: str, start: int, stop: re.Match[str], english: bool) -> bool:
+def is_end(text: str, start: int, stop: re.Match[str], english: bool) -> bool:
+    """Whether the sentence that begins at `start` ends at a match of STOP, which the text does not end with."""
     marks, closing, end = stop[1], stop[2], stop.end()
-    if any(mark in _WIDE_STOPS for mark in marks):
+    if any(mark in WIDE_STOPS for mark in marks):
         return True
     before = text[max(start, stop.start() - _CONTEXT_CHARS) : stop.start()]
     following = _NEXT_WORD.match(text, end, end + _CONTEXT_CHARS)

@@ -10,7 +10,7 @@ WINDOW_CHARS = 4096
 MAX_TAG_CHARS = 1 << 16
 
 _BREAK = r"(?:\r\n?+|[\n\x0b\x1c-\x1e\x85\u2028])"
-_PARAGRAPH_END = re.compile(rf"{_BREAK}[ \t\xa0\u3000]*+(?:{_BREAK}[ \t\xa0\u3000]*+)+|[\f\u2029]\s*+")
+PARAGRAPH_END = re.compile(rf"{_BREAK}[ \t\xa0\u3000]*+(?:{_BREAK}[ \t\xa0\u3000]*+)+|[\f\u2029]\s*+")
 _BLANK = re.compile(r"[\s\ufeff]*+")
 _STOP_AND_SPACE = re.compile(r"[.!?…]['\"”’)\]]?\s|[。！？；]|\n")
 _SPACE = re.compile(r"\s")
@@ -40,7 +40,7 @@ def windows(text: str, *, tags: bool) -> Iterator[tuple[int, int, bool]]:
 
 def _paragraph_end(text: str, start: int, limit: int) -> re.Match[str] | None:
     """The first that is not a page's end within a sentence."""
-    for match in _PARAGRAPH_END.finditer(text, start, limit):
+    for match in PARAGRAPH_END.finditer(text, start, limit):
         page = text[match.start()] == "\f" and text[match.end() : match.end() + 1].islower()
         if not (page and (text[match.start() - 1].isalpha() or text[match.start() - 1] in ",-")):
             return match

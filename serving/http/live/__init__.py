@@ -1,0 +1,1 @@
+"""Speech over WebSockets: text in as it is written, audio out as it is spoken."""
