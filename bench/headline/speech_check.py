@@ -58,29 +58,16 @@ _MONTHS = "january|february|march|april|may|june|july|august|september|october|n
 
 def transcribe(samples: NDArray[np.floating[Any]], sample_rate_hz: int) -> str:
     """Text of mono samples in [-1, 1], any rate. Loads the recogniser on first use."""
-    segments, _ = _recogniser().transcribe(_resampled(samples, sample_rate_hz), **SETTINGS)
+    segments, _ = _recogniser().transcribe(resampled(samples, sample_rate_hz), **SETTINGS)
     return " ".join(segment.text.strip() for segment in segments)
 
 
-def word_times(samples: NDArray[np.floating[Any]], sample_rate_hz: int) -> list[tuple[str, float, float]]:
-    """Words of mono samples with their first and last moment in seconds, as the recogniser aligns them."""
-    resampled = _resampled(samples, sample_rate_hz)
-    segments, _ = _recogniser().transcribe(resampled, **SETTINGS, word_timestamps=True)
-    return [
-        (word.word.strip(), float(word.start), float(word.end))
-        for segment in segments
-        for word in segment.words or ()
-    ]
-
-
-def _resampled(samples: NDArray[np.floating[Any]], sample_rate_hz: int) -> NDArray[np.float32]:
+def resampled(samples: NDArray[np.floating[Any]], sample_rate_hz: int) -> NDArray[np.float32]:
     """Cut or extend the spectrum of the whole wave: exact for what the recogniser's rate can hold."""
     count = round(len(samples) * RECOGNISER_RATE_HZ / sample_rate_hz)
     spectrum = np.fft.rfft(samples)[: count // 2 + 1]
-    resampled: NDArray[np.float32] = (np.fft.irfft(spectrum, count) * (count / len(samples))).astype(
-        np.float32
-    )
-    return resampled
+    wave: NDArray[np.float32] = (np.fft.irfft(spectrum, count) * (count / len(samples))).astype(np.float32)
+    return wave
 
 
 @lru_cache(maxsize=1)

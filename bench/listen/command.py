@@ -1,8 +1,9 @@
 """`python -m bench listen`: one server, one request at a time, and what a listener hears of it.
 
 First sound: the first frame of 10 ms above -45 dBFS, from the request's sending until a player that begins with the
-first samples gets to it. Speed: the voiced
-length at a speed against that at speed 1. Words: the recogniser's errors, and its word times against the server's.
+first samples gets to it. Speed: from the
+first sound to the last, at a speed against that at speed 1. Words: the recogniser's errors, and the word times of forced alignment
+against the server's.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from bench.headline.speech_check import normalise, transcribe, word_times
+from bench.headline.speech_check import normalise, transcribe
+from bench.listen.align import Spoken, align, bare, distances_ms
 from bench.listen.wave import FRAME_S, Sound, sound_of
 from bench.machine import machine
 from bench.metrics import percentile
 from bench.servers.start import start_server
 from bench.workload import texts
 
+NEAR_MS = 60
 SPEEDS = (0.5, 0.75, 1.1, 1.3, 1.4, 1.75, 2.0)
 
 
@@ -115,11 +118,12 @@ def listen_to_onsets(client: httpx.Client, sentences: Sequence[str]) -> dict[str
 
 
 def listen_to_speeds(client: httpx.Client, sentences: Sequence[str]) -> dict[str, Any]:
-    """Voiced length at speed 1 over that at a speed, over the speed: 1 is exact."""
+    """First sound to last, pauses included, at speed 1 over that at a speed, over the speed: 1 is exact."""
 
     def length_s(text: str, speed: float) -> float:
         samples, rate_hz = _whole(client, {"text": text, "seed": 1, "speed": speed})
-        return _audible(samples, rate_hz, text).voiced_s
+        sound = _audible(samples, rate_hz, text)
+        return sound.voiced_s + sum(sound.pauses_s)
 
     plain = sum(length_s(text, 1.0) for text in sentences)
     return {
@@ -129,41 +133,31 @@ def listen_to_speeds(client: httpx.Client, sentences: Sequence[str]) -> dict[str
 
 
 def listen_to_words(client: httpx.Client, sentences: Sequence[str]) -> dict[str, Any]:
-    """The recogniser's word errors, and how far its word times are from those that the server tells."""
-    asked, heard, apart_ms = [], [], []
+    """The recogniser's word errors, and how far the aligner's word times are from those that the server tells."""
+    asked, heard, apart = [], [], []
     for text in sentences:
         body = {"text": text, "seed": 1}
         samples, rate_hz = _whole(client, body)
         asked.append(normalise(text))
         heard.append(normalise(transcribe(samples, rate_hz)))
-        answer = client.post("/tts/captions", json=body)
-        if answer.status_code == 200:
-            told = [word for sentence in answer.json()["sentences"] for word in sentence["words"]]
-            apart_ms += _apart_ms(told, word_times(samples, rate_hz))
+        captions, spelled = (
+            client.post("/tts/captions", json=body),
+            client.post("/spell", json={"text": text}),
+        )
+        if captions.status_code == spelled.status_code == 200:
+            aligned = align(samples, rate_hz, spelled.json()["spoken"])
+            told = [word for sentence in captions.json()["sentences"] for word in sentence["words"]]
+            words = [Spoken(bare(word["text"]), word["start_s"], word["end_s"]) for word in told]
+            apart += distances_ms(words, aligned or [])
     figures: dict[str, Any] = {"word error rate": jiwer.wer(asked, heard)}
-    if apart_ms:
-        within = sum(gap <= 60 for gap in apart_ms) / len(apart_ms)
-        figures |= {
-            "words compared": len(apart_ms),
-            "word starts within 60 ms": within,
-            "word starts apart p50 ms": percentile(apart_ms, 50),
-            "word starts apart p95 ms": percentile(apart_ms, 95),
-        }
+    if apart:
+        figures["words compared"] = len(apart)
+        for name, gaps in zip(("starts", "ends"), zip(*apart, strict=True), strict=True):
+            near = sum(abs(gap) <= NEAR_MS for gap in gaps) / len(gaps)
+            figures[f"word {name} within {NEAR_MS} ms"] = near
+            figures[f"word {name} apart, median ms"] = percentile(gaps, 50)
+            figures[f"word {name} apart, p95 ms"] = percentile([abs(gap) for gap in gaps], 95)
     return figures
-
-
-def _apart_ms(told: Sequence[dict[str, Any]], recognised: Sequence[tuple[str, float, float]]) -> list[float]:
-    """Distances of the starts of words that both have, in order and spelled alike."""
-    ours = [(normalise(word["text"]), word["start_s"]) for word in told]
-    theirs = [(normalise(word), start_s) for word, start_s, _ in recognised]
-    apart, at = [], 0
-    for word, start_s in ours:
-        for place in range(at, min(at + 3, len(theirs))):
-            if theirs[place][0] == word:
-                apart.append(abs(theirs[place][1] - start_s) * 1000)
-                at = place + 1
-                break
-    return apart
 
 
 def _stream(client: httpx.Client, text: str) -> tuple[list[tuple[float, int]], NDArray[np.float32], int]:

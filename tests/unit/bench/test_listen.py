@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.listen.command import _apart_ms, _arrival
+from bench.listen.align import Spoken, distances_ms
+from bench.listen.command import _arrival
 from bench.listen.wave import levels_dbfs, sound_of
 
 RATE_HZ = 16000
@@ -42,7 +43,17 @@ def test_when_a_sample_arrived() -> None:
     assert _arrival([(0.02, 100), (0.05, 900), (0.09, 2000)], 0.05, RATE_HZ) == 0.05
 
 
-def test_word_starts_are_compared_in_order() -> None:
-    told = [{"text": "The", "start_s": 0.0}, {"text": "cat", "start_s": 0.2}, {"text": "The", "start_s": 0.9}]
-    heard = [("the", 0.03, 0.1), ("cat,", 0.25, 0.4), ("and", 0.5, 0.6), ("the", 0.9, 1.0)]
-    assert _apart_ms(told, heard) == pytest.approx([30, 50, 0])
+def test_words_are_compared_in_order() -> None:
+    told = [
+        Spoken("it", 0.0, 0.1),
+        Spoken("costs", 0.1, 0.3),
+        Spoken("", 0.3, 0.8),
+        Spoken("today", 0.8, 1.0),
+    ]
+    aligned = [
+        Spoken("it", 0.03, 0.1), Spoken("costs", 0.05, 0.3), Spoken("five", 0.3, 0.5), Spoken("dollars", 0.5, 0.8),
+        Spoken("today", 0.9, 1.0),
+    ]  # fmt: skip
+    starts, ends = zip(*distances_ms(told, aligned), strict=True)
+    assert starts == pytest.approx([30, -50, 100])
+    assert ends == pytest.approx([0, 0, 0])

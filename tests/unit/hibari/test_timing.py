@@ -12,6 +12,7 @@ from serving.models.hibari.timing import (
     QUIET_FRAMES,
     SOUND_LEADS,
     TAIL_FRAMES,
+    WORD_LEAD_S,
     Break,
     edit,
     find_breaks,
@@ -113,4 +114,4 @@ def test_words_are_heard_where_their_sounds_are() -> None:
     third = (24 + 20 + 6 + 20 + 4 - SOUND_LEADS) * FRAME_S
     first_end = (40 - QUIET_FRAMES) * FRAME_S
     expected = [(20 * FRAME_S, first_end), (50 * FRAME_S, 66 * FRAME_S), (third, 86 * FRAME_S)]
-    np.testing.assert_allclose(times, expected)
+    np.testing.assert_allclose(times, [(start_s - WORD_LEAD_S, end_s) for start_s, end_s in expected])
