@@ -1,9 +1,8 @@
 """`python -m bench listen`: one server, one request at a time, and what a listener hears of it.
 
 First sound: the first frame of 10 ms above -45 dBFS, from the request's sending until a player that begins with the
-first samples gets to it. Speed: from the
-first sound to the last, at a speed against that at speed 1. Words: the recogniser's errors, and the word times of forced alignment
-against the server's.
+first samples gets to it. Pace: from the first sound to the last, at a speed against that at speed 1. Words: the
+recogniser's errors, and the word times of forced alignment against the server's.
 """
 
 from __future__ import annotations
