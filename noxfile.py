@@ -75,9 +75,9 @@ def parity(session: nox.Session) -> None:
 
 KERNEL_TESTS = (
     "tests/unit/hibari/test_kernels.py",
-    "tests/unit/indextts2/test_flow_cpu.py",
-    "tests/unit/indextts2/test_gpt_cpu.py",
-    "tests/unit/indextts2/test_vocoder_cpu.py",
+    "tests/unit/indextts2/cpu/test_flow_cpu.py",
+    "tests/unit/indextts2/cpu/test_gpt_cpu.py",
+    "tests/unit/indextts2/cpu/test_vocoder_cpu.py",
 )
 """Those that run every function of every C file."""
 
