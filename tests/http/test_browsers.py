@@ -12,6 +12,8 @@ from serving.profile import ProfileError
 from tests.http.test_speech import SEGMENTS, TEXT, differ, tones
 from tests.support import JSON, Api, running, tone_profile
 
+pytestmark = pytest.mark.slow
+
 PAGE = (b"origin", b"https://page.example")
 STRANGER = (b"origin", b"https://stranger.example")
 PREFLIGHT = (

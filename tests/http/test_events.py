@@ -16,6 +16,8 @@ from tests.http.test_openai import SPEECH
 from tests.http.test_speech import SEGMENTS, TEXT, differ, tones
 from tests.support import Api, running, tone_profile
 
+pytestmark = pytest.mark.slow
+
 
 def events_of(body: bytes) -> list[dict[str, Any]]:
     """The JSON of each event; comments are skipped, as readers of events do."""

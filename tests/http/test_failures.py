@@ -9,6 +9,8 @@ import pytest
 from serving.http.app import create_app
 from tests.support import Api, running, tone_profile
 
+pytestmark = pytest.mark.slow
+
 POISON = "model.options.fail_token=33"  # the code point of "!"
 
 

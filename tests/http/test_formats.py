@@ -13,6 +13,8 @@ from tests.http.test_speech import SEGMENTS, TEXT, tones
 from tests.http.test_times import parts_of
 from tests.support import Api
 
+pytestmark = pytest.mark.slow
+
 RATE_HZ = 24_000
 LEADS = {"aac": 1024}
 LEAST_SNR_DB: dict[AudioFormat, float] = {"opus": 15, "mp3": 20, "aac": 25, "mulaw": 25, "alaw": 25}

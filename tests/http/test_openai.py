@@ -20,6 +20,8 @@ from serving.protocol import InputError
 from tests.http.test_speech import SEGMENTS, TEXT, differ, tones
 from tests.support import JSON, Answer, Api, running, tone_profile
 
+pytestmark = pytest.mark.slow
+
 SPEECH = "/v1/audio/speech"
 
 

@@ -23,7 +23,7 @@ from serving.profile import PauseProfile
 from serving.protocol import WordSpan
 
 FRAME_S = HOP / SAMPLE_RATE_HZ
-WORD_LEAD_S = 0.0125
+WORD_LEAD_S = 0.02
 """A word begins this long before its first audible frame, with the closure or the glide into it: forced alignment
 puts starts a median 33 ms before that frame, see `bench listen`, and the recogniser 45 ms behind it."""
 ONSET_ENERGY = -0.2

@@ -22,6 +22,8 @@ from serving.audio.encode import (
 from serving.protocol import InputError
 from tests.decoding import Floats, decoded, snr_db
 
+pytestmark = pytest.mark.slow
+
 MODEL_RATES_HZ = (24_000, 22_050)
 """Of the embedded voice, and of IndexTTS2."""
 CASES = [

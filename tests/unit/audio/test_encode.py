@@ -11,6 +11,8 @@ import soundfile
 
 from serving.audio.encode import UNKNOWN_SIZE, WAV_HEADER_BYTES, header, pcm16, wav_header
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("sample", "integer"),

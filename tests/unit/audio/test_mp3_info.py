@@ -7,6 +7,8 @@ import pytest
 from serving.audio.codecs import BIT_RATES
 from serving.audio.mp3_info import _crc16, frames_of, info_frame
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_checksum_is_that_of_the_catalogue() -> None:
     assert _crc16(b"123456789") == 0xBB3D  # CRC-16/ARC

@@ -10,6 +10,8 @@ from serving.audio.encode import OUTPUT_RATES_HZ
 from serving.audio.resample import Resampler
 from tests.decoding import Floats, snr_db
 
+pytestmark = pytest.mark.slow
+
 PAIRS = [(a, b) for a in (22_050, 24_000) for b in OUTPUT_RATES_HZ if a != b]
 
 

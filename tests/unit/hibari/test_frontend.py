@@ -21,6 +21,8 @@ from serving.request import parse
 from serving.text import Pause, Sentence, Word, read
 from serving.text.pauses import with_leads
 
+pytestmark = pytest.mark.slow
+
 PARAMS = SpeechParams(voice="heart", seed=0, fields=Fields())
 
 

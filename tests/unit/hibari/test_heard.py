@@ -21,6 +21,8 @@ from serving.profile import ModelProfile, Profile
 from serving.protocol import Segment, SpeechParams
 from serving.text import read
 
+pytestmark = pytest.mark.slow
+
 SENTENCES = (Path(__file__).parents[2] / "speech_sentences.txt").read_text(encoding="utf-8").splitlines()
 ONSETS = (
     "People like it.", "Big dogs bark.", "Take the bus.", "Do come in.", "Keep it.", "Go home now.", "Very well.",

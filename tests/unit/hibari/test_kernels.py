@@ -32,6 +32,8 @@ from serving.models.hibari.weights import Weights, load_weights
 from serving.models.hibari.windows import Window
 from serving.profile import EngineProfile, ModelProfile, Profile, ProfileError
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

@@ -21,6 +21,8 @@ from serving.profile import EngineProfile
 from tests.unit.engine.engine_support import eventually, listen
 from tests.unit.indextts2.support import CODES, make_profile, params, relative_error, sentences_of
 
+pytestmark = pytest.mark.slow
+
 ENGINE = EngineProfile(
     device="cpu", process=False, threads=1, workers=2, max_slots=4, max_step_units=8192, request_timeout_s=60
 )

@@ -22,6 +22,8 @@ from serving.profile import StreamingProfile
 from serving.protocol import Segment
 from tests.unit.indextts2.support import begin, frame_noise, make, params, target_mel
 
+pytestmark = pytest.mark.slow
+
 MEL = MelConfig()
 OPTIONS = StreamingOptions(mel=MEL, first_s=0.3, growth=1.5, max_s=0.8, history_s=0.5)
 CODES = 80

@@ -15,6 +15,8 @@ from serving.models.indextts2.text.stretches import stretches
 from tests.support import ROOT, environment
 from tests.unit.indextts2.support import make_profile, params, sentences_of
 
+pytestmark = pytest.mark.slow
+
 FRAGMENTS = (
     "word ", "Dr. ", "it's ", "been ", "A4 ", "$5 ", "15€ ", "−5 ", "+5 ", "1990s ", "1,250.50 ", "10:30 ",
     "## ", "**", "`", "- ", "1. ", "<b>", "</b>", "&amp;", "[a](/b/)", "[pause 1s]", "\n", "\n\n", "\t",

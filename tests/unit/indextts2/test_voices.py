@@ -29,6 +29,8 @@ from serving.protocol import InputError
 from tests.support import ROOT, environment
 from tests.unit.indextts2.support import make, params, request
 
+pytestmark = pytest.mark.slow
+
 RATE = 24000
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from serving import native
 
+pytestmark = pytest.mark.slow
+
 SERVING = Path(native.HEADERS).parent
 SOURCES = sorted(SERVING.rglob("*.c"))
 

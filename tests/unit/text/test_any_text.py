@@ -25,6 +25,8 @@ from serving.profile import ModelProfile, Profile, TextProfile
 from serving.protocol import InputError
 from serving.request import dropped_scripts, parse, sentences
 
+pytestmark = pytest.mark.slow
+
 FORMATS = ("auto", "plain", "markdown", "html", "ssml-lite")
 MODELS: dict[str, dict[str, Any]] = {"hibari": {}, "indextts2": {"weights": "random", "size": "tiny"}}
 MAX_CHARS = 5000

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from serving.http.live.growing import LONG_CHARS, GrowingReader
 from serving.text import Sentence, TextFormat, read
 
+pytestmark = pytest.mark.slow
+
 WORDS = [
     "The", "boat", "came", "home", "Dr", "Mr", "Lee", "U.S", "e.g", "etc", "No", "5", "3.14", "$5.20", "Node.js",
     "I", "J", "R", "p.m", "Elm", "St", "and", "you", "Then", "jan", "wait", "hello@example.org", "Ünal", "x" * 45,

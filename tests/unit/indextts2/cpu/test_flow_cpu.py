@@ -18,6 +18,8 @@ from serving.models.indextts2.networks import VelocityEstimator
 from serving.models.indextts2.weights.checkpoint import RandomWeights
 from tests.unit.indextts2.support import begin, target_mel
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

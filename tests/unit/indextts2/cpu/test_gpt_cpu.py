@@ -18,6 +18,8 @@ from serving.models.indextts2.config import GptConfig, IndexTts2Config
 from serving.models.indextts2.networks import CodeModel
 from tests.unit.indextts2.support import configure
 
+pytestmark = pytest.mark.slow
+
 TINY = IndexTts2Config.tiny().gpt
 OFFICIAL = msgspec.structs.replace(IndexTts2Config.official().gpt, layers=2)
 CELLS = 90

@@ -12,6 +12,8 @@ import pytest
 from serving.models import indextts2
 from serving.native import AVX2, FLAGS, HEADERS, has_avx2
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(indextts2.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.c"))
 

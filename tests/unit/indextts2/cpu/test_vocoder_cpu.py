@@ -17,6 +17,8 @@ from serving.models.indextts2.wave.cpu.vocoder import CpuVocoder
 from serving.models.indextts2.wave.snake import AntiAliasedSnake
 from serving.models.indextts2.wave.vocoder import Vocoder, reach_frames
 
+pytestmark = pytest.mark.slow
+
 TINY = IndexTts2Config.tiny().vocoder
 ODD = BigVganConfig(
     num_mels=12,
