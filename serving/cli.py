@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from serving import __version__
-from serving.audio.encode import AUDIO_FORMATS, AudioFormat
+from serving.audio.encode import AUDIO_FORMATS
+from serving.audio.files import SUFFIXES, suffix_of
 from serving.captions import CAPTION_WRITERS, CHAPTER_WRITERS
 from serving.flags import add_field_flags, as_body, given_fields
 from serving.models import request_fields
@@ -26,19 +27,6 @@ from serving.spell import SpellRequest, spell
 from serving.text import TextFormat
 
 OK, FAILED, USAGE = 0, 1, 2
-_SUFFIXES: dict[str, AudioFormat] = {
-    ".wav": "wav",
-    ".pcm": "pcm",
-    ".raw": "pcm",
-    ".flac": "flac",
-    ".opus": "opus",
-    ".ogg": "opus",
-    ".mp3": "mp3",
-    ".aac": "aac",
-    ".ulaw": "mulaw",
-    ".alaw": "alaw",
-}
-"""What a file's name says about its format."""
 _REFUSED_SUFFIXES = (".m4a", ".mp4", ".webm", ".aiff", ".au")
 """Those of formats that are not written."""
 
@@ -185,8 +173,8 @@ def _say(arguments: argparse.Namespace) -> int:
     fields = given_fields(arguments, request_fields(profile.model.name))
     if arguments.output is None:
         audio_format = fields.get("format", "wav")
-        arguments.output = "speech" + next(name for name, known in _SUFFIXES.items() if known == audio_format)
-    fields.setdefault("format", _SUFFIXES.get(Path(arguments.output).suffix.lower(), "wav"))
+        arguments.output = "speech" + suffix_of(audio_format)
+    fields.setdefault("format", SUFFIXES.get(Path(arguments.output).suffix.lower(), "wav"))
     _check_files(arguments, fields["format"])
     try:
         if arguments.file is None:
@@ -266,7 +254,7 @@ def _check_files(arguments: argparse.Namespace, audio_format: str) -> None:
     suffix = Path(arguments.output).suffix.lower()
     if suffix in _REFUSED_SUFFIXES:
         raise UsageError(f"{arguments.output}: the formats are {', '.join(AUDIO_FORMATS)}")
-    if _SUFFIXES.get(suffix, audio_format) != audio_format:
+    if SUFFIXES.get(suffix, audio_format) != audio_format:
         raise UsageError(
             f"{arguments.output}: the format is {audio_format}; name the file so, or leave --format out"
         )

@@ -135,6 +135,14 @@ class WebSocketProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """A full stop ends its sentence if nothing follows it for this long; abbreviations and numbers wait on."""
 
 
+class BatchProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Many texts in one request."""
+
+    max_items: PositiveInt = 32
+    timeout_s: PositiveFloat = 600.0
+    """What is not made and read by then is given up; each item has engine.request_timeout_s besides."""
+
+
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that decides how a server speaks and how fast."""
 
@@ -147,6 +155,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     streaming: StreamingProfile = StreamingProfile()
     http: HttpProfile = HttpProfile()
     websocket: WebSocketProfile = WebSocketProfile()
+    batch: BatchProfile = BatchProfile()
 
 
 def profiles_folder() -> Path:

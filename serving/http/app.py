@@ -18,6 +18,7 @@ from litestar.openapi.plugins import JsonRenderPlugin, ScalarRenderPlugin
 
 from serving import __version__
 from serving.engine.client import EngineClient, EngineState
+from serving.http.batch.route import batch_route
 from serving.http.live.nari import nari_route
 from serving.http.live.stream import stream_route
 from serving.http.openai import openai_routes
@@ -28,6 +29,7 @@ from serving.http.schema import (
     OPENAI_RESPONSES,
     PROBLEM_RESPONSES,
     SPEECH_HEADERS,
+    batch_operation,
     captions_operation,
     openai_operation,
     speech_operation,
@@ -71,6 +73,9 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
         *speech_routes(speaker, speech_operation(frontend.spec), PROBLEM_RESPONSES),
         *text_routes(speaker, spell_operation(), captions_operation(frontend.spec), PROBLEM_RESPONSES),
         *openai_routes(speaker, profile.http, openai_operation(frontend.spec), OPENAI_RESPONSES),
+        batch_route(
+            speaker, profile, batch_operation(frontend.spec, profile.batch.max_items), OPENAI_RESPONSES
+        ),
         *(query_routes(speaker, PROBLEM_RESPONSES) if profile.http.allow_get else []),
         stream_route(speaker, profile.websocket, profile.http.cors_origins),
         nari_route(speaker, profile.websocket, profile.http.cors_origins),

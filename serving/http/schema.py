@@ -9,6 +9,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Operation
 
 from serving.audio.encode import MEDIA_TYPES
+from serving.batch import Index, batch_schema
 from serving.http.problems import PROBLEM_MEDIA_TYPE, OpenAIEnvelope, Problem
 from serving.models.base import ModelSpec
 from serving.openai import body_schema
@@ -71,6 +72,20 @@ def openai_operation(spec: ModelSpec) -> type[Operation]:
         "content": dict.fromkeys((*MEDIA_TYPES.values(), "multipart/mixed", "text/event-stream"), binary),
     }
     return _operation(body_schema(spec), answer)
+
+
+def batch_operation(spec: ModelSpec, max_items: int) -> type[Operation]:
+    """Many requests of OpenAI's API at once, answered by JSON, a zip or multipart."""
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    answer = {
+        "description": "The items in order, in Base64; with `output` zip or multipart: files and index.json",
+        "content": {
+            "application/json": {"schema": inline(Index)},
+            "application/zip": binary,
+            "multipart/mixed": binary,
+        },
+    }
+    return _operation(batch_schema(spec, max_items), answer)
 
 
 def captions_operation(spec: ModelSpec) -> type[Operation]:

@@ -14,7 +14,7 @@ import functools
 import logging
 import re
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -36,7 +36,7 @@ from serving.engine.client import EngineClient, Utterance
 from serving.http.timed import timed_stream, timed_whole
 from serving.models.base import Frontend
 from serving.profile import TextProfile
-from serving.protocol import SpeechFailed, SpeechParams
+from serving.protocol import Segment, SpeechFailed, SpeechParams
 from serving.request import Order, dropped_scripts, load_lexicon, parse, sentences
 from serving.text import Sentence
 
@@ -77,15 +77,16 @@ class Speaker:
 
     async def speak(self, order: Order, request: AnyRequest, *, streaming: bool) -> tuple[Order, Utterance]:
         """Hand an order to the engine. The end of the ASGI call ends the engine's work for it."""
-        text = sentences(order, self.spec, self.text, self.lexicon)
         utterance = await self.engine.submit(
-            order.params,
-            self._frontend.segments(text, order.params),
-            streaming=streaming,
-            audio_s=order.audio_s,
+            order.params, self.segments(order), streaming=streaming, audio_s=order.audio_s
         )
-        request.scope["state"][_ABORT] = functools.partial(self.engine.abort, utterance)
+        abort_on_exit(request, functools.partial(self.engine.abort, utterance))
         return order, utterance
+
+    def segments(self, order: Order) -> Iterator[Segment]:
+        """What the model gets of an order's text, lazily. Raises InputError where it is pulled."""
+        text = sentences(order, self.spec, self.text, self.lexicon)
+        return self._frontend.segments(text, order.params)
 
     async def encoder(self, order: Order) -> Encoder:
         """What makes bytes of this order's samples."""
@@ -178,6 +179,11 @@ def speech_routes(
         return await speaker.stream(order, utterance, speaker.headers(order, request))
 
     return [tts, tts_stream]
+
+
+def abort_on_exit(request: AnyRequest, abort: Callable[[], None]) -> None:
+    """Call `abort`, which never waits, when the ASGI call ends."""
+    request.scope["state"][_ABORT] = abort
 
 
 def request_id(request: AnyRequest) -> str:

@@ -25,6 +25,7 @@ LAYERS = (
         "serving.query",
         "serving.spell",
         "serving.captions",
+        "serving.batch",
     ),
     ("serving.engine",),
     ("serving.http",),
@@ -38,11 +39,13 @@ TORCH_FREE = (
     "serving/engine/scheduler.py",
     "serving/engine/admission.py",
     "serving/engine/client.py",
+    "serving/engine/many.py",
     "serving/audio",
     "serving/text",
     "serving/request.py",
     "serving/openai.py",
     "serving/query.py",
+    "serving/batch.py",
     "serving/http",
 )
 
