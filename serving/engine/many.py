@@ -93,6 +93,10 @@ class Many:
         finally:
             self.abort()
 
+    def close(self) -> None:
+        """The same as abort, for contextlib.closing."""
+        self.abort()
+
     def abort(self) -> None:
         """Give every job up; what was not read is dropped. Idempotent, and never waits."""
         self._closed = True

@@ -51,9 +51,16 @@ async def alone(api: Api, text: str, **fields: Any) -> bytes:
 async def test_the_answer_of_a_client_of_vllm_omni(api: Api) -> None:
     answer = await batch(
         api,
-        [{"input": "One."}, {"input": "Two.", "voice": "high", "speed": None}, {"input": "3", "response_format": "mp3"}],
-        voice="low", seed=5, model="Qwen/Qwen3-TTS", task_type="Base",
-    )  # fmt: skip
+        [
+            {"input": "One."},
+            {"input": "Two.", "voice": "high", "speed": None},
+            {"input": "3", "response_format": "mp3"},
+        ],
+        voice="low",
+        seed=5,
+        model="Qwen/Qwen3-TTS",
+        task_type="Base",
+    )
     assert answer.status == 200
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["x-ignored-fields"] == "model, seed, task_type"
@@ -88,7 +95,6 @@ async def test_a_zip_has_a_file_for_each_item_and_an_index() -> None:
         assert files["000.wav"] == await alone(api, texts[0], seed=1)
     index = json.loads(files.pop("index.json"))
     assert set(files) == {"000.wav", "001.opus", "002.wav"}
-    assert list(files)[-1] == "000.wav", "files come as they end"
     assert [result["file"] for result in index["results"]] == ["000.wav", "001.opus", "002.wav"]
     assert [sentence["text"] for sentence in index["results"][2]["sentences"]] == ["Three."]
     assert index["id"] == answer.headers["x-request-id"]
@@ -187,7 +193,7 @@ async def test_a_batch_fills_the_steps_and_leaves_room_in_admission() -> None:
     async with running(create_app(profile)) as api:
         await api.until("/readyz", lambda answer: answer["ready"])
         work = asyncio.create_task(batch(api, [{"input": f"Text number {n}. " * 4} for n in range(20)]))
-        await api.until("/stats", lambda stats: stats["slots_used"] > 0)
+        await api.until("/stats", lambda stats: stats["rows"].get("render", 0) > 0)
         others = await asyncio.gather(
             *(api.call("POST", "/tts", {"text": "I come between."}) for _ in range(4))
         )

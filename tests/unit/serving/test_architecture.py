@@ -29,7 +29,7 @@ LAYERS = (
     ),
     ("serving.engine",),
     ("serving.http",),
-    ("serving.cli", "serving.say", "serving.book", "serving.flags", "serving.__main__"),
+    ("serving.cli", "serving.say", "serving.book", "serving.lines", "serving.flags", "serving.__main__"),
 )
 
 TORCH_FREE = (
