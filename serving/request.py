@@ -74,6 +74,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     text_format: TextFormat
     params: SpeechParams
     audio_format: AudioFormat
+    asked_seed: int | None = None
+    """As the client wrote it: None without one, -1 if one is to be drawn."""
     output_rate_hz: int
     """Samples per second of the answer once decoded."""
     audio_s: float
@@ -142,6 +144,7 @@ def parse(body: bytes, spec: ModelSpec, max_chars: int | None = None) -> Order:
             timestamps=request.timestamps,
             fields=own,
         ),
+        asked_seed=request.seed,
         audio_format=request.format,
         output_rate_hz=output_rate_hz(request.format, spec.sample_rate_hz, request.sample_rate_hz),
         audio_s=len(request.text) * spec.seconds_per_char / getattr(own, "speed", 1.0),
@@ -288,7 +291,7 @@ def decode(body: bytes, kind: type[T]) -> tuple[T, frozenset[str]]:
 
 
 @functools.cache
-def _voice_fields(own: type[RequestFields]) -> tuple[str, ...]:
+def voice_fields(own: type[RequestFields]) -> tuple[str, ...]:
     """Names of the fields that hold a voice's name: `voice`, and those of type base.VoiceName."""
     described = msgspec.inspect.type_info(own)
     assert isinstance(described, msgspec.inspect.StructType)
@@ -304,7 +307,7 @@ def _is_voice(kind: msgspec.inspect.Type) -> bool:
 
 
 def _check_voices(request: SpeechRequest, spec: ModelSpec) -> None:
-    for field in _voice_fields(spec.fields):
+    for field in voice_fields(spec.fields):
         name = getattr(request, field)
         if name is not None and all(name != voice.name for voice in spec.voices):
             names = ", ".join(voice.name for voice in spec.voices)

@@ -25,6 +25,8 @@ SPEECH_HEADERS = {
     "X-Dropped-Text": "Scripts whose letters the voice cannot speak and leaves out; absent if there are none.",
     "X-Ignored-Fields": "Fields of the request that this model has no use for; absent if there are none.",
     "X-Audio-Seconds": "Length of the speech; on answers that are sent whole.",
+    "X-Cache": "hit, miss or bypass; on a server that keeps answers alone.",
+    "Age": "Seconds since a kept answer was made.",
     "X-Speed": "The speed that is spoken at; on /v1/audio/speech alone.",
 }
 

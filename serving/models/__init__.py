@@ -101,6 +101,33 @@ def add_voice(profile: Profile, name: str, file: Path) -> str:
         return cast(str, package.add_voice(load_options(profile), name, file))
 
 
+def weights_digest(profile: Profile) -> str:
+    """Digest of the weights' content; empty for a model that does not tell. Raises OSError."""
+    package = _package(profile.model.name)
+    if not hasattr(package, "weights_digest"):
+        return ""
+    with _with_extra(profile.model.name):
+        return cast(str, package.weights_digest(load_options(profile)))
+
+
+def voice_digest(profile: Profile, name: str) -> str:
+    """Digest of what the voice `name` is made from now; empty for a model whose voices are in its weights.
+
+    Raises InputError if it is gone.
+    """
+    package = _package(profile.model.name)
+    if not hasattr(package, "voice_digest"):
+        return ""
+    with _with_extra(profile.model.name):
+        return cast(str, package.voice_digest(load_options(profile), name))
+
+
+def source_files(name: str) -> list[Path]:
+    """The Python files of a model, sorted. Raises ProfileError for an unknown model."""
+    origin = Path(str(_package(name).__file__))
+    return sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
+
+
 def fetch(model: str, to: Path, *, everything: bool) -> None:
     """Download the weights of a model into a folder. Raises ProfileError if it needs none, RuntimeError."""
     package = _package(model)

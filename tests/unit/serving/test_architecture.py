@@ -26,6 +26,7 @@ LAYERS = (
         "serving.spell",
         "serving.captions",
         "serving.batch",
+        "serving.cache",
     ),
     ("serving.engine",),
     ("serving.http",),
@@ -46,6 +47,7 @@ TORCH_FREE = (
     "serving/openai.py",
     "serving/query.py",
     "serving/batch.py",
+    "serving/cache",
     "serving/http",
 )
 
