@@ -81,7 +81,10 @@ def read_answer(file: BinaryIO, key: str) -> Hit:
     if size_bytes < 0 or file.read(len(MAGIC)) != MAGIC:
         raise ValueError("of another layout")
     file.seek(len(MAGIC) + size_bytes)
-    meta = msgspec.json.decode(file.read(meta_bytes), type=Meta)
+    try:
+        meta = msgspec.json.decode(file.read(meta_bytes), type=Meta)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"of another layout: {error}") from None
     if meta.key != key:
         raise ValueError("of another key")
     file.seek(len(MAGIC))

@@ -122,7 +122,7 @@ class AnswerStore:
             return None
         # The moment of the last use is the file's time; where it cannot be set, the oldest answer goes first.
         with contextlib.suppress(OSError):
-            os.utime(path)
+            os.utime(file.fileno())
         return hit
 
     def _remove(self, path: Path, why: Exception) -> None:

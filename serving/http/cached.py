@@ -108,6 +108,9 @@ class AnswerCache:
             )
         except InputError:
             return None  # a recording is gone: the engine says so in its own words
+        except Exception as error:
+            self.store.failed("a key cannot be made", error)
+            return None
 
 
 async def _kept(hit: Hit, headers: dict[str, str], *, whole: bool) -> Answer:

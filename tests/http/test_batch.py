@@ -246,23 +246,6 @@ async def test_a_client_that_goes_leaves_nothing_behind() -> None:
         assert (await api.call("POST", "/tts", {"text": "Still here."})).status == 200
 
 
-async def test_a_client_that_does_not_read_holds_its_own_items_back() -> None:
-    # 24 samples a character at 24 kHz: 1 ms, but 65 ms promised.
-    profile = tone_profile(
-        "model.options.samples_per_token=240", "admission.max_audio_s=20", "batch.timeout_s=1"
-    )
-    async with running(create_app(profile)) as api:
-        await api.until("/readyz", lambda answer: answer["ready"])
-        gone = asyncio.Event()
-        body = {"items": [{"input": "A text of a hundred letters or so. " * 3}] * 32, "output": "zip"}
-        work = asyncio.create_task(api.call("POST", BATCH, body, gone=gone, stall_after=3))
-        await asyncio.sleep(0.3)
-        made = (await api.call("GET", "/stats")).json["requests"]["finished"]
-        assert 0 < made < 20
-        assert (await api.call("POST", "/tts", {"text": "Others are let in."})).status == 200
-        await work
-
-
 async def test_what_is_not_made_in_time_has_expired() -> None:
     profile = tone_profile(*SLOW, "model.options.step_s=0.1", "batch.timeout_s=0.8", "engine.max_slots=2")
     async with running(create_app(profile)) as api:

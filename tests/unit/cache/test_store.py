@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import signal
@@ -96,6 +97,15 @@ def test_the_file_of_another_key_is_not_taken(store: AnswerStore) -> None:
     (path,) = answers(store.folder)
     path.rename(path.with_name(f"{key_of(2)}.answer"))
     assert found(store, 2) is None
+
+
+def test_a_file_with_a_true_sum_and_another_inside(store: AnswerStore) -> None:
+    keep(store, 1, b"one")
+    (path,) = answers(store.folder)
+    for inside in (b"", MAGIC, MAGIC + b"{}" + (2).to_bytes(4, "big"), MAGIC + b"\xff" * 8, bytes(100)):
+        path.write_bytes(inside + hashlib.sha256(inside).digest())
+        assert found(store, 1) is None
+        assert not path.exists()
 
 
 def test_links_folders_and_pipes_are_no_answers(store: AnswerStore, tmp_path: Path) -> None:
