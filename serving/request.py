@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from serving.audio.encode import AudioFormat, OutputRate, output_rate_hz
-from serving.models import known_fields
+from serving.models import known_fields, voice_fields
 from serving.models.base import ModelSpec, RequestFields
 from serving.profile import ProfileError, TextProfile
 from serving.protocol import InputError, SpeechParams, Timestamps
@@ -288,22 +288,6 @@ def decode(body: bytes, kind: type[T]) -> tuple[T, frozenset[str]]:
     except msgspec.DecodeError as error:
         raise _json_error(text, str(error)) from None
     return request, frozenset(_KEYS.decode(text))
-
-
-@functools.cache
-def voice_fields(own: type[RequestFields]) -> tuple[str, ...]:
-    """Names of the fields that hold a voice's name: `voice`, and those of type base.VoiceName."""
-    described = msgspec.inspect.type_info(own)
-    assert isinstance(described, msgspec.inspect.StructType)
-    return ("voice", *(field.name for field in described.fields if _is_voice(field.type)))
-
-
-def _is_voice(kind: msgspec.inspect.Type) -> bool:
-    if isinstance(kind, msgspec.inspect.UnionType):
-        return any(_is_voice(option) for option in kind.types)
-    if isinstance(kind, msgspec.inspect.Metadata):
-        return bool(kind.extra and kind.extra.get("voice")) or _is_voice(kind.type)
-    return False
 
 
 def _check_voices(request: SpeechRequest, spec: ModelSpec) -> None:

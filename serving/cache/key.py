@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 
 import serving
-from serving.models import source_files, voice_digest, weights_digest
+from serving.models import source_files, voice_digest, voice_fields, weights_digest
 from serving.models.base import ModelSpec
 from serving.profile import Profile
 from serving.protocol import Ready
-from serving.request import Order, voice_fields
+from serving.request import Order
 
 LAYOUT = 1
 """Of the files; another number makes every file of an older server a stranger."""

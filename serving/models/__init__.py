@@ -40,6 +40,22 @@ def known_fields() -> tuple[type[RequestFields], ...]:
     return tuple(request_fields(name) for name in model_names())
 
 
+@functools.cache
+def voice_fields(own: type[RequestFields]) -> tuple[str, ...]:
+    """Names of the fields that hold a voice's name: `voice`, and those of type base.VoiceName."""
+    described = msgspec.inspect.type_info(own)
+    assert isinstance(described, msgspec.inspect.StructType)
+    return ("voice", *(field.name for field in described.fields if _is_voice(field.type)))
+
+
+def _is_voice(kind: msgspec.inspect.Type) -> bool:
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return any(_is_voice(option) for option in kind.types)
+    if isinstance(kind, msgspec.inspect.Metadata):
+        return bool(kind.extra and kind.extra.get("voice")) or _is_voice(kind.type)
+    return False
+
+
 def load_options(profile: Profile) -> ModelOptions:
     """`profile.model.options`, checked. Raises ProfileError that names the key."""
     options_type: type[ModelOptions] = getattr(_package(profile.model.name), "Options", ModelOptions)
