@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from serving import __version__
-from serving.audio.encode import AUDIO_FORMATS, AudioFormat
+from serving.audio.encode import AUDIO_FORMATS
+from serving.audio.files import SUFFIXES, suffix_of
 from serving.captions import CAPTION_WRITERS, CHAPTER_WRITERS
 from serving.flags import add_field_flags, as_body, given_fields
 from serving.models import request_fields
@@ -26,19 +27,6 @@ from serving.spell import SpellRequest, spell
 from serving.text import TextFormat
 
 OK, FAILED, USAGE = 0, 1, 2
-_SUFFIXES: dict[str, AudioFormat] = {
-    ".wav": "wav",
-    ".pcm": "pcm",
-    ".raw": "pcm",
-    ".flac": "flac",
-    ".opus": "opus",
-    ".ogg": "opus",
-    ".mp3": "mp3",
-    ".aac": "aac",
-    ".ulaw": "mulaw",
-    ".alaw": "alaw",
-}
-"""What a file's name says about its format."""
 _REFUSED_SUFFIXES = (".m4a", ".mp4", ".webm", ".aiff", ".au")
 """Those of formats that are not written."""
 
@@ -95,10 +83,13 @@ def _parser(say_fields: type[RequestFields] | None) -> argparse.ArgumentParser:
         "--file",
         type=Path,
         metavar="FILE",
-        help="a text file of any length; a run that was broken off goes on",
+        help="a text file of any length, or with -o FOLDER/ a text a line; a run that was broken off goes on",
     )
     say.add_argument(
-        "-o", "--output", metavar="FILE", help="speech.wav without it; - writes to standard output"
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="speech.wav without it; - writes to standard output; with -f a folder takes a file for each line",
     )
     say.add_argument("--captions", type=Path, metavar="FILE", help="times of words: .json, .vtt or .srt")
     say.add_argument(
@@ -179,20 +170,22 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _say(arguments: argparse.Namespace) -> int:
     from serving.book import BookError
-    from serving.say import say, say_book
+    from serving.say import say, say_book, say_lines
 
     profile = _profile(arguments)
     fields = given_fields(arguments, request_fields(profile.model.name))
     if arguments.output is None:
         audio_format = fields.get("format", "wav")
-        arguments.output = "speech" + next(name for name, known in _SUFFIXES.items() if known == audio_format)
-    fields.setdefault("format", _SUFFIXES.get(Path(arguments.output).suffix.lower(), "wav"))
+        arguments.output = "speech" + suffix_of(audio_format)
+    fields.setdefault("format", SUFFIXES.get(Path(arguments.output).suffix.lower(), "wav"))
     _check_files(arguments, fields["format"])
     try:
         if arguments.file is None:
             return say(profile, as_body(_text(arguments.text), fields), arguments.output, arguments.captions)
         fields.setdefault("seed", 0)  # a run that goes on must draw what the first one drew
         text = _decoded(_read(arguments.file), str(arguments.file))
+        if _is_folder(arguments.output):
+            return say_lines(profile, text, fields, Path(arguments.output))
         return say_book(
             profile, as_body(text, fields), Path(arguments.output), arguments.captions, arguments.chapters
         )
@@ -252,12 +245,20 @@ def _decoded(content: bytes, name: str) -> str:
         raise UsageError(f"{name} is not UTF-8: {error.reason} at byte {error.start}") from None
 
 
+def _is_folder(output: str) -> bool:
+    return output.endswith(("/", os.sep)) or Path(output).is_dir()
+
+
 def _check_files(arguments: argparse.Namespace, audio_format: str) -> None:
     """Raise UsageError for files that cannot be meant."""
     if arguments.output == "-" and sys.stdout.isatty():
         raise UsageError("standard output is a terminal; name a file with -o, or pipe it to a player")
     if arguments.output == "-" and arguments.file is not None:
         raise UsageError("-f needs a file to write to: name one with -o")
+    if _is_folder(arguments.output) and arguments.file is None:
+        raise UsageError(f"{arguments.output} is a folder; name a file, or give a text a line with -f")
+    if _is_folder(arguments.output) and (arguments.captions or arguments.chapters):
+        raise UsageError("--captions and --chapters go with one file, not with a folder")
     if arguments.chapters is not None and arguments.file is None:
         raise UsageError("--chapters goes with -f")
     for path, suffixes in ((arguments.captions, CAPTION_WRITERS), (arguments.chapters, CHAPTER_WRITERS)):
@@ -266,7 +267,7 @@ def _check_files(arguments: argparse.Namespace, audio_format: str) -> None:
     suffix = Path(arguments.output).suffix.lower()
     if suffix in _REFUSED_SUFFIXES:
         raise UsageError(f"{arguments.output}: the formats are {', '.join(AUDIO_FORMATS)}")
-    if _SUFFIXES.get(suffix, audio_format) != audio_format:
+    if SUFFIXES.get(suffix, audio_format) != audio_format:
         raise UsageError(
             f"{arguments.output}: the format is {audio_format}; name the file so, or leave --format out"
         )

@@ -30,7 +30,8 @@ MIN_SPEED = 0.25
 MAX_SPEED = 4.0
 
 _OUR_NAMES = {"input": "text", "response_format": "format"}
-_THEIR_NAMES = {ours: theirs for theirs, ours in _OUR_NAMES.items()}
+THEIR_NAMES = {ours: theirs for theirs, ours in _OUR_NAMES.items()}
+"""What OpenAI's API calls fields of ours."""
 _RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _MAX_NAMED_FIELDS = 50
 _MAX_NAME_CHARS = 60
@@ -99,7 +100,7 @@ def parse_speech(
         if bytes(value) != b"null"
     }
     # A field that only another model has is not even checked: its name may mean another thing to the client.
-    ours = (used_fields(spec) | {"seed"}) - _THEIR_NAMES.keys() - frozenset(SpeechBody.__struct_fields__)
+    ours = (used_fields(spec) | {"seed"}) - THEIR_NAMES.keys() - frozenset(SpeechBody.__struct_fields__)
     extra = {name: value for name, value in fields.items() if name in ours}
     ignored = fields.keys() - extra.keys() - frozenset(SpeechBody.__struct_fields__)
     if asked.model not in (None, spec.name):
@@ -132,9 +133,9 @@ def named_as_written() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        if error.field not in _THEIR_NAMES:
+        if error.field not in THEIR_NAMES:
             raise
-        raise InputError(_THEIR_NAMES[error.field], str(error)) from None
+        raise InputError(THEIR_NAMES[error.field], str(error)) from None
 
 
 @functools.cache
@@ -158,7 +159,7 @@ def body_schema(spec: ModelSpec) -> dict[str, Any]:
     """JSON schema of a body for this model: OpenAI's fields, then ours."""
     schema = inline_schema(SpeechBody)
     for name, field in request_schema(spec)["properties"].items():
-        if name not in _THEIR_NAMES and name in used_fields(spec):
+        if name not in THEIR_NAMES and name in used_fields(spec):
             schema["properties"].setdefault(name, field)
     return schema
 

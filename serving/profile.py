@@ -135,6 +135,22 @@ class WebSocketProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """A full stop ends its sentence if nothing follows it for this long; abbreviations and numbers wait on."""
 
 
+class BatchProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Many texts in one request."""
+
+    max_items: PositiveInt = 32
+    timeout_s: PositiveFloat = 600.0
+    """What is not made and read by then is given up; each item has engine.request_timeout_s besides."""
+
+
+class CacheProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Answers kept on disk. Off, unless max_bytes is set; no measurement counts while it is on."""
+
+    folder: str = ""
+    max_bytes: Annotated[int, Meta(ge=0)] = 0
+    """Of all answers together; the least recently used goes first."""
+
+
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that decides how a server speaks and how fast."""
 
@@ -147,6 +163,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     streaming: StreamingProfile = StreamingProfile()
     http: HttpProfile = HttpProfile()
     websocket: WebSocketProfile = WebSocketProfile()
+    batch: BatchProfile = BatchProfile()
+    cache: CacheProfile = CacheProfile()
 
 
 def profiles_folder() -> Path:

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from serving.audio.encode import AudioFormat, OutputRate, output_rate_hz
-from serving.models import known_fields
+from serving.models import known_fields, voice_fields
 from serving.models.base import ModelSpec, RequestFields
 from serving.profile import ProfileError, TextProfile
 from serving.protocol import InputError, SpeechParams, Timestamps
@@ -74,6 +74,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     text_format: TextFormat
     params: SpeechParams
     audio_format: AudioFormat
+    asked_seed: int | None = None
+    """As the client wrote it: None without one, -1 if one is to be drawn."""
     output_rate_hz: int
     """Samples per second of the answer once decoded."""
     audio_s: float
@@ -142,6 +144,7 @@ def parse(body: bytes, spec: ModelSpec, max_chars: int | None = None) -> Order:
             timestamps=request.timestamps,
             fields=own,
         ),
+        asked_seed=request.seed,
         audio_format=request.format,
         output_rate_hz=output_rate_hz(request.format, spec.sample_rate_hz, request.sample_rate_hz),
         audio_s=len(request.text) * spec.seconds_per_char / getattr(own, "speed", 1.0),
@@ -287,24 +290,8 @@ def decode(body: bytes, kind: type[T]) -> tuple[T, frozenset[str]]:
     return request, frozenset(_KEYS.decode(text))
 
 
-@functools.cache
-def _voice_fields(own: type[RequestFields]) -> tuple[str, ...]:
-    """Names of the fields that hold a voice's name: `voice`, and those of type base.VoiceName."""
-    described = msgspec.inspect.type_info(own)
-    assert isinstance(described, msgspec.inspect.StructType)
-    return ("voice", *(field.name for field in described.fields if _is_voice(field.type)))
-
-
-def _is_voice(kind: msgspec.inspect.Type) -> bool:
-    if isinstance(kind, msgspec.inspect.UnionType):
-        return any(_is_voice(option) for option in kind.types)
-    if isinstance(kind, msgspec.inspect.Metadata):
-        return bool(kind.extra and kind.extra.get("voice")) or _is_voice(kind.type)
-    return False
-
-
 def _check_voices(request: SpeechRequest, spec: ModelSpec) -> None:
-    for field in _voice_fields(spec.fields):
+    for field in voice_fields(spec.fields):
         name = getattr(request, field)
         if name is not None and all(name != voice.name for voice in spec.voices):
             names = ", ".join(voice.name for voice in spec.voices)

@@ -10,21 +10,24 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from serving.audio.encode import make_encoder
+from serving.audio.encode import encoded_whole, make_encoder
 from serving.book import Book, parts, speak_parts
 from serving.captions import CAPTION_WRITERS, CHAPTER_WRITERS, joined, sentence_of
 from serving.captions import Sentence as Caption
 from serving.engine.client import EngineClient, EngineUnavailable
+from serving.engine.many import Job, Many
+from serving.flags import as_body
+from serving.lines import Folder, Line, lines_of
 from serving.models import load_frontend
 from serving.models.base import Frontend
 from serving.profile import Profile
-from serving.protocol import Overloaded, SpeechFailed, Times, Timestamps
+from serving.protocol import InputError, Overloaded, SpeechFailed, Times, Timestamps
 from serving.request import Order, load_lexicon, parse, sentences
 from serving.text import Sentence
 
@@ -65,11 +68,45 @@ def say_book(
     """
     profile, frontend, order = _prepare(profile, body, timed=captions is not None)
     text = sentences(order, frontend.spec, profile.text, load_lexicon(profile.text))
-    settings = msgspec.json.encode(
-        [profile.model, profile.text, profile.engine.dtype], order="sorted"
-    ).decode()
-    book = Book(output, order, frontend.spec.sample_rate_hz, settings)
+    book = Book(output, order, frontend.spec.sample_rate_hz, _settings(profile))
     return _report(frontend, _speak_book(profile, frontend, order, text, book, captions, chapters))
+
+
+def say_lines(profile: Profile, text: str, fields: dict[str, Any], output: Path) -> int:
+    """Speak each line of a text to a file of its own in the folder `output`, many at once.
+
+    Files that an earlier run of the same command has made are kept. A line that cannot be spoken is reported at the
+    end. Returns the exit code, 1 if there was one. Raises InputError if the fields are wrong for every line, OSError.
+    """
+    profile, frontend, order = _prepare(profile, as_body(".", fields), timed=False)
+    lines = lines_of(text)
+    last = lines[-1].number if lines else 0
+    with Folder(output, order.audio_format, last, _settings(profile)) as folder:
+        orders: dict[int, tuple[Line, Order]] = {}
+        failed: dict[int, str] = {}
+        for line in lines:
+            try:
+                order = parse(as_body(line.text, fields), frontend.spec)
+            except InputError as error:
+                failed[line.number] = f"{error.field}: {error}"
+            else:
+                orders[line.number] = line, order
+        todo = {number: known for number, known in orders.items() if not folder.has(*known)}
+        if kept := len(orders) - len(todo):
+            print(f"going on: {kept} of {len(lines)} lines are there already", file=sys.stderr)
+        code = 0
+        if todo:
+            code = _report(frontend, _speak_lines(profile, frontend, todo, folder, failed))
+    for number, why in sorted(failed.items()):
+        print(f"tts-serving: line {number}: {why}", file=sys.stderr)
+    if failed:
+        print(f"tts-serving: {len(failed)} of {len(lines)} lines were not spoken", file=sys.stderr)
+    return 1 if failed else code
+
+
+def _settings(profile: Profile) -> str:
+    """What samples depend on besides the order."""
+    return msgspec.json.encode([profile.model, profile.text, profile.engine.dtype], order="sorted").decode()
 
 
 def write_captions(path: Path, sentences: list[Caption]) -> None:
@@ -184,6 +221,49 @@ async def _speak_book(
                 write_chapters(chapters, done.chapters, done.samples / rate_hz)
             book.finish(out)
         return Spoken(done.samples - known.samples, first_s, time.perf_counter() - begun)
+
+
+async def _speak_lines(
+    profile: Profile,
+    frontend: Frontend,
+    todo: dict[int, tuple[Line, Order]],
+    folder: Folder,
+    failed: dict[int, str],
+) -> Spoken:
+    """Speak lines into the folder; why a line was not goes into `failed`, by its number."""
+    spec = frontend.spec
+    lexicon = load_lexicon(profile.text)
+
+    def jobs() -> Iterator[Job]:
+        for number, (_, order) in todo.items():
+            text = sentences(order, spec, profile.text, lexicon)
+            yield Job(number, order.params, frontend.segments(text, order.params), order.audio_s)
+
+    async with _running(profile, frontend) as engine:
+        begun = time.perf_counter()
+        samples, first_s = 0, 0.0
+        many = Many(engine, jobs(), profile)
+        audio_s = sum(order.audio_s for _, order in todo.values())
+        with contextlib.closing(many), _progress(audio_s) as progress:
+            bar = progress.add_task(f"speaking {len(todo)} lines", total=audio_s)
+            await many.begin()
+            async for number, spoken in many:
+                line, order = todo[number]
+                try:
+                    if isinstance(spoken, Exception):
+                        raise spoken
+                    encoder = make_encoder(order.audio_format, spec.sample_rate_hz, order.output_rate_hz)
+                    audio, count = await encoded_whole(encoder, engine.chunks(spoken))
+                except InputError as error:
+                    failed[number] = f"{error.field}: {error}"
+                except (SpeechFailed, Overloaded) as error:
+                    failed[number] = str(error)
+                else:
+                    await asyncio.to_thread(folder.add, line, order, audio, count / spec.sample_rate_hz)
+                    samples += count
+                    first_s = first_s or time.perf_counter() - begun
+                progress.update(bar, advance=order.audio_s)
+        return Spoken(samples, first_s, time.perf_counter() - begun)
 
 
 @contextlib.asynccontextmanager

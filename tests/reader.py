@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -166,7 +167,17 @@ def workflow_commands(text: str) -> list[str]:
 
 
 def check_audio(path: Path) -> None:
-    """A player opens the file, and it is speech or at least no silence."""
+    """A player opens the file, and it is speech or at least no silence; so is every one in a folder or a zip."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(path.with_suffix(""))
+        path = path.with_suffix("")
+    if path.is_dir():
+        files = [file for file in path.iterdir() if not file.name.startswith("index.")]
+        assert files, f"{path.name} is empty"
+        for file in files:
+            check_audio(file)
+        return
     samples, rate_hz = soundfile.read(path)
     assert 0.1 < len(samples) / rate_hz < 60.0, f"{path.name}: {len(samples) / rate_hz:.2f} s"
     assert abs(samples).max() > 0.05, f"{path.name} is silent"

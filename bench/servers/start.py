@@ -139,6 +139,7 @@ def start_server(
         try:
             try:
                 info = _wait_ready(process, url, started + timeout_s)
+                _check_cache(info)
                 _check_owner(process, port)
             except StartFailed as error:
                 raise StartFailed(f"{arm}: {error}\n{_tail(log.fileno())}".rstrip()) from None
@@ -157,6 +158,7 @@ def foreign_server(url: str) -> Iterator[Server]:
     status, info = get(f"{url}/readyz")
     if status is None:
         raise StartFailed(f"nothing answers at {url}")
+    _check_cache(info or {})
     yield Server("target", url, None, info or {}, None)
 
 
@@ -193,6 +195,14 @@ def _wait_ready(process: subprocess.Popen[bytes], url: str, deadline: float) -> 
             return info or {}
         time.sleep(POLL_S)
     raise StartFailed(f"not ready in time; the last status of /readyz was {status}")
+
+
+def _check_cache(info: dict[str, Any]) -> None:
+    """What a server reads from a disk says nothing about how fast it speaks."""
+    if info.get("cache"):
+        raise StartFailed(
+            "it answers from a cache, so no figure would count; start it with cache.max_bytes=0"
+        )
 
 
 def _check_owner(process: subprocess.Popen[bytes], port: int) -> None:

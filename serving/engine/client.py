@@ -198,14 +198,23 @@ class EngineClient:
         finally:
             self.abort(utterance)
 
-    def abort(self, utterance: Utterance) -> None:
+    async def wait_ended(self, utterance: Utterance) -> None:
+        """Wait until the engine makes no more of it. What was made lies unread, and counts as that."""
+        while not utterance.ended:
+            utterance.wake.clear()
+            await utterance.wake.wait()
+
+    def abort(self, utterance: Utterance, why: SpeechFailed | None = None) -> None:
         """Give a request up: unread samples are dropped and the engine stops at its next step.
 
-        Call it from the event loop's thread, at any point, any number of times.
+        Call it from the event loop's thread, at any point, any number of times. Whoever reads a request that loses
+        samples by it gets `why`.
         """
         if not utterance.ended:
-            self._end(utterance, SpeechFailed("aborted", "the request was given up"))
+            self._end(utterance, why or SpeechFailed("aborted", "the request was given up"))
             self._send(Abort(request_id=utterance.request_id))
+        elif utterance.unread:
+            utterance.failure = utterance.failure or why
         utterance.unread.clear()
         self._admission.close(utterance.request_id)
 

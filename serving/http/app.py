@@ -18,6 +18,8 @@ from litestar.openapi.plugins import JsonRenderPlugin, ScalarRenderPlugin
 
 from serving import __version__
 from serving.engine.client import EngineClient, EngineState
+from serving.http.batch.route import batch_route
+from serving.http.cached import AnswerCache
 from serving.http.live.nari import nari_route
 from serving.http.live.stream import stream_route
 from serving.http.openai import openai_routes
@@ -28,6 +30,7 @@ from serving.http.schema import (
     OPENAI_RESPONSES,
     PROBLEM_RESPONSES,
     SPEECH_HEADERS,
+    batch_operation,
     captions_operation,
     openai_operation,
     speech_operation,
@@ -55,22 +58,29 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
     """
     frontend = load_frontend(profile)
     engine = EngineClient(profile, frontend.spec)
+    cache = AnswerCache(profile, frontend.spec, engine) if profile.cache.max_bytes else None
 
     @contextlib.asynccontextmanager
     async def run_engine(_: Litestar) -> AsyncIterator[None]:
         await engine.start()
-        watcher = asyncio.create_task(_watch(engine, profile, on_failed))
+        tasks = [asyncio.create_task(_watch(engine, profile, on_failed))]
+        if cache is not None:
+            tasks.append(asyncio.create_task(cache.prepare()))
         try:
             yield
         finally:
-            watcher.cancel()
+            for task in tasks:
+                task.cancel()
             await engine.stop()
 
-    speaker = Speaker(engine, frontend, profile.text)
+    speaker = Speaker(engine, frontend, profile.text, cache)
     routes = [
         *speech_routes(speaker, speech_operation(frontend.spec), PROBLEM_RESPONSES),
         *text_routes(speaker, spell_operation(), captions_operation(frontend.spec), PROBLEM_RESPONSES),
         *openai_routes(speaker, profile.http, openai_operation(frontend.spec), OPENAI_RESPONSES),
+        batch_route(
+            speaker, profile, batch_operation(frontend.spec, profile.batch.max_items), OPENAI_RESPONSES
+        ),
         *(query_routes(speaker, PROBLEM_RESPONSES) if profile.http.allow_get else []),
         stream_route(speaker, profile.websocket, profile.http.cors_origins),
         nari_route(speaker, profile.websocket, profile.http.cors_origins),
@@ -82,6 +92,7 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
             "engine": _provide(engine),
             "spec": _provide(frontend.spec),
             "profile": _provide(profile),
+            "cache": _provide(cache and cache.store),
         },
         cors_config=_cors(profile.http.cors_origins),
         middleware=[AbortOnExit()],

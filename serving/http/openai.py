@@ -95,15 +95,12 @@ def openai_routes(
         nobody here knows is named in X-Ignored-Fields. Errors have the shape that OpenAI's clients read.
         """
         call = parse_speech(body, spec, speaker.text.max_chars, http.voice_aliases)
-        streaming = call.events or not call.whole
+        headers = speaker.headers(call.order, request) | {"X-Speed": f"{call.speed:g}"}
         with named_as_written():
-            order, utterance = await speaker.speak(call.order, request, streaming=streaming)
-        headers = speaker.headers(order, request) | {"X-Speed": f"{call.speed:g}"}
-        if call.events:
-            return await event_stream(speaker, order, utterance, headers | UNBUFFERED, http.heartbeat_s)
-        if call.whole:
-            return await speaker.whole(order, utterance, request, headers)
-        return await speaker.stream(order, utterance, headers)
+            if not call.events:
+                return await speaker.answer(call.order, request, headers, whole=call.whole)
+            order, utterance = await speaker.speak(call.order, request, streaming=True)
+        return await event_stream(speaker, order, utterance, headers | UNBUFFERED, http.heartbeat_s)
 
     @get("/v1/models")
     async def models() -> ModelList:

@@ -9,6 +9,7 @@ from litestar import HttpMethod, Response, get, route
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
+from serving.cache.store import AnswerStore, CacheState
 from serving.engine.client import EngineClient, EngineState
 from serving.models.base import ModelSpec, Voice
 from serving.profile import Profile
@@ -39,6 +40,8 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     engine_pid: int | None = None
     progress: Warming | None = None
     """What the engine is doing until it is ready."""
+    cache: CacheState | None = None
+    """Of the answers that are kept; null if none are. While it is not null, no measurement counts."""
     problem: str | None = None
     """Why the engine died or could not start."""
 
@@ -68,6 +71,7 @@ async def readyz(
     engine: NamedDependency[SkipValidation[EngineClient]],
     spec: NamedDependency[SkipValidation[ModelSpec]],
     profile: NamedDependency[SkipValidation[Profile]],
+    cache: NamedDependency[SkipValidation[AnswerStore | None]],
 ) -> Response[Readiness]:
     """200 once the engine is warm; 503 with its progress until then and while it is started again."""
     ready = engine.state is EngineState.READY
@@ -84,6 +88,7 @@ async def readyz(
         warmup_s=info.warmup_s if info else None,
         engine_pid=info.pid if info else None,
         progress=None if ready else engine.warming,
+        cache=None if cache is None else cache.state,
         problem=engine.problem,
     )
     headers: dict[str, Any] = {} if ready else {"Retry-After": "1"}

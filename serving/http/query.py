@@ -5,7 +5,7 @@ Behind http.allow_get, because any page in a browser may make the browser send a
 
 from __future__ import annotations
 
-from litestar import get
+from litestar import Response, get
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
@@ -23,7 +23,7 @@ def query_routes(speaker: Speaker, responses: dict[int, ResponseSpec]) -> list[H
     """The handler, documented by `responses`."""
 
     @get("/tts", responses=responses)
-    async def tts_of_query(request: AnyRequest) -> Stream:
+    async def tts_of_query(request: AnyRequest) -> Response[bytes] | Stream:
         """Speak a text of at most 500 characters; the fields of POST /tts stand in the query.
 
         The audio is sent as it is made. It has no ranges, because its length is known at its end alone.
@@ -35,7 +35,6 @@ def query_routes(speaker: Speaker, responses: dict[int, ResponseSpec]) -> list[H
                 headers=NO_RANGES,
             )
         order = parse_query(request.scope["query_string"], speaker.spec, speaker.text.max_chars)
-        order, utterance = await speaker.speak(order, request, streaming=True)
-        return await speaker.stream(order, utterance, speaker.headers(order, request) | NO_RANGES)
+        return await speaker.answer(order, request, speaker.headers(order, request) | NO_RANGES, whole=False)
 
     return [tts_of_query]

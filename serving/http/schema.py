@@ -9,6 +9,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Operation
 
 from serving.audio.encode import MEDIA_TYPES
+from serving.batch import Index, batch_schema
 from serving.http.problems import PROBLEM_MEDIA_TYPE, OpenAIEnvelope, Problem
 from serving.models.base import ModelSpec
 from serving.openai import body_schema
@@ -24,6 +25,8 @@ SPEECH_HEADERS = {
     "X-Dropped-Text": "Scripts whose letters the voice cannot speak and leaves out; absent if there are none.",
     "X-Ignored-Fields": "Fields of the request that this model has no use for; absent if there are none.",
     "X-Audio-Seconds": "Length of the speech; on answers that are sent whole.",
+    "X-Cache": "hit, miss or bypass; on a server that keeps answers alone.",
+    "Age": "Seconds since a kept answer was made.",
     "X-Speed": "The speed that is spoken at; on /v1/audio/speech alone.",
 }
 
@@ -71,6 +74,20 @@ def openai_operation(spec: ModelSpec) -> type[Operation]:
         "content": dict.fromkeys((*MEDIA_TYPES.values(), "multipart/mixed", "text/event-stream"), binary),
     }
     return _operation(body_schema(spec), answer)
+
+
+def batch_operation(spec: ModelSpec, max_items: int) -> type[Operation]:
+    """Many requests of OpenAI's API at once, answered by JSON, a zip or multipart."""
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    answer = {
+        "description": "The items in order, in Base64; with `output` zip or multipart: files and index.json",
+        "content": {
+            "application/json": {"schema": inline(Index)},
+            "application/zip": binary,
+            "multipart/mixed": binary,
+        },
+    }
+    return _operation(batch_schema(spec, max_items), answer)
 
 
 def captions_operation(spec: ModelSpec) -> type[Operation]:

@@ -14,9 +14,9 @@ import functools
 import logging
 import re
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from litestar import Request, Response, post
@@ -36,9 +36,12 @@ from serving.engine.client import EngineClient, Utterance
 from serving.http.timed import timed_stream, timed_whole
 from serving.models.base import Frontend
 from serving.profile import TextProfile
-from serving.protocol import SpeechFailed, SpeechParams
+from serving.protocol import Segment, SpeechFailed, SpeechParams
 from serving.request import Order, dropped_scripts, load_lexicon, parse, sentences
 from serving.text import Sentence
+
+if TYPE_CHECKING:
+    from serving.http.cached import AnswerCache
 
 logger = logging.getLogger(__name__)
 
@@ -63,29 +66,52 @@ class ClientGone(Exception):
 class Speaker:
     """What every route that speaks does: check the request, hand it to the engine, describe the answer."""
 
-    def __init__(self, engine: EngineClient, frontend: Frontend, text: TextProfile) -> None:
+    def __init__(
+        self,
+        engine: EngineClient,
+        frontend: Frontend,
+        text: TextProfile,
+        cache: AnswerCache | None = None,
+    ) -> None:
         """Raises ProfileError if the profile's lexicon cannot be read."""
+        self._cache = cache
         self.engine = engine
         self.spec = frontend.spec
         self.text = text
         self.lexicon = load_lexicon(text)
         self._frontend = frontend
 
-    async def begin(self, body: bytes, request: AnyRequest, *, streaming: bool) -> tuple[Order, Utterance]:
-        """Check the request and hand it to the engine. Raises what serving.http.problems turns into answers."""
-        return await self.speak(parse(body, self.spec, self.text.max_chars), request, streaming=streaming)
+    async def answer(
+        self, order: Order, request: AnyRequest, headers: dict[str, str], *, whole: bool
+    ) -> Response[bytes] | Stream:
+        """Audio for an order, whole or as it is made. Raises what serving.http.problems turns into answers."""
+
+        async def fresh(headers: dict[str, str]) -> Response[bytes] | Stream:
+            _, utterance = await self.speak(order, request, streaming=not whole)
+            if whole:
+                return await self.whole(order, utterance, request, headers)
+            return await self.stream(order, utterance, headers)
+
+        if self._cache is None:
+            return await fresh(headers)
+        return await self._cache.answer(order, request, headers, fresh, whole=whole)
+
+    def order(self, body: bytes) -> Order:
+        """Check a request. Raises InputError, BodyError."""
+        return parse(body, self.spec, self.text.max_chars)
 
     async def speak(self, order: Order, request: AnyRequest, *, streaming: bool) -> tuple[Order, Utterance]:
         """Hand an order to the engine. The end of the ASGI call ends the engine's work for it."""
-        text = sentences(order, self.spec, self.text, self.lexicon)
         utterance = await self.engine.submit(
-            order.params,
-            self._frontend.segments(text, order.params),
-            streaming=streaming,
-            audio_s=order.audio_s,
+            order.params, self.segments(order), streaming=streaming, audio_s=order.audio_s
         )
-        request.scope["state"][_ABORT] = functools.partial(self.engine.abort, utterance)
+        abort_on_exit(request, functools.partial(self.engine.abort, utterance))
         return order, utterance
+
+    def segments(self, order: Order) -> Iterator[Segment]:
+        """What the model gets of an order's text, lazily. Raises InputError where it is pulled."""
+        text = sentences(order, self.spec, self.text, self.lexicon)
+        return self._frontend.segments(text, order.params)
 
     async def encoder(self, order: Order) -> Encoder:
         """What makes bytes of this order's samples."""
@@ -157,16 +183,16 @@ def speech_routes(
     }
 
     @post("/tts", **documented)
-    async def tts(body: RawBody, request: AnyRequest) -> Response[bytes]:
+    async def tts(body: RawBody, request: AnyRequest) -> Response[bytes] | Stream:
         """Speak a text; the answer is the whole audio, with its true length in the header if the format has one.
 
         With `timestamps` the answer is multipart/mixed: the audio, then application/json with the times.
         """
-        order, utterance = await speaker.begin(body, request, streaming=False)
-        return await speaker.whole(order, utterance, request, speaker.headers(order, request))
+        order = speaker.order(body)
+        return await speaker.answer(order, request, speaker.headers(order, request), whole=True)
 
     @post("/tts/stream", **documented)
-    async def tts_stream(body: RawBody, request: AnyRequest) -> Stream:
+    async def tts_stream(body: RawBody, request: AnyRequest) -> Response[bytes] | Stream:
         """Speak a text; the answer begins at once and brings the samples as they are made.
 
         With format wav it is one WAV stream: a single header whose sizes are 0xFFFFFFFF, then samples to the end.
@@ -174,10 +200,15 @@ def speech_routes(
         With `timestamps` it is multipart/mixed: the audio in parts, which add up to that stream, and before the
         audio of each sentence a part of application/json with its times.
         """
-        order, utterance = await speaker.begin(body, request, streaming=True)
-        return await speaker.stream(order, utterance, speaker.headers(order, request))
+        order = speaker.order(body)
+        return await speaker.answer(order, request, speaker.headers(order, request), whole=False)
 
     return [tts, tts_stream]
+
+
+def abort_on_exit(request: AnyRequest, abort: Callable[[], None]) -> None:
+    """Call `abort`, which never waits, when the ASGI call ends."""
+    request.scope["state"].setdefault(_ABORT, []).append(abort)
 
 
 def request_id(request: AnyRequest) -> str:
@@ -228,8 +259,7 @@ class AbortOnExit(ASGIMiddleware):
             request = scope["state"].get("request_id")
             logger.warning("stream %s is cut (%s): %s", request, failure.code, failure)
         finally:
-            abort = scope["state"].pop(_ABORT, None)
-            if abort is not None:
+            for abort in scope["state"].pop(_ABORT, ()):
                 abort()
 
 

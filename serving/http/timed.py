@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,31 +23,50 @@ if TYPE_CHECKING:
 JSON = "application/json"
 
 
-async def timed_whole(
-    speaker: Speaker, order: Order, utterance: Utterance, headers: dict[str, str]
-) -> Response[bytes]:
-    """multipart/mixed of the audio and its times."""
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """A whole utterance."""
+
+    audio: bytes
+    """Encoded, with its true length where the format tells one."""
+    media_type: str
+    samples: int
+    """At the model's rate."""
+    sentences: list[captions.Sentence]
+    """When they are spoken, if the order wants to know."""
+
+
+async def collected(speaker: Speaker, order: Order, utterance: Utterance) -> Collected:
+    """Read and encode an utterance to its end. Raises SpeechFailed."""
     encoder = await speaker.encoder(order)
     pieces: list[bytes] = []
-    count = 0
+    samples = 0
     sentences: list[captions.Sentence] = []
     async for answer in speaker.engine.answers(utterance):
         if isinstance(answer, Times):
             sentences.append(sentence_of(order, utterance, answer))
         else:
-            count += len(answer)
+            samples += len(answer)
             pieces.append(await feed(encoder, answer))
-    audio = b"".join([encoder.begin(count), *pieces, encoder.end()])
+    audio = b"".join([encoder.begin(samples), *pieces, encoder.end()])
+    return Collected(audio, encoder.media_type, samples, captions.joined(sentences))
+
+
+async def timed_whole(
+    speaker: Speaker, order: Order, utterance: Utterance, headers: dict[str, str]
+) -> Response[bytes]:
+    """multipart/mixed of the audio and its times."""
+    taken = await collected(speaker, order, utterance)
     boundary = secrets.token_hex(16)
     body = (
-        part(boundary, encoder.media_type, audio)
-        + part(boundary, JSON, captions.as_json(captions.joined(sentences)))
+        part(boundary, taken.media_type, taken.audio)
+        + part(boundary, JSON, captions.as_json(taken.sentences))
         + f"--{boundary}--\r\n".encode()
     )
     return Response(
         body,
         media_type=f"multipart/mixed; boundary={boundary}",
-        headers=headers | {"X-Audio-Seconds": f"{count / speaker.spec.sample_rate_hz:.3f}"},
+        headers=headers | {"X-Audio-Seconds": f"{taken.samples / speaker.spec.sample_rate_hz:.3f}"},
     )
 
 

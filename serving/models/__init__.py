@@ -40,6 +40,22 @@ def known_fields() -> tuple[type[RequestFields], ...]:
     return tuple(request_fields(name) for name in model_names())
 
 
+@functools.cache
+def voice_fields(own: type[RequestFields]) -> tuple[str, ...]:
+    """Names of the fields that hold a voice's name: `voice`, and those of type base.VoiceName."""
+    described = msgspec.inspect.type_info(own)
+    assert isinstance(described, msgspec.inspect.StructType)
+    return ("voice", *(field.name for field in described.fields if _is_voice(field.type)))
+
+
+def _is_voice(kind: msgspec.inspect.Type) -> bool:
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return any(_is_voice(option) for option in kind.types)
+    if isinstance(kind, msgspec.inspect.Metadata):
+        return bool(kind.extra and kind.extra.get("voice")) or _is_voice(kind.type)
+    return False
+
+
 def load_options(profile: Profile) -> ModelOptions:
     """`profile.model.options`, checked. Raises ProfileError that names the key."""
     options_type: type[ModelOptions] = getattr(_package(profile.model.name), "Options", ModelOptions)
@@ -99,6 +115,33 @@ def add_voice(profile: Profile, name: str, file: Path) -> str:
         raise ProfileError(f"model.name: {profile.model.name} cannot take new voices")
     with _with_extra(profile.model.name):
         return cast(str, package.add_voice(load_options(profile), name, file))
+
+
+def weights_digest(profile: Profile) -> str:
+    """Digest of the weights' content; empty for a model that does not tell. Raises OSError."""
+    package = _package(profile.model.name)
+    if not hasattr(package, "weights_digest"):
+        return ""
+    with _with_extra(profile.model.name):
+        return cast(str, package.weights_digest(load_options(profile)))
+
+
+def voice_digest(profile: Profile, name: str) -> str:
+    """Digest of what the voice `name` is made from now; empty for a model whose voices are in its weights.
+
+    Raises InputError if it is gone.
+    """
+    package = _package(profile.model.name)
+    if not hasattr(package, "voice_digest"):
+        return ""
+    with _with_extra(profile.model.name):
+        return cast(str, package.voice_digest(load_options(profile), name))
+
+
+def source_files(name: str) -> list[Path]:
+    """The Python files of a model, sorted. Raises ProfileError for an unknown model."""
+    origin = Path(str(_package(name).__file__))
+    return sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
 
 
 def fetch(model: str, to: Path, *, everything: bool) -> None:

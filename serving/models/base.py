@@ -7,10 +7,15 @@ A model is one package `serving.models.<name>`, or any importable dotted name, w
     create_frontend(profile: Profile, options: Options) -> Frontend            # no torch: the HTTP process calls it
     create_model(profile: Profile, options: Options, device, dtype) -> Model   # the engine process calls it
 
-and, where it makes sense, two more that the command line calls:
+and, where it makes sense, what the command line calls:
 
     add_voice(options: Options, name: str, file: Path) -> str      # checks and stores; says what it did
     fetch(to: Path, *, everything: bool) -> None                   # downloads the weights; RuntimeError
+
+and what lets answers be kept across a change of files (the cache asks for it; no torch):
+
+    weights_digest(options: Options) -> str                        # of the weights' content; OSError
+    voice_digest(options: Options, name: str) -> str               # of a voice's recording; InputError if it is gone
 
 The parser of requests, OpenAPI, the flags of `tts-serving say`, X-Ignored-Fields and the check for unknown options are
 all made from Fields and Options. docs/models.md shows a whole model.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from serving.models.hibari.model import HibariModel
     from serving.profile import Profile
 
-__all__ = ["Fields", "Options", "create_frontend", "create_model"]
+__all__ = ["Fields", "Options", "create_frontend", "create_model", "weights_digest"]
 
 
 def create_frontend(profile: Profile, options: Options) -> HibariFrontend:
@@ -30,3 +30,11 @@ def create_model(profile: Profile, options: Options, device: torch.device, dtype
     from serving.models.hibari.model import HibariModel
 
     return HibariModel(profile, options, device, dtype)
+
+
+def weights_digest(options: Options) -> str:
+    """SHA-256 of the package's graph."""
+    from hashlib import sha256
+    from importlib.resources import files
+
+    return sha256(files("hibari").joinpath("assets/hibari.onnx").read_bytes()).hexdigest()

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from serving.models.indextts2.model import IndexTts2Model
     from serving.profile import Profile
 
-__all__ = ["Fields", "Options", "add_voice", "create_frontend", "create_model", "fetch"]
+__all__ = [
+    "Fields",
+    "Options",
+    "add_voice",
+    "create_frontend",
+    "create_model",
+    "fetch",
+    "voice_digest",
+    "weights_digest",
+]
 
 
 def create_frontend(profile: Profile, options: Options) -> IndexTts2Frontend:
@@ -49,3 +58,30 @@ def fetch(to: Path, *, everything: bool) -> None:
     from serving.models.indextts2.weights.fetch import fetch as fetch_files
 
     fetch_files(to, emotion_text=everything)
+
+
+def weights_digest(options: Options) -> str:
+    """SHA-256 of every file of the checkpoint and its place; of nothing with random weights. Raises OSError."""
+    import hashlib
+    from pathlib import Path
+
+    whole = hashlib.sha256()
+    folder = Path(options.checkpoint)
+    for path in sorted(folder.rglob("*")) if options.checkpoint else ():
+        if path.is_file():
+            with path.open("rb") as file:
+                whole.update(hashlib.file_digest(file, "sha256").digest())
+            whole.update(path.relative_to(folder).as_posix().encode() + b"\0")
+    return whole.hexdigest()
+
+
+def voice_digest(options: Options, name: str) -> str:
+    """SHA-256 of the recording. Raises InputError if it is gone."""
+    from serving.models.indextts2.voice.recordings import references
+    from serving.profile import ProfileError
+    from serving.protocol import InputError
+
+    try:
+        return references(options)[name].content_key()
+    except (KeyError, ProfileError):
+        raise InputError("voice", f"the recording of {name!r} is gone") from None

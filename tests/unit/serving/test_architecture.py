@@ -25,10 +25,12 @@ LAYERS = (
         "serving.query",
         "serving.spell",
         "serving.captions",
+        "serving.batch",
+        "serving.cache",
     ),
     ("serving.engine",),
     ("serving.http",),
-    ("serving.cli", "serving.say", "serving.book", "serving.flags", "serving.__main__"),
+    ("serving.cli", "serving.say", "serving.book", "serving.lines", "serving.flags", "serving.__main__"),
 )
 
 TORCH_FREE = (
@@ -38,11 +40,14 @@ TORCH_FREE = (
     "serving/engine/scheduler.py",
     "serving/engine/admission.py",
     "serving/engine/client.py",
+    "serving/engine/many.py",
     "serving/audio",
     "serving/text",
     "serving/request.py",
     "serving/openai.py",
     "serving/query.py",
+    "serving/batch.py",
+    "serving/cache",
     "serving/http",
 )
 
