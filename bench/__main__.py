@@ -26,6 +26,7 @@ COMMANDS = {
         "IndexTTS2 on a CPU: our core against the official package, in one run",
     ),
     "gpu": ("bench.indextts2.gpu", "IndexTTS2 on a GPU, offline: each stage against its floor, and streams"),
+    "simulate": ("bench.simulate.command", "capacity in virtual time: what a device or a policy would hold"),
     "listen": ("bench.listen.command", "what a listener hears: onset, pauses, pace, words and their times"),
     "load": ("bench.load.locust.command", "Locust users: ramp, hold, spike and soak"),
 }

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -15,6 +14,7 @@ import torch
 from serving.engine.requests import Part, Plan, Speech, StageLimits
 from serving.engine.runner import DeviceError, Launched, Runner, pick_device, pick_workers
 from serving.engine.scheduler import Scheduler
+from serving.engine.workers import Threads, Workers
 from serving.models import load_model
 from serving.models.base import Model, ModelError, SegmentState
 from serving.profile import Profile, ProfileError
@@ -118,9 +118,21 @@ def _start(profile: Profile, pair: EnginePair) -> EngineLoop:
 class EngineLoop:
     """One model on one device, and the requests that it speaks."""
 
-    def __init__(self, profile: Profile, pair: Pair, model: Model, runner: Runner, workers: int) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        pair: Pair,
+        model: Model,
+        runner: Runner,
+        workers: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        start_workers: Callable[[Runner, int], Workers] = Threads,
+    ) -> None:
+        """`clock` and `start_workers` are others in virtual time alone."""
         self._workers = workers
-        self._threads = torch.get_num_threads()
+        self._clock = clock
+        self._start_workers = start_workers
         self._pair = pair
         self._model = model
         self._runner = runner
@@ -149,7 +161,7 @@ class EngineLoop:
         """One step at a time; where the device overlaps, the next is launched before the last completes."""
         running: tuple[Plan, Launched] | None = None
         while self._begin_turn():
-            plan = self._scheduler.plan(time.monotonic(), after=None if running is None else running[0])
+            plan = self._scheduler.plan(self._clock(), after=None if running is None else running[0])
             if plan is None and running is None:
                 self._deliver()
                 self._sleep()
@@ -164,29 +176,21 @@ class EngineLoop:
             self._deliver()
 
     def _run_side_by_side(self) -> None:
-        """Several steps at once, each in a thread: cores that share no step never wait for each other."""
-        running: dict[Future[Launched], Plan] = {}
-        with ThreadPoolExecutor(
-            self._workers, "step", initializer=torch.set_num_threads, initargs=(self._threads,)
-        ) as pool:
+        """Several steps at once: cores that share no step never wait for each other."""
+        with self._start_workers(self._runner, self._workers) as workers:
             while self._begin_turn():
-                while idle := self._workers - len(running):
-                    plan = self._scheduler.plan(time.monotonic(), workers=idle)
+                while idle := self._workers - workers.running:
+                    plan = self._scheduler.plan(self._clock(), workers=idle)
                     if plan is None:
                         break
-                    states = [part.state for part in plan.parts]
-                    running[pool.submit(self._runner.launch, plan.stage, states)] = plan
-                if not running:
+                    workers.start(plan)
+                if not workers.running:
                     self._deliver()
                     self._sleep()
                     continue
-                ended, _ = wait(running, NEWCOMER_S if idle else None, FIRST_COMPLETED)
-                for future in ended:
-                    plan = running.pop(future)
-                    try:
-                        launched = future.result()
-                    except Exception as error:
-                        self._launch_failed(plan, error)
+                for plan, launched in workers.ended(NEWCOMER_S if idle else None):
+                    if isinstance(launched, Exception):
+                        self._launch_failed(plan, launched)
                     else:
                         self._finish(plan, launched)
                 self._deliver()
@@ -197,12 +201,12 @@ class EngineLoop:
             if isinstance(message, Shutdown):
                 return False
             self._take(message)
-        self._scheduler.expire(time.monotonic())
+        self._scheduler.expire(self._clock())
         self._open_segments()
         return True
 
     def _take(self, message: ToEngine) -> None:
-        now = time.monotonic()
+        now = self._clock()
         match message:
             case Submit():
                 self._submit(message, now)
@@ -233,7 +237,7 @@ class EngineLoop:
         while True:
             while self._scheduler.closing:
                 self._close(self._scheduler.closing.popleft())
-            part = self._scheduler.open_next(time.monotonic())
+            part = self._scheduler.open_next(self._clock())
             if part is None:
                 return
             try:
@@ -242,7 +246,7 @@ class EngineLoop:
                 )
                 self._runner.check_state(part.state, "open")
             except InputError as error:
-                self._scheduler.fail(part, f"{error.field}: {error}", time.monotonic())
+                self._scheduler.fail(part, f"{error.field}: {error}", self._clock())
             except Exception as error:
                 self._fail_parts("open", [part], error)
 
@@ -256,7 +260,7 @@ class EngineLoop:
 
     def _launch_failed(self, plan: Plan, error: Exception) -> None:
         self._fail_parts(plan.stage, plan.parts, error)
-        self._scheduler.complete(plan, [], time.monotonic())
+        self._scheduler.complete(plan, [], self._clock())
 
     def _finish(self, plan: Plan, launched: Launched) -> None:
         samples: list[NDArray[np.float32] | None] = []
@@ -264,7 +268,7 @@ class EngineLoop:
             samples = self._runner.finish(launched)
         except Exception as error:
             self._fail_parts(plan.stage, plan.parts, error)
-        self._scheduler.complete(plan, samples, time.monotonic())
+        self._scheduler.complete(plan, samples, self._clock())
 
     def _fail_parts(self, what: str, parts: Sequence[Part], error: Exception) -> None:
         """A step harms the requests in it and no other, unless the device itself is lost."""
@@ -273,7 +277,7 @@ class EngineLoop:
         ids = ", ".join(sorted({part.request.request_id for part in parts}))
         logger.error("%s failed for %s", what, ids, exc_info=error)
         for part in parts:
-            self._scheduler.fail(part, f"{what}: {type(error).__name__}: {error}", time.monotonic())
+            self._scheduler.fail(part, f"{what}: {type(error).__name__}: {error}", self._clock())
 
     def _deliver(self) -> None:
         outbox = self._scheduler.outbox
@@ -287,7 +291,7 @@ class EngineLoop:
 
     def _sleep(self) -> None:
         expiry_s = self._scheduler.next_expiry_s()
-        self._pair.wait(None if expiry_s is None else expiry_s - time.monotonic())
+        self._pair.wait(None if expiry_s is None else expiry_s - self._clock())
 
     def _stats(self) -> Stats:
         runner, scheduler = self._runner, self._scheduler

@@ -1,0 +1,130 @@
+"""What a step costs: a table that was measured, or one that was modelled for a device that is not here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+TABLES = Path(__file__).with_name("tables")
+
+
+class StepCost(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds of a step: fixed_s + per_row_s * rows + a curve over its padded units."""
+
+    fixed_s: float = 0.0
+    per_row_s: float = 0.0
+    units: tuple[float, ...] = (0.0, 1.0)
+    """Ascending, of the curve's points; beyond the last the curve goes on straight."""
+    seconds: tuple[float, ...] = (0.0, 0.0)
+
+    def of(self, rows: int, units: float) -> float:
+        """Seconds of a step of `rows` rows and `units` padded units in all."""
+        x, y = self.units, self.seconds
+        if units > x[-1]:
+            slope = (y[-1] - y[-2]) / (x[-1] - x[-2])
+            curve = y[-1] + slope * (units - x[-1])
+        else:
+            curve = float(np.interp(units, x, y))
+        return self.fixed_s + self.per_row_s * rows + curve
+
+
+class ServerCost(msgspec.Struct, frozen=True, kw_only=True):
+    """What is not the engine's, in CPU seconds of one core."""
+
+    request_s: float = 0.0
+    """HTTP process: read a request, check it, hand it over, and end its answer."""
+    per_character_s: float = 0.0
+    """Text frontend."""
+    chunk_s: float = 0.0
+    """HTTP process: one chunk from the engine to the socket."""
+    client_request_s: float = 0.0
+    """Load generator: send a request and book its end."""
+    client_chunk_s: float = 0.0
+    turn_s: float = 0.0
+    """Engine: what the loop does for a step beside the step."""
+    hop_s: float = 0.0
+    """Waiting, not work: a message from one process to another, woken up."""
+
+
+class CostTable(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that moves the virtual clock."""
+
+    device: str
+    source: str
+    """How the figures were had, in words."""
+    stages: dict[str, StepCost]
+    overlaps: bool = False
+    """A step is launched while the one before it runs (CUDA); else it holds a worker and a core."""
+    launch_s: float = 0.0
+    """Host time of a launch, where it overlaps."""
+    speeds: tuple[float, ...] = (1.0,)
+    """Machine.speeds: one for each core."""
+    server: ServerCost = ServerCost()
+
+
+def load_costs(name: str) -> CostTable:
+    """A table by path, or by its name in bench/simulate/tables.
+
+    Raises FileNotFoundError, which lists the tables there are, and msgspec.ValidationError for another shape.
+    """
+    path = Path(name)
+    if not path.suffix:
+        path = TABLES / f"{name}.json"
+    if not path.exists():
+        known = ", ".join(sorted(file.stem for file in TABLES.glob("*.json")))
+        raise FileNotFoundError(f"no table of costs {name!r}; there are {known}, or give a path")
+    return msgspec.json.decode(path.read_bytes(), type=CostTable)
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A step that was timed."""
+
+    stage: str
+    rows: int
+    units: int
+    """Padded: rows times the longest length."""
+    seconds: float
+
+
+def fit(steps: Sequence[Step]) -> Mapping[str, StepCost]:
+    """The cost of each stage that explains its steps best: robust least squares over 1, rows and units.
+
+    Costs that come out negative are dropped and the rest fitted again; steps far off (interrupted by another
+    program) count less, by five rounds of weights 1 / (1 + (residual / median residual)^2).
+    """
+    fitted: dict[str, StepCost] = {}
+    for stage in sorted({step.stage for step in steps}):
+        chosen = [step for step in steps if step.stage == stage]
+        table = np.array([[1.0, step.rows, step.units] for step in chosen])
+        seconds = np.array([step.seconds for step in chosen])
+        weights = np.ones(len(chosen))
+        columns = [0, 2] if len({step.rows for step in chosen}) == 1 else [0, 1, 2]
+        solved = np.zeros(3)
+        for _ in range(5):
+            solved[:] = 0.0
+            solved[columns] = _not_negative(table[:, columns] * weights[:, None], seconds * weights)
+            residuals = np.abs(table @ solved - seconds)
+            weights = 1 / (1 + (residuals / max(float(np.median(residuals)), 1e-9)) ** 2)
+        fitted[stage] = StepCost(
+            fixed_s=float(solved[0]),
+            per_row_s=float(solved[1]),
+            units=(0.0, 1.0),
+            seconds=(0.0, float(solved[2])),
+        )
+    return fitted
+
+
+def _not_negative(table: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Least squares with no negative answer: the most negative column is left out until there is none."""
+    active = list(range(table.shape[1]))
+    answer = np.zeros(table.shape[1])
+    while active:
+        solved = np.linalg.lstsq(table[:, active], values, rcond=None)[0]
+        if solved.min() >= 0:
+            answer[active] = solved
+            break
+        active.pop(int(solved.argmin()))
+    return answer

@@ -1,0 +1,156 @@
+"""The engine in virtual time: the real loop, scheduler, runner and model; only the clock and the costs are a table's.
+
+Every step is really computed, by the model itself or by a toy of it with the same windows, and billed what the table
+says.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bench.simulate.costs import CostTable
+from bench.simulate.machine import Machine
+from serving.engine.graphs import Forward, pick_bucket
+from serving.engine.requests import Plan
+from serving.engine.runner import Launched, Runner
+from serving.engine.workers import Outcome
+from serving.models.base import Bucket, Model
+from serving.profile import EngineProfile
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(slots=True)
+class Once:
+    """Stages whose values decide nothing: computed once for each shape, with the first inputs that come."""
+
+    stages: Sequence[str]
+    _known: dict[tuple[object, ...], tuple[torch.Tensor, ...]] = field(default_factory=dict)
+
+    def of(self, name: str, forward: Forward) -> Forward:
+        """The forward of a stage, or one that remembers."""
+        if name not in self.stages:
+            return forward
+
+        def answer(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            key = (name, *(value.shape for value in inputs))
+            if key not in self._known:
+                self._known[key] = forward(*inputs)
+            return self._known[key]
+
+        return answer
+
+
+class VirtualRunner(Runner):
+    """A runner whose steps take virtual time: on a device of their own where the table overlaps, else on a core."""
+
+    def __init__(
+        self,
+        model: Model,
+        engine: EngineProfile,
+        table: CostTable,
+        machine: Machine,
+        *,
+        padded: bool,
+        once: Once | None = None,
+    ) -> None:
+        """`padded`: steps are billed as the bucket that a graph would have been captured for.
+
+        `once` computes some stages once for each shape alone.
+        """
+        super().__init__(model, engine, torch.device("cpu"))
+        self._table = table
+        self._machine = machine
+        self._padded = padded
+        self._device_free_s = 0.0
+        self._ends: dict[int, float] = {}
+        if once is not None:
+            self._forward = {name: once.of(name, forward) for name, forward in self._forward.items()}
+
+    @property
+    def overlaps(self) -> bool:
+        return self._table.overlaps
+
+    def cost_s(self, name: str, states: Sequence[Any]) -> float:
+        """What the table says of a step over `states`. Raises KeyError for a stage that it does not know."""
+        rows, longest = len(states), max(state.length for state in states)
+        stage = self._stages[name]
+        bucket = Bucket(rows, longest)
+        if self._padded and stage.buckets:
+            bucket = pick_bucket(stage.buckets, rows, longest) or bucket
+        return self._table.stages[name].of(bucket.rows, bucket.units)
+
+    def launch(self, name: str, states: Sequence[Any]) -> Launched:
+        cost_s = self.cost_s(name, states)
+        machine = self._machine
+        launched = super().launch(name, states)
+        if self.overlaps:
+            machine.advance(machine.now_s + self._table.launch_s, _never)
+            self._device_free_s = max(self._device_free_s, machine.now_s) + cost_s
+            self._ends[id(launched)] = self._device_free_s
+        else:
+            self.spend(cost_s)
+        return launched
+
+    def finish(self, launched: Launched) -> list[NDArray[np.float32] | None]:
+        end_s = self._ends.pop(id(launched), None)
+        if end_s is not None:
+            self._machine.advance(end_s, _never)
+        return super().finish(launched)
+
+    def spend(self, cpu_s: float) -> None:
+        """The engine's own thread is busy for so long."""
+        done: list[bool] = []
+        self._machine.work(cpu_s, lambda: done.append(True))
+        self._machine.advance(float("inf"), lambda: bool(done))
+
+
+@dataclass(slots=True)
+class VirtualWorkers:
+    """serving.engine.workers.Workers whose steps share the machine's cores."""
+
+    runner: VirtualRunner
+    machine: Machine
+    turn_s: float
+    """CPU time of the loop for each step that ends."""
+    running: int = 0
+    _ended: deque[Outcome] = field(default_factory=deque)
+
+    def __enter__(self) -> VirtualWorkers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to end: no thread was started."""
+
+    def start(self, plan: Plan) -> None:
+        """Compute the step now; it ends when the virtual machine has worked it off."""
+        states = [part.state for part in plan.parts]
+        cost_s = self.runner.cost_s(plan.stage, states)
+        launched = Runner.launch(self.runner, plan.stage, states)
+        self.running += 1
+        self.machine.work(cost_s, lambda: self._ended.append((plan, launched)))
+
+    def ended(self, wait_s: float | None) -> list[Outcome]:
+        """The steps that have ended, after the time that the loop itself takes for them."""
+        until_s = float("inf") if wait_s is None else self.machine.now_s + wait_s
+        self.machine.advance(until_s, lambda: bool(self._ended))
+        outcomes = list(self._ended)
+        self._ended.clear()
+        self.running -= len(outcomes)
+        if outcomes:
+            self.runner.spend(self.turn_s * len(outcomes))
+        return outcomes
+
+
+def _never() -> bool:
+    return False

@@ -1,0 +1,103 @@
+"""A machine in virtual time: tasks that share cores, and moments at which something happens. No real clock."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+Action = Callable[[], None]
+
+
+@dataclass(slots=True, eq=False)
+class _Task:
+    left_s: float
+    """CPU seconds to go, of a core that nobody else uses."""
+    then: Action
+
+
+@dataclass(slots=True)
+class Machine:
+    """Cores that are shared fairly, and a clock that only `advance` moves.
+
+    `speeds[k - 1]` is how fast each of k busy cores runs, against one alone: two hardware threads of one core
+    are slower together. More tasks than cores share them all.
+    """
+
+    speeds: Sequence[float]
+    now_s: float = 0.0
+    _tasks: list[_Task] = field(default_factory=list)
+    _moments: list[tuple[float, int, Action]] = field(default_factory=list)
+    _numbers: count[int] = field(default_factory=count)
+
+    def clock(self) -> float:
+        """The virtual time."""
+        return self.now_s
+
+    def work(self, cpu_s: float, then: Action) -> None:
+        """A task begins now and calls `then` when it has had cpu_s of a core."""
+        self._tasks.append(_Task(max(cpu_s, 0.0), then))
+
+    def at(self, moment_s: float, then: Action) -> None:
+        """Call `then` at a moment, now at the earliest."""
+        heapq.heappush(self._moments, (max(moment_s, self.now_s), next(self._numbers), then))
+
+    def advance(self, until_s: float, stop: Callable[[], bool]) -> None:
+        """Let time pass until `stop()` holds or until_s, whichever is first. Infinite until_s needs a stop that comes.
+
+        Raises RuntimeError if nothing is left that could happen before an infinite until_s.
+        """
+        while not stop():
+            rate = self._rate()
+            task = min(self._tasks, key=lambda task: task.left_s, default=None)
+            task_s = self.now_s + task.left_s / rate if task is not None else float("inf")
+            moment_s = self._moments[0][0] if self._moments else float("inf")
+            next_s = min(task_s, moment_s, until_s)
+            if next_s == float("inf"):
+                raise RuntimeError("virtual time stands still: nothing runs and nothing is due")
+            passed_s, self.now_s = next_s - self.now_s, next_s
+            for one in self._tasks:
+                one.left_s -= passed_s * rate
+            if task is not None and task_s <= min(moment_s, until_s):
+                self._tasks.remove(task)
+                task.then()
+            elif moment_s <= until_s:
+                heapq.heappop(self._moments)[2]()
+            else:
+                return
+
+    def _rate(self) -> float:
+        busy = len(self._tasks)
+        if not busy:
+            return 1.0
+        cores = len(self.speeds)
+        return self.speeds[min(busy, cores) - 1] * min(1.0, cores / busy)
+
+
+@dataclass(slots=True)
+class Lane:
+    """A process of one thread: it does one thing after another, in the order in which they came."""
+
+    machine: Machine
+    _waiting: deque[tuple[float, Action]] = field(default_factory=deque)
+    _busy: bool = False
+
+    def do(self, cpu_s: float, then: Action) -> None:
+        """Queue a piece of work; `then` is called at its end."""
+        self._waiting.append((cpu_s, then))
+        self._next()
+
+    def _next(self) -> None:
+        if self._busy or not self._waiting:
+            return
+        cpu_s, then = self._waiting.popleft()
+        self._busy = True
+
+        def end() -> None:
+            self._busy = False
+            then()
+            self._next()
+
+        self.machine.work(cpu_s, end)

@@ -1,0 +1,28 @@
+"""Requests as the engine gets them: texts of the workload, cut into segments by the model's own frontend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+from bench.simulate.listeners import Speech
+from bench.workload import texts
+from serving.models.base import Frontend
+from serving.protocol import SpeechParams
+from serving.text import read
+
+AT_ONCE = 200
+
+
+def speeches(frontend: Frontend, mix: str, seed: int) -> Iterator[Speech]:
+    """Different texts of a mix, with their segments, made when they are asked for."""
+    spec = frontend.spec
+    for number, text in enumerate(_texts(mix, seed)):
+        params = SpeechParams(voice=spec.default_voice, seed=number, fields=spec.fields())
+        yield Speech(text, list(frontend.segments(read(text), params)), params)
+
+
+def _texts(mix: str, seed: int) -> Iterator[str]:
+    """Texts without end: drawn some at a time, for to draw them all at once would take seconds."""
+    for part in count():
+        yield from texts(mix, AT_ONCE, seed * 1000 + part)

@@ -1,0 +1,138 @@
+"""Run a load in virtual time, and what its listeners heard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import torch
+
+from bench.indextts2.offline import TEXT_TOKENS, made_up_voice
+from bench.records import Sample
+from bench.simulate.costs import CostTable
+from bench.simulate.engine import Once, VirtualRunner, VirtualWorkers
+from bench.simulate.listeners import Listeners, Speech
+from bench.simulate.machine import Machine
+from bench.simulate.speeches import speeches
+from serving.engine.loop import EngineLoop
+from serving.engine.runner import Runner, pick_workers
+from serving.engine.workers import Workers
+from serving.models import load_frontend, load_model
+from serving.models.base import Model
+from serving.models.indextts2.model import IndexTts2Model
+from serving.models.indextts2.voice.recordings import BUILT_IN
+from serving.profile import Profile, load_profile
+from serving.protocol import Segment, SpeechParams
+
+STEERLESS = ("flow", "vocode")
+"""Stages of IndexTTS2 whose values decide nothing; the others count codes, or write lengths into slots."""
+CODES_PER_S = 50
+"""Of IndexTTS2."""
+
+
+@dataclass(slots=True)
+class Simulation:
+    """A model and a table of costs, ready for any number of loads."""
+
+    profile: Profile
+    model: Model
+    table: CostTable
+    padded: bool
+    once: Once
+    make: Callable[[str, int], Iterator[Speech]]
+    """Speeches of a mix of texts, from a seed."""
+
+    def streams(self, clients: int, *, mix: str, duration_s: float, seed: int = 0) -> list[Sample]:
+        """A closed loop of that many clients for so long."""
+        return self._run(mix, seed, duration_s, lambda listeners: listeners.stream(clients))
+
+    def rate(self, due_s: Sequence[float], *, mix: str, seed: int = 0) -> list[Sample]:
+        """Requests at these moments."""
+        return self._run(mix, seed, float("inf"), lambda listeners: listeners.arrive(due_s))
+
+    def _run(
+        self, mix: str, seed: int, duration_s: float, begin: Callable[[Listeners], None]
+    ) -> list[Sample]:
+        machine = Machine(self.table.speeds)
+        runner = VirtualRunner(
+            self.model, self.profile.engine, self.table, machine, padded=self.padded, once=self.once
+        )
+        workers, _ = pick_workers(self.profile.engine, torch.device("cpu"), len(self.table.speeds))
+        if self.table.overlaps:
+            workers = 1
+        pair = Listeners(
+            machine, self.table.server, self.model.spec.sample_rate_hz, self.make(mix, seed), duration_s
+        )
+
+        def start_workers(_: Runner, __: int) -> Workers:
+            return VirtualWorkers(runner, machine, self.table.server.turn_s)
+
+        loop = EngineLoop(
+            self.profile,
+            pair,
+            self.model,
+            runner,
+            workers,
+            clock=machine.clock,
+            start_workers=start_workers,
+        )
+        begin(pair)
+        loop.run()
+        return list(pair.samples.values())
+
+
+def open_simulation(
+    profile_name: str, overrides: Sequence[str], table: CostTable, *, seconds: float
+) -> Simulation:
+    """Load the model of a profile: the embedded voice itself, IndexTTS2 as a toy whose requests speak `seconds`.
+
+    A toy has the windows, the slots and the code counts of the real model, for they depend on lengths alone. Raises
+    ProfileError.
+    """
+    profile = load_profile(profile_name, overrides)
+    if profile.model.name != "indextts2":
+        return _real(profile, table)
+    codes = round(seconds * CODES_PER_S)
+    graphs = profile.engine.cuda_graphs
+    toy = load_profile(
+        profile_name,
+        [
+            *overrides,
+            "model.options.weights=random",
+            "model.options.size=tiny",
+            f"model.options.min_codes={codes}",
+            f"model.options.max_codes={codes}",
+            f"model.options.max_segment_tokens={2 * TEXT_TOKENS}",
+            "model.options.preload=none",
+            "model.options.kernels=torch",
+            "engine.device=cpu",
+            "engine.dtype=float32",
+            "engine.cuda_graphs=false",
+            "engine.compile=false",
+        ],
+    )
+    torch.set_num_threads(1)
+    model = load_model(toy, torch.device("cpu"), torch.float32)
+    assert isinstance(model, IndexTts2Model)
+    voice = made_up_voice(model.config, float(toy.model.options.get("prompt_s", 15.0)), torch.device("cpu"))
+    model.store.put_voice(model.store.content_key(BUILT_IN), voice)
+    simulation = Simulation(toy, model, table, graphs, Once(STEERLESS), lambda _, seed: _made_up(model, seed))
+    simulation.rate([0.0], mix="")  # the voice and its emotion are kept from now on
+    return simulation
+
+
+def _real(profile: Profile, table: CostTable) -> Simulation:
+    torch.set_num_threads(1)
+    model = load_model(profile, torch.device("cpu"), getattr(torch, profile.engine.dtype))
+    frontend = load_frontend(profile)
+    return Simulation(profile, model, table, False, Once(()), lambda mix, seed: speeches(frontend, mix, seed))
+
+
+def _made_up(model: IndexTts2Model, seed: int) -> Iterator[Speech]:
+    """Requests of random token ids, no two alike."""
+    for number in count():
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+        ids = torch.randint(2, model.config.gpt.number_text_tokens, (TEXT_TOKENS,), generator=generator)
+        params = SpeechParams(voice=BUILT_IN, seed=number)
+        yield Speech("", [Segment(index=0, tokens=ids.tolist())], params)

@@ -1,0 +1,143 @@
+"""Virtual time: the machine's arithmetic, the fit of costs, and a load whose answer can be had by hand."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from bench.metrics import audio_s, ttfa_s
+from bench.simulate.command import main as simulate_main
+from bench.simulate.costs import CostTable, ServerCost, Step, StepCost, fit, load_costs
+from bench.simulate.engine import Once
+from bench.simulate.machine import Lane, Machine
+from bench.simulate.virtual import open_simulation
+
+
+def never() -> bool:
+    return False
+
+
+def test_tasks_share_the_cores_and_slow_each_other_down() -> None:
+    machine = Machine(speeds=(1.0, 0.8))
+    ended: list[tuple[str, float]] = []
+    machine.work(1.0, lambda: ended.append(("a", machine.now_s)))
+    machine.work(2.0, lambda: ended.append(("b", machine.now_s)))
+    machine.advance(10.0, never)
+    # Both at 0.8 until a has had its second; then b alone has one second to go.
+    assert [name for name, _ in ended] == ["a", "b"]
+    assert [moment_s for _, moment_s in ended] == pytest.approx([1.25, 2.25])
+    assert machine.now_s == 10.0
+
+
+def test_three_tasks_on_two_cores_get_two_thirds_each() -> None:
+    machine = Machine(speeds=(1.0, 1.0))
+    ended: list[float] = []
+    for _ in range(3):
+        machine.work(1.0, lambda: ended.append(machine.now_s))
+    machine.advance(float("inf"), lambda: len(ended) == 3)
+    assert ended == pytest.approx([1.5] * 3)
+
+
+def test_a_lane_does_one_thing_after_another() -> None:
+    machine = Machine(speeds=(1.0, 1.0))
+    lane = Lane(machine)
+    ended: list[float] = []
+    for _ in range(3):
+        lane.do(1.0, lambda: ended.append(machine.now_s))
+    machine.advance(5.0, never)
+    assert ended == [1.0, 2.0, 3.0]
+
+
+def test_what_begins_while_time_passes_counts() -> None:
+    machine = Machine(speeds=(1.0,))
+    ended: list[float] = []
+    machine.at(1.0, lambda: machine.work(0.5, lambda: ended.append(machine.now_s)))
+    machine.advance(float("inf"), lambda: bool(ended))
+    assert ended == [1.5]
+
+
+def test_time_that_stands_still_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="stands still"):
+        Machine(speeds=(1.0,)).advance(float("inf"), never)
+
+
+def test_the_fit_finds_the_costs_beneath_interruptions() -> None:
+    rng = random.Random(1)
+    steps = []
+    for _ in range(400):
+        rows, length = rng.randint(1, 8), rng.randint(5, 100)
+        seconds = 0.002 + 0.0005 * rows + 3e-5 * rows * length
+        seconds *= rng.uniform(0.99, 1.01) * (3.0 if rng.random() < 0.05 else 1.0)
+        steps.append(Step("decode", rows, rows * length, seconds))
+    found = fit(steps)["decode"]
+    assert found.of(4, 200) == pytest.approx(0.002 + 0.002 + 0.006, rel=0.03)
+    assert found.of(1, 10) == pytest.approx(0.002 + 0.0005 + 0.0003, rel=0.05)
+
+
+def test_a_curve_goes_on_straight_behind_its_last_point() -> None:
+    cost = StepCost(units=(0.0, 10.0, 20.0), seconds=(0.0, 1.0, 3.0))
+    assert [cost.of(1, units) for units in (5, 15, 30)] == pytest.approx([0.5, 2.0, 5.0])
+
+
+TONE = CostTable(
+    device="by hand",
+    source="a test",
+    stages={"embed": StepCost(fixed_s=0.010), "render": StepCost(fixed_s=0.020)},
+    speeds=(1.0,),
+    server=ServerCost(
+        request_s=0.004, chunk_s=0.001, client_request_s=0.002, client_chunk_s=0.001, hop_s=0.003
+    ),
+)
+
+
+def test_one_client_is_served_when_the_costs_say() -> None:
+    simulation = open_simulation("default", ["model.name=tone"], TONE, seconds=5)
+    samples = simulation.streams(1, mix="short", duration_s=1.0)
+    # Client 1 ms, hop 3, HTTP 2, hop 3, embed 10, render 20, hop 3, HTTP 1, hop 3, client 1; the last two take
+    # twice as long, for the next window has half of the only core.
+    assert {round(1e3 * (ttfa_s(sample) or 0), 3) for sample in samples} == {49.0}
+    again = simulation.streams(1, mix="short", duration_s=1.0)
+    assert [sample.events for sample in samples] == [sample.events for sample in again]
+
+
+def test_two_workers_hold_twice_as_much_as_one() -> None:
+    def rate(speeds: tuple[float, ...]) -> float:
+        table = CostTable(device="by hand", source="a test", stages=TONE.stages, speeds=speeds)
+        simulation = open_simulation("default", ["model.name=tone"], table, seconds=5)
+        samples = simulation.streams(8, mix="short", duration_s=2.0)
+        return sum(map(audio_s, samples)) / max(sample.end_s for sample in samples)
+
+    assert rate((1.0, 1.0)) > rate((1.0,))
+
+
+@pytest.mark.slow
+def test_a_toy_that_computes_each_shape_once_is_timed_like_one_that_computes_all() -> None:
+    simulation = open_simulation("indextts2-low-latency", [], load_costs("h100-today"), seconds=1.0)
+    once = simulation.rate([0.0, 0.01, 0.2], mix="short")
+    simulation.once = Once(())
+    whole = simulation.rate([0.0, 0.01, 0.2], mix="short")
+    assert [sample.events for sample in once] == [sample.events for sample in whole]
+    assert all(audio_s(sample) == pytest.approx(1.0, abs=0.03) for sample in once)
+
+
+@pytest.mark.slow
+def test_fused_kernels_hold_more_streams_than_todays() -> None:
+    def rate(table: str) -> float:
+        simulation = open_simulation("indextts2-low-latency", [], load_costs(table), seconds=1.0)
+        samples = simulation.streams(8, mix="short", duration_s=0.5)
+        return sum(map(audio_s, samples)) / max(sample.end_s for sample in samples)
+
+    assert rate("h100-fused") > 1.2 * rate("h100-today")
+
+
+def test_an_unknown_table_is_named_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    import argparse
+
+    from bench.simulate.command import add_arguments
+
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert simulate_main(parser.parse_args(["--costs", "abacus"])) == 2
+    assert "abacus" in (said := capsys.readouterr().err)
+    assert "h100-today" in said
