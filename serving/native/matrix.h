@@ -7,6 +7,7 @@ enum {
   MATRIX_ROWS = 6,     /* rows of a product held in registers, */
   MATRIX_COLUMNS = 16, /* by columns */
   MATRIX_UNROLL = 4,   /* pairs of inputs that a turn of the innermost loop takes */
+  MATRIX_AHEAD = 4096, /* bytes of a panel fetched before they are used */
 };
 
 /* A matrix as Matrix in matrix.py lays it out. `outputs` is a multiple of MATRIX_COLUMNS, `inputs` of
@@ -72,10 +73,40 @@ typedef struct {
 /* clang-format on */
 #endif
 
+#if defined(__AVX2__) && !defined(MATRIX_NO_VNNI)
+#define MATRIX_VNNI
+/* part_sums in the one instruction that multiplies pairs and adds them up, where the processor has it: a row of sums in
+ * a register. */
+__attribute__((target("avx512f,avx512vnni"), noinline)) static void part_sums_vnni(
+    const int16_t *panel, const int16_t *const from[MATRIX_ROWS], int32_t inputs, Floats sums[MATRIX_ROWS][2]) {
+  __m512i total[MATRIX_ROWS];
+#pragma GCC unroll 6
+  for (int row = 0; row < MATRIX_ROWS; ++row) total[row] = _mm512_setzero_si512();
+  for (int32_t k = 0; k < inputs; k += 2, panel += 2 * MATRIX_COLUMNS) {
+    const __m512i levels = _mm512_loadu_si512(panel);
+    _mm_prefetch((const char *)panel + MATRIX_AHEAD, _MM_HINT_T0);
+#pragma GCC unroll 6
+    for (int row = 0; row < MATRIX_ROWS; ++row) {
+      int32_t pair;
+      memcpy(&pair, from[row] + k, sizeof pair);
+      total[row] = _mm512_dpwssd_epi32(total[row], levels, _mm512_set1_epi32(pair));
+    }
+  }
+#pragma GCC unroll 6
+  for (int row = 0; row < MATRIX_ROWS; ++row) _mm512_storeu_ps((float *)sums[row], _mm512_cvtepi32_ps(total[row]));
+}
+#endif
+
 /* sums = MATRIX_ROWS by MATRIX_COLUMNS of one part: exact, then rounded to float32. inputs is a multiple of
  * 2 * MATRIX_UNROLL. */
 INLINE void part_sums(const int16_t *panel, const int16_t *const from[MATRIX_ROWS], int32_t inputs,
                       Floats sums[MATRIX_ROWS][2]) {
+#ifdef MATRIX_VNNI
+  if (__builtin_cpu_supports("avx512vnni")) {
+    part_sums_vnni(panel, from, inputs, sums);
+    return;
+  }
+#endif
 #ifdef MATRIX_ASSEMBLY
   int64_t k = -2 * (int64_t)inputs; /* bytes to the end of the rows */
   const char *at = (const char *)panel + 128;

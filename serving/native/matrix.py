@@ -8,8 +8,8 @@ from ctypes import c_float, c_int32, c_void_p
 import torch
 from torch import Tensor
 
-LANES = 8
-"""Floats of a vector (vector.h)."""
+ATTENTION_KEYS = 16
+"""Keys of a panel (attention.h); a head's channels are a multiple of it."""
 COLUMNS = 16
 """Outputs of a panel; a matrix is filled up to a multiple of it."""
 INPUT_MULTIPLE = 8

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from hibari.g2p.oov import OOV
 
 from serving.models import load_frontend
 from serving.models.hibari.frontend import PAD_ID, SPEC, Fields, HibariFrontend
@@ -114,6 +115,24 @@ def test_a_word_that_the_phonemizer_gives_up_on_is_spelled(
     (spoken,) = segments(frontend, "Say zyxq now.")
     assert spoken.text == "sˈA zˌiwˌIˌɛkskjˈu nˈW."
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_an_unknown_word_is_asked_of_the_network_once(
+    frontend: HibariFrontend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frontend._g2p.result()  # it is warmed by a word of its own
+    asked: list[str] = []
+    network = OOV.__call__
+
+    def ask(oov: OOV, word: str) -> object:
+        asked.append(word)
+        return network(oov, word)
+
+    monkeypatch.setattr(OOV, "__call__", ask)
+    (first,) = segments(frontend, "Say qorvintha now.")
+    (second,) = segments(frontend, "Say qorvintha now.")
+    assert asked == ["qorvintha"]
+    assert first.tokens == second.tokens
 
 
 @pytest.mark.parametrize("text", ["", "   \n ", "!?!", "... — ...", "😀", "日本語", "()", "' '"])

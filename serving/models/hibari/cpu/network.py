@@ -24,7 +24,7 @@ from serving.models.hibari.torch.network import (
 )
 from serving.models.hibari.windows import HISTORY, LAYERS, REACH, Window
 from serving.native import NativeError
-from serving.native.matrix import LANES, MatrixStruct
+from serving.native.matrix import ATTENTION_KEYS, MatrixStruct
 
 _P, _I, _F = c_void_p, c_int32, c_float
 
@@ -57,7 +57,7 @@ class CpuTextEncoder:
         """Raises NativeError if network.c has no room for it."""
         self._text = text
         size = text.channels // text.HEADS
-        if size % LANES or size > room("max_head"):
+        if size % ATTENTION_KEYS or size > room("max_head"):
             raise NativeError(f"network.c has no room for heads of {size} channels")
         self._convs = [Block(conv) for conv in text.convs if isinstance(conv, ConvNeXt)]
         self._layers = [Matrix(layer) for layer in (text.qkv, text.out, text.linear1, text.linear2)]
