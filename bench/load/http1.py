@@ -14,8 +14,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import msgspec
-
 MAX_HEADER_BYTES = 65_536
 MAX_BODY_BYTES = 256 << 20
 """More than an hour of speech: a server that sends without end must not fill the memory before its deadline."""
@@ -56,11 +54,6 @@ def request_bytes(
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + (content or b"")
 
 
-def speech_request(host: str, path: str, body: dict[str, object]) -> bytes:
-    """The bytes of a POST with a JSON body."""
-    return request_bytes("POST", host, path, {"Content-Type": "application/json"}, msgspec.json.encode(body))
-
-
 class ResponseParser:
     """Bytes of one answer to a Response."""
 
@@ -91,6 +84,11 @@ class ResponseParser:
             raise HttpError(str(error)) from None
         if self._buffer and self.response.complete:
             raise HttpError("bytes after the end of the answer")
+
+    def end(self) -> None:
+        """The server closed without a fault: the end of a body that has no other (RFC 9112, section 6.3)."""
+        if self.response.status and not self._chunked and self._left == _UNTIL_CLOSE:
+            self.response.complete = True
 
     def _read_header(self, now: float) -> bool:
         end = self._buffer.find(b"\r\n\r\n")
@@ -230,6 +228,8 @@ class Connection(asyncio.Protocol):
         """Called by the event loop, also when the server has closed."""
         self.open = False
         if self._done is not None and not self._done.done():
+            if exc is None:
+                self._parser.end()
             self._done.set_result(None)
 
     def data_received(self, data: bytes) -> None:

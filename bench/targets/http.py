@@ -202,13 +202,13 @@ class HttpAdapter:
         target = self.target
         versioned = self.address.prefix.endswith("/v1")
         path = target.path
-        if path is None:
-            path = {
-                "openai": "/audio/speech" if versioned else "/v1/audio/speech",
-                "elevenlabs": f"{'' if versioned else '/v1'}/text-to-speech/{{voice}}"
-                f"/stream?output_format={self._output_format()}",
-                "http": "/",
-            }.get(target.adapter, endpoint)
+        if path is None and target.adapter == "openai":
+            path = "/audio/speech" if versioned else "/v1/audio/speech"
+        elif path is None and target.adapter == "elevenlabs":
+            path = f"{'' if versioned else '/v1'}/text-to-speech/{{voice}}/stream"
+            path += f"?output_format={self._output_format()}"
+        elif path is None:
+            path = "/" if target.adapter == "http" else endpoint
         for name in ("voice", "model"):
             path = path.replace("{" + name + "}", quote(getattr(target, name) or "", safe=""))
         return self.address.prefix + path

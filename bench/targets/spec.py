@@ -2,15 +2,13 @@
 
 A target is given as NAME=ADAPTER:URL, or as a table of a TOML file:
 
-    [limits]                      # of every local server of the run
-    threads = 1
-
     [targets.piper]
     adapter = "http"
     command = ["python", "-m", "piper.http_server", "-m", "voice.onnx", "--port", "{port}"]
     ready = "/voices"
     path = "/synthesize"
     body = { text = "{text}" }
+    limits = { cores = 2, threads = 1 }
 """
 
 from __future__ import annotations
@@ -39,12 +37,22 @@ class TargetError(ValueError):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a local server may use of the machine; None leaves it alone."""
+    """What a server that the bench starts may use of the machine; None leaves it alone."""
 
     cores: int | None = None
     """It runs on the first so many of the cores that the bench may use."""
     threads: int | None = None
-    """OMP_NUM_THREADS and its kin: threads of a pool of OpenMP, OpenBLAS, MKL or numexpr."""
+    """Threads of a pool of OpenMP, OpenBLAS, MKL or numexpr, by their environment variables."""
+
+    def over(self, other: Limits) -> Limits:
+        """These limits, and the other's where these leave something alone."""
+        return Limits(cores=self.cores or other.cores, threads=self.threads or other.threads)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment variables that set the threads."""
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+        return {} if self.threads is None else dict.fromkeys(names, str(self.threads))
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -168,16 +176,15 @@ def _read_file(path: Path) -> list[Target]:
         raise TargetError(f"{path.name}: {error.strerror}") from None
     except ValueError as error:
         raise TargetError(f"{path.name}: {error}") from None
-    if unknown := set(content) - {"limits", "targets"}:
-        raise TargetError(f"{path.name}: no table {min(unknown)!r}; there are limits and targets")
+    if unknown := set(content) - {"targets"}:
+        raise TargetError(f"{path.name}: {min(unknown)!r} is not known; there are tables [targets.NAME]")
     tables = content.get("targets")
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
         raise TargetError(f"{path.name}: no table [targets.NAME]")
     found = []
     for name, table in tables.items():
-        limits = {**content.get("limits", {}), **table.get("limits", {})}
         try:
-            found.append(check(msgspec.convert({**table, "name": name, "limits": limits}, Target)))
+            found.append(check(msgspec.convert({**table, "name": name}, Target)))
         except msgspec.ValidationError as error:
             raise TargetError(f"{path.name}: targets.{name}: {error}") from None
     return found

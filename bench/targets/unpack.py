@@ -131,9 +131,9 @@ def decode(pieces: Pieces, format: str) -> tuple[list[tuple[float, bytes, bool]]
     name = "matroska" if body[:4] == b"\x1aE\xdf\xa3" else _CONTAINERS[format][0]
     if name not in _CONTAINERS[format]:
         raise UnpackError(f"{name}, not {format}")
+    samples: dict[int, bytearray] = {}
     arrived = list(accumulate(len(data) for _, data, _ in pieces))
     ends = _page_ends(body) if name == "ogg" else {}
-    found: list[tuple[float, bytes, bool]] = []
     end = rate_hz = channels = 0
     try:
         with av.open(io.BytesIO(body), "r", format=name) as container:
@@ -151,11 +151,11 @@ def decode(pieces: Pieces, format: str) -> tuple[list[tuple[float, bytes, bool]]
                         for part in resampler.resample(frame)
                     )
                     piece = min(bisect_left(arrived, end), len(pieces) - 1)
-                    found.append((pieces[piece][0], data, True))
+                    samples.setdefault(piece, bytearray()).extend(data)
     except (av.FFmpegError, IndexError) as error:
-        if not found:
-            raise UnpackError(f"not {format}: {error}") from None
-        raise UnpackError(f"{format} with a fault after {len(found)} frames: {error}") from None
+        what = f"{format} with a fault in it" if samples else f"not {format}"
+        raise UnpackError(f"{what}: {error}") from None
+    found = [(pieces[piece][0], bytes(data), True) for piece, data in sorted(samples.items())]
     return found, rate_hz, channels
 
 

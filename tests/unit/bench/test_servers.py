@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from bench.records import load_run
-from bench.servers.start import ArmSpec, StartFailed, foreign_server, free_port, get, start_server
+from bench.servers.start import ArmSpec, StartFailed, free_port, get, start_server, target_server
+from bench.targets.spec import Target
 from tests.unit.bench.support import FAKE, FAKE_SERVER
 
 WITH_CHILD = ArmSpec(
@@ -89,8 +90,8 @@ def test_an_override_that_the_server_does_not_know_is_a_failed_start() -> None:
 
 def test_a_foreign_server_must_answer() -> None:
     with (
-        pytest.raises(StartFailed, match="nothing answers"),
-        foreign_server(f"http://127.0.0.1:{free_port()}"),
+        pytest.raises(StartFailed, match="nothing listens"),
+        target_server(Target(url=f"http://127.0.0.1:{free_port()}")),
     ):
         pass
 
