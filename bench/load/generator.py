@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from bench.load.http1 import Response
+from bench.load.listeners import Listener, played_until_s
 from bench.machine import cpu_s
 from bench.metrics import percentile
 from bench.records import Endpoint, Generator, Sample
@@ -54,6 +55,8 @@ class LoadPlan(msgspec.Struct, kw_only=True):
     """How the server at `url` is spoken to; its own URL counts for nothing here."""
     fields: dict[str, Any] = msgspec.field(default_factory=dict)
     """Further fields of each request."""
+    listeners: list[Listener] = msgspec.field(default_factory=list)
+    """One for each text; empty: all hear their answers out, and ask again at once."""
     keep_waves: int = 0
     """Number of good requests, drawn by chance, whose audio is written as WAV files."""
     waves: str = ""
@@ -92,7 +95,8 @@ class LoadGenerator:
     def __init__(self, plan: LoadPlan) -> None:
         self._plan = plan
         self._client = create_client(plan.target, plan.url, plan.endpoint, plan.fields)
-        self._reading: list[asyncio.Task[None]] = []
+        self._reading: dict[int, asyncio.Task[None]] = {}
+        self._listeners: list[Listener] = []
         self._decoder = ThreadPoolExecutor(1, "decoder")
         self._started = 0.0
         self._audio: dict[int, bytes] = {}
@@ -105,6 +109,7 @@ class LoadGenerator:
         plan = self._plan
         await self._closed_loop(plan.warmup_texts, plan.clients or 2, 0.0, len(plan.warmup_texts))
         await self._read_all()
+        self._listeners = plan.listeners
         self._audio.clear()
         self._offered = 0
         before = await self._stats()
@@ -161,18 +166,30 @@ class LoadGenerator:
 
         async def client() -> None:
             nonlocal started
+            free_s = self._now()
             while started < len(texts):
+                await asyncio.sleep(free_s - self._now())
                 if started >= at_least and time.monotonic() - begin >= duration_s:
                     return
                 index = started
                 started += 1
-                sample = await self.ask(index, texts[index], self._now())
+                sample = await self.ask(index, texts[index], free_s)
                 samples.append(sample)
+                free_s = await self._free_s(sample)
                 if sample.error in ("refused", "connect"):
-                    await asyncio.sleep(REFUSED_PAUSE_S)
+                    free_s = max(free_s, self._now() + REFUSED_PAUSE_S)
 
         await asyncio.gather(*(client() for _ in range(clients)))
         return samples
+
+    async def _free_s(self, sample: Sample) -> float:
+        """When the listener of this sample asks again."""
+        think_s = self._listeners[sample.index].think_s if self._listeners else None
+        if think_s is None:
+            return self._now()
+        if reading := self._reading.get(sample.index):
+            await reading
+        return played_until_s(sample) + think_s
 
     async def _open_loop(self, texts: list[str], due_s: list[float]) -> list[Sample]:
         tasks = []
@@ -181,7 +198,7 @@ class LoadGenerator:
             tasks.append(asyncio.create_task(self.ask(index, texts[index], due)))
         return list(await asyncio.gather(*tasks))
 
-    async def ask(self, index: int, text: str, due_s: float, leave_after_s: float | None = None) -> Sample:
+    async def ask(self, index: int, text: str, due_s: float) -> Sample:
         """One request. A failure is an error of the sample, never an exception.
 
         What came coded is decoded by a thread meanwhile: the sample is complete after _read_all.
@@ -196,9 +213,10 @@ class LoadGenerator:
             end_s=due_s,
             streaming=plan.endpoint == "/tts/stream",
         )
-        response = await self._client.speak(sample, self._started, leave_after_s)
+        listener = self._listeners[index] if self._listeners else Listener()
+        response = await self._client.speak(sample, self._started, listener)
         if self._client.decodes and response.status == 200:
-            self._reading.append(asyncio.create_task(self._decode(sample, response)))
+            self._reading[index] = asyncio.create_task(self._decode(sample, response))
         else:
             self._keep(sample, self._client.read(sample, response, self._started))
         return sample
@@ -214,7 +232,7 @@ class LoadGenerator:
 
     async def _read_all(self) -> None:
         """Wait until every answer so far was read."""
-        await asyncio.gather(*self._reading)
+        await asyncio.gather(*self._reading.values())
         self._reading.clear()
 
     async def _stats(self) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any, get_args
 
-from bench.targets.spec import Format, Target, TargetError, read_targets, with_options
+from bench.targets.spec import Format, Target, TargetError, read_targets
 
 _OPTIONS = (
     "model", "voice", "instructions", "format", "sse", "sample_rate_hz", "word_interval_s", "path", "key_env",
@@ -53,18 +53,12 @@ def targets_of(arguments: argparse.Namespace) -> tuple[Target, ...]:
         options["fields"] = dict(_field(word) for word in arguments.field)
         options["headers"] = dict(_header(word) for word in arguments.header)
         given = {name for name, value in options.items() if value not in (None, {})}
-        words = [word for word in arguments.targets if not word.endswith(".toml")]
-        files = [word for word in arguments.targets if word.endswith(".toml")]
-        if given and not words:
-            raise TargetError(f"--{min(given).replace('_', '-')}: there is no --target that it belongs to")
-        plain = [with_options(target, options) for target in read_targets(words)]
-        found = (*plain, *read_targets(files))
-        names_of = [target.name for target in found]
-        if twice := {name for name in names_of if names_of.count(name) > 1}:
-            raise TargetError(f"two targets are called {min(twice)!r}")
+        given = [name for name, value in options.items() if value not in (None, {})]
+        if given and all(word.endswith(".toml") for word in arguments.targets):
+            raise TargetError(f"--{given[0].replace('_', '-')}: there is no --target that it belongs to")
+        return tuple(read_targets(arguments.targets, options))
     except TargetError as error:
         raise SystemExit(f"--target: {error}") from None
-    return found
 
 
 def _field(word: str) -> tuple[str, Any]:

@@ -8,12 +8,14 @@ import time
 from typing import Any, Protocol
 
 from bench.load.http1 import Connection, HttpError, Response, request_bytes
+from bench.load.listeners import Listener
 from bench.records import ErrorKind, Sample
 from bench.targets.http import Address, HttpAdapter
 from bench.targets.spec import Target
 from bench.targets.words import of_connection
 
 CONNECT_TIMEOUT_S = 10.0
+HEARS_OUT = Listener()
 
 
 class Client(Protocol):
@@ -24,10 +26,10 @@ class Client(Protocol):
         """Whether `read` takes long enough that it belongs in a thread."""
         ...
 
-    async def speak(self, sample: Sample, started: float, leave_after_s: float | None = None) -> Response:
+    async def speak(self, sample: Sample, started: float, listener: Listener = HEARS_OUT) -> Response:
         """One request, to its end; fills in sent_s, end_s, and the fault if no whole answer came.
 
-        The listener goes `leave_after_s` after the first piece of the body.
+        The listener may go before the end, and may want another voice.
         """
         ...
 
@@ -87,10 +89,10 @@ class HttpClient:
         """See Client."""
         return self._adapter.decodes
 
-    async def speak(self, sample: Sample, started: float, leave_after_s: float | None = None) -> Response:
+    async def speak(self, sample: Sample, started: float, listener: Listener = HEARS_OUT) -> Response:
         """See Client."""
         target, where = self._adapter.target, self._adapter.address.name
-        message = self._adapter.message(sample.text)
+        message = self._adapter.message(sample.text, listener.voice)
         response = Response()
         sample.sent_s = time.monotonic() - started
         kept = True
@@ -107,7 +109,7 @@ class HttpClient:
             if kept and not connection.open:
                 continue
             try:
-                response = await connection.request(message, target.timeout_s, leave_after_s)
+                response = await connection.request(message, target.timeout_s, listener.leave_after_s)
             except TimeoutError:
                 fail(sample, "timeout", f"no end within {target.timeout_s:g} s")
                 response = connection.response

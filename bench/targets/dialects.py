@@ -69,8 +69,8 @@ class Dialect(Protocol):
         """A new utterance."""
         ...
 
-    def begin(self) -> list[str]:
-        """What is sent before the text."""
+    def begin(self, voice: str | None) -> list[str]:
+        """What is sent before the text. A voice goes before the target's."""
         ...
 
     def text(self, index: int, piece: str) -> str:
@@ -84,6 +84,10 @@ class Dialect(Protocol):
 
 def _message(kind: str, **fields: Any) -> str:
     return json.dumps({"type": kind, **{key: value for key, value in fields.items() if value is not None}})
+
+
+def _chosen(voice: str | None) -> dict[str, str]:
+    return {"voice": voice} if voice else {}
 
 
 class _OmniTurn(Turn):
@@ -118,9 +122,9 @@ class Omni:
         turn.ready.set()
         return turn
 
-    def begin(self) -> list[str]:
+    def begin(self, voice: str | None) -> list[str]:
         """See Dialect."""
-        return [_message("session.config", **self._config)]
+        return [_message("session.config", **{**self._config, **_chosen(voice)})]
 
     def text(self, index: int, piece: str) -> str:
         """See Dialect."""
@@ -158,9 +162,9 @@ class Nari:
         """See Dialect."""
         return _NariTurn()
 
-    def begin(self) -> list[str]:
+    def begin(self, voice: str | None) -> list[str]:
         """See Dialect."""
-        return [_message("request.start", **self._request)]
+        return [_message("request.start", **{**self._request, **_chosen(voice)})]
 
     def text(self, index: int, piece: str) -> str:
         """See Dialect."""

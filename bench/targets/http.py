@@ -115,14 +115,15 @@ class HttpAdapter:
     def _method(self) -> str:
         return self.target.method if self.target.adapter == "http" else "POST"
 
-    def message(self, text: str) -> bytes:
-        """The bytes of a request."""
+    def message(self, text: str, voice: str | None = None) -> bytes:
+        """The bytes of a request. A voice goes before the target's."""
         target = self.target
-        path = self._path.replace("{text}", quote(text, safe=""))
+        path = self._path.replace("{voice}", quote(voice or target.voice or "", safe=""))
+        path = path.replace("{text}", quote(text, safe=""))
         headers = {"Content-Type": "application/json", **self._secrets.headers}
         content: bytes | None
         if target.adapter != "http":
-            content = msgspec.json.encode(self._body(text))
+            content = msgspec.json.encode(self._body(text, voice))
         elif target.body is None:
             del headers["Content-Type"]
             content = None
@@ -180,7 +181,7 @@ class HttpAdapter:
         if self._format not in ("wav", "pcm"):
             sample.codec = self._format
             if pieces:
-                pieces, rate_hz, sample.channels = decode(pieces, self._format)
+                pieces, rate_hz, sample.channels = decode(pieces, self._format, complete)
             sample.encoding, sample.frame_bytes = "s16", 2 * sample.channels
         elif self._format == "pcm" and pieces and not rate_hz:
             raise UnpackError("raw samples, and the answer does not say their rate; set sample_rate_hz")
@@ -209,9 +210,7 @@ class HttpAdapter:
             path += f"?output_format={self._output_format()}"
         elif path is None:
             path = "/" if target.adapter == "http" else endpoint
-        for name in ("voice", "model"):
-            path = path.replace("{" + name + "}", quote(getattr(target, name) or "", safe=""))
-        return self.address.prefix + path
+        return self.address.prefix + path.replace("{model}", quote(target.model or "", safe=""))
 
     def _output_format(self) -> str:
         known = _ELEVENLABS.get(self._format)
@@ -219,7 +218,7 @@ class HttpAdapter:
             raise TargetError(f"{self.target.name}: format: elevenlabs has no {self._format}")
         return known.format(rate=self.target.sample_rate_hz or _PCM_RATE_HZ)
 
-    def _body(self, text: str) -> dict[str, Any]:
+    def _body(self, text: str, voice: str | None) -> dict[str, Any]:
         target = self.target
         fields: dict[str, Any]
         if target.adapter == "openai":
@@ -236,9 +235,10 @@ class HttpAdapter:
             fields = {"text": text, "model_id": target.model}
         else:
             fields = {"text": text, "voice": target.voice, "model": target.model, "format": target.format}
+        chosen = {"voice": voice} if voice and target.adapter != "elevenlabs" else {}
         return {
             key: value
-            for key, value in {**fields, **target.fields, **self._more}.items()
+            for key, value in {**fields, **target.fields, **self._more, **chosen}.items()
             if value is not None
         }
 

@@ -38,13 +38,16 @@ class Socket(asyncio.Protocol):
     @property
     def close_code(self) -> int:
         """Of the close frame; 1006 if there was none."""
-        return self._protocol.close_code or 1006
+        received = self._protocol.close_rcvd
+        return 1006 if received is None else int(received.code)
 
     @property
     def close_reason(self) -> str:
         """The words of the close frame, or of what was wrong with the frames."""
-        fault = self._protocol.parser_exc
-        return (self._protocol.close_reason or "") or ("" if fault is None else str(fault))
+        received, fault = self._protocol.close_rcvd, self._protocol.parser_exc
+        if received is not None:
+            return received.reason
+        return "" if fault is None or isinstance(fault, EOFError) else str(fault)
 
     def listen(self, hear: Callable[[float, bytes | str], None], ended: Callable[[], None]) -> None:
         """Call `hear` with each message and the time at which its last byte was read, also with those that came

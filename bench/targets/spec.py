@@ -140,17 +140,17 @@ def secret(value: str) -> str:
     return _VARIABLE.sub(look_up, value)
 
 
-def read_targets(words: Sequence[str]) -> list[Target]:
+def read_targets(words: Sequence[str], options: dict[str, Any] | None = None) -> list[Target]:
     """Targets from the command line: each word NAME=ADAPTER:URL, a URL (adapter tts), or a TOML file.
 
-    Raises TargetError, which names the word or the setting.
+    `options` are settings of those that are not in a file. Raises TargetError, which names the word or the setting.
     """
     found: list[Target] = []
     for word in words:
         if word.endswith(".toml"):
             found += _read_file(Path(word))
         else:
-            found.append(check(_read_word(word)))
+            found.append(with_options(_read_word(word), options or {}))
     names = [target.name for target in found]
     if twice := {name for name in names if names.count(name) > 1}:
         raise TargetError(f"two targets are called {min(twice)!r}")

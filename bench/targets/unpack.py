@@ -119,10 +119,13 @@ def format_of(head: bytes) -> str | None:
     return None
 
 
-def decode(pieces: Pieces, format: str) -> tuple[list[tuple[float, bytes, bool]], int, int]:
+def decode(
+    pieces: Pieces, format: str, whole: bool = True
+) -> tuple[list[tuple[float, bytes, bool]], int, int]:
     """16-bit samples of coded audio, each with the time when it could be played; their rate in Hz and channels.
 
-    Takes milliseconds per second of audio and lets go of the interpreter lock: call it in a thread. Raises UnpackError.
+    Of an answer that is not whole, what can be decoded. Takes milliseconds per second of audio and lets go of the
+    interpreter lock: call it in a thread. Raises UnpackError.
     """
     # Imported late: who measures WAV and raw samples needs no libav.
     import av
@@ -153,8 +156,11 @@ def decode(pieces: Pieces, format: str) -> tuple[list[tuple[float, bytes, bool]]
                     piece = min(bisect_left(arrived, end), len(pieces) - 1)
                     samples.setdefault(piece, bytearray()).extend(data)
     except (av.FFmpegError, IndexError) as error:
-        what = f"{format} with a fault in it" if samples else f"not {format}"
-        raise UnpackError(f"{what}: {error}") from None
+        if not (samples and not whole):
+            what = f"{format} with a fault in it" if samples else f"not {format}"
+            raise UnpackError(f"{what}: {error}") from None
+    if not any(samples.values()):
+        raise UnpackError(f"not {format}: no sample in it")
     found = [(pieces[piece][0], bytes(data), True) for piece, data in sorted(samples.items())]
     return found, rate_hz, channels
 

@@ -16,8 +16,9 @@ from websockets.uri import parse_uri
 
 from bench.load.answers import read_answer
 from bench.load.http1 import Response
+from bench.load.listeners import Listener
 from bench.records import ErrorKind, Sample
-from bench.targets.client import CONNECT_TIMEOUT_S, fail, settle, tls_context
+from bench.targets.client import CONNECT_TIMEOUT_S, HEARS_OUT, fail, settle, tls_context
 from bench.targets.dialects import DIALECTS, Turn
 from bench.targets.http import Secrets, address
 from bench.targets.socket import Socket
@@ -104,7 +105,7 @@ class SocketClient:
             raise TargetError(f"{target.name}: {error}") from None
         self._idle: list[Socket] = []
 
-    async def speak(self, sample: Sample, started: float, leave_after_s: float | None = None) -> Response:
+    async def speak(self, sample: Sample, started: float, listener: Listener = HEARS_OUT) -> Response:
         """See Client. The first word is due with the sample, each further one word_interval_s later."""
         target = self._target
         sample.sent_s = time.monotonic() - started
@@ -120,9 +121,9 @@ class SocketClient:
             if kept and not socket.open:
                 continue
             turn = self._dialect.turn()
-            heard = _Listening(turn, asyncio.get_running_loop().create_future(), leave_after_s)
+            heard = _Listening(turn, asyncio.get_running_loop().create_future(), listener.leave_after_s)
             socket.listen(heard.hear, heard.end)
-            writing = asyncio.create_task(self._write(socket, turn, sample, started))
+            writing = asyncio.create_task(self._write(socket, turn, sample, started, listener.voice))
             try:
                 async with asyncio.timeout(target.timeout_s):
                     await heard.done
@@ -206,8 +207,10 @@ class SocketClient:
             raise Refused(kind, words)
         raise Refused("http_error", f"the handshake is not that of a WebSocket: {socket.close_reason}")
 
-    async def _write(self, socket: Socket, turn: Turn, sample: Sample, started: float) -> None:
-        for message in self._dialect.begin():
+    async def _write(
+        self, socket: Socket, turn: Turn, sample: Sample, started: float, voice: str | None
+    ) -> None:
+        for message in self._dialect.begin(voice):
             socket.send(message)
         await turn.ready.wait()
         interval_s = self._target.word_interval_s
