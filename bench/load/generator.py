@@ -167,8 +167,10 @@ class LoadGenerator:
         async def client() -> None:
             nonlocal started
             free_s = self._now()
-            while started < len(texts):
+            while True:
                 await asyncio.sleep(free_s - self._now())
+                if started == len(texts):
+                    return
                 if started >= at_least and time.monotonic() - begin >= duration_s:
                     return
                 index = started

@@ -52,10 +52,9 @@ def targets_of(arguments: argparse.Namespace) -> tuple[Target, ...]:
     try:
         options["fields"] = dict(_field(word) for word in arguments.field)
         options["headers"] = dict(_header(word) for word in arguments.header)
-        given = {name for name, value in options.items() if value not in (None, {})}
-        given = [name for name, value in options.items() if value not in (None, {})]
-        if given and all(word.endswith(".toml") for word in arguments.targets):
-            raise TargetError(f"--{given[0].replace('_', '-')}: there is no --target that it belongs to")
+        unused = [name for name, value in options.items() if value not in (None, {})]
+        if unused and all(word.endswith(".toml") for word in arguments.targets):
+            raise TargetError(f"--{unused[0].replace('_', '-')}: there is no --target that it belongs to")
         return tuple(read_targets(arguments.targets, options))
     except TargetError as error:
         raise SystemExit(f"--target: {error}") from None

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from bench.load.generator import generate
 from bench.load.listeners import Listener
+from bench.load.probe import measure_rate, measure_streams
 from bench.metrics import audio_s, ttfa_s
 from bench.servers.start import Server, start_server
 from bench.targets.spec import Target
+from tests.unit.bench.support import FAKE as PLAIN
 from tests.unit.bench.targets.fake_targets import KEY, RATE_HZ
 from tests.unit.bench.targets.targets_support import HTTP, SOCKET, ask, notes, plan, script
 
@@ -152,3 +156,31 @@ def test_a_listener_who_leaves_is_no_fault(http: Server, socket: Server) -> None
         assert 0.12 <= sample.end_s - sample.events[0][0] < 1.0
         assert len(sample.events) < 20
         assert ask(server.url, target, json.dumps({"chunks": [[0, 240]]}))[0].error is None
+
+
+def test_a_listener_plays_what_it_got_before_it_asks_again(http: Server) -> None:
+    half_a_second = script((0.0, 12_000))
+    more: dict[str, Any] = {"listeners": [Listener(think_s=0.2)] * 3}
+    for target in (OPENAI, Target(adapter="openai", url=URL)):
+        samples = ask(http.url, target, *[half_a_second] * 3, **more)
+        waits = [later.due_s - earlier.events[0][0] for earlier, later in pairwise(samples)]
+        assert waits == pytest.approx([0.7, 0.7])
+        assert all(sample.sent_s >= sample.due_s for sample in samples)
+
+
+def test_a_listener_may_want_another_voice(http: Server) -> None:
+    ask(http.url, OPENAI, "Hello.", "World.", listeners=[Listener(voice="other"), Listener()])
+    assert [note["body"]["voice"] for note in notes(http)[-2:]] == ["other", "v"]
+
+
+def test_a_probe_measures_a_fresh_server_each_time() -> None:
+    fresh = partial(start_server, "fake", spec=PLAIN, timeout_s=30)
+    rate = measure_rate(fresh, 20.0, duration_s=1.0, mix="short", seed=1, burst=4, barge_in_share=0.5)
+    assert len(rate.samples) % 4 == 0
+    assert [sample.error for sample in rate.samples] == [None] * len(rate.samples)
+    streams = measure_streams(fresh, 3, duration_s=1.0, mix="short", seed=1)
+    # Each plays 0.2 s of audio before it asks again, so three streams ask at most 15 times a second.
+    assert 3 <= len(streams.samples) <= 24
+    for outcome in (rate, streams):
+        assert outcome.stats_before is not None
+        assert outcome.stats_before["requests"] <= 4

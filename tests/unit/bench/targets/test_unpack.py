@@ -25,7 +25,7 @@ def coded(container: str, codec: str, rate_hz: int, **options: str) -> bytes:
     with av.open(file, "w", format=container, container_options=options) as output:
         stream = output.add_stream(codec, rate=rate_hz)
         assert isinstance(stream, av.AudioStream)
-        stream.layout = "mono"  # type: ignore[assignment]
+        stream.layout = "mono"
         frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
         frame.sample_rate = RATE_HZ
         resampler = av.AudioResampler(stream.format, "mono", rate_hz, frame_size=stream.frame_size or None)
