@@ -168,7 +168,8 @@ class LoadGenerator:
             nonlocal started
             free_s = self._now()
             while True:
-                await asyncio.sleep(free_s - self._now())
+                if (wait_s := free_s - self._now()) > 0:
+                    await asyncio.sleep(wait_s)
                 if started == len(texts):
                     return
                 if started >= at_least and time.monotonic() - begin >= duration_s:

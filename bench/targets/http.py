@@ -185,6 +185,8 @@ class HttpAdapter:
             sample.encoding, sample.frame_bytes = "s16", 2 * sample.channels
         elif self._format == "pcm" and pieces and not rate_hz:
             raise UnpackError("raw samples, and the answer does not say their rate; set sample_rate_hz")
+        if pieces is response.pieces and self._format == "wav":
+            return response
         headers = response.headers | ({"x-sample-rate": str(rate_hz)} if rate_hz else {})
         if sample.codec:
             headers.pop("x-audio-seconds", None)  # a codec pads; its decoder need not give the same count

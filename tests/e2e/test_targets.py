@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from bench.records import load_run
-from bench.servers.start import start_server
+from bench.servers.start import ArmSpec, start_server
 from tests.unit.bench.support import FAKE
+from tests.unit.bench.targets.targets_support import HTTP
 
 pytestmark = pytest.mark.e2e
 
@@ -92,13 +93,16 @@ def test_a_log_becomes_a_trace_and_is_replayed(tmp_path: Path) -> None:
     log, trace = tmp_path / "access.log", tmp_path / "trace.jsonl"
     log.write_text(
         '{"time": 0.0, "text": "Hello.", "path": "/tts"}\n{"time": 0.5, "characters": 40, "voice": "v"}\n'
-        '{"time": 0.7, "characters": 400, "cancel_after_s": 0.01}\n'
+        '{"time": 0.7, "characters": 400, "cancel_after_s": 0.1}\n'
     )
     made = bench("trace", str(log), "--output", str(trace))
     assert made.stdout == "3 requests in 1 s, 0 other lines left out\n", made.stderr
     assert "Hello" not in trace.read_text()
-    with start_server("fake", spec=FAKE) as server:
-        replayed = bench("trace", str(trace), "--target", server.url)
+    slow = ArmSpec(
+        "half a second to its end", (*HTTP.command, "--script", '{"chunks": [[0, 240], [0.5, 240]]}')
+    )
+    with start_server("fake", spec=slow) as server:
+        replayed = bench("trace", str(trace), "--target", f"x=openai:{server.url}")
     figures = json.loads(replayed.stdout)
     assert (replayed.returncode, figures["requests"], figures["errors"], figures["left early"]) == (
         0,

@@ -174,7 +174,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--socket", action="store_true")
+    parser.add_argument("--script", type=json.loads, default={}, help="of a text that is none")
     arguments = parser.parse_args()
+    DEFAULT.update(arguments.script)
     if arguments.socket:
         serve(converse, "127.0.0.1", arguments.port, process_request=page).serve_forever()
     else:
