@@ -140,9 +140,8 @@ def test_text_arrives_word_by_word_on_its_schedule(socket: Server) -> None:
     samples = ask(socket.url, target, *[script((0.0, 2400), a="b c d e")] * 3)
     for sample, note in zip(samples, notes(socket)[already:], strict=True):
         words = note["words"]
-        assert len(words) == len(sample.text.split())
+        assert len(words) == len(sample.text.split()) > 5
         assert sample.text_end_s == pytest.approx(sample.due_s + 0.04 * (len(words) - 1))
-        assert words[-1] - words[0] >= 0.04 * (len(words) - 1) - 0.01
         # The latency counts from when the text was due, not from its last word.
         assert (ttfa_s(sample) or 0.0) >= 0.04 * (len(words) - 1)
 

@@ -8,7 +8,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,11 +83,9 @@ HTML = "<html><head><title>Welcome to nginx!</title></head><body>hello</body></h
     ],
 )  # fmt: skip
 def test_an_answer_that_is_none_is_named(http: Server, answer: str, kind: str, words: str) -> None:
-    began = time.monotonic()
     bad, good = ask(http.url, OPENAI, answer, GOOD)
     assert (bad.error, words in bad.detail) == (kind, True), bad.detail
     assert good.error is None
-    assert time.monotonic() - began < 4
 
 
 def event(**content: Any) -> str:
