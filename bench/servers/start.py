@@ -27,8 +27,9 @@ from urllib.parse import urlsplit
 import psutil
 
 from bench.servers.owner import owners, root
+from bench.targets.client import create_client
 from bench.targets.http import address
-from bench.targets.spec import Limits, Target
+from bench.targets.spec import Limits, Target, TargetError
 from bench.targets.words import of_connection
 
 START_TIMEOUT_S = 600.0
@@ -182,8 +183,13 @@ def start_server(
 def target_server(target: Target, limits: Limits = Limits()) -> Iterator[Server]:  # noqa: B008 - it is frozen
     """A target, started if it has a command. `limits` hold where its own leave something alone.
 
-    Raises StartFailed if nothing answers, or what answers does not speak TLS as its URL says.
+    Raises StartFailed if it cannot be asked (a key is missing), nothing answers, or what answers does not speak TLS as
+    its URL says.
     """
+    try:
+        create_client(target, target.url or "http://127.0.0.1", "/tts/stream", {})
+    except TargetError as error:
+        raise StartFailed(str(error)) from None
     if target.local:
         command = target.command
         if command[0] == "python":

@@ -11,7 +11,7 @@ from bench.load.http1 import Connection, HttpError, Response, request_bytes
 from bench.load.listeners import Listener
 from bench.records import ErrorKind, Sample
 from bench.targets.http import Address, HttpAdapter
-from bench.targets.spec import Target
+from bench.targets.spec import Target, TargetError
 from bench.targets.words import of_connection
 
 CONNECT_TIMEOUT_S = 10.0
@@ -57,8 +57,11 @@ def create_client(target: Target, url: str, endpoint: str, fields: dict[str, Any
 
 
 def tls_context(target: Target, address: Address) -> ssl.SSLContext | None:
-    """Certificates are always checked; None without TLS."""
-    return ssl.create_default_context(cafile=target.ca_file) if address.tls else None
+    """Certificates are always checked; None without TLS. Raises TargetError if the file of them cannot be read."""
+    try:
+        return ssl.create_default_context(cafile=target.ca_file) if address.tls else None
+    except OSError as error:
+        raise TargetError(f"{target.name}: ca_file: {error.strerror or error}") from None
 
 
 def fail(sample: Sample, kind: ErrorKind, detail: str) -> None:

@@ -113,6 +113,19 @@ def test_a_server_of_another_machine_uses_nothing_of_this_one() -> None:
     assert Server("hidden", "http://127.0.0.1:1", None, {}, None).cpu_s() is None
 
 
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"key_env": "NO_SUCH_KEY"}, "NO_SUCH_KEY is not set"),
+        ({"ca_file": "nowhere.pem"}, "ca_file: No such file"),
+    ],
+)
+def test_a_target_that_cannot_be_asked_is_a_failed_start(more: dict[str, str], says: str) -> None:
+    target = Target(adapter="openai", url="https://127.0.0.1:1", **more)  # type: ignore[arg-type]
+    with pytest.raises(StartFailed, match=says), target_server(target):
+        pass
+
+
 def test_a_local_target_is_started_within_its_limits() -> None:
     command = ("python", *FAKE.command)
     target = Target(name="mine", command=command, env={"A": "b"}, limits=Limits(cores=1))
