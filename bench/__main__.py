@@ -28,6 +28,8 @@ COMMANDS = {
     "gpu": ("bench.indextts2.gpu", "IndexTTS2 on a GPU, offline: each stage against its floor, and streams"),
     "simulate": ("bench.simulate.command", "capacity in virtual time: what a device or a policy would hold"),
     "listen": ("bench.listen.command", "what a listener hears: onset, pauses, pace, words and their times"),
+    "targets": ("bench.targets.command", "the servers that --target can measure: what each adapter needs"),
+    "trace": ("bench.load.trace_command", "an access log to a trace of requests, and a trace replayed"),
     "load": ("bench.load.locust.command", "Locust users: ramp, hold, spike and soak"),
 }
 """Command to its module, with add_arguments(parser) and main(arguments) -> exit code, and to its help."""

@@ -40,7 +40,7 @@ class Sample(msgspec.Struct, kw_only=True):
     due_s: float
     """When the schedule (open loop) or the free client (closed loop) wanted it sent."""
     sent_s: float
-    """When its first byte was handed to the socket."""
+    """When the generator set about it: before a new connection was opened, whose time is part of every latency."""
     header_s: float | None = None
     """When the response's header was complete."""
     events: list[tuple[float, int]] = msgspec.field(default_factory=list)
@@ -57,6 +57,14 @@ class Sample(msgspec.Struct, kw_only=True):
     sample_rate_hz: int = 0
     frame_bytes: int = 2
     """Bytes of one sample of all channels."""
+    channels: int = 1
+    encoding: Literal["s16", "u8", "s24", "s32", "f32"] = "s16"
+    codec: str | None = None
+    """What the audio was decoded from, if it came coded: mp3, opus, aac or flac."""
+    text_end_s: float | None = None
+    """When the last word of a text that arrived word by word was due; None if it was sent at once."""
+    left_s: float | None = None
+    """When the listener went, on purpose, before the end; None if it heard it all."""
     stated_samples: int | None = None
     """What the answer's own header promises; None if it promises none."""
     ignored: list[str] = msgspec.field(default_factory=list)

@@ -24,7 +24,9 @@ from bench.machine import commit, machine
 from bench.metrics import audio_seconds_per_second, errors_by_kind, good, percentile, total_s, ttfa_s
 from bench.progress import progress_bar
 from bench.records import Arm, Cell, ColdStart, Endpoint, LoadPoint, Run, write_json
-from bench.servers.start import ARMS, Server, StartFailed, foreign_server, start_server
+from bench.servers.start import ARMS, Server, StartFailed, start_server, target_server
+from bench.targets.arguments import add_target_arguments, targets_of
+from bench.targets.spec import Limits, Target
 from bench.workload import MIXES, texts
 
 
@@ -33,7 +35,7 @@ class Options:
     """What to measure."""
 
     arms: tuple[str, ...] = ("granian", "twin", "uvicorn", "reference")
-    target: str | None = None
+    targets: tuple[Target, ...] = ()
     clients: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     texts: tuple[str, ...] = ("short", "long")
     endpoints: tuple[Endpoint, ...] = ("/tts/stream", "/tts")
@@ -45,6 +47,9 @@ class Options:
     warmup_most: int = 32
     """Warm-up requests per cell: as many as clients, at least 2, at most this."""
     cold_starts: int = 3
+    cores: int | None = None
+    threads: int | None = None
+    """Limits of every server that is started, the arms and the targets alike."""
     profile: str = "default"
     seed: int = 1
     output: Path = Path("reports/latest")
@@ -128,26 +133,36 @@ def run(options: Options, console: Console | None = None) -> Run:
 
 def _start(options: Options, record: Run, stack: contextlib.ExitStack, console: Console) -> list[Server]:
     servers = []
+    limits = Limits(cores=options.cores, threads=options.threads)
     for name in options.arms:
         arm = Arm(name=name, description=ARMS[name].description)
         record.arms.append(arm)
         with _note_failure(arm):
             for _ in range(options.cold_starts - 1):
-                with start_server(name, options.profile) as server:
+                with start_server(name, options.profile, limits=limits) as server:
                     arm.cold_starts.append(_cold_start(server, options))
-            server = stack.enter_context(start_server(name, options.profile))
+            server = stack.enter_context(start_server(name, options.profile, limits=limits))
             arm.cold_starts.append(_cold_start(server, options))
         arm.info = server.info
         servers.append(server)
         cold = arm.cold_starts[-1]
         first_ms = cold.first_ttfa_s * 1e3
         console.print(f"{name}: ready after {cold.ready_s:.1f} s, first audio {first_ms:.0f} ms later")
-    if options.target:
-        arm = Arm(name="target", description="a server that someone else started")
+    for target in options.targets:
+        started = "that the bench started" if target.local else "that someone else started"
+        arm = Arm(name=target.name, description=f"a server {started}, by the adapter {target.adapter}")
         record.arms.append(arm)
         with _note_failure(arm):
-            servers.append(stack.enter_context(foreign_server(options.target)))
-        arm.info = servers[-1].info
+            for _ in range(options.cold_starts - 1 if target.local else 0):
+                with target_server(target, limits) as server:
+                    arm.cold_starts.append(_cold_start(server, options))
+            server = stack.enter_context(target_server(target, limits))
+            first = _cold_start(server, options)
+        if target.local:
+            arm.cold_starts.append(first)
+        arm.info = {**server.info, "target": target.described()}
+        servers.append(server)
+        console.print(f"{target.name}: first audio after {first.first_ttfa_s * 1e3:.0f} ms", highlight=False)
     return servers
 
 
@@ -163,6 +178,7 @@ def _note_failure(arm: Arm) -> Iterator[None]:
 def _cold_start(server: Server, options: Options) -> ColdStart:
     plan = LoadPlan(
         url=server.url,
+        target=server.target,
         endpoint="/tts/stream",
         texts=texts("short", 1, options.seed),
         warmup_texts=[],
@@ -171,9 +187,9 @@ def _cold_start(server: Server, options: Options) -> ColdStart:
     )
     sample = generate(plan).samples[0]
     first = ttfa_s(sample)
-    if sample.error is not None or first is None or server.ready_s is None:
-        raise StartFailed(f"{server.arm}: the first request failed: {sample.error} {sample.detail}")
-    return ColdStart(ready_s=server.ready_s, first_request_s=total_s(sample), first_ttfa_s=first)
+    if sample.error is not None or first is None:
+        raise StartFailed(f"{server.arm}: the first request failed: {sample.error}: {sample.detail}")
+    return ColdStart(ready_s=server.ready_s or 0.0, first_request_s=total_s(sample), first_ttfa_s=first)
 
 
 def _measure(options: Options, record: Run, servers: Sequence[Server], waves: Path, console: Console) -> None:
@@ -225,7 +241,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `bench run`. Every one overrides --quick."""
     parser.add_argument("--quick", action="store_true", help="fewer and shorter load points: under 3 minutes")
     parser.add_argument("--arms", type=_list(str), metavar="NAMES", help=f"of {','.join(ARMS)}; default: all")
-    parser.add_argument("--target", metavar="URL", help="also measure a server that someone else started")
     parser.add_argument("--clients", type=_list(int), metavar="1,2,4", help="closed loop")
     parser.add_argument("--rates", type=_list(float), metavar="2,4", help="open loop, requests per second")
     parser.add_argument("--texts", type=_list(str), metavar="NAMES", help=f"of {','.join(MIXES)}")
@@ -237,16 +252,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", help="of our server")
     parser.add_argument("--seed", type=int, help="of texts and arrivals")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: reports/latest")
+    parser.add_argument(
+        "--cores", type=int, metavar="N", help="of every server that is started, arm or target"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="of their pools (OpenMP and its kin)")
+    add_target_arguments(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Measure and report. Returns 0, or 1 if a server failed or nothing that was measured is valid."""
+    targets = targets_of(arguments)
     given = {
         field.name: value
         for field in dataclasses.fields(Options)
-        if (value := getattr(arguments, field.name, None)) is not None
+        if field.name != "targets" and (value := getattr(arguments, field.name, None)) is not None
     }
-    options = dataclasses.replace(QUICK if arguments.quick else Options(), **given)
+    options = dataclasses.replace(QUICK if arguments.quick else Options(), targets=targets, **given)
+    if taken := {target.name for target in targets} & set(options.arms):
+        raise SystemExit(f"--target: {min(taken)!r} is the name of an arm")
     if unknown := set(options.arms) - set(ARMS):
         raise SystemExit(f"--arms: no arm {sorted(unknown)[0]!r}; there are {', '.join(ARMS)}")
     if unknown := {*options.texts, options.open_texts} - set(MIXES):

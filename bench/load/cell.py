@@ -45,6 +45,7 @@ def measure_cell(
     warmup = warmup_texts(point.texts, min(max(2, point.clients or 2), warmup_most), seed)
     plan = LoadPlan(
         url=server.url,
+        target=server.target,
         endpoint=point.endpoint,
         texts=texts(point.texts, wanted, seed),
         warmup_texts=warmup,
@@ -99,7 +100,7 @@ class _CpuMeter:
         return time.monotonic(), self._server.cpu_s(), generator, cpu_s()[0]
 
     def shares(self) -> tuple[float | None, float | None]:
-        """Cores used by the server and by others; None for a server of someone else."""
+        """Cores of this machine used by the server and by others; None where nobody can tell."""
         (began, server, generator, busy), (now, *ended) = self._began, self._now()
         if server is None or ended[0] is None:
             return None, None

@@ -17,17 +17,19 @@ import subprocess
 import sys
 import time
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
-from bench.load.answers import read_answer
-from bench.load.http1 import Connection, HttpError, get_request, speech_request
+from bench.load.http1 import Response
+from bench.load.listeners import Listener, played_until_s
 from bench.machine import cpu_s
 from bench.metrics import percentile
-from bench.records import Endpoint, ErrorKind, Generator, Sample
+from bench.records import Endpoint, Generator, Sample
+from bench.targets.client import create_client
+from bench.targets.spec import Target
 
 TICK_S = 0.02
 """Period of the timer with which the generator's event loop watches its own lag."""
@@ -49,9 +51,12 @@ class LoadPlan(msgspec.Struct, kw_only=True):
     duration_s: float
     """A closed loop sends new requests for this long, and until min_requests were sent, while texts are left."""
     min_requests: int = 1
-    timeout_s: float = 120.0
+    target: Target = Target()
+    """How the server at `url` is spoken to; its own URL counts for nothing here."""
     fields: dict[str, Any] = msgspec.field(default_factory=dict)
     """Further fields of each request."""
+    listeners: list[Listener] = msgspec.field(default_factory=list)
+    """One for each text; empty: all hear their answers out, and ask again at once."""
     keep_waves: int = 0
     """Number of good requests, drawn by chance, whose audio is written as WAV files."""
     waves: str = ""
@@ -89,10 +94,10 @@ class LoadGenerator:
 
     def __init__(self, plan: LoadPlan) -> None:
         self._plan = plan
-        target = urlsplit(plan.url)
-        self._host, self._port = target.hostname or "127.0.0.1", target.port or 80
-        self._name = f"{self._host}:{self._port}"
-        self._idle: list[Connection] = []
+        self._client = create_client(plan.target, plan.url, plan.endpoint, plan.fields)
+        self._reading: dict[int, asyncio.Task[None]] = {}
+        self._listeners: list[Listener] = []
+        self._decoder = ThreadPoolExecutor(1, "decoder")
         self._started = 0.0
         self._audio: dict[int, bytes] = {}
         self._offered = 0
@@ -103,6 +108,8 @@ class LoadGenerator:
         """Warm up, then measure."""
         plan = self._plan
         await self._closed_loop(plan.warmup_texts, plan.clients or 2, 0.0, len(plan.warmup_texts))
+        await self._read_all()
+        self._listeners = plan.listeners
         self._audio.clear()
         self._offered = 0
         before = await self._stats()
@@ -117,6 +124,7 @@ class LoadGenerator:
         else:
             samples = await self._open_loop(plan.texts, plan.due_s)
         watch.cancel()
+        await self._read_all()
         elapsed = self._now()
         busy, total = (after - before for before, after in zip(machine, cpu_s(), strict=True))
         lateness = [sample.sent_s - sample.due_s for sample in samples] or [0.0]
@@ -129,8 +137,7 @@ class LoadGenerator:
         )
         gc.enable()
         after = await self._stats()
-        for connection in self._idle:
-            connection.close()
+        self._client.close()
         samples.sort(key=lambda sample: sample.index)
         self._write_waves(samples)
         return Outcome(
@@ -159,18 +166,33 @@ class LoadGenerator:
 
         async def client() -> None:
             nonlocal started
-            while started < len(texts):
+            free_s = self._now()
+            while True:
+                if (wait_s := free_s - self._now()) > 0:
+                    await asyncio.sleep(wait_s)
+                if started == len(texts):
+                    return
                 if started >= at_least and time.monotonic() - begin >= duration_s:
                     return
                 index = started
                 started += 1
-                sample = await self.ask(index, texts[index], self._now())
+                sample = await self.ask(index, texts[index], free_s)
                 samples.append(sample)
+                free_s = await self._free_s(sample)
                 if sample.error in ("refused", "connect"):
-                    await asyncio.sleep(REFUSED_PAUSE_S)
+                    free_s = max(free_s, self._now() + REFUSED_PAUSE_S)
 
         await asyncio.gather(*(client() for _ in range(clients)))
         return samples
+
+    async def _free_s(self, sample: Sample) -> float:
+        """When the listener of this sample asks again."""
+        think_s = self._listeners[sample.index].think_s if self._listeners else None
+        if think_s is None:
+            return self._now()
+        if reading := self._reading.get(sample.index):
+            await reading
+        return played_until_s(sample) + think_s
 
     async def _open_loop(self, texts: list[str], due_s: list[float]) -> list[Sample]:
         tasks = []
@@ -180,7 +202,10 @@ class LoadGenerator:
         return list(await asyncio.gather(*tasks))
 
     async def ask(self, index: int, text: str, due_s: float) -> Sample:
-        """One request. A failure is an error of the sample, never an exception."""
+        """One request. A failure is an error of the sample, never an exception.
+
+        What came coded is decoded by a thread meanwhile: the sample is complete after _read_all.
+        """
         plan = self._plan
         sample = Sample(
             index=index,
@@ -190,57 +215,37 @@ class LoadGenerator:
             sent_s=due_s,
             end_s=due_s,
             streaming=plan.endpoint == "/tts/stream",
-            format=plan.fields.get("format", "wav"),
         )
-        message = speech_request(self._name, plan.endpoint, {"text": text, **plan.fields})
-        kept = True
-        while kept:
-            kept = bool(self._idle)
-            try:
-                connection = self._idle.pop() if kept else await self._connect()
-            except OSError as error:
-                return self._failed(sample, "connect", str(error))
-            if kept and not connection.open:
-                continue
-            sample.sent_s = self._now()
-            try:
-                response = await connection.request(message, plan.timeout_s)
-            except (TimeoutError, HttpError) as error:
-                read_answer(sample, connection.response, self._started)
-                if isinstance(error, TimeoutError):
-                    return self._failed(sample, "timeout", f"no end within {plan.timeout_s:g} s")
-                return self._failed(sample, "http_error", str(error))
-            # A kept connection that the server closed just then has not carried the request: ask again.
-            if response.status:
-                break
-        sample.end_s = self._now()
-        if connection.open:
-            self._idle.append(connection)
-        audio = read_answer(sample, response, self._started)
-        if sample.error is None:
-            self._offer(index, audio)
+        listener = self._listeners[index] if self._listeners else Listener()
+        response = await self._client.speak(sample, self._started, listener)
+        if self._client.decodes and response.status == 200:
+            self._reading[index] = asyncio.create_task(self._decode(sample, response))
+        else:
+            self._keep(sample, self._client.read(sample, response, self._started))
         return sample
+
+    async def _decode(self, sample: Sample, response: Response) -> None:
+        loop = asyncio.get_running_loop()
+        audio = await loop.run_in_executor(self._decoder, self._client.read, sample, response, self._started)
+        self._keep(sample, audio)
+
+    def _keep(self, sample: Sample, audio: bytes) -> None:
+        if sample.error is None and sample.left_s is None:
+            self._offer(sample.index, audio)
+
+    async def _read_all(self) -> None:
+        """Wait until every answer so far was read."""
+        await asyncio.gather(*self._reading.values())
+        self._reading.clear()
 
     async def _stats(self) -> dict[str, Any] | None:
+        if self._plan.target.adapter != "tts":
+            return None
+        body = await self._client.get("/stats")
         try:
-            connection = await self._connect()
-            answer = await connection.request(get_request(self._name, "/stats"), self._plan.timeout_s)
-        except (OSError, TimeoutError, HttpError):
+            return None if body is None else msgspec.json.decode(body, type=dict[str, Any])
+        except msgspec.DecodeError:
             return None
-        connection.close()
-        if answer.status != 200:
-            return None
-        return msgspec.json.decode(b"".join(data for _, data, _ in answer.pieces), type=dict[str, Any])
-
-    async def _connect(self) -> Connection:
-        loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(Connection, self._host, self._port)
-        return connection
-
-    def _failed(self, sample: Sample, kind: ErrorKind, detail: str) -> Sample:
-        sample.end_s = self._now()
-        sample.error, sample.detail = kind, detail
-        return sample
 
     def _offer(self, index: int, audio: bytes) -> None:
         """Keep the audio of `plan.keep_waves` good requests, each with the same chance (reservoir sampling)."""

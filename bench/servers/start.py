@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -18,14 +19,23 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
+
+from bench.servers.owner import owners, root
+from bench.targets.client import create_client
+from bench.targets.http import address
+from bench.targets.spec import Limits, Target, TargetError
+from bench.targets.words import of_connection
 
 START_TIMEOUT_S = 600.0
 """A compile profile may take minutes."""
 STOP_TIMEOUT_S = 15.0
+CONNECT_TIMEOUT_S = 10.0
 POLL_S = 0.02
 
 
@@ -39,11 +49,15 @@ class ArmSpec:
 
     description: str
     command: tuple[str, ...]
-    """Arguments of the Python interpreter; {port} and {profile} are filled in."""
+    """Arguments of the program; {port} and {profile} are filled in."""
+    program: tuple[str, ...] = (sys.executable,)
+    ready: str = "/readyz"
+    """Path that answers 200 when the server is ready."""
 
     def arguments(self, port: int, profile: str) -> list[str]:
         """The whole command line."""
-        return [sys.executable, *(word.format(port=port, profile=profile) for word in self.command)]
+        words = [*self.program, *self.command]
+        return [word.replace("{port}", str(port)).replace("{profile}", profile) for word in words]
 
 
 ARMS: dict[str, ArmSpec] = {
@@ -77,6 +91,11 @@ class Server:
     info: dict[str, Any]
     """What /readyz answered."""
     process: psutil.Process | None
+    """The root of its processes; None for one of another machine, or of another user."""
+    target: Target = field(default_factory=Target)
+    """How it is spoken to."""
+    remote: bool = False
+    """Whether it runs on another machine, and so uses nothing of this one."""
 
     def alive(self) -> bool:
         """Whether the process that was started still runs."""
@@ -88,18 +107,25 @@ class Server:
             return False
 
     def cpu_s(self) -> float | None:
-        """CPU seconds that the server's processes have used so far; None for a server of someone else."""
+        """CPU seconds that the server's processes have used so far: none of this machine's if it is remote.
+
+        None if nobody can tell.
+        """
         if self.process is None:
-            return None
+            return 0.0 if self.remote else None
         total = 0.0
-        for process in (self.process, *self.process.children(recursive=True)):
-            with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            tree = [self.process, *self.process.children(recursive=True)]
+        for process in tree if self.alive() else ():
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 times = process.cpu_times()
                 total += times.user + times.system
         return total
 
     def stats(self) -> dict[str, Any] | None:
         """GET /stats, or None if the server has no such page."""
+        if self.target.adapter != "tts":
+            return None
         status, content = get(f"{self.url}/stats")
         return content if status == 200 else None
 
@@ -114,6 +140,7 @@ def start_server(
     environ: Mapping[str, str] | None = None,
     overrides: Sequence[str] = (),
     timeout_s: float = START_TIMEOUT_S,
+    limits: Limits = Limits(),  # noqa: B008 - it is frozen
 ) -> Iterator[Server]:
     """Start an arm of ARMS (or `spec`), yield it once it is ready, and end it with all its children.
 
@@ -121,24 +148,29 @@ def start_server(
     StartFailed if the process ends, does not become ready in time, or another process answers on its port.
     """
     port = free_port()
-    command = (spec or ARMS[arm]).arguments(port, profile)
+    spec = spec or ARMS[arm]
+    command = spec.arguments(port, profile)
     for override in overrides:
         command += ["--set", override]
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryFile() as log:
         started = time.monotonic()
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=cwd,
-            env={**os.environ, **(environ or {})},
-            start_new_session=True,
-        )
+        try:
+            with _on_cores(limits.cores):
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=cwd,
+                    env={**os.environ, **limits.environ, **(environ or {})},
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise StartFailed(f"{arm}: {command[0]} cannot be started: {error.strerror}") from None
         try:
             try:
-                info = _wait_ready(process, url, started + timeout_s)
+                info = _wait_ready(process, url + spec.ready, started + timeout_s)
                 _check_cache(info)
                 _check_owner(process, port)
             except StartFailed as error:
@@ -149,17 +181,50 @@ def start_server(
 
 
 @contextlib.contextmanager
-def foreign_server(url: str) -> Iterator[Server]:
-    """A server that someone else started. Raises StartFailed if nothing answers there.
+def target_server(target: Target, limits: Limits = Limits()) -> Iterator[Server]:  # noqa: B008 - it is frozen
+    """A target, started if it has a command. `limits` hold where its own leave something alone.
 
-    Its /readyz is optional (the seed's Rust server has none); any HTTP answer counts as alive.
+    Raises StartFailed if it cannot be asked (a key is missing), nothing answers, or what answers does not speak TLS as
+    its URL says.
     """
-    url = url.rstrip("/")
-    status, info = get(f"{url}/readyz")
-    if status is None:
-        raise StartFailed(f"nothing answers at {url}")
+    try:
+        create_client(target, target.url or "http://127.0.0.1", "/tts/stream", {})
+    except TargetError as error:
+        raise StartFailed(str(error)) from None
+    if target.local:
+        command = target.command
+        if command[0] == "python":
+            command = (sys.executable, *command[1:])
+        spec = ArmSpec("a server that the bench started", command, program=(), ready=target.ready)
+        with start_server(
+            target.name,
+            spec=spec,
+            cwd=target.cwd,
+            environ=target.env,
+            timeout_s=target.ready_timeout_s,
+            limits=target.limits.over(limits),
+        ) as server:
+            server.target = target
+            yield server
+        return
+    url = target.url.rstrip("/")
+    at = address(url)
+    try:
+        with socket.create_connection((at.host, at.port), CONNECT_TIMEOUT_S) as connection:
+            peer = str(connection.getpeername()[0])
+            if at.tls:
+                ssl.create_default_context(cafile=target.ca_file).wrap_socket(
+                    connection, server_hostname=at.host
+                ).close()
+    except TimeoutError:
+        raise StartFailed(f"{target.name}: no connection within {CONNECT_TIMEOUT_S:g} s") from None
+    except OSError as error:
+        raise StartFailed(f"{target.name}: {of_connection(error, at.name)}") from None
+    here = ip_address(peer).is_loopback
+    info = get(f"{url}/readyz")[1] if target.adapter == "tts" else None
     _check_cache(info or {})
-    yield Server("target", url, None, info or {}, None)
+    process = root(at.port) if here else None
+    yield Server(target.name, url, None, info or {}, process, target, remote=not here)
 
 
 def free_port() -> int:
@@ -185,16 +250,32 @@ def get(url: str, timeout_s: float = 5.0) -> tuple[int | None, dict[str, Any] | 
     return status, content if isinstance(content, dict) else None
 
 
+@contextlib.contextmanager
+def _on_cores(cores: int | None) -> Iterator[None]:
+    """What this thread starts meanwhile runs on the first `cores` cores. Raises StartFailed if there are fewer."""
+    if cores is None:
+        yield
+        return
+    usable = os.sched_getaffinity(0)
+    if cores > len(usable):
+        raise StartFailed(f"{cores} cores are asked for, and this machine gives {len(usable)}")
+    os.sched_setaffinity(0, sorted(usable)[:cores])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, usable)
+
+
 def _wait_ready(process: subprocess.Popen[bytes], url: str, deadline: float) -> dict[str, Any]:
     status: int | None = None
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise StartFailed(f"the process ended with code {process.returncode} before it was ready")
-        status, info = get(f"{url}/readyz")
+        status, info = get(url)
         if status == 200:
             return info or {}
         time.sleep(POLL_S)
-    raise StartFailed(f"not ready in time; the last status of /readyz was {status}")
+    raise StartFailed(f"not ready in time; the last status of {urlsplit(url).path} was {status}")
 
 
 def _check_cache(info: dict[str, Any]) -> None:
@@ -208,12 +289,7 @@ def _check_cache(info: dict[str, Any]) -> None:
 def _check_owner(process: subprocess.Popen[bytes], port: int) -> None:
     """A port can be shared in silence (SO_REUSEPORT): make sure that it is our process that answers."""
     group = {process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))}
-    owners = {
-        connection.pid
-        for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
-    }
-    if strangers := owners - group - {None}:
+    if strangers := owners(port) - group:
         raise StartFailed(f"port {port} is also listened on by process {min(strangers)}")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import os
 import subprocess
 import sys
 import time
@@ -24,7 +25,8 @@ from bench.load.validity import validate
 from bench.machine import commit, machine
 from bench.metrics import audio_seconds_per_second, continuity, distribution, errors_by_kind, good, ttfa_s
 from bench.records import Arm, Cell, Generator, Run, Sample, write_json
-from bench.servers.start import ARMS, Server, StartFailed, foreign_server, start_server
+from bench.servers.start import ARMS, Server, StartFailed, start_server, target_server
+from bench.targets.arguments import add_target_arguments, targets_of
 from bench.workload import MIXES
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
@@ -35,9 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `bench load`."""
     parser.add_argument("--quick", action="store_true", help="20 seconds, 4 users")
     parser.add_argument("--arm", choices=tuple(ARMS), default="granian")
-    parser.add_argument(
-        "--target", metavar="URL", help="a server that someone else started, in place of --arm"
-    )
     parser.add_argument("--users", type=int, help="at the plateau; the spike has twice as many (default: 8)")
     parser.add_argument("--duration-s", type=float, help="of all stages together (default: 300)")
     parser.add_argument("--texts", choices=tuple(MIXES), default="mixed")
@@ -47,11 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--page", type=int, nargs="?", const=8089, metavar="PORT", help="Locust's page, until Ctrl-C"
     )
     parser.add_argument("--output", type=Path, default=Path("reports/latest/load"), metavar="FOLDER")
+    add_target_arguments(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Load the server, derive the figures, print them. Returns 1 if a server or a cell failed."""
     console = Console()
+    targets = targets_of(arguments)
+    if len(targets) > 1 or any(target.socket for target in targets):
+        raise SystemExit("--target: Locust users load one target, in place of --arm, and over HTTP")
     stages = default_stages(
         arguments.users or (4 if arguments.quick else 8),
         arguments.duration_s or (20.0 if arguments.quick else 300.0),
@@ -73,16 +76,11 @@ def main(arguments: argparse.Namespace) -> int:
     )
     try:
         with contextlib.ExitStack() as stack:
-            started = (
-                foreign_server(arguments.target)
-                if arguments.target
-                else start_server(arguments.arm, arguments.profile)
-            )
+            started = target_server(targets[0]) if targets else start_server(arguments.arm, arguments.profile)
             server = stack.enter_context(started)
-            description = (
-                ARMS[server.arm].description if server.arm in ARMS else "a server that someone else started"
-            )
-            record.arms.append(Arm(name=server.arm, description=description, info=server.info))
+            description = ARMS[server.arm].description if not targets else "a target"
+            info = server.info | ({"target": targets[0].described()} if targets else {})
+            record.arms.append(Arm(name=server.arm, description=description, info=info))
             console.print(
                 f"{server.arm} at {server.url}: {', '.join(f'{s.name} {s.users}' for s in stages)} users"
             )
@@ -168,7 +166,9 @@ def _locust(server: Server, stages: Sequence[Stage], arguments: argparse.Namespa
         command += ["--web-host", "127.0.0.1", "--web-port", str(arguments.page), "--autostart"]
     else:
         command += ["--headless", "--only-summary"]
-    done = subprocess.run(command, check=False)
+    # By the environment: a header may be a secret, and anybody may read a command line.
+    target = msgspec.json.encode(server.target).decode()
+    done = subprocess.run(command, check=False, env={**os.environ, "BENCH_TARGET": target})
     if done.returncode != 0:
         raise StartFailed(f"locust ended with code {done.returncode}")
 

@@ -12,27 +12,29 @@ for the largest gap between chunks.
 from __future__ import annotations
 
 import itertools
+import os
 import socket
 import threading
 import time
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
 
 import msgspec
 from locust import LoadTestShape, User, constant, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
-from bench.load.answers import read_answer
-from bench.load.http1 import HttpError, Response, ResponseParser, speech_request
+from bench.load.http1 import HttpError, Response, ResponseParser
 from bench.load.locust.stages import Stage, stage_at
 from bench.machine import cpu_s
 from bench.metrics import gaps_s, percentile, total_s, ttfa_s
-from bench.records import Generator, Sample
+from bench.records import ErrorKind, Generator, Sample
+from bench.targets.client import settle, tls_context
+from bench.targets.http import HttpAdapter
+from bench.targets.spec import Target
+from bench.targets.words import of_connection
 from bench.workload import texts
 
-TIMEOUT_S = 120.0
 REFUSED_PAUSE_S = 0.1
 TICK_S = 0.02
 TEXTS = 5000
@@ -140,8 +142,9 @@ class SpeechUser(User):
 
     def on_start(self) -> None:
         """Called by Locust for each new user."""
-        target = urlsplit(self.host or "http://127.0.0.1:8009")
-        self._address = (target.hostname or "127.0.0.1", target.port or 80)
+        target = msgspec.json.decode(os.environ.get("BENCH_TARGET", "{}"), type=Target)
+        self._adapter = HttpAdapter(target, self.host or "http://127.0.0.1:8009", self.endpoint, {})
+        self._tls = tls_context(target, self._adapter.address)
         self._socket: socket.socket | None = None
 
     def on_stop(self) -> None:
@@ -164,22 +167,22 @@ class SpeechUser(User):
             streaming=self.endpoint == "/tts/stream",
         )
         parser = ResponseParser()
-        failure: tuple[Any, str] | None = None
+        failure: tuple[ErrorKind | None, str] = (None, "")
+        target, where = self._adapter.target, self._adapter.address.name
         try:
-            connection = self._connect()
             sample.sent_s = time.monotonic() - _recorder.started
+            connection = self._connect()
             self._exchange(connection, text, parser)
         except TimeoutError:
-            failure = ("timeout", f"no end within {TIMEOUT_S:g} s")
+            failure = ("timeout", f"no end within {target.timeout_s:g} s")
         except HttpError as error:
             failure = ("http_error", str(error))
         except OSError as error:
-            failure = ("connect", str(error))
+            failure = ("connect", of_connection(error, where))
         sample.end_s = time.monotonic() - _recorder.started
-        read_answer(sample, parser.response, _recorder.started)
-        if failure is not None:
-            sample.error, sample.detail = failure
-        if sample.error is not None:
+        self._adapter.read(sample, parser.response, _recorder.started)
+        settle(sample, parser.response, failure)
+        if sample.error is not None or parser.response.headers.get("connection", "").lower() == "close":
             self._drop()
         _recorder.add(sample)
         self._report(sample, parser.response)
@@ -188,8 +191,11 @@ class SpeechUser(User):
 
     def _connect(self) -> socket.socket:
         if self._socket is None:
-            self._socket = socket.create_connection(self._address, timeout=TIMEOUT_S)
+            address, timeout_s = self._adapter.address, self._adapter.target.timeout_s
+            self._socket = socket.create_connection((address.host, address.port), timeout=timeout_s)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is not None:
+                self._socket = self._tls.wrap_socket(self._socket, server_hostname=address.host)
         return self._socket
 
     def _drop(self) -> None:
@@ -198,11 +204,12 @@ class SpeechUser(User):
             self._socket = None
 
     def _exchange(self, connection: socket.socket, text: str, parser: ResponseParser) -> None:
-        host, port = self._address
-        connection.sendall(speech_request(f"{host}:{port}", self.endpoint, {"text": text}))
+        connection.sendall(self._adapter.message(text))
         while not parser.response.complete:
             data = connection.recv(65_536)
             if not data:
+                parser.end()
+                self._drop()
                 return
             parser.feed(data, time.monotonic())
 

@@ -18,10 +18,12 @@ from bench.load.validity import faults
 from bench.metrics import audio_s, gaps_s, real_time_factor, stall_s, total_s, ttfa_s
 from bench.records import Cell, Sample
 from bench.servers.start import Server, free_port, get, start_server
+from bench.targets.spec import Target
 from tests.unit.bench.support import FAKE
 
 RATE_HZ = 24_000
 TOLERANCE_S = 0.002
+IMPATIENT = Target(timeout_s=0.3)
 
 
 pytestmark = pytest.mark.slow
@@ -145,7 +147,7 @@ def test_ignored_fields_are_kept(fake: Server) -> None:
         (_script((0.0, 100), status=500), {}, "http_error", "status 500"),
         (_script((0.0, 100), status=429), {}, "refused", "429"),
         (_script((0.0, 100), status=503), {}, "refused", "503"),
-        (_script((0.0, 100), end="hang"), {"timeout_s": 0.3}, "timeout", "0.3 s"),
+        (_script((0.0, 100), end="hang"), {"target": IMPATIENT}, "timeout", "0.3 s"),
     ],
 )  # fmt: skip
 def test_a_fault_is_named(fake: Server, script: str, more: dict[str, Any], kind: str, words: str) -> None:

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from bench.records import load_run
-from bench.servers.start import ArmSpec, StartFailed, foreign_server, free_port, get, start_server
+from bench.servers.start import ArmSpec, Server, StartFailed, free_port, get, start_server, target_server
+from bench.targets.spec import Limits, Target
 from tests.unit.bench.support import FAKE, FAKE_SERVER
 
 WITH_CHILD = ArmSpec(
@@ -89,9 +90,67 @@ def test_an_override_that_the_server_does_not_know_is_a_failed_start() -> None:
 
 def test_a_foreign_server_must_answer() -> None:
     with (
-        pytest.raises(StartFailed, match="nothing answers"),
-        foreign_server(f"http://127.0.0.1:{free_port()}"),
+        pytest.raises(StartFailed, match="nothing listens"),
+        target_server(Target(url=f"http://127.0.0.1:{free_port()}")),
     ):
+        pass
+
+
+def test_a_servers_processes_are_found_by_its_port() -> None:
+    """So that a server of this machine which somebody else started is told from what disturbs it."""
+    with start_server("fake", spec=WITH_CHILD, timeout_s=30) as started:
+        with target_server(Target(url=started.url)) as found:
+            assert (found.process, found.remote) == (started.process, False)
+            assert found.info == {"ready": True, "model": "fake"}
+            assert found.alive()
+        assert started.alive()
+    assert not found.alive()
+    assert found.cpu_s() == 0.0
+
+
+def test_a_server_of_another_machine_uses_nothing_of_this_one() -> None:
+    assert Server("far", "http://far", None, {}, None, remote=True).cpu_s() == 0.0
+    assert Server("hidden", "http://127.0.0.1:1", None, {}, None).cpu_s() is None
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"key_env": "NO_SUCH_KEY"}, "NO_SUCH_KEY is not set"),
+        ({"ca_file": "nowhere.pem"}, "ca_file: No such file"),
+    ],
+)
+def test_a_target_that_cannot_be_asked_is_a_failed_start(more: dict[str, str], says: str) -> None:
+    target = Target(adapter="openai", url="https://127.0.0.1:1", **more)  # type: ignore[arg-type]
+    with pytest.raises(StartFailed, match=says), target_server(target):
+        pass
+
+
+def test_a_local_target_is_started_within_its_limits() -> None:
+    command = ("python", *FAKE.command)
+    target = Target(name="mine", command=command, env={"A": "b"}, limits=Limits(cores=1))
+    with target_server(target, Limits(threads=3)) as server:
+        assert server.process is not None
+        assert len(server.process.cpu_affinity()) == 1
+        environ = server.process.environ()
+        assert (environ["A"], environ["OMP_NUM_THREADS"]) == ("b", "3")
+        assert (server.arm, server.target) == ("mine", target)
+    assert len(psutil.Process().cpu_affinity()) > 1
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        (Target(name="a", command=("no-such-program", "{port}")), "a: no-such-program cannot be started"),
+        (Target(name="a", command=("python", "-c", "1", "{port}"), limits=Limits(cores=4096)), "4096 cores"),
+        (
+            Target(name="a", command=("python", *FAKE.command), ready="/nowhere", ready_timeout_s=1.5),
+            "the last status of /nowhere was 404",
+        ),
+    ],
+)
+def test_a_local_target_that_does_not_start_is_named(target: Target, says: str) -> None:
+    with pytest.raises(StartFailed, match=says), target_server(target):
         pass
 
 
