@@ -28,14 +28,17 @@ from serving.http.schema import (
     OPENAI_RESPONSES,
     PROBLEM_RESPONSES,
     SPEECH_HEADERS,
+    VOICE_RESPONSES,
     captions_operation,
     openai_operation,
     speech_operation,
     spell_operation,
+    voice_operation,
 )
 from serving.http.speech import AbortOnExit, Speaker, speech_routes
 from serving.http.texts import text_routes
-from serving.models import load_frontend
+from serving.http.voices import VoiceChanges, voice_routes
+from serving.models import load_frontend, open_voices
 from serving.profile import Profile, ProfileError
 
 logger = logging.getLogger(__name__)
@@ -58,6 +61,7 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
 
     @contextlib.asynccontextmanager
     async def run_engine(_: Litestar) -> AsyncIterator[None]:
+        await changes.sweep()
         await engine.start()
         watcher = asyncio.create_task(_watch(engine, profile, on_failed))
         try:
@@ -65,11 +69,14 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
         finally:
             watcher.cancel()
             await engine.stop()
+            await changes.close()
 
     speaker = Speaker(engine, frontend, profile.text)
+    changes = VoiceChanges(speaker, open_voices(profile), profile)
     routes = [
         *speech_routes(speaker, speech_operation(frontend.spec), PROBLEM_RESPONSES),
         *text_routes(speaker, spell_operation(), captions_operation(frontend.spec), PROBLEM_RESPONSES),
+        *voice_routes(speaker, changes, profile, voice_operation(), VOICE_RESPONSES),
         *openai_routes(speaker, profile.http, openai_operation(frontend.spec), OPENAI_RESPONSES),
         *(query_routes(speaker, PROBLEM_RESPONSES) if profile.http.allow_get else []),
         stream_route(speaker, profile.websocket, profile.http.cors_origins),
@@ -80,7 +87,7 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
         lifespan=[run_engine],
         dependencies={
             "engine": _provide(engine),
-            "spec": _provide(frontend.spec),
+            "spec": Provide(lambda: frontend.spec, sync_to_thread=False),
             "profile": _provide(profile),
         },
         cors_config=_cors(profile.http.cors_origins),
@@ -110,7 +117,7 @@ def _cors(origins: list[str]) -> CORSConfig | None:
         return None
     return CORSConfig(
         allow_origins=origins,
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "POST", "DELETE"],
         expose_headers=[*SPEECH_HEADERS, "Retry-After"],
     )
 

@@ -90,7 +90,11 @@ async def event_stream(
                         yield delta(piece)
         except SpeechFailed as error:
             logger.warning("events of a request end early (%s): %s", error.code, error)
-            yield event(Failure(openai_error(STATUS_OF_FAILURE[error.code], error.code, str(error)).error))
+            yield event(
+                Failure(
+                    openai_error(STATUS_OF_FAILURE[error.code], error.code, str(error), error.field).error
+                )
+            )
             return
         if rest := encoder.end():
             yield delta(rest)

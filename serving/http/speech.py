@@ -34,7 +34,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from serving.audio.encode import Encoder, encoded, encoded_whole, encoder_for
 from serving.engine.client import EngineClient, Utterance
 from serving.http.timed import timed_stream, timed_whole
-from serving.models.base import Frontend
+from serving.models.base import Frontend, ModelSpec
 from serving.profile import TextProfile
 from serving.protocol import SpeechFailed, SpeechParams
 from serving.request import Order, dropped_scripts, load_lexicon, parse, sentences
@@ -66,10 +66,14 @@ class Speaker:
     def __init__(self, engine: EngineClient, frontend: Frontend, text: TextProfile) -> None:
         """Raises ProfileError if the profile's lexicon cannot be read."""
         self.engine = engine
-        self.spec = frontend.spec
         self.text = text
         self.lexicon = load_lexicon(text)
         self._frontend = frontend
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What callers may know of the model now: voices come and go."""
+        return self._frontend.spec
 
     async def begin(self, body: bytes, request: AnyRequest, *, streaming: bool) -> tuple[Order, Utterance]:
         """Check the request and hand it to the engine. Raises what serving.http.problems turns into answers."""

@@ -14,18 +14,19 @@ if TYPE_CHECKING:
 
     import torch
 
+    from serving.models.base import VoiceLibrary
     from serving.models.indextts2.frontend import IndexTts2Frontend
     from serving.models.indextts2.model import IndexTts2Model
     from serving.profile import Profile
 
-__all__ = ["Fields", "Options", "add_voice", "create_frontend", "create_model", "fetch"]
+__all__ = ["Fields", "Options", "create_frontend", "create_model", "fetch", "open_voices"]
 
 
 def create_frontend(profile: Profile, options: Options) -> IndexTts2Frontend:
     """Text to SentencePiece ids. Raises ProfileError if the checkpoint or the voices are not there."""
     from serving.models.indextts2 import frontend
 
-    return frontend.create_frontend(options)
+    return frontend.create_frontend(options, profile.voices)
 
 
 def create_model(
@@ -37,11 +38,11 @@ def create_model(
     return IndexTts2Model(profile, options, device, dtype)
 
 
-def add_voice(options: Options, name: str, file: Path) -> str:
-    """Check a recording and copy it into the folder model.options.voices; see recordings.add_voice."""
-    from serving.models.indextts2.voice import recordings
+def open_voices(profile: Profile, options: Options) -> VoiceLibrary | None:
+    """Voices that users add, in a folder inside model.options.voices; None without it."""
+    from serving.models.indextts2.voice.library import open_library
 
-    return recordings.add_voice(options, name, file)
+    return open_library(options, profile.voices)
 
 
 def fetch(to: Path, *, everything: bool) -> None:
