@@ -180,8 +180,12 @@ class VoiceChanges:
 
     async def sweep(self) -> None:
         """Remove what a killed server left. The engine must not be running."""
-        if self._library is not None:
+        if self._library is None:
+            return
+        try:
             await asyncio.to_thread(self._library.sweep)
+        except OSError as error:
+            logger.warning("voices: what a killed server left cannot be removed: %s", error.strerror)
 
     async def _purge(self, removed: Removed) -> None:
         """Remove a recording at once if nobody speaks, else when those have ended who do."""

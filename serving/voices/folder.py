@@ -170,7 +170,7 @@ class VoiceFolder:
             for path in self._folder.iterdir():
                 leftover = path.name.startswith(".") and path.name != ".lock"
                 orphan = _RECORDING.fullmatch(path.name) is not None and path.name not in used
-                if leftover or orphan or path.suffix == ".deleted":
+                if (leftover or orphan or path.suffix == ".deleted") and not path.is_dir():
                     logger.info("voices: removed a leftover, %s", path.name)
                     path.unlink()
             self._sync()
@@ -189,11 +189,13 @@ class VoiceFolder:
             descriptor = os.open(self._folder / file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             return None
-        with open(descriptor, "rb") as opened:  # noqa: PTH123 - a descriptor
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_RECORD_BYTES:
                 return None
-            content = opened.read(MAX_RECORD_BYTES)
+            content = os.read(descriptor, MAX_RECORD_BYTES)
+        finally:
+            os.close(descriptor)
         try:
             record = msgspec.json.decode(content, type=VoiceRecord)
         except (msgspec.DecodeError, UnicodeDecodeError):

@@ -20,6 +20,7 @@ from serving.voices.recording import decode, examine
 FOLDER = "added"
 """Inside model.options.voices."""
 LANGUAGE = "zh, en"
+_NONE: dict[str, VoiceRecord] = {}
 
 
 class Voices(Mapping[str, Reference]):
@@ -31,7 +32,7 @@ class Voices(Mapping[str, Reference]):
 
     def records(self) -> dict[str, VoiceRecord]:
         """The added voices; the same object as long as nothing has changed."""
-        return {} if self._added is None else self._added.records()
+        return _NONE if self._added is None else self._added.records()
 
     def __getitem__(self, name: str) -> Reference:
         """A voice as it is on disk now, a deleted one while its recording is there.
