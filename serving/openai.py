@@ -137,6 +137,11 @@ def named_as_written() -> Iterator[None]:
         raise InputError(_THEIR_NAMES[error.field], str(error)) from None
 
 
+def their_name(field: str | None) -> str | None:
+    """What OpenAI's API calls a field of ours."""
+    return None if field is None else _THEIR_NAMES.get(field, field)
+
+
 @functools.cache
 def speed_range(own: type[RequestFields]) -> tuple[float, float] | None:
     """The slowest and the quickest speed of a model with these fields; None if it has no speeds."""

@@ -16,6 +16,7 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import ExceptionHandlersMap
 
 from serving.http.speech import AnyRequest, ClientGone, request_id
+from serving.openai import their_name
 from serving.protocol import (
     FailureCode,
     InputError,
@@ -147,10 +148,10 @@ def _overloaded(request: AnyRequest, error: Overloaded) -> Response[bytes]:
 def _speech_failed(request: AnyRequest, error: SpeechFailed) -> Response[bytes]:
     logger.warning("request %s failed (%s): %s", request_id(request), error.code, error)
     headers = {"Retry-After": str(RETRY_AFTER_DEATH_S)} if error.code == "engine_died" else None
-    text = str(error) if error.field is None else f"{error.field}: {error}"
-    return _problem(
-        request, STATUS_OF_FAILURE[error.code], error.code, text, field=error.field, headers=headers
-    )
+    openai = request.scope["path"].startswith(OPENAI_PREFIX)
+    field = their_name(error.field) if openai else error.field
+    text = str(error) if field is None else f"{field}: {error}"
+    return _problem(request, STATUS_OF_FAILURE[error.code], error.code, text, field=field, headers=headers)
 
 
 def _client_gone(request: AnyRequest, error: ClientGone) -> Response[bytes]:

@@ -107,7 +107,7 @@ class VoiceChanges:
                 f"the model {name} takes no new voices here: it does not clone, or model.options.voices names no "
                 "folder that can be written",
                 status_code=405,
-                headers={"Allow": "GET, HEAD"},
+                headers={"Allow": "GET"},
             )
         if not self.allowed:
             raise HTTPException(

@@ -13,7 +13,6 @@ turns by a lock that ends with its process; readers take none.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import logging
 import os
@@ -243,6 +242,8 @@ class VoiceFolder:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """One writer at a time, of all processes and threads. The end of the process lets go too."""
+        import fcntl  # here, because Windows has none, and every model imports this module
+
         with (self._folder / ".lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

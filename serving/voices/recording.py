@@ -64,17 +64,18 @@ class Recording:
 
     def wav(self) -> bytes:
         """The samples as a WAV of 32-bit floats; the same samples give the same bytes."""
-        data = self.samples.astype("<f4", copy=False).tobytes()
-        channels = self.samples.shape[1]
+        frames, channels = self.samples.shape
+        size = 4 * frames * channels
         form = struct.pack(
             "<HHIIHHH", _WAV_FLOAT, channels, self.rate_hz, self.rate_hz * channels * 4, channels * 4, 32, 0
         )
-        fact = struct.pack("<I", len(self.samples))
-        chunks = b"".join(
-            name + struct.pack("<I", len(body)) + body
-            for name, body in ((b"fmt ", form), (b"fact", fact), (b"data", data))
-        )
-        return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+        head = (
+            b"WAVEfmt " + struct.pack("<I", len(form)) + form
+            + b"fact" + struct.pack("<II", 4, frames)
+            + b"data" + struct.pack("<I", size)
+        )  # fmt: skip
+        data = np.ascontiguousarray(self.samples, "<f4")
+        return b"".join((b"RIFF", struct.pack("<I", len(head) + size), head, data.data.cast("B")))
 
 
 def decode(file: BinaryIO, field: str, max_s: float) -> Recording:

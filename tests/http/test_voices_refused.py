@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,20 @@ import pytest
 
 from serving.http.app import create_app
 from serving.models.indextts2.voice.recordings import built_in_wave
-from tests.cloning import RATE_HZ, VOICES, WAVE, audio, form, good, headers, names, png, profile_of, stored
+from tests.cloning import (
+    BOUNDARY,
+    RATE_HZ,
+    VOICES,
+    WAVE,
+    audio,
+    form,
+    good,
+    headers,
+    names,
+    png,
+    profile_of,
+    stored,
+)
 from tests.http.test_openai import error_of
 from tests.support import Api, running
 
@@ -125,6 +139,29 @@ async def test_what_is_refused_leaves_nothing(cloning: Api, folder: Path, bodies
     assert process.num_fds() <= handles
     assert await names(cloning) == ["ann"]
     assert {path.name for path in folder.iterdir()} <= {"ann.wav", "added"}  # noqa: ASYNC240 - a test
+
+
+async def test_a_damaged_form_is_never_a_fault_of_the_server(cloning: Api, folder: Path) -> None:
+    chance = random.Random(3)
+    whole = form(("name", "小明"), CONSENT, ("audio_sample", b"RIFF" * 50))
+    planted = (
+        b"\r\n",
+        b"--" + BOUNDARY,
+        b"; name=",
+        b"charset=utf-7",
+        b"filename*=UTF-8''%ff",
+        b"\xff\xfe",
+        b"\0",
+    )
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for _ in range(chance.randint(1, 6)):
+            at = chance.randrange(len(damaged))
+            damaged[at : at + chance.choice((0, 1, 9))] = chance.choice((b"", *planted))
+        answer = await cloning.call("POST", VOICES, bytes(damaged), headers())
+        assert answer.status == 400, (damaged, answer.body)
+        error_of(answer)
+    assert stored(folder) == []
 
 
 @pytest.mark.parametrize(
