@@ -242,7 +242,7 @@ class EngineLoop:
                 )
                 self._runner.check_state(part.state, "open")
             except InputError as error:
-                self._scheduler.fail(part, str(error), time.monotonic(), error.field)
+                self._scheduler.fail(part, f"{error.field}: {error}", time.monotonic(), error.field)
             except Exception as error:
                 self._fail_parts("open", [part], error)
 
@@ -274,7 +274,7 @@ class EngineLoop:
         if isinstance(error, InputError):
             logger.warning("%s failed for %s: %s: %s", what, ids, error.field, error)
             for part in parts:
-                self._scheduler.fail(part, str(error), time.monotonic(), error.field)
+                self._scheduler.fail(part, f"{error.field}: {error}", time.monotonic(), error.field)
             return
         logger.error("%s failed for %s", what, ids, exc_info=error)
         for part in parts:

@@ -150,7 +150,9 @@ def _speech_failed(request: AnyRequest, error: SpeechFailed) -> Response[bytes]:
     headers = {"Retry-After": str(RETRY_AFTER_DEATH_S)} if error.code == "engine_died" else None
     openai = request.scope["path"].startswith(OPENAI_PREFIX)
     field = their_name(error.field) if openai else error.field
-    text = str(error) if field is None else f"{field}: {error}"
+    text = str(error)
+    if field != error.field:
+        text = f"{field}:{text.removeprefix(f'{error.field}:')}"
     return _problem(request, STATUS_OF_FAILURE[error.code], error.code, text, field=field, headers=headers)
 
 
