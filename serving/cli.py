@@ -290,7 +290,8 @@ def _voices(arguments: argparse.Namespace) -> int:
 def _add_voice(arguments: argparse.Namespace) -> int:
     from serving.models import add_voice
 
-    print(add_voice(_profile(arguments), arguments.name, arguments.file))
+    voice = add_voice(_profile(arguments), arguments.name, arguments.file)
+    print(f"{voice.name}: {voice.duration_s:.1f} s{''.join(f'; {text}' for text in voice.warnings)}")
     return OK
 
 

@@ -121,7 +121,7 @@ def parse_speech(
         speed = written["speed"] = min(max(speed, limits[0]), limits[1])
     with named_as_written():
         order = parse(msgspec.json.encode(written), spec, max_chars)
-    order = msgspec.structs.replace(order, ignored_fields=_plain(ignored.union(order.ignored_fields)))
+    order = msgspec.structs.replace(order, ignored_fields=plain_names(ignored.union(order.ignored_fields)))
     return SpeechCall(
         order=order, speed=speed, events=asked.stream_format == "sse", whole=asked.stream is False
     )
@@ -136,6 +136,11 @@ def named_as_written() -> Iterator[None]:
         if error.field not in THEIR_NAMES:
             raise
         raise InputError(THEIR_NAMES[error.field], str(error)) from None
+
+
+def their_name(field: str | None) -> str | None:
+    """What OpenAI's API calls a field of ours."""
+    return None if field is None else THEIR_NAMES.get(field, field)
 
 
 @functools.cache
@@ -172,6 +177,6 @@ def _voice(asked: str | VoiceId, spec: ModelSpec, aliases: Mapping[str, str]) ->
     return name if known else aliases.get(name, name)
 
 
-def _plain(names: set[str]) -> tuple[str, ...]:
+def plain_names(names: set[str]) -> tuple[str, ...]:
     """Names as a header can carry them, however a client chose them: plain, short and not too many."""
     return tuple(sorted(quote(name, safe="")[:_MAX_NAME_CHARS] for name in names)[:_MAX_NAMED_FIELDS])

@@ -121,6 +121,22 @@ class HttpProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Names that clients of OpenAI's API send as a voice, and the voice of the model that speaks for each."""
 
 
+class VoicesProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Voices that users add, where the model clones and model.options names a folder for them."""
+
+    writable: Literal["local", "always", "never"] = "local"
+    """Who may add and delete voices over HTTP. local: whoever reaches the port, while http.host is a loopback
+    address; behind a reverse proxy that is everybody.
+    """
+    max_upload_bytes: PositiveInt = 20_000_000
+    """Largest recording that is taken. Two are taken at once, each held in memory."""
+    upload_s: PositiveFloat = 60.0
+    """A recording that takes longer to arrive is given up."""
+    max_voices: PositiveInt = 100
+    max_bytes: PositiveInt = 1_000_000_000
+    """Of all the recordings that users added, as they are stored: 4 bytes a sample."""
+
+
 class WebSocketProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Text in as it is written, audio out."""
 
@@ -162,6 +178,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     text: TextProfile = TextProfile()
     streaming: StreamingProfile = StreamingProfile()
     http: HttpProfile = HttpProfile()
+    voices: VoicesProfile = VoicesProfile()
     websocket: WebSocketProfile = WebSocketProfile()
     batch: BatchProfile = BatchProfile()
     cache: CacheProfile = CacheProfile()

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 Timestamps = Literal["none", "sentence", "word"]
-FailureCode = Literal["aborted", "expired", "engine_died", "internal"]
+FailureCode = Literal["aborted", "expired", "engine_died", "invalid_field", "internal"]
 
 
 class WordSpan(NamedTuple):
@@ -173,6 +173,8 @@ class Failed(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     request_id: str
     code: FailureCode
     message: str
+    field: str | None = None
+    """The request field that cannot be spoken, with invalid_field."""
 
 
 class Stats(msgspec.Struct, tag=True, frozen=True, kw_only=True):
@@ -216,6 +218,14 @@ class InputError(ValueError):
         self.field = field
 
 
+class VoiceConflict(InputError):
+    """A voice cannot be added or deleted as things stand: the name is taken, the store is full, it is needed."""
+
+
+class VoiceUnknown(InputError):
+    """There is no voice of this name to delete."""
+
+
 class Overloaded(RuntimeError):
     """Admission is full. Nothing was queued; try again after retry_after_s seconds."""
 
@@ -231,6 +241,7 @@ class NotReady(Overloaded):
 class SpeechFailed(RuntimeError):
     """An admitted request did not reach its end."""
 
-    def __init__(self, code: FailureCode, message: str) -> None:
+    def __init__(self, code: FailureCode, message: str, field: str | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.field = field

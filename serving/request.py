@@ -293,6 +293,8 @@ def decode(body: bytes, kind: type[T]) -> tuple[T, frozenset[str]]:
 def _check_voices(request: SpeechRequest, spec: ModelSpec) -> None:
     for field in voice_fields(spec.fields):
         name = getattr(request, field)
+        if field == "voice" and name is None:
+            name = spec.default_voice
         if name is not None and all(name != voice.name for voice in spec.voices):
             names = ", ".join(voice.name for voice in spec.voices)
             raise InputError(field, f"no voice is called {name[:60]!r}; there are {names}")

@@ -16,13 +16,23 @@ def main() -> int:
     parser.add_argument("-X", "--request")
     parser.add_argument("-H", "--header", action="append", default=[])
     parser.add_argument("-d", "--data")
+    parser.add_argument("-F", "--form", action="append", default=[])
+    parser.add_argument("-f", "--fail", action="store_true")
     parser.add_argument("-o", "--output")
     parser.add_argument("-s", "--silent", action="store_true")
     parser.add_argument("-N", "--no-buffer", action="store_true")
     given = parser.parse_args()
-    method = given.request or ("GET" if given.data is None else "POST")
+    form = dict(part.split("=", 1) for part in given.form)
+    files = {name: Path(value[1:]).read_bytes() for name, value in form.items() if value.startswith("@")}
+    texts = {name: value for name, value in form.items() if name not in files}
+    method = given.request or ("GET" if given.data is None and not form else "POST")
     headers = dict(header.split(": ", 1) for header in given.header)
-    body = httpx.request(method, given.url, headers=headers, content=given.data, timeout=60).content
+    answer = httpx.request(
+        method, given.url, headers=headers, content=given.data, data=texts, files=files, timeout=60
+    )
+    if given.fail and answer.is_error:
+        return 22
+    body = answer.content
     with Path(given.output).open("wb") if given.output else sys.stdout.buffer as file:
         file.write(body)
     return 0

@@ -69,6 +69,15 @@ class Admission:
         self.requests += 1
         self.audio_s += share.held_s
 
+    def running(self) -> list[str]:
+        """The requests of which the engine may still make something."""
+        return [request_id for request_id, share in self._shares.items() if share.running]
+
+    def runs(self, request_id: str) -> bool:
+        """Whether the engine may still make something of it."""
+        share = self._shares.get(request_id)
+        return share is not None and share.running
+
     def made(self, request_id: str, audio_s: float) -> None:
         """The engine made more of a request."""
         self._recent.append((self._clock(), audio_s))

@@ -58,6 +58,8 @@ __all__ = ["EngineClient", "EngineState", "EngineUnavailable", "Utterance"]
 logger = logging.getLogger(__name__)
 
 FRONTEND_THREADS = 2
+SETTLE_S = 0.05
+"""settled() looks this often."""
 PULL_S = 0.005
 """A frontend works this long on one request before others have their turn."""
 
@@ -218,6 +220,18 @@ class EngineClient:
         utterance.unread.clear()
         self._admission.close(utterance.request_id)
 
+    @property
+    def idle(self) -> bool:
+        """No request is admitted that the engine may still make something of."""
+        return not self._admission.requests
+
+    async def settled(self) -> None:
+        """Wait until every request that is admitted now has been spoken, given up or timed out."""
+        under_way = self._admission.running()
+        until_s = time.monotonic() + self._profile.engine.request_timeout_s
+        while time.monotonic() < until_s and any(map(self._admission.runs, under_way)):  # noqa: ASYNC110 - seldom
+            await asyncio.sleep(SETTLE_S)
+
     async def stats(self) -> Stats:
         """The engine's counters. Raises NotReady if it cannot answer."""
         self._check_ready()
@@ -270,10 +284,10 @@ class EngineClient:
                 if utterance is not None:
                     utterance.stats = stats
                     self._end(utterance, None)
-            case Failed(request_id=request_id, code=code, message=text):
+            case Failed(request_id=request_id, code=code, message=text, field=field_name):
                 utterance = self._utterances.get(request_id)
                 if utterance is not None:
-                    self._end(utterance, SpeechFailed(code, text))
+                    self._end(utterance, SpeechFailed(code, text, field_name))
             case Stats():
                 answer = self._asked.popleft()
                 if not answer.done():

@@ -246,7 +246,7 @@ class EngineLoop:
                 )
                 self._runner.check_state(part.state, "open")
             except InputError as error:
-                self._scheduler.fail(part, f"{error.field}: {error}", self._clock())
+                self._scheduler.fail(part, f"{error.field}: {error}", self._clock(), error.field)
             except Exception as error:
                 self._fail_parts("open", [part], error)
 
@@ -275,6 +275,11 @@ class EngineLoop:
         if isinstance(error, torch.AcceleratorError):
             raise error
         ids = ", ".join(sorted({part.request.request_id for part in parts}))
+        if isinstance(error, InputError):
+            logger.warning("%s failed for %s: %s: %s", what, ids, error.field, error)
+            for part in parts:
+                self._scheduler.fail(part, f"{error.field}: {error}", self._clock(), error.field)
+            return
         logger.error("%s failed for %s", what, ids, exc_info=error)
         for part in parts:
             self._scheduler.fail(part, f"{what}: {type(error).__name__}: {error}", self._clock())

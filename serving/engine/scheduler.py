@@ -101,10 +101,10 @@ class Scheduler:
         if request is not None:
             self._fail(request, "aborted", "the client went away", now)
 
-    def fail(self, part: Part, message: str, now: float) -> None:
-        """End the request of a segment that cannot be spoken."""
+    def fail(self, part: Part, message: str, now: float, field: str | None = None) -> None:
+        """End the request of a segment that cannot be spoken, because of this request field if one is named."""
         if not part.request.over:
-            self._fail(part.request, "internal", message, now)
+            self._fail(part.request, "internal" if field is None else "invalid_field", message, now, field)
 
     def expire(self, now: float) -> None:
         """End every request that is past its time, whether it waits or runs."""
@@ -300,8 +300,10 @@ class Scheduler:
             )
         )
 
-    def _fail(self, request: Request, code: FailureCode, message: str, now: float) -> None:
-        self.outcomes["failed" if code == "internal" else code] += 1
+    def _fail(
+        self, request: Request, code: FailureCode, message: str, now: float, field: str | None = None
+    ) -> None:
+        self.outcomes[code if code in self.outcomes else "failed"] += 1
         self._forget(request)
         for part in request.parts:
             # Idle parts free their slots now, running ones when their step completes.
@@ -309,7 +311,7 @@ class Scheduler:
                 part.ended = True
                 if not part.in_steps:
                     self._release(part)
-        self.outbox.append(Failed(request_id=request.request_id, code=code, message=message))
+        self.outbox.append(Failed(request_id=request.request_id, code=code, message=message, field=field))
 
     def _forget(self, request: Request) -> None:
         request.over = True

@@ -30,15 +30,18 @@ from serving.http.schema import (
     OPENAI_RESPONSES,
     PROBLEM_RESPONSES,
     SPEECH_HEADERS,
+    VOICE_RESPONSES,
     batch_operation,
     captions_operation,
     openai_operation,
     speech_operation,
     spell_operation,
+    voice_operation,
 )
 from serving.http.speech import AbortOnExit, Speaker, speech_routes
 from serving.http.texts import text_routes
-from serving.models import load_frontend
+from serving.http.voices import VoiceChanges, voice_routes
+from serving.models import load_frontend, open_voices
 from serving.profile import Profile, ProfileError
 
 logger = logging.getLogger(__name__)
@@ -62,6 +65,7 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
 
     @contextlib.asynccontextmanager
     async def run_engine(_: Litestar) -> AsyncIterator[None]:
+        await changes.sweep()
         await engine.start()
         tasks = [asyncio.create_task(_watch(engine, profile, on_failed))]
         if cache is not None:
@@ -72,11 +76,14 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
             for task in tasks:
                 task.cancel()
             await engine.stop()
+            await changes.close()
 
     speaker = Speaker(engine, frontend, profile.text, cache)
+    changes = VoiceChanges(speaker, open_voices(profile), profile)
     routes = [
         *speech_routes(speaker, speech_operation(frontend.spec), PROBLEM_RESPONSES),
         *text_routes(speaker, spell_operation(), captions_operation(frontend.spec), PROBLEM_RESPONSES),
+        *voice_routes(speaker, changes, profile, voice_operation(), VOICE_RESPONSES),
         *openai_routes(speaker, profile.http, openai_operation(frontend.spec), OPENAI_RESPONSES),
         batch_route(
             speaker, profile, batch_operation(frontend.spec, profile.batch.max_items), OPENAI_RESPONSES
@@ -90,7 +97,7 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
         lifespan=[run_engine],
         dependencies={
             "engine": _provide(engine),
-            "spec": _provide(frontend.spec),
+            "spec": Provide(lambda: frontend.spec, sync_to_thread=False),
             "profile": _provide(profile),
             "cache": _provide(cache and cache.store),
         },
@@ -121,7 +128,7 @@ def _cors(origins: list[str]) -> CORSConfig | None:
         return None
     return CORSConfig(
         allow_origins=origins,
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "POST", "DELETE"],
         expose_headers=[*SPEECH_HEADERS, "Retry-After"],
     )
 

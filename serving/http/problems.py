@@ -16,7 +16,16 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import ExceptionHandlersMap
 
 from serving.http.speech import AnyRequest, ClientGone, request_id
-from serving.protocol import FailureCode, InputError, NotReady, Overloaded, SpeechFailed
+from serving.openai import their_name
+from serving.protocol import (
+    FailureCode,
+    InputError,
+    NotReady,
+    Overloaded,
+    SpeechFailed,
+    VoiceConflict,
+    VoiceUnknown,
+)
 from serving.request import BodyError
 
 logger = logging.getLogger(__name__)
@@ -30,9 +39,18 @@ STATUS_OF_FAILURE: dict[FailureCode, int] = {
     "expired": 504,
     "engine_died": 503,
     "aborted": 499,
+    "invalid_field": 400,
     "internal": 500,
 }
-_CODE_OF_STATUS = {404: "not_found", 405: "method_not_allowed", 415: "unsupported_media_type"}
+_CODE_OF_STATUS = {
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "upload_timeout",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+    507: "insufficient_storage",
+}
 
 
 OPENAI_PREFIX = "/v1/"
@@ -102,9 +120,19 @@ def openai_error(status: int, code: str, message: str, param: str | None = None)
     return OpenAIEnvelope(OpenAIError(message=message, type=kind, param=param, code=code))
 
 
-def _input_error(request: AnyRequest, error: InputError) -> Response[bytes]:
+def _input_error(
+    request: AnyRequest, error: InputError, status: int = 400, code: str = "invalid_field"
+) -> Response[bytes]:
     # A field name may be anything the client wrote, so the text repeats it shortened.
-    return _problem(request, 400, "invalid_field", f"{error.field[:60]}: {error}", field=error.field[:200])
+    return _problem(request, status, code, f"{error.field[:60]}: {error}", field=error.field[:200])
+
+
+def _voice_conflict(request: AnyRequest, error: VoiceConflict) -> Response[bytes]:
+    return _input_error(request, error, 409, "conflict")
+
+
+def _voice_unknown(request: AnyRequest, error: VoiceUnknown) -> Response[bytes]:
+    return _input_error(request, error, 404, "not_found")
 
 
 def _body_error(request: AnyRequest, error: BodyError) -> Response[bytes]:
@@ -120,7 +148,12 @@ def _overloaded(request: AnyRequest, error: Overloaded) -> Response[bytes]:
 def _speech_failed(request: AnyRequest, error: SpeechFailed) -> Response[bytes]:
     logger.warning("request %s failed (%s): %s", request_id(request), error.code, error)
     headers = {"Retry-After": str(RETRY_AFTER_DEATH_S)} if error.code == "engine_died" else None
-    return _problem(request, STATUS_OF_FAILURE[error.code], error.code, str(error), headers=headers)
+    openai = request.scope["path"].startswith(OPENAI_PREFIX)
+    field = their_name(error.field) if openai else error.field
+    text = str(error)
+    if field != error.field:
+        text = f"{field}:{text.removeprefix(f'{error.field}:')}"
+    return _problem(request, STATUS_OF_FAILURE[error.code], error.code, text, field=field, headers=headers)
 
 
 def _client_gone(request: AnyRequest, error: ClientGone) -> Response[bytes]:
@@ -149,6 +182,8 @@ def _unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
 
 EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     InputError: _input_error,
+    VoiceConflict: _voice_conflict,
+    VoiceUnknown: _voice_unknown,
     BodyError: _body_error,
     Overloaded: _overloaded,
     SpeechFailed: _speech_failed,

@@ -16,6 +16,7 @@ from serving.openai import body_schema
 from serving.request import inline_schema as inline
 from serving.request import request_schema
 from serving.spell import Spelled, SpellRequest
+from serving.voices.folder import MAX_NAME_CHARS
 
 SPEECH_HEADERS = {
     "X-Request-Id": "Names this request in the server's log; the client's own if it sent one.",
@@ -47,6 +48,22 @@ PROBLEM_RESPONSES = {
 OPENAI_RESPONSES = {
     status: ResponseSpec(OpenAIEnvelope, description=text, generate_examples=False)
     for status, text in _PROBLEMS.items()
+}
+
+VOICE_RESPONSES = {
+    status: ResponseSpec(OpenAIEnvelope, description=text, generate_examples=False)
+    for status, text in {
+        400: "The body or a field of it is wrong; `param` names it",
+        403: "Voices may not be changed: voices.writable, or the page is of another origin",
+        404: "There is no voice of this name",
+        405: "The model takes no new voices",
+        408: "The body did not arrive within voices.upload_s",
+        409: "The name is taken, the store is full, or the voice is needed",
+        413: "The recording is too large",
+        415: "The body is not multipart/form-data",
+        503: "Other recordings are being taken; Retry-After says when to come again",
+        507: "The disk is full or cannot be written",
+    }.items()
 }
 
 _HEADERS = {
@@ -104,6 +121,37 @@ def spell_operation() -> type[Operation]:
     """A text, answered by its words."""
     answer = {"description": "Words and pauses", "content": {"application/json": {"schema": inline(Spelled)}}}
     return _operation(inline(SpellRequest), answer)
+
+
+def voice_operation() -> type[Operation]:
+    """A form with a recording."""
+    text = {"type": "string"}
+    form = {
+        "type": "object",
+        "required": ["name", "audio_sample", "consent"],
+        "properties": {
+            "name": {
+                **text,
+                "maxLength": MAX_NAME_CHARS,
+                "description": "Letters and digits of any script, - _ .",
+            },
+            "audio_sample": {**text, "format": "binary", "description": "A recording of the speaker."},
+            "consent": {**text, "description": "true, or the id of a record that the speaker agrees."},
+            "replace": {
+                **text,
+                "enum": ["true", "false"],
+                "description": "Take the place of a voice so named.",
+            },
+        },
+    }
+    content = {"multipart/form-data": {"schema": form}}
+
+    @dataclass
+    class FormOperation(Operation):
+        def to_schema(self) -> dict[str, Any]:
+            return super().to_schema() | {"requestBody": {"required": True, "content": content}}
+
+    return FormOperation
 
 
 def _operation(body: dict[str, Any], answer: dict[str, Any]) -> type[Operation]:

@@ -34,7 +34,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from serving.audio.encode import Encoder, encoded, encoded_whole, encoder_for
 from serving.engine.client import EngineClient, Utterance
 from serving.http.timed import timed_stream, timed_whole
-from serving.models.base import Frontend
+from serving.models.base import Frontend, ModelSpec
 from serving.profile import TextProfile
 from serving.protocol import Segment, SpeechFailed, SpeechParams
 from serving.request import Order, dropped_scripts, load_lexicon, parse, sentences
@@ -76,7 +76,6 @@ class Speaker:
         """Raises ProfileError if the profile's lexicon cannot be read."""
         self._cache = cache
         self.engine = engine
-        self.spec = frontend.spec
         self.text = text
         self.lexicon = load_lexicon(text)
         self._frontend = frontend
@@ -99,6 +98,10 @@ class Speaker:
     def order(self, body: bytes) -> Order:
         """Check a request. Raises InputError, BodyError."""
         return parse(body, self.spec, self.text.max_chars)
+    @property
+    def spec(self) -> ModelSpec:
+        """What callers may know of the model now: voices come and go."""
+        return self._frontend.spec
 
     async def speak(self, order: Order, request: AnyRequest, *, streaming: bool) -> tuple[Order, Utterance]:
         """Hand an order to the engine. The end of the ASGI call ends the engine's work for it."""

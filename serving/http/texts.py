@@ -32,13 +32,12 @@ def text_routes(
     responses: dict[int, ResponseSpec],
 ) -> list[HTTPRouteHandler]:
     """The two handlers, documented by `spelling`, `captioning` and `responses`."""
-    spec = speaker.spec
     shared: dict[str, Any] = {"status_code": 200, "guards": [json_only], "responses": responses}
 
     @post("/spell", **shared, operation_class=spelling, sync_to_thread=True)
     def spell_out(body: RawBody) -> Spelled:
         """The words as they would go to the model, and the pauses between the sentences; nothing is spoken."""
-        return spell(parse_spell(body, speaker.text.max_chars), spec, speaker.text, speaker.lexicon)
+        return spell(parse_spell(body, speaker.text.max_chars), speaker.spec, speaker.text, speaker.lexicon)
 
     @post("/tts/captions", **shared, operation_class=captioning)
     async def tts_captions(body: RawBody, request: AnyRequest) -> Response[bytes]:
@@ -47,10 +46,10 @@ def text_routes(
         The answer is application/json, or by Accept text/vtt or application/x-subrip. The same seed gives the same
         times. Without `timestamps`, words are told by a model that knows them, else sentences.
         """
-        order = parse(body, spec, speaker.text.max_chars)
+        order = parse(body, speaker.spec, speaker.text.max_chars)
         if order.params.timestamps == "none":
             params = msgspec.structs.replace(
-                order.params, timestamps="word" if spec.word_times else "sentence"
+                order.params, timestamps="word" if speaker.spec.word_times else "sentence"
             )
             order = msgspec.structs.replace(order, params=params)
         order, utterance = await speaker.speak(order, request, streaming=False)

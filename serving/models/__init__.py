@@ -14,11 +14,24 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from serving.models.base import Frontend, Model, ModelError, ModelOptions, RequestFields
+from serving.models.base import (
+    AddedVoice,
+    Frontend,
+    Model,
+    ModelError,
+    ModelOptions,
+    RequestFields,
+    VoiceLibrary,
+)
 from serving.profile import Profile, ProfileError
+from serving.protocol import InputError
 
 if TYPE_CHECKING:
     import torch
+
+
+OPERATOR = "whoever has the command line answers for it"
+"""The consent that is recorded of a voice that was added there."""
 
 
 def model_names() -> list[str]:
@@ -105,16 +118,40 @@ def check_stages(model: Model) -> None:
             raise ModelError(f"model {model.spec.name}: first_stages has {first!r}; the stages are {names}")
 
 
-def add_voice(profile: Profile, name: str, file: Path) -> str:
-    """Store a recording as a voice of `profile.model`; returns a line that says what was done.
+def open_voices(profile: Profile) -> VoiceLibrary | None:
+    """Where `profile.model` keeps voices that users add; None if it takes none, or the profile has no place.
+
+    Raises ProfileError if the place cannot be one.
+    """
+    package = _package(profile.model.name)
+    if not hasattr(package, "open_voices"):
+        return None
+    with _with_extra(profile.model.name):
+        return cast("VoiceLibrary | None", package.open_voices(profile, load_options(profile)))
+
+
+def add_voice(profile: Profile, name: str, file: Path) -> AddedVoice:
+    """Store a recording as a voice of `profile.model`, as POST /v1/audio/voices does.
 
     Raises ProfileError if the model takes no voices, InputError (fields "name" and "file") if not this one.
     """
-    package = _package(profile.model.name)
-    if not hasattr(package, "add_voice"):
+    if not hasattr(_package(profile.model.name), "open_voices"):
         raise ProfileError(f"model.name: {profile.model.name} cannot take new voices")
-    with _with_extra(profile.model.name):
-        return cast(str, package.add_voice(load_options(profile), name, file))
+    library = open_voices(profile)
+    if library is None:
+        raise ProfileError("model.options.voices: not set; it names the folder that voices are stored in")
+    library.check_name(name, replace=False)
+    try:
+        recording = file.open("rb")
+    except OSError as error:
+        raise InputError("file", f"{file.name} cannot be read: {error.strerror}") from None
+    with recording:
+        try:
+            return library.add(
+                name, recording, field="file", consent=OPERATOR, source="command line", replace=False
+            )
+        except OSError as error:
+            raise ProfileError(f"model.options.voices: cannot be written: {error.strerror}") from None
 
 
 def weights_digest(profile: Profile) -> str:
@@ -135,7 +172,7 @@ def voice_digest(profile: Profile, name: str) -> str:
     if not hasattr(package, "voice_digest"):
         return ""
     with _with_extra(profile.model.name):
-        return cast(str, package.voice_digest(load_options(profile), name))
+        return cast(str, package.voice_digest(profile, load_options(profile), name))
 
 
 def source_files(name: str) -> list[Path]:

@@ -7,15 +7,15 @@ A model is one package `serving.models.<name>`, or any importable dotted name, w
     create_frontend(profile: Profile, options: Options) -> Frontend            # no torch: the HTTP process calls it
     create_model(profile: Profile, options: Options, device, dtype) -> Model   # the engine process calls it
 
-and, where it makes sense, what the command line calls:
+and, where it makes sense, two more, for a model that clones voices and for weights that can be downloaded:
 
-    add_voice(options: Options, name: str, file: Path) -> str      # checks and stores; says what it did
+    open_voices(profile: Profile, options: Options) -> VoiceLibrary | None  # None: no folder to store voices in
     fetch(to: Path, *, everything: bool) -> None                   # downloads the weights; RuntimeError
 
 and what lets answers be kept across a change of files (the cache asks for it; no torch):
 
     weights_digest(options: Options) -> str                        # of the weights' content; OSError
-    voice_digest(options: Options, name: str) -> str               # of a voice's recording; InputError if it is gone
+    voice_digest(profile: Profile, options: Options, name: str) -> str  # of a voice's recording; InputError if it is gone
 
 The parser of requests, OpenAPI, the flags of `tts-serving say`, X-Ignored-Fields and the check for unknown options are
 all made from Fields and Options. docs/models.md shows a whole model.
@@ -26,14 +26,15 @@ state through the model's stages, batching the states that want the same stage, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Meta
 
 from serving.protocol import Segment, SpeechParams
+from serving.voices.folder import Removed, Source
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,6 +88,55 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Its stages set SegmentState.times."""
 
 
+class AddedVoice(msgspec.Struct, frozen=True, kw_only=True):
+    """What adding a recording as a voice has made."""
+
+    name: str
+    """In NFC."""
+    language: str
+    created_s: float
+    """Unix time."""
+    duration_s: float
+    warnings: list[str]
+    """What would make it a better voice."""
+    replaced: Removed | None
+    """What purge() takes away, if there was a voice of this name."""
+
+
+class VoiceLibrary(Protocol):
+    """Voices that users add to a model that clones, and delete. The methods block: call them in a thread.
+
+    A voice is there for the next request, in the HTTP and in the engine process: Frontend.spec lists it, and
+    Model.open finds it.
+    """
+
+    def added(self) -> Collection[str]:
+        """Names of the voices that may be deleted."""
+        ...
+
+    def check_name(self, name: str, *, replace: bool) -> str:
+        """The name as it is stored. Raises InputError, or VoiceConflict if there is such a voice already."""
+        ...
+
+    def add(
+        self, name: str, recording: BinaryIO, *, field: str, consent: str, source: Source, replace: bool
+    ) -> AddedVoice:
+        """Check a recording and store it. Raises InputError of "name" and of `field`, VoiceConflict, OSError."""
+        ...
+
+    def delete(self, name: str) -> Removed:
+        """Take a voice from the list; what purge() is to be given. Raises VoiceUnknown, VoiceConflict, OSError."""
+        ...
+
+    def purge(self, removed: Removed) -> None:
+        """Remove the recording of a voice that no request uses any more."""
+        ...
+
+    def sweep(self) -> None:
+        """Remove what a killed server left; call it before the first request."""
+        ...
+
+
 class ModelError(RuntimeError):
     """A model does not do what this file asks of it; the message names the stage."""
 
@@ -94,7 +144,10 @@ class ModelError(RuntimeError):
 class Frontend(Protocol):
     """Sentences to segments, on the CPU, outside the engine process."""
 
-    spec: ModelSpec
+    @property
+    def spec(self) -> ModelSpec:
+        """What callers may know now: the voices of a model that takes new ones change."""
+        ...
 
     def segments(self, sentences: Iterable[Sentence], params: SpeechParams) -> Iterator[Segment]:
         """Yield the segments in order, each as soon as it is known; a sentence may become several, or none.

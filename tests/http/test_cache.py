@@ -59,7 +59,7 @@ async def test_the_same_request_is_answered_from_the_cache(
     path: str, audio_format: str, tmp_path: Path
 ) -> None:
     async with cached(tmp_path) as api:
-        fields = {"response_format" if path.startswith("/v1") else "format": audio_format, "seed": 3}
+        fields: dict[str, Any] = {"response_format" if path.startswith("/v1") else "format": audio_format, "seed": 3}
         text = "Hello — 你好 🎉 world, twice. "
         first = await ask(api, text, path, **fields)
         assert first.headers["x-cache"] == "miss"
@@ -76,16 +76,16 @@ async def test_the_same_request_is_answered_from_the_cache(
 
 async def test_what_shares_an_answer_and_what_does_not(tmp_path: Path) -> None:
     async with cached(tmp_path) as api:
-        base = {"seed": 1, "voice": "low", "format": "wav"}
+        base: dict[str, Any] = {"seed": 1, "voice": "low", "format": "wav"}
         await ask(api, "Hello.", **base)
         for other in (
             {"seed": 2}, {"voice": "high"}, {"format": "flac"}, {"sample_rate_hz": 8000}, {"normalize": False},
             {"text_format": "plain"}, {"timestamps": "sentence"},
         ):  # fmt: skip
             seeded = "seed" not in other  # the tone model has no seeds
-            answer = await ask(api, "Hello.", **(base | other))
+            answer = await ask(api, "Hello.", **{**base, **other})
             assert answer.headers["x-cache"] == ("miss" if seeded else "hit"), other
-            assert (await ask(api, "Hello.", **(base | other))).headers["x-cache"] == "hit"
+            assert (await ask(api, "Hello.", **{**base, **other})).headers["x-cache"] == "hit"
         assert (await ask(api, "Hello. ", **base)).headers["x-cache"] == "miss"
         assert (await ask(api, "Hello.", "/tts/stream", **base)).headers["x-cache"] == "miss"
         one = await ask(api, "Hello.", "/v1/audio/speech", stream=False, response_format="wav", voice="low")

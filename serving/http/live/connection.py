@@ -152,6 +152,6 @@ def failure_of(error: Exception) -> tuple[str, str, str | None]:
         case Overloaded():
             return "overloaded", str(error), None
         case SpeechFailed():
-            return error.code, str(error), None
+            return error.code, str(error), error.field
         case _:
             raise error

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from serving.models.base import VoiceLibrary
     from serving.models.indextts2.frontend import IndexTts2Frontend
     from serving.models.indextts2.model import IndexTts2Model
     from serving.profile import Profile
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Fields",
     "Options",
-    "add_voice",
     "create_frontend",
     "create_model",
     "fetch",
+    "open_voices",
     "voice_digest",
     "weights_digest",
 ]
@@ -34,7 +35,7 @@ def create_frontend(profile: Profile, options: Options) -> IndexTts2Frontend:
     """Text to SentencePiece ids. Raises ProfileError if the checkpoint or the voices are not there."""
     from serving.models.indextts2 import frontend
 
-    return frontend.create_frontend(options)
+    return frontend.create_frontend(options, profile.voices)
 
 
 def create_model(
@@ -46,11 +47,11 @@ def create_model(
     return IndexTts2Model(profile, options, device, dtype)
 
 
-def add_voice(options: Options, name: str, file: Path) -> str:
-    """Check a recording and copy it into the folder model.options.voices; see recordings.add_voice."""
-    from serving.models.indextts2.voice import recordings
+def open_voices(profile: Profile, options: Options) -> VoiceLibrary | None:
+    """Voices that users add, in a folder inside model.options.voices; None without it."""
+    from serving.models.indextts2.voice.library import open_library
 
-    return recordings.add_voice(options, name, file)
+    return open_library(options, profile.voices)
 
 
 def fetch(to: Path, *, everything: bool) -> None:
@@ -75,13 +76,8 @@ def weights_digest(options: Options) -> str:
     return whole.hexdigest()
 
 
-def voice_digest(options: Options, name: str) -> str:
-    """SHA-256 of the recording. Raises InputError if it is gone."""
-    from serving.models.indextts2.voice.recordings import references
-    from serving.profile import ProfileError
-    from serving.protocol import InputError
+def voice_digest(profile: Profile, options: Options, name: str) -> str:
+    """SHA-256 of the recording as it is now. Raises InputError if it is gone."""
+    from serving.models.indextts2.voice.library import load_voices
 
-    try:
-        return references(options)[name].content_key()
-    except (KeyError, ProfileError):
-        raise InputError("voice", f"the recording of {name!r} is gone") from None
+    return load_voices(options, profile.voices)[name].content_key()

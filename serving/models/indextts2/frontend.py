@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from serving.models.base import ModelSpec, Voice
+from serving.models.base import ModelSpec
 from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.options import Fields, Options, check_options, sizes
 from serving.models.indextts2.text.segments import cut
 from serving.models.indextts2.text.stretches import Stretch, stretches
 from serving.models.indextts2.text.tokenizer import character_tokenizer, load_tokenizer
-from serving.models.indextts2.voice.recordings import references
+from serving.models.indextts2.voice.library import Voices, load_voices
 from serving.models.indextts2.weights.config_file import ConfigError, read_config
-from serving.profile import ProfileError
+from serving.profile import ProfileError, VoicesProfile
 from serving.protocol import InputError, Segment, SpeechParams
 from serving.text import Sentence
 
@@ -25,12 +25,24 @@ SECONDS_PER_CHAR = 0.08
 class IndexTts2Frontend:
     """Normalises, tokenises and cuts. Safe to call from several threads."""
 
-    def __init__(self, spec: ModelSpec, config: IndexTts2Config, tokenizer: Any, options: Options) -> None:
-        self.spec = spec
+    def __init__(self, voices: Voices, config: IndexTts2Config, tokenizer: Any, options: Options) -> None:
+        self._voices = voices
+        self._config = config
         self._max_tokens = config.gpt.max_text_tokens
         self._emotion_text = Path(options.checkpoint) / config.files.qwen_emo_path / "config.json"
         self._tokenizer = tokenizer
         self._options = options
+        self._listed = voices.records(), model_spec(options, config, voices)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What callers may know now; the same object as long as no voice was added or deleted."""
+        records, spec = self._listed
+        if self._voices.records() is not records:
+            records = self._voices.records()
+            spec = model_spec(self._options, self._config, self._voices)
+            self._listed = records, spec
+        return spec
 
     def segments(self, sentences: Iterable[Sentence], params: SpeechParams) -> Iterator[Segment]:
         """Yield the segments in order; with timestamps none runs from one sentence into the next.
@@ -74,7 +86,7 @@ class IndexTts2Frontend:
             seen += len(pieces)
 
 
-def create_frontend(options: Options) -> IndexTts2Frontend:
+def create_frontend(options: Options, limits: VoicesProfile) -> IndexTts2Frontend:
     """The frontend of a profile. Raises ProfileError if its checkpoint or its voices are not there."""
     check_options(options)
     config = sizes(options)
@@ -91,28 +103,27 @@ def create_frontend(options: Options) -> IndexTts2Frontend:
         raise ProfileError(
             f"the tokenizer has {tokenizer.vocab_size()} pieces, the text table {config.gpt.text_rows} rows"
         )
-    return IndexTts2Frontend(model_spec(options, config), config, tokenizer, options)
+    voices = load_voices(options, limits)
+    check_default(options, voices)
+    return IndexTts2Frontend(voices, config, tokenizer, options)
 
 
-def model_spec(options: Options, config: IndexTts2Config) -> ModelSpec:
-    """What callers may know. Raises ProfileError without a voice, or without the default one."""
-    voices = references(options)
-    default = options.default_voice or next(iter(voices))
-    if default not in voices:
+def check_default(options: Options, voices: Voices) -> None:
+    """Raise ProfileError unless there is the default voice that the profile names."""
+    if options.default_voice and options.default_voice not in voices:
         raise ProfileError(
-            f"model.options.default_voice: no recording {default!r}; there are {', '.join(voices)}"
+            f"model.options.default_voice: no recording {options.default_voice!r}; there are {', '.join(voices)}"
         )
+
+
+def model_spec(options: Options, config: IndexTts2Config, voices: Voices) -> ModelSpec:
+    """What callers may know of the voices that there are now."""
+    described = voices.described()
+    default = options.default_voice or next((voice.name for voice in described), "")
     return ModelSpec(
         name="indextts2",
         sample_rate_hz=config.s2mel.mel.sample_rate_hz,
-        voices=tuple(
-            Voice(
-                name=name,
-                language="zh, en",
-                description="made by formula" if voice.path is None else voice.path.name,
-            )
-            for name, voice in voices.items()
-        ),
+        voices=described,
         default_voice=default,
         languages=("zh", "en"),
         seconds_per_char=SECONDS_PER_CHAR,

@@ -14,7 +14,7 @@ from serving.models.indextts2.codes.decoding import Decoding
 from serving.models.indextts2.codes.gpt import spoken_ids
 from serving.models.indextts2.codes.sampling import Sampling
 from serving.models.indextts2.config import IndexTts2Config, MelConfig
-from serving.models.indextts2.frontend import model_spec
+from serving.models.indextts2.frontend import check_default, model_spec
 from serving.models.indextts2.mel.flow import Flow
 from serving.models.indextts2.mel.regulator import target_frames
 from serving.models.indextts2.options import Fields, Options, check_options, sizes
@@ -26,7 +26,7 @@ from serving.models.indextts2.stages.streaming import StreamingOptions
 from serving.models.indextts2.stages.wave import Vocode
 from serving.models.indextts2.voice.conditioning import ConditioningParts, ReferenceEncoder
 from serving.models.indextts2.voice.emotion import Emotion
-from serving.models.indextts2.voice.recordings import references
+from serving.models.indextts2.voice.library import load_voices
 from serving.models.indextts2.voice.store import EmotionKey, VoiceStore
 from serving.models.indextts2.wave.vocoder import reach_frames
 from serving.models.indextts2.weights.checkpoint import RandomWeights, Weights, open_checkpoint
@@ -51,8 +51,10 @@ class IndexTts2Model:
         config = weights.config
         self.config = config
         self.options = options
-        self.spec: ModelSpec = model_spec(options, config)
-        self.store = VoiceStore(references(options), options.voice_cache_bytes)
+        voices = load_voices(options, profile.voices)
+        check_default(options, voices)
+        self.spec: ModelSpec = model_spec(options, config, voices)
+        self.store = VoiceStore(voices, options.voice_cache_bytes)
         self.max_codes = min(options.max_codes, config.gpt.max_mel_tokens)
         self.max_text = min(options.max_segment_tokens, config.gpt.max_text_tokens)
         self.min_codes = min(options.min_codes, self.max_codes)
@@ -183,7 +185,10 @@ class IndexTts2Model:
             return EmotionKey(voice_key, Emotion(), None)
         # The path only says that there is another voice: its emotion is handed over with it.
         emotion = Emotion(voice=Path(fields.emo_voice), alpha=fields.emo_alpha)
-        return EmotionKey(voice_key, emotion, self.store.content_key(fields.emo_voice))
+        try:
+            return EmotionKey(voice_key, emotion, self.store.content_key(fields.emo_voice))
+        except InputError as error:
+            raise InputError("emo_voice", str(error)) from None
 
 
 def segment_seed(seed: int, index: int) -> int:

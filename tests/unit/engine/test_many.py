@@ -120,8 +120,8 @@ async def test_what_was_made_and_not_read_by_the_deadline_is_let_go_and_never_gi
 
 async def test_a_text_that_cannot_be_spoken_fails_alone() -> None:
     def broken() -> Iterator[Segment]:
+        yield from ()
         raise RuntimeError("a frontend's mistake")
-        yield
 
     profile = profile_of(SHORT | {"fail_token": ord("z")})
     async with running(profile) as client:

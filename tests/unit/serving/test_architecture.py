@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 SOURCES = sorted((ROOT / "serving").rglob("*.py"))
 
 # Layers from the leaves up; a module may import its own layer's package and any layer to its left.
-LEAVES = ("serving.protocol", "serving.profile", "serving.audio", "serving.text")
+LEAVES = ("serving.protocol", "serving.profile", "serving.audio", "serving.text", "serving.voices")
 LAYERS = (
     LEAVES,
     ("serving.native",),
@@ -42,6 +42,7 @@ TORCH_FREE = (
     "serving/engine/client.py",
     "serving/engine/many.py",
     "serving/audio",
+    "serving/voices",
     "serving/text",
     "serving/request.py",
     "serving/openai.py",

@@ -1,4 +1,7 @@
-"""Audio files as arrays: by libsndfile where it reads them, by FFmpeg (PyAV) where it does not. No torch."""
+"""Recordings of the operator's as arrays: by libsndfile where it reads them, else by FFmpeg. No torch.
+
+What users add is decoded elsewhere, serving/voices/recording.py, before it is stored as a WAV.
+"""
 
 from __future__ import annotations
 
@@ -59,4 +62,6 @@ def _by_ffmpeg(path: Path, field: str) -> tuple[NDArray[np.float32], int]:
 
 
 def _unreadable(path: Path, field: str, error: Exception) -> InputError:
-    return InputError(field, f"{path.name} is not readable audio: {error}")
+    # str(error) would hold the path.
+    reason = getattr(error, "error_string", None) or getattr(error, "strerror", None) or type(error).__name__
+    return InputError(field, f"{path.name} is not readable audio: {reason}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from serving.models.indextts2.voice.conditioning import VoiceConditioning
 from serving.models.indextts2.voice.emotion import Emotion
 from serving.models.indextts2.voice.recordings import Reference
+from serving.protocol import InputError
 
 
 class EmotionKey(NamedTuple):
@@ -45,6 +47,12 @@ class ByteLru:
             self._values.move_to_end(key)
             return self._values[key][0]
 
+    def drop(self, unwanted: Callable[[Hashable], bool]) -> None:
+        """Forget the values of such keys."""
+        with self._lock:
+            for key in [key for key in self._values if unwanted(key)]:
+                self.used_bytes -= self._values.pop(key)[1]
+
     def put(self, key: Hashable, value: object, size_bytes: int) -> None:
         """Keep a value; one that is larger than the limit alone is not kept."""
         with self._lock:
@@ -57,6 +65,11 @@ class ByteLru:
             while self.used_bytes > self.limit_bytes:
                 _, (_, dropped_bytes) = self._values.popitem(last=False)
                 self.used_bytes -= dropped_bytes
+
+
+def _is_of(recording: str, key: Hashable) -> bool:
+    """Whether a key of what is kept names this content key."""
+    return key == recording or (isinstance(key, EmotionKey) and recording in (key.voice, key.recording))
 
 
 class VoiceStore:
@@ -76,9 +89,12 @@ class VoiceStore:
     def content_key(self, name: str) -> str:
         """Content key of the voice `name`; the file is hashed again only if its size or time has changed.
 
-        Raises InputError if the file is gone, KeyError if there is no such voice.
+        What is kept of recordings that are gone is dropped. Raises what self._voices raises for a name that it
+        has not, InputError if the file is gone.
         """
         reference = self._voices[name]
+        if reference.path not in self._known:
+            self._drop_gone()
         if reference.path is None:
             key = reference.content_key()
         else:
@@ -94,9 +110,20 @@ class VoiceStore:
         self._references[key] = reference
         return key
 
+    def _drop_gone(self) -> None:
+        for path in [path for path in self._known if not path.exists()]:
+            _, key = self._known.pop(path)
+            if any(key == other for _, other in self._known.values()):
+                continue
+            self._references.pop(key, None)
+            self._kept.drop(functools.partial(_is_of, key))
+
     def reference(self, content_key: str) -> Reference:
-        """Where the sound of a content key comes from."""
-        return self._references[content_key]
+        """Where the sound of a content key comes from. Raises InputError if it is there no more."""
+        reference = self._references.get(content_key)
+        if reference is None:
+            raise InputError("voice", "it was deleted before it could be read")
+        return reference
 
     def voice(self, content_key: str) -> VoiceConditioning | None:
         """The conditioning of a voice, if it is kept."""

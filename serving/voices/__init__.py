@@ -1,0 +1,1 @@
+"""Recordings that users add as voices: what is taken, and where it is kept. For any model that clones; no torch."""
