@@ -34,6 +34,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from serving.audio.encode import Encoder, encoded, encoded_whole, encoder_for
 from serving.engine.client import EngineClient, Utterance
 from serving.http.timed import timed_stream, timed_whole
+from serving.models import voice_fields
 from serving.models.base import Frontend, ModelSpec
 from serving.profile import TextProfile
 from serving.protocol import Segment, SpeechFailed, SpeechParams
@@ -79,6 +80,7 @@ class Speaker:
         self.text = text
         self.lexicon = load_lexicon(text)
         self._frontend = frontend
+        voice_fields(frontend.spec.fields)  # worked out once, before the first request pays for it
 
     async def answer(
         self, order: Order, request: AnyRequest, headers: dict[str, str], *, whole: bool
@@ -98,6 +100,7 @@ class Speaker:
     def order(self, body: bytes) -> Order:
         """Check a request. Raises InputError, BodyError."""
         return parse(body, self.spec, self.text.max_chars)
+
     @property
     def spec(self) -> ModelSpec:
         """What callers may know of the model now: voices come and go."""

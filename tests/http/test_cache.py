@@ -59,7 +59,10 @@ async def test_the_same_request_is_answered_from_the_cache(
     path: str, audio_format: str, tmp_path: Path
 ) -> None:
     async with cached(tmp_path) as api:
-        fields: dict[str, Any] = {"response_format" if path.startswith("/v1") else "format": audio_format, "seed": 3}
+        fields: dict[str, Any] = {
+            "response_format" if path.startswith("/v1") else "format": audio_format,
+            "seed": 3,
+        }
         text = "Hello — 你好 🎉 world, twice. "
         first = await ask(api, text, path, **fields)
         assert first.headers["x-cache"] == "miss"
@@ -130,7 +133,7 @@ async def test_without_a_cache_nothing_is_said_of_one(api: Api) -> None:
 async def test_what_was_cut_or_failed_is_not_kept(tmp_path: Path) -> None:
     async with cached(tmp_path, *SLOW, f"model.options.fail_token={ord('z')}") as api:
         kept = len(files(tmp_path))
-        body = {"text": "A longer text. " * 10}
+        body = {"text": "A longer text. " * 40}
         await api.call("POST", "/tts/stream", body, disconnect_after=5)
         await api.call("POST", "/tts/stream", body, stall_after=5)
         gone = asyncio.Event()
@@ -145,7 +148,7 @@ async def test_what_was_cut_or_failed_is_not_kept(tmp_path: Path) -> None:
         await api.until("/stats", lambda stats: stats["slots_used"] == 0)
         assert len(files(tmp_path)) == kept
         assert not files(tmp_path, ".*.part")
-        assert (await ask(api, "A longer text. " * 10, "/tts/stream")).headers["x-cache"] == "miss"
+        assert (await ask(api, "A longer text. " * 40, "/tts/stream")).headers["x-cache"] == "miss"
 
 
 async def test_two_hundred_at_once(tmp_path: Path) -> None:
