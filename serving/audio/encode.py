@@ -108,6 +108,11 @@ def output_rate_hz(audio_format: AudioFormat, model_rate_hz: int, asked_hz: int 
     return fixed_hz or asked_hz or model_rate_hz
 
 
+def output_samples(samples: int, model_rate_hz: int, rate_hz: int) -> int:
+    """How many samples at rate_hz so many of the model's are: the nearest integer."""
+    return (2 * samples * rate_hz + model_rate_hz) // (2 * model_rate_hz)
+
+
 def make_encoder(audio_format: AudioFormat, model_rate_hz: int, output_rate: int | None = None) -> Encoder:
     """An encoder of samples at the model's rate.
 

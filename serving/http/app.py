@@ -72,8 +72,8 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
         *text_routes(speaker, spell_operation(), captions_operation(frontend.spec), PROBLEM_RESPONSES),
         *openai_routes(speaker, profile.http, openai_operation(frontend.spec), OPENAI_RESPONSES),
         *(query_routes(speaker, PROBLEM_RESPONSES) if profile.http.allow_get else []),
-        stream_route(speaker, profile.websocket, profile.http.cors_origins),
-        nari_route(speaker, profile.websocket, profile.http.cors_origins),
+        stream_route(speaker, profile.websocket, profile.http),
+        nari_route(speaker, profile.websocket, profile.http),
     ]
     return Litestar(
         [*routes, healthz, readyz, voices, stats],
