@@ -17,6 +17,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, ScalarRenderPlugin
 
 from serving import __version__
+from serving.audio.encode import load_codecs
 from serving.engine.client import EngineClient, EngineState
 from serving.http.live.nari import nari_route
 from serving.http.live.stream import stream_route
@@ -61,6 +62,8 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
         await engine.start()
         watcher = asyncio.create_task(_watch(engine, profile, on_failed))
         try:
+            # While the engine warms up, so that no request waits for libav.
+            await asyncio.to_thread(load_codecs, frontend.spec.sample_rate_hz)
             yield
         finally:
             watcher.cancel()
