@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from serving.audio.encode import AUDIO_FORMATS, FIXED_RATES_HZ, AudioFormat
 from tests.decoding import decoded
 from tests.e2e.test_nari import nari
 from tests.live import PCM, hear, send, speak, tone_server
-from tests.support import Server
+from tests.support import Server, children
 
 pytestmark = pytest.mark.e2e
 
@@ -101,7 +103,8 @@ async def test_nari_sends_one_file(tone: Server, audio_format: AudioFormat) -> N
 @pytest.mark.parametrize("field", ["voice", "speaker"])
 async def test_an_alias_of_the_profile_speaks(tone: Server, field: str) -> None:
     high = await speak(tone.base_url, ["Hi."], voice="high", **PCM)
-    named = await speak(tone.base_url, ["Hi."], **{field: "Vivian"}, **PCM)
+    config: dict[str, Any] = {field: "Vivian", **PCM}
+    named = await speak(tone.base_url, ["Hi."], **config)
     assert np.array_equal(high.samples, named.samples)
     async with nari(tone.base_url, **{field: "vivian"}) as client:
         await send(client, "input_text.append", sequence=0, text="Hi.")
@@ -128,3 +131,9 @@ async def test_a_cancelled_coded_answer_ends_and_the_next_is_whole(tone: Server)
         *(speak(tone.base_url, [TEXT], response_format=f) for f in AUDIO_FORMATS for _ in range(2))
     )
     assert all(heard.of("session.done")[0]["reason"] == "stop" for heard in together)
+
+
+def test_codecs_are_loaded_before_the_server_is_ready(tmp_path: Path) -> None:
+    with tone_server(tmp_path) as fresh:
+        maps = [Path(f"/proc/{pid}/maps").read_text(encoding="utf-8") for pid in children(fresh.pid)]
+        assert any("libavcodec" in libraries for libraries in maps)

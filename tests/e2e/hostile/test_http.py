@@ -45,12 +45,14 @@ def named(answer: httpx.Response) -> str | None:
     if "error" in body:
         assert body["error"]["message"]
         assert body["error"]["code"]
-        return body["error"]["param"]
+        param: str | None = body["error"]["param"]
+        return param
     assert answer.headers["content-type"] == "application/problem+json"
     assert body["detail"]
     assert body["code"]
     assert body["status"] == answer.status_code
-    return body.get("field")
+    field: str | None = body.get("field")
+    return field
 
 
 DEEP = "[" * 100_000
