@@ -222,10 +222,11 @@ def test_chromium_plays_it(
     least, most = share(made[audio_format], audio_format, kind)
     assert least <= found.get("decoded_s", 0) <= most, found
     assert found["peak"] > (0.03 if kind != "first piece" else 0.0003)
+    # An element stops where it decodes a last frame that is broken off, which is a little ahead of what it plays.
+    broken = kind == "first 30 %" and "play_error" in found
+    assert broken or "play_error" not in found, found
     # The clock of an element that plays eight times as fast is read a little late.
-    assert least - 0.1 <= found.get("played_s", 0) <= most + 0.3, found
-    # A last frame that is broken off is an error to an element, once it has played what was before it.
-    assert kind == "first 30 %" or "play_error" not in found, found
+    assert (0.3 if broken else least - 0.1) <= found.get("played_s", 0) <= most + 0.3, found
     if audio_format in SOURCE_TYPES:
         assert least - 0.1 <= found.get("buffered_s", 0) <= most + 0.1, found
 
