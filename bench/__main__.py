@@ -30,6 +30,10 @@ COMMANDS = {
     "listen": ("bench.listen.command", "what a listener hears: onset, pauses, pace, words and their times"),
     "targets": ("bench.targets.command", "the servers that --target can measure: what each adapter needs"),
     "trace": ("bench.load.trace_command", "an access log to a trace of requests, and a trace replayed"),
+    "protocols": (
+        "bench.protocols.command",
+        "what OpenAI's path, the coded formats and text over a WebSocket cost beside the plain way",
+    ),
     "load": ("bench.load.locust.command", "Locust users: ramp, hold, spike and soak"),
 }
 """Command to its module, with add_arguments(parser) and main(arguments) -> exit code, and to its help."""

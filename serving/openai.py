@@ -10,6 +10,7 @@ import contextlib
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -54,6 +55,9 @@ class SpeechBody(msgspec.Struct, frozen=True, kw_only=True):
         str | VoiceId | None,
         Meta(description="A name from GET /v1/audio/voices, or an object whose `id` is one."),
     ] = None
+    speaker: Annotated[
+        str | VoiceId | None, Meta(description="What vLLM-Omni's clients call `voice`; `voice` wins.")
+    ] = None
     response_format: Annotated[
         AudioFormat | None, Meta(description=f"How the audio is encoded; {DEFAULT_FORMAT} without it.")
     ] = None
@@ -85,9 +89,17 @@ class SpeechCall:
 
 
 def parse_speech(
-    body: bytes, spec: ModelSpec, max_chars: int | None, voice_aliases: Mapping[str, str]
+    body: bytes,
+    spec: ModelSpec,
+    max_chars: int | None,
+    voice_aliases: Mapping[str, str],
+    *,
+    default_format: AudioFormat = DEFAULT_FORMAT,
+    pcm_rate_hz: int | None = PCM_RATE_HZ,
 ) -> SpeechCall:
     """Decode a body of POST /v1/audio/speech. A voice that the model has not may be a key of `voice_aliases`.
+
+    `pcm_rate_hz` is the rate of bare samples where the body asks for none; None: the model's.
 
     Raises InputError naming the field as the client wrote it, BodyError if the body is no JSON object at all.
     """
@@ -106,20 +118,21 @@ def parse_speech(
     if asked.model not in (None, spec.name):
         ignored.add("model")
     written: dict[str, Any] = {
-        **({"sample_rate_hz": PCM_RATE_HZ} if asked.response_format == "pcm" else {}),
+        **({"sample_rate_hz": pcm_rate_hz} if asked.response_format == "pcm" else {}),
         **extra,
         "text": asked.input,
-        "format": asked.response_format or DEFAULT_FORMAT,
+        "format": asked.response_format or default_format,
     }
-    if asked.voice is not None:
-        written["voice"] = _voice(asked.voice, spec, voice_aliases)
+    named_by = "voice" if asked.voice is not None or asked.speaker is None else "speaker"
+    if (voice := getattr(asked, named_by)) is not None:
+        written["voice"] = _voice(voice, named_by, spec, voice_aliases)
     speed = 1.0 if asked.speed is None else asked.speed
     if (limits := speed_range(spec.fields)) is None:
         ignored |= {"speed"} & fields.keys()
         speed = 1.0
     else:
         speed = written["speed"] = min(max(speed, limits[0]), limits[1])
-    with named_as_written():
+    with named_as_written({"voice": named_by}):
         order = parse(msgspec.json.encode(written), spec, max_chars)
     order = msgspec.structs.replace(order, ignored_fields=plain_names(ignored.union(order.ignored_fields)))
     return SpeechCall(
@@ -128,14 +141,15 @@ def parse_speech(
 
 
 @contextlib.contextmanager
-def named_as_written() -> Iterator[None]:
-    """Give a field that an InputError names the name that OpenAI's API has for it."""
+def named_as_written(also: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
+    """Give a field that an InputError names the name that OpenAI's API has for it, or `also` has."""
+    names = {**THEIR_NAMES, **also}
     try:
         yield
     except InputError as error:
-        if error.field not in THEIR_NAMES:
+        if error.field not in names:
             raise
-        raise InputError(THEIR_NAMES[error.field], str(error)) from None
+        raise InputError(names[error.field], str(error)) from None
 
 
 def their_name(field: str | None) -> str | None:
@@ -169,12 +183,12 @@ def body_schema(spec: ModelSpec) -> dict[str, Any]:
     return schema
 
 
-def _voice(asked: str | VoiceId, spec: ModelSpec, aliases: Mapping[str, str]) -> str:
+def _voice(asked: str | VoiceId, field: str, spec: ModelSpec, aliases: Mapping[str, str]) -> str:
     name = asked.id if isinstance(asked, VoiceId) else asked
     if not isinstance(name, str):
-        raise InputError("voice", "an object needs a string in its field `id`")
+        raise InputError(field, "an object needs a string in its field `id`")
     known = any(name == voice.name for voice in spec.voices)
-    return name if known else aliases.get(name, name)
+    return name if known else aliases.get(name, aliases.get(name.lower(), name))
 
 
 def plain_names(names: set[str]) -> tuple[str, ...]:

@@ -111,6 +111,8 @@ class HttpProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     drain_s: PositiveInt = 30
     """After SIGTERM, requests in flight have this long to finish."""
     access_log: bool = False
+    http2: bool = False
+    """Take HTTP/2 beside HTTP/1.1 on the same port, without TLS: from clients and proxies that begin with it (h2c)."""
     cors_origins: list[str] = []
     """Origins whose pages may call the server from a browser, such as "https://example.org"; "*" is any."""
     allow_get: bool = False

@@ -287,6 +287,8 @@ def decode(body: bytes, kind: type[T]) -> tuple[T, frozenset[str]]:
         raise field_error(str(error), kind.__struct_fields__) from None
     except msgspec.DecodeError as error:
         raise _json_error(text, str(error)) from None
+    except RecursionError:
+        raise BodyError("the body is nested too deeply") from None
     return request, frozenset(_KEYS.decode(text))
 
 

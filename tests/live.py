@@ -112,9 +112,10 @@ async def until(base_url: str, wanted: Callable[[dict[str, Any]], bool]) -> dict
 
 
 @contextlib.contextmanager
-def tone_server(folder: Path) -> Iterator[Server]:
+def tone_server(folder: Path, *more: str) -> Iterator[Server]:
     """The real server with the tone model and short limits; it tells when words are spoken."""
     settings = [
+        *more,
         "model.name=tone",
         "websocket.send_s=0.5",
         "websocket.idle_s=0.5",

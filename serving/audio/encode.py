@@ -4,7 +4,8 @@ The samples are mono floats in [-1, 1]. As PCM they are signed 16-bit little-end
 clipped to [-1, 1], multiplied by 32767 and rounded to the nearest integer, halves to the even one. So 0.0 is
 0, 1.0 is 32767, -1.0 is -32767, and -32768 never occurs.
 
-An answer at the model's own rate in WAV or PCM passes this file alone; nothing else is imported for it.
+An answer at the model's own rate in WAV or PCM passes this file alone. libav is loaded by load_codecs, or with the
+first encoder that needs it.
 """
 
 from __future__ import annotations
@@ -108,6 +109,11 @@ def output_rate_hz(audio_format: AudioFormat, model_rate_hz: int, asked_hz: int 
     return fixed_hz or asked_hz or model_rate_hz
 
 
+def output_samples(samples: int, model_rate_hz: int, rate_hz: int) -> int:
+    """How many samples at rate_hz so many of the model's are: the nearest integer."""
+    return (2 * samples * rate_hz + model_rate_hz) // (2 * model_rate_hz)
+
+
 def make_encoder(audio_format: AudioFormat, model_rate_hz: int, output_rate: int | None = None) -> Encoder:
     """An encoder of samples at the model's rate.
 
@@ -117,7 +123,7 @@ def make_encoder(audio_format: AudioFormat, model_rate_hz: int, output_rate: int
     rate_hz = output_rate_hz(audio_format, model_rate_hz, output_rate)
     if is_plain(audio_format, model_rate_hz, rate_hz):
         return PcmEncoder(audio_format, model_rate_hz)
-    # Imported here, so that a server that only sends PCM never loads libav.
+    # Imported here, so that `say` to a WAV file does not load libav.
     from serving.audio.codecs import make_coded
 
     return make_coded(audio_format, model_rate_hz, rate_hz)
@@ -138,6 +144,17 @@ async def encoder_for(audio_format: AudioFormat, model_rate_hz: int, rate_hz: in
     if _CODECS not in sys.modules:
         await asyncio.to_thread(importlib.import_module, _CODECS)
     return make_encoder(audio_format, model_rate_hz, rate_hz)
+
+
+def load_codecs(model_rate_hz: int) -> None:
+    """Load libav and use each codec once: 0.1 to 0.4 s and 25 MB that the first answer of each would wait for."""
+    for audio_format in AUDIO_FORMATS:
+        # WAV and PCM at another rate, for the resampler.
+        rate_hz = OUTPUT_RATES_HZ[0] if audio_format in ("wav", "pcm") else None
+        encoder = make_encoder(audio_format, model_rate_hz, rate_hz)
+        encoder.begin()
+        encoder.feed(np.zeros(model_rate_hz // 10, np.float32))
+        encoder.end()
 
 
 async def feed(encoder: Encoder, samples: NDArray[np.float32]) -> bytes:

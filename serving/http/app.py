@@ -17,6 +17,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, ScalarRenderPlugin
 
 from serving import __version__
+from serving.audio.encode import load_codecs
 from serving.engine.client import EngineClient, EngineState
 from serving.http.batch.route import batch_route
 from serving.http.cached import AnswerCache
@@ -71,6 +72,8 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
         if cache is not None:
             tasks.append(asyncio.create_task(cache.prepare()))
         try:
+            # While the engine warms up, so that no request waits for libav.
+            await asyncio.to_thread(load_codecs, frontend.spec.sample_rate_hz)
             yield
         finally:
             for task in tasks:
@@ -89,8 +92,8 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
             speaker, profile, batch_operation(frontend.spec, profile.batch.max_items), OPENAI_RESPONSES
         ),
         *(query_routes(speaker, PROBLEM_RESPONSES) if profile.http.allow_get else []),
-        stream_route(speaker, profile.websocket, profile.http.cors_origins),
-        nari_route(speaker, profile.websocket, profile.http.cors_origins),
+        stream_route(speaker, profile.websocket, profile.http),
+        nari_route(speaker, profile.websocket, profile.http),
     ]
     return Litestar(
         [*routes, healthz, readyz, voices, stats],

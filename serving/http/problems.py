@@ -15,7 +15,7 @@ from litestar.exceptions import HTTPException, NotFoundException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import ExceptionHandlersMap
 
-from serving.http.speech import AnyRequest, ClientGone, request_id
+from serving.http.speech import BODY_CUT, AnyRequest, ClientGone, request_id
 from serving.openai import their_name
 from serving.protocol import (
     FailureCode,
@@ -161,6 +161,8 @@ def _client_gone(request: AnyRequest, error: ClientGone) -> Response[bytes]:
 
 
 def _http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
+    if BODY_CUT in request.scope["state"]:
+        return _problem(request, 400, "malformed_body", "the body broke off before its end")
     code = _CODE_OF_STATUS.get(error.status_code, "http_error")
     headers = dict(error.headers or {})
     return _problem(request, error.status_code, code, error.detail, headers=headers)

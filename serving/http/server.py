@@ -84,7 +84,7 @@ def serve(profile: Profile) -> None:
         interface=Interfaces.ASGI,
         workers=1,
         loop=Loops.asyncio if sys.platform == "win32" else Loops.uvloop,
-        http=HTTPModes.http1,
+        http=HTTPModes.auto if profile.http.http2 else HTTPModes.http1,
         websockets=True,
         backlog=connections,
         backpressure=connections,

@@ -10,6 +10,7 @@ and by the bytes that really come.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import re
@@ -29,7 +30,15 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Operation
 from litestar.params import RawBody
 from litestar.response import Stream
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import (
+    ASGIApp,
+    HTTPReceiveMessage,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    WebSocketReceiveMessage,
+)
 
 from serving.audio.encode import Encoder, encoded, encoded_whole, encoder_for
 from serving.engine.client import EngineClient, Utterance
@@ -50,11 +59,14 @@ T = TypeVar("T")
 AnyRequest = Request[Any, Any, Any]
 
 _ABORT = "speech_abort"
+BODY_CUT = "body_cut"
+"""In the state of a scope: the connection ended, or lost its framing, before the body was complete."""
 _UTF8 = ("utf-8", "utf8")
 _PLAIN = "".join(chr(code) for code in range(33, 127) if chr(code) != "%")
 """What stands in a header as it is; the rest is percent-encoded UTF-8."""
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-
+_DRAINED_BYTES = 1_000_000
+_DRAIN_S = 1.0
 
 UNBUFFERED = {"X-Accel-Buffering": "no"}
 """Keeps nginx from holding a stream back."""
@@ -251,13 +263,23 @@ class AbortOnExit(ASGIMiddleware):
 
     A stream that fails after its start is logged and left without its last message: the server then closes
     the connection, and the client sees that the body is incomplete.
+
+    A refusal is sent once the body that it refuses has come, if that is small: a server that closes a connection on
+    unread bytes resets it, and the client loses the answer.
     """
 
     scopes = (ScopeType.HTTP,)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        body = _Body(scope, receive)
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                await body.drain()
+            await send(message)
+
         try:
-            await next_app(scope, receive, send)
+            await next_app(scope, body.receive, answer)
         except LitestarException as error:
             failure = _speech_failure(error)
             if failure is None:
@@ -267,6 +289,33 @@ class AbortOnExit(ASGIMiddleware):
         finally:
             for abort in scope["state"].pop(_ABORT, ()):
                 abort()
+
+
+class _Body:
+    """The body of a request, read by the application or, where that refuses it unread, by drain."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        self._is_large = not declared.isdigit() or int(declared) > _DRAINED_BYTES
+        self._state = scope["state"]
+        self._receive = receive
+        self._ended = False
+
+    async def receive(self) -> HTTPReceiveMessage | WebSocketReceiveMessage:
+        message = await self._receive()
+        if message["type"] == "http.disconnect" and not self._ended:
+            self._state[BODY_CUT] = True
+        self._ended = self._ended or not message.get("more_body")
+        return message
+
+    async def drain(self) -> None:
+        """Read what is left and drop it, unless it is too large or slow in coming."""
+        left = 0 if self._is_large else _DRAINED_BYTES
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_S):
+                while left > 0 and not self._ended:
+                    message = await self.receive()
+                    left -= len(message["body"]) if message["type"] == "http.request" else 0
 
 
 def _speech_failure(error: BaseException | None) -> SpeechFailed | None:

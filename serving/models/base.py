@@ -15,7 +15,7 @@ and, where it makes sense, two more, for a model that clones voices and for weig
 and what lets answers be kept across a change of files (the cache asks for it; no torch):
 
     weights_digest(options: Options) -> str                        # of the weights' content; OSError
-    voice_digest(profile: Profile, options: Options, name: str) -> str  # of a voice's recording; InputError if it is gone
+    voice_digest(profile: Profile, options: Options, name: str) -> str  # of a voice's recording; InputError
 
 The parser of requests, OpenAPI, the flags of `tts-serving say`, X-Ignored-Fields and the check for unknown options are
 all made from Fields and Options. docs/models.md shows a whole model.

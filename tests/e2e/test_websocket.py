@@ -9,6 +9,7 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -192,7 +193,16 @@ async def test_word_timestamps_as_vllm_omni_sends_them(tone: Server) -> None:
         (json.dumps({"type": "dance"}), "unknown_message", 1008),
         (json.dumps({"type": "session.config", "voice": "nobody"}), "invalid_field", 1008),
         (json.dumps({"type": "session.config", "response_format": "midi"}), "invalid_field", 1008),
-        (json.dumps({"type": "session.config", "colour": "red"}), "invalid_field", 1008),
+        (json.dumps({"type": "session.config", "speaker": "nobody"}), "invalid_field", 1008),
+        (json.dumps({"type": "session.config", "speed": 5}), "invalid_field", 1008),
+        (json.dumps({"type": "session.config", "format": "wav"}), "invalid_field", 1008),
+        (json.dumps({"type": "session.config", "sample_rate_hz": 11025}), "invalid_field", 1008),
+        (json.dumps({"type": "session.config", "stream_audio": "yes"}), "invalid_field", 1008),
+        (
+            '{"type": "session.config", "colour": ' + "[" * 9_999 + "]" * 9_999 + "}",
+            "malformed_message",
+            1007,
+        ),
         (json.dumps({"type": "session.config", "word_timestamps": True}), "invalid_field", 1008),
         (json.dumps({"type": "session.config", "text": "Hi"}), "invalid_field", 1008),
     ],
@@ -221,8 +231,16 @@ async def test_text_before_the_config_and_silence_are_refused(tone: Server) -> N
 
 
 async def test_fields_of_other_servers_are_ignored_and_named(tone: Server) -> None:
-    heard = await speak(tone.base_url, ["Hi."], model="x", language="English", max_new_tokens=5, **PCM)
-    assert heard.of("session.done")[0]["ignored_fields"] == ["language", "max_new_tokens", "model"]
+    config: dict[str, Any] = {
+        "language": "English",
+        "max_new_tokens": 5,
+        "colour": {"red": 1},
+        "stream": True,
+    }
+    heard = await speak(tone.base_url, ["Hi."], model="x", seed=None, **config, **PCM)
+    assert heard.of("session.done")[0]["ignored_fields"] == [
+        *("colour", "language", "max_new_tokens", "model", "stream")
+    ]
 
 
 async def test_a_text_without_words_is_an_error_and_the_connection_goes_on(tone: Server) -> None:

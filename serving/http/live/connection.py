@@ -94,7 +94,7 @@ class Connection:
             raise Refusal("frame_too_large", f"a frame has at most {limit} bytes", TOO_BIG)
         try:
             return _MESSAGE.decode(text)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise Refusal(
                 "malformed_message", f"a message is a JSON object: {error}", NOT_UTF8_JSON
             ) from None

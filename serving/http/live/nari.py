@@ -1,20 +1,21 @@
 """WS /v1/audio/speech/ws: the subprotocol nari.speech.v1 of nari-qwen3-tts, one utterance a connection.
 
-Of our own are samples in response.done, the event response.times, and the fields of the model in request.start.
+Of our own are samples in response.done, the event response.times, and in request.start the fields of the model and
+every format: the audio of an utterance is one file, in many frames as it is made.
 """
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from litestar import websocket
 
 from serving import captions
-from serving.audio.encode import pcm16
+from serving.audio.encode import AudioFormat, Encoder, feed, output_samples
 from serving.http.live.connection import (
     INTERNAL,
     NORMAL,
@@ -31,17 +32,17 @@ from serving.http.live.connection import (
 from serving.http.live.orders import order_of, text_of
 from serving.http.live.turn import Ended, Event, Started, Turn
 from serving.http.speech import Speaker
-from serving.profile import WebSocketProfile
+from serving.profile import HttpProfile, WebSocketProfile
 from serving.protocol import InputError
 
 PROTOCOL = "nari.speech.v1"
 NO_SUBPROTOCOL = 1002
 
 
-def nari_route(speaker: Speaker, limits: WebSocketProfile, origins: Collection[str]) -> Any:
-    """The handler of the path, for pages of these origins and its own, and for what is no browser."""
+def nari_route(speaker: Speaker, limits: WebSocketProfile, http: HttpProfile) -> Any:
+    """The handler of the path, for pages of http.cors_origins and its own, and for what is no browser."""
 
-    @websocket("/v1/audio/speech/ws", guards=[only_from(origins)])
+    @websocket("/v1/audio/speech/ws", guards=[only_from(http.cors_origins)])
     async def speech_ws(socket: AnySocket) -> None:
         """Text in as it is written, audio out: nari.speech.v1."""
         offered = [name.strip() for name in socket.headers.get("sec-websocket-protocol", "").split(",")]
@@ -50,20 +51,34 @@ def nari_route(speaker: Speaker, limits: WebSocketProfile, origins: Collection[s
             await socket.close(NO_SUBPROTOCOL, f"required subprotocol: {PROTOCOL}")
             return
         await socket.accept(subprotocols=PROTOCOL)
-        await _Request(speaker, limits, Connection(socket, limits)).run()
+        await _Request(speaker, limits, http.voice_aliases, Connection(socket, limits)).run()
 
     return speech_ws
+
+
+def _audio(audio_format: AudioFormat, rate_hz: int) -> dict[str, str | int]:
+    """How the protocol describes audio. Bare samples have its own name, the other formats ours."""
+    encoding = "pcm_s16le" if audio_format == "pcm" else audio_format
+    return {"encoding": encoding, "sample_rate": rate_hz, "channels": 1}
 
 
 class _Request:
     """One connection."""
 
-    def __init__(self, speaker: Speaker, limits: WebSocketProfile, connection: Connection) -> None:
+    def __init__(
+        self,
+        speaker: Speaker,
+        limits: WebSocketProfile,
+        voice_aliases: Mapping[str, str],
+        connection: Connection,
+    ) -> None:
         self._speaker = speaker
         self._limits = limits
+        self._voice_aliases = voice_aliases
         self._connection = connection
         self._request_id = f"ws-{uuid.uuid4().hex}"
-        self._audio = {"encoding": "pcm_s16le", "sample_rate": speaker.spec.sample_rate_hz, "channels": 1}
+        self._audio = _audio("pcm", speaker.spec.sample_rate_hz)
+        self._encoder: Encoder | None = None
         self._turn: Turn | None = None
         self._speaking: asyncio.Task[None] | None = None
         self._ended = False
@@ -133,7 +148,10 @@ class _Request:
     async def _start(self, message: Message) -> None:
         if self._turn is not None:
             raise Refusal("invalid_request", "the request was started already", POLICY)
-        order = order_of({name: message[name] for name in message if name != "type"}, self._speaker.spec)
+        fields = {name: message[name] for name in message if name != "type"}
+        order = order_of(fields, self._speaker.spec, self._voice_aliases, "pcm")
+        self._audio = _audio(order.audio_format, order.output_rate_hz)
+        self._encoder = await self._speaker.encoder(order)
         self._ignored = order.ignored_fields
         self._turn = Turn(
             self._speaker,
@@ -152,6 +170,8 @@ class _Request:
             await turn.run(self._deliver)
             if not turn.sentences:
                 raise InputError("text", "there is nothing to speak")
+            assert self._encoder is not None
+            await self._send_audio(self._encoder.end())
         except asyncio.CancelledError:
             if not self._ended:
                 raise
@@ -169,7 +189,9 @@ class _Request:
             "request_id": self._request_id,
             "stop_reason": reason,
             "audio_chunks": self._chunks,
-            "samples": turn.samples,
+            "samples": output_samples(
+                turn.samples, self._speaker.spec.sample_rate_hz, int(self._audio["sample_rate"])
+            ),
         }
         if self._ignored:
             done["ignored_fields"] = list(self._ignored)
@@ -180,18 +202,24 @@ class _Request:
         await self._connection.close(NORMAL, "response.done")
 
     async def _deliver(self, event: Event) -> None:
+        assert self._encoder is not None, "the request has started"
         match event:
             case Started(index=0):
                 started = {"type": "response.started", "request_id": self._request_id, "audio": self._audio}
                 await self._connection.send(started)
+                await self._send_audio(self._encoder.begin())
             case Started() | Ended():
                 pass
             case captions.Sentence():
                 times = {"type": "response.times", "request_id": self._request_id}
                 await self._connection.send({**times, **msgspec.to_builtins(event)})
             case _:
-                self._chunks += 1
-                await self._connection.send(pcm16(event))
+                await self._send_audio(await feed(self._encoder, event))
+
+    async def _send_audio(self, encoded: bytes) -> None:
+        if encoded:
+            self._chunks += 1
+            await self._connection.send(encoded)
 
     async def _fail(self, code: str, message: str, kind: str, close_code: int) -> None:
         error = {"type": kind, "code": code, "message": message}

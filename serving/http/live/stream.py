@@ -7,16 +7,12 @@ model in session.config; the event audio.times; samples, sample_rate and reason 
 from __future__ import annotations
 
 import asyncio
-import base64
-from collections.abc import Collection
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
-import numpy as np
 from litestar import websocket
 
-from serving import captions
-from serving.audio.encode import header, pcm16
 from serving.http.live.connection import (
     NORMAL,
     POLICY,
@@ -28,10 +24,11 @@ from serving.http.live.connection import (
     failure_of,
     only_from,
 )
+from serving.http.live.frames import Frames, SessionConfig
 from serving.http.live.orders import order_of, text_of
-from serving.http.live.turn import Ended, Event, Granularity, Started, Turn
+from serving.http.live.turn import Turn
 from serving.http.speech import Speaker
-from serving.profile import WebSocketProfile
+from serving.profile import HttpProfile, WebSocketProfile
 from serving.protocol import InputError
 from serving.request import Order
 
@@ -39,25 +36,14 @@ MAX_WAITING = 8
 """Utterances of a connection whose audio is not complete."""
 
 
-class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields of session.config that are not the order's."""
+def stream_route(speaker: Speaker, limits: WebSocketProfile, http: HttpProfile) -> Any:
+    """The handler of the path, for pages of http.cors_origins and its own, and for what is no browser."""
 
-    response_format: Literal["wav", "pcm"] = "wav"
-    stream_audio: bool = False
-    """Audio in many frames as it is made; false: one frame a sentence, with a true header."""
-    split_granularity: Granularity = "sentence"
-    word_timestamps: bool = False
-    """Audio as audio.chunk events in base64, the last of a sentence with its words."""
-
-
-def stream_route(speaker: Speaker, limits: WebSocketProfile, origins: Collection[str]) -> Any:
-    """The handler of the path, for pages of these origins and its own, and for what is no browser."""
-
-    @websocket("/v1/audio/speech/stream", guards=[only_from(origins)])
+    @websocket("/v1/audio/speech/stream", guards=[only_from(http.cors_origins)])
     async def speech_stream(socket: AnySocket) -> None:
         """Text in as it is written, audio out."""
         await socket.accept()
-        await _Session(speaker, limits, Connection(socket, limits)).run()
+        await _Session(speaker, limits, http.voice_aliases, Connection(socket, limits)).run()
 
     return speech_stream
 
@@ -65,9 +51,16 @@ def stream_route(speaker: Speaker, limits: WebSocketProfile, origins: Collection
 class _Session:
     """One connection: any number of utterances, one after another."""
 
-    def __init__(self, speaker: Speaker, limits: WebSocketProfile, connection: Connection) -> None:
+    def __init__(
+        self,
+        speaker: Speaker,
+        limits: WebSocketProfile,
+        voice_aliases: Mapping[str, str],
+        connection: Connection,
+    ) -> None:
         self._speaker = speaker
         self._limits = limits
+        self._voice_aliases = voice_aliases
         self._connection = connection
         self._config: SessionConfig | None = None
         self._order: Order | None = None
@@ -131,17 +124,17 @@ class _Session:
     def _configure(self, message: Message) -> None:
         if self._turn is not None:
             raise Refusal("in_utterance", "session.config comes between utterances; send input.done", POLICY)
-        own = {name: message[name] for name in SessionConfig.__struct_fields__ if name in message}
+        names = SessionConfig.__struct_fields__
+        own = {name: message[name] for name in names if message.get(name) is not None}
         try:
             config = msgspec.convert(own, SessionConfig)
         except msgspec.ValidationError as error:
             field = next((name for name in own if f"$.{name}" in str(error)), None)
             raise Refusal("invalid_field", f"{field}: {error}", POLICY, field) from None
-        order = order_of(
-            {name: message[name] for name in message if name not in {*own, "type"}}, self._speaker.spec
-        )
+        fields = {name: message[name] for name in message if name not in {*names, "type"}}
+        order = order_of(fields, self._speaker.spec, self._voice_aliases, "wav")
         if config.word_timestamps:
-            if not (config.stream_audio and config.response_format == "pcm"):
+            if not (config.stream_audio and order.audio_format == "pcm"):
                 text = "word_timestamps: needs stream_audio and response_format pcm"
                 raise Refusal("invalid_field", text, POLICY, "word_timestamps")
             if not self._speaker.spec.word_times:
@@ -171,12 +164,10 @@ class _Session:
                 granularity=self._config.split_granularity,
                 limits=self._limits,
             )
-            voice = _Voice(
-                self._connection, self._config, self._speaker.spec.sample_rate_hz, self._utterances
-            )
+            frames = Frames(self._connection, self._speaker, self._order, self._config, self._utterances)
             before = self._speaking[-1] if self._speaking else None
             self._speaking.append(
-                asyncio.create_task(_speak(self._turn, voice, self._order.ignored_fields, before))
+                asyncio.create_task(_speak(self._turn, frames, self._order.ignored_fields, before))
             )
             self._utterances += 1
         return self._turn
@@ -190,14 +181,14 @@ class _Session:
 
 
 async def _speak(
-    turn: Turn, voice: _Voice, ignored_fields: tuple[str, ...], before: asyncio.Task[None] | None
+    turn: Turn, frames: Frames, ignored_fields: tuple[str, ...], before: asyncio.Task[None] | None
 ) -> None:
     """Speak a turn once the one before it is complete, and tell how it ended."""
     reason = "stop"
     try:
         if before is not None:
             await asyncio.wait({before})
-        await turn.run(voice.deliver)
+        await turn.run(frames.deliver)
         if turn.chars and not turn.sentences:
             raise InputError("text", "there is nothing to speak")
     except asyncio.CancelledError:
@@ -208,116 +199,19 @@ async def _speak(
     except Exception as error:
         reason = "error"
         code, message, field = failure_of(error)
-        await voice.connection.send(_error(code, message, field))
+        await frames.connection.send(_error(code, message, field))
     finally:
         done: Message = {
             "type": "session.done",
-            "utterance_index": voice.utterance,
+            "utterance_index": frames.utterance,
             "total_sentences": turn.sentences,
             "reason": reason,
-            "samples": turn.samples,
-            "sample_rate": voice.rate_hz,
+            "samples": frames.samples,
+            "sample_rate": frames.rate_hz,
         }
         if ignored_fields:
             done["ignored_fields"] = list(ignored_fields)
-        await voice.finish(done)
-
-
-class _Voice:
-    """Turns what a turn delivers into frames."""
-
-    def __init__(self, connection: Connection, config: SessionConfig, rate_hz: int, utterance: int) -> None:
-        self.connection = connection
-        self.rate_hz = rate_hz
-        self.utterance = utterance
-        self._config = config
-        self._place: Message = {}
-        self._bytes = 0
-        self._samples = 0
-        self._whole: list[bytes] = []
-        self._chunks = 0
-        self._words: list[dict[str, Any]] = []
-
-    async def deliver(self, event: Event) -> None:
-        """Send what an event is to the client."""
-        match event:
-            case Started():
-                await self._start(event)
-            case Ended():
-                await self._end(event)
-            case captions.Sentence():
-                await self._times(event)
-            case _:
-                await self._audio(event)
-
-    async def finish(self, done: Message) -> None:
-        """Send the mark of the end, unless the client is gone."""
-        try:
-            await self.connection.send(done)
-        except Gone:
-            return
-
-    async def _start(self, event: Started) -> None:
-        self._place = {"utterance_index": self.utterance, "sentence_index": event.index}
-        self._bytes = self._samples = self._chunks = 0
-        self._whole, self._words = [], []
-        start = {"type": "audio.start", **self._place, "sentence_text": event.text}
-        start |= {"format": self._config.response_format, "sample_rate": self.rate_hz, "channels": 1}
-        if self._config.word_timestamps:
-            start["word_timestamps"] = True
-        await self.connection.send(start)
-        if self._config.stream_audio and (first := header(self._config.response_format, self.rate_hz)):
-            await self._send_audio(first)
-
-    async def _audio(self, samples: np.ndarray[Any, np.dtype[np.float32]]) -> None:
-        before = self._samples
-        self._samples += len(samples)
-        encoded = pcm16(samples)
-        if self._config.word_timestamps:
-            self._bytes += len(encoded)
-            await self._chunk(encoded, before, None)
-        elif self._config.stream_audio:
-            await self._send_audio(encoded)
-        else:
-            self._whole.append(encoded)
-
-    async def _times(self, sentence: captions.Sentence) -> None:
-        if self._config.word_timestamps:
-            self._words += [
-                {"word": w.text, "start_ms": round(w.start_s * 1000), "end_ms": round(w.end_s * 1000)}
-                for w in sentence.words
-            ]
-        else:
-            await self.connection.send(
-                {"type": "audio.times", **self._place, **msgspec.to_builtins(sentence)}
-            )
-
-    async def _end(self, event: Ended) -> None:
-        if self._config.word_timestamps:
-            await self._chunk(b"", 0, self._words)
-        elif not self._config.stream_audio:
-            await self._send_audio(
-                header(self._config.response_format, self.rate_hz, event.samples) + b"".join(self._whole)
-            )
-        done = {"type": "audio.done", **self._place, "total_bytes": self._bytes, "error": False}
-        await self.connection.send({**done, "samples": event.samples, "sample_rate": self.rate_hz})
-
-    async def _send_audio(self, encoded: bytes) -> None:
-        self._bytes += len(encoded)
-        await self.connection.send(encoded)
-
-    async def _chunk(self, encoded: bytes, first_sample: int, words: list[dict[str, Any]] | None) -> None:
-        chunk = {"type": "audio.chunk", **self._place, "chunk_id": self._chunks}
-        chunk |= {
-            "chunk_start_ms": round(first_sample * 1000 / self.rate_hz),
-            "chunk_end_ms": round(self._samples * 1000 / self.rate_hz),
-            "sample_rate": self.rate_hz,
-            "channels": 1,
-            "audio_b64": base64.b64encode(encoded).decode(),
-            "timestamps": words,
-        }
-        self._chunks += 1
-        await self.connection.send(chunk)
+        await frames.finish(done)
 
 
 def _error(code: str, message: str, field: str | None) -> Message:

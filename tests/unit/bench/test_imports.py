@@ -22,6 +22,7 @@ HEAVY = ("torch", "serving.engine", "zmq", "litestar", "faster_whisper")
         "bench.gate.sweep",
         "bench.load.locust.command",
         "bench.load.generator",
+        "bench.protocols.command",
     ],
 )
 def test_a_command_starts_without_the_libraries_of_the_engine(module: str) -> None:

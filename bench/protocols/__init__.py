@@ -1,0 +1,1 @@
+"""What the ways to the same speech cost: OpenAI's path, the coded formats, and text over a WebSocket."""
