@@ -14,7 +14,7 @@ from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, ScalarRenderPlugin
+from litestar.openapi.plugins import JsonRenderPlugin
 
 from serving import __version__
 from serving.engine.client import EngineClient, EngineState
@@ -22,6 +22,8 @@ from serving.http.live.nari import nari_route
 from serving.http.live.stream import stream_route
 from serving.http.openai import openai_routes
 from serving.http.ops import healthz, readyz, stats, voices
+from serving.http.page.files import page_routes
+from serving.http.page.reports import report_routes
 from serving.http.problems import EXCEPTION_HANDLERS
 from serving.http.query import query_routes
 from serving.http.schema import (
@@ -74,6 +76,8 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
         *(query_routes(speaker, PROBLEM_RESPONSES) if profile.http.allow_get else []),
         stream_route(speaker, profile.websocket, profile.http.cors_origins),
         nari_route(speaker, profile.websocket, profile.http.cors_origins),
+        *page_routes(frontend.spec, profile.text.max_chars),
+        *report_routes(profile.http.reports),
     ]
     return Litestar(
         [*routes, healthz, readyz, voices, stats],
@@ -92,10 +96,7 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
             version=__version__,
             path="/schema",
             use_handler_docstrings=True,
-            render_plugins=[
-                JsonRenderPlugin(path=["/", "/openapi.json"]),
-                ScalarRenderPlugin(path="/docs"),
-            ],
+            render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
         ),
         logging_config=None,
     )
