@@ -21,7 +21,7 @@ from tests.support import Server, serving
 
 OpenPage = Callable[..., Page]
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+NAMES = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "no Chromium: install one (apt-get install chromium), or name its program in CHROMIUM"
 
 READY_MS = 15_000

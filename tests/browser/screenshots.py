@@ -13,10 +13,10 @@ from tests.support import ROOT
 
 MEDIA = ROOT / "docs/media"
 MAX_BYTES = 200_000
-DESKTOP = {"width": 1200, "height": 900}
+DESKTOP = {"width": 1200, "height": 1120}
 PHONE = {"width": 390, "height": 844}
 RATE_HZ = 24_000
-SPOKEN_S = 4.5
+SPOKEN_S = 3.2
 """How far the speech is when the picture is taken."""
 OLDER = ("The harbour was quiet when the first boats came home.", "Dr. Lee paid $5. Then she left.")
 

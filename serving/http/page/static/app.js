@@ -6,7 +6,7 @@ import { byId, make } from "./dom.js";
 import { Fields } from "./fields.js";
 import { Figures } from "./figures.js";
 import * as history from "./history.js";
-import { Player } from "./player.js";
+import { Player, prepare } from "./player.js";
 import { languages, snippet } from "./snippets.js";
 import { Waveform } from "./waveform.js";
 import { Words } from "./words.js";
@@ -83,7 +83,8 @@ async function speak() {
     mine.player.end();
     showHistory();
   } catch (error) {
-    if (error.name === "AbortError" || mine.controller.signal.aborted) return;
+    if (mine.controller.signal.aborted) return;
+    mine.controller.abort();
     mine.player?.stop();
     quiet(mine, "");
     show("problem", error instanceof api.Refused ? error.message : `The page failed: ${error.message}.`);
@@ -224,6 +225,7 @@ async function begin() {
   const declared = await api.getJson("/page/model.json");
   await loadVoices();
   model = declared;
+  prepare(model.sample_rate_hz);
   const names = voices.map(({ id }) => id);
   fields.add(byId("own-fields"), model.fields, names);
   fields.add(byId("shared-fields"), model.shared, names);

@@ -62,10 +62,12 @@ async function draw() {
     if (mine !== shown) return;
     show("note", "");
     listFiles(path);
+    listFacts(one);
     byId("shown").replaceChildren(...(other ? compared(one, two) : alone(one, path)));
   } catch (error) {
     if (mine !== shown) return;
     byId("shown").replaceChildren();
+    byId("facts").hidden = true;
     show("note", "");
     show("problem", error instanceof SyntaxError ? "The report is no JSON." : error.message);
   }
@@ -87,7 +89,7 @@ function listFiles(path) {
 // ---- one report --------------------------------------------------------------------------------
 
 function alone(document, path) {
-  const parts = [facts(document)];
+  const parts = [];
   if (isRun(document)) {
     const found = summaries(document);
     parts.push(...plots(found.map((one) => ({ ...one, second: false, line: one.arm }))), table(found));
@@ -103,7 +105,7 @@ function alone(document, path) {
   return parts;
 }
 
-function facts(document) {
+function listFacts(document) {
   const { machine, commit, head, profile, started_at: at, dirty } = document;
   const rows = [
     ["Machine", machine && `${machine.cpu}, ${machine.cores} cores, ${machine.memory_gib} GiB`],
@@ -111,7 +113,8 @@ function facts(document) {
     ["Profile", profile],
     ["When", at && new Date(at).toLocaleString()],
   ].filter(([, value]) => value);
-  return plain("What was measured", ["", ""], rows);
+  byId("facts").replaceChildren(...rows.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
+  byId("facts").hidden = !rows.length;
 }
 
 function table(found) {

@@ -30,6 +30,7 @@ async function begin() {
 }
 
 function operation(method, path, described, resolve) {
+  const table = (title, head, rows) => tableOf(`${method.toUpperCase()} ${path}: ${title}`, title, head, rows);
   const [first, ...more] = (described.description ?? described.summary ?? "").split("\n\n");
   const summary = make(
     "summary",
@@ -83,7 +84,8 @@ function typeOf(schema, resolve) {
   return [schema.type ?? "anything", ...bounds.filter(Boolean)].join(" ");
 }
 
-function table(title, head, rows) {
+/** A table under its title; `name` tells it from those of the other operations. */
+function tableOf(name, title, head, rows) {
   if (!rows.length) return [];
   const body = rows.map((row) =>
     make("tr", {}, ...row.map((text, at) => {
@@ -93,8 +95,8 @@ function table(title, head, rows) {
     })),
   );
   const columns = head.map((text) => (text ? make("th", { scope: "col" }, text) : make("td", {})));
-  const made = make("table", { "aria-label": title }, make("thead", {}, make("tr", {}, ...columns)), make("tbody", {}, ...body));
-  return [make("h3", {}, title), make("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": title }, made)];
+  const made = make("table", {}, make("thead", {}, make("tr", {}, ...columns)), make("tbody", {}, ...body));
+  return [make("h3", {}, title), make("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": name }, made)];
 }
 
 begin().catch((error) => (byId("problem").textContent = error.message));

@@ -32,7 +32,7 @@ export class Figures {
     this.samples += samples.length;
     this.#firstSound();
     this.#speed();
-    this.#show("length", this.samples, `${(this.samples / this.rate).toFixed(2)} s`);
+    this.#show("length", this.samples, `${(this.samples / this.rate).toFixed(1)} s`);
   }
 
   /** The first sample leaves the worklet now and is heard `latencyS` later. */
@@ -46,7 +46,7 @@ export class Figures {
   }
 
   progress({ played, queued, underruns }) {
-    this.#show("played", played, `${(played / this.rate).toFixed(2)} s`);
+    this.#show("played", played, `${(played / this.rate).toFixed(1)} s`);
     this.#show("buffer", queued / this.rate, `${(queued / this.rate).toFixed(1)} s`);
     this.#show("underruns", underruns, String(underruns));
   }

@@ -11,7 +11,12 @@ function contextOf(rate) {
   if (kept?.rate !== rate) {
     kept?.context.close();
     const context = new AudioContext({ sampleRate: rate, latencyHint: "interactive" });
-    kept = { rate, context, ready: context.audioWorklet.addModule("/page/worklet.js") };
+    const ready = context.audioWorklet.addModule("/page/worklet.js");
+    const mine = { rate, context, ready };
+    kept = mine;
+    ready.catch(() => {
+      if (kept === mine) kept = null; // the next click tries again
+    });
   }
   clearTimeout(idle);
   return kept;
@@ -19,7 +24,12 @@ function contextOf(rate) {
 
 function rest() {
   clearTimeout(idle);
-  idle = setTimeout(() => kept.context.suspend(), IDLE_MS);
+  idle = setTimeout(() => kept?.context.suspend(), IDLE_MS);
+}
+
+/** Loads what plays at this rate, so that the first click need not wait for it. */
+export function prepare(rate) {
+  contextOf(rate);
 }
 
 /** Plays one utterance. Call `open` in the handler of a click or key, or the browser keeps it silent. */

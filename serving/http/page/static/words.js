@@ -2,6 +2,8 @@
 
 import { make } from "./dom.js";
 
+const LINGER_S = 0.3; // a word stays lit through the small gap before the next one
+
 export class Words {
   constructor(place) {
     this.place = place;
@@ -45,7 +47,7 @@ export class Words {
       this.#scrollTo(element);
     }
     const lit = this.marks[this.now];
-    if (lit && positionS > lit.endS) lit.element.classList.replace("now", "said");
+    if (lit && positionS > lit.endS + LINGER_S) lit.element.classList.replace("now", "said");
   }
 
   end() {
