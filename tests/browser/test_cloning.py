@@ -1,4 +1,4 @@
-"""The part of the page that makes a voice of a recording: hidden where the server cannot, and what it sends where it can."""
+"""Making a voice of a recording: hidden where the server cannot, and what is sent where it can."""
 
 from __future__ import annotations
 
