@@ -56,6 +56,14 @@ def fast(session: nox.Session) -> None:
     )
 
 
+PAGES_ARE_THERE = """
+from serving.http.page.files import MEDIA_TYPES, PAGES, STATIC
+files = {path.name for path in STATIC.iterdir()}
+assert "site-packages" in str(STATIC) and files >= {*PAGES.values(), "app.js", "worklet.js", "style.css"}, files
+assert all(path.suffix in MEDIA_TYPES for path in STATIC.iterdir()), files
+"""
+
+
 @nox.session
 def wheel(session: nox.Session) -> None:
     """Build the wheel, install it as a user does, and speak from outside the repository."""
@@ -63,6 +71,14 @@ def wheel(session: nox.Session) -> None:
     session.chdir(session.create_tmp())
     session.run("tts-serving", "say", "Good morning.", "-o", "morning.wav")
     session.run("tts-serving", "profiles", "indextts2-default", silent=True)
+    session.run("python", "-c", PAGES_ARE_THERE)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Try the web pages in a headless Chromium: the one that CHROMIUM names, or the one on PATH."""
+    install(session, "tests", "browser", extras="[indextts2]")
+    session.run("pytest", "tests/browser", *session.posargs)
 
 
 @nox.session
@@ -115,7 +131,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
-    install(session, "tests", "lint", extras="[indextts2]")
+    install(session, "tests", "browser", "lint", extras="[indextts2]")
     session.run("mypy", *session.posargs)
 
 

@@ -119,6 +119,8 @@ class HttpProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """GET /tts with the fields in the query, for the src of an audio element."""
     heartbeat_s: PositiveFloat = 15.0
     """Server-Sent Events send a comment when nothing else was sent for this long."""
+    reports: str = "reports"
+    """Folder of the bench's reports that the page /bench shows, from the working directory; empty shows none."""
     voice_aliases: dict[str, str] = {}
     """Names that clients of OpenAI's API send as a voice, and the voice of the model that speaks for each."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
 import psutil
 
 from bench.load.http1 import Connection, Response, request_bytes

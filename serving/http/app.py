@@ -14,7 +14,7 @@ from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, ScalarRenderPlugin
+from litestar.openapi.plugins import JsonRenderPlugin
 
 from serving import __version__
 from serving.audio.encode import load_codecs
@@ -25,6 +25,8 @@ from serving.http.live.nari import nari_route
 from serving.http.live.stream import stream_route
 from serving.http.openai import openai_routes
 from serving.http.ops import healthz, readyz, stats, voices
+from serving.http.page.files import page_routes
+from serving.http.page.reports import report_routes
 from serving.http.problems import EXCEPTION_HANDLERS
 from serving.http.query import query_routes
 from serving.http.schema import (
@@ -94,6 +96,8 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
         *(query_routes(speaker, PROBLEM_RESPONSES) if profile.http.allow_get else []),
         stream_route(speaker, profile.websocket, profile.http),
         nari_route(speaker, profile.websocket, profile.http),
+        *page_routes(frontend.spec, profile.text.max_chars),
+        *report_routes(profile.http.reports),
     ]
     return Litestar(
         [*routes, healthz, readyz, voices, stats],
@@ -113,10 +117,7 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
             version=__version__,
             path="/schema",
             use_handler_docstrings=True,
-            render_plugins=[
-                JsonRenderPlugin(path=["/", "/openapi.json"]),
-                ScalarRenderPlugin(path="/docs"),
-            ],
+            render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
         ),
         logging_config=None,
     )

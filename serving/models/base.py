@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from serving.text import Sentence
 
 
-VoiceName = Annotated[str, Meta(extra={"voice": True})]
+VoiceName = Annotated[str, Meta(extra={"voice": True}, extra_json_schema={"format": "voice"})]
 """Type of a request field that names a voice of the model; the parser checks it against ModelSpec.voices."""
 
 
