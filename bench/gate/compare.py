@@ -25,7 +25,7 @@ from bench.gate.quality import QUALITY, judge_quality
 from bench.gate.report import NOT_COMPARED, Finding, GateRun, markdown
 from bench.gate.side import SideFailed, Tree
 from bench.gate.tasks import COUNTS, HEARD, METRICS, Metric
-from bench.gate.verdict import Pair, estimate_slowdown, judge, judge_count, summarise
+from bench.gate.verdict import Pair, estimate_slowdown, judge, judge_count, summarise, suspicious
 from bench.gate.worktree import GitFailed, NoBase, checkout, choose_base, describe, git
 from bench.machine import machine
 from bench.progress import Notify, status_line
@@ -54,24 +54,22 @@ def compare(
     overrides: Sequence[str] = (),
     progress: Notify,
 ) -> list[Finding]:
-    """Measure both trees and judge every metric; what looks REGRESSED is measured again, for longer."""
+    """Measure both trees and judge every metric; suspects are measured again, for longer, and that decides."""
 
     def run(names: Sequence[str], how_long: Effort) -> list[Finding]:
         found = measure(base, head, names, how_long, profile=profile, overrides=overrides, progress=progress)
         return judge_all(found, names)
 
     findings = run(metrics, effort)
-    suspects = {one.metric: one for one in findings if one.verdict == "REGRESSED" and one.slowdown}
+    suspects = {one.metric: one for one in findings if one.slowdown and suspicious(one.slowdown)}
     if not suspects:
         return findings
     progress(f"measuring again, for longer: {', '.join(suspects)}")
     for again in run(list(suspects), effort.longer()):
         suspect = suspects[again.metric]
         suspect.confirmation, suspect.confirmation_pairs = again.slowdown, again.pairs
-        if again.verdict != "REGRESSED":
-            suspect.verdict = again.verdict if again.verdict == "INVALID" else "INCONCLUSIVE"
-            suspect.note = again.note or "not confirmed by the second measurement"
-            suspect.failed_side, suspect.layout = again.failed_side, again.layout
+        suspect.verdict = "INCONCLUSIVE" if again.verdict == "IMPROVED" else again.verdict
+        suspect.note, suspect.failed_side, suspect.layout = again.note, again.failed_side, again.layout
     return findings
 
 

@@ -1,10 +1,10 @@
 """What can the gate see? Its own rule, played many times on noise that was measured.
 
 One play draws rounds for the first measurement and for the confirmation, turns some of them round (base and head are
-the same code, or are made so by taking the estimate out), and asks which slow-down would have been called twice. A
-slow-down moves every pair of a round by the same factor, so a play needs no planted value: the slow-down that it
-would just have called follows from the estimate and the interval. Power at a slow-down is the share of plays that
-call it; false alarms are the plays that call none at all.
+the same code, or are made so by taking the estimate out), and asks which slow-down would have been suspected and
+confirmed. A slow-down moves every pair of a round by the same factor, so a play needs no planted value: the slow-down
+that it would just have called follows from the two estimates and the second one's interval. Power at a slow-down is
+the share of plays that call it; false alarms are the plays that call without any.
 """
 
 from __future__ import annotations
@@ -37,13 +37,10 @@ def called_from(
         drawn = rng.choice(len(rounds), size=first + second, replace=again)
         signs = rng.choice((-1.0, 1.0), size=first + second)
         moved = [rounds[index].moved(0.0, sign) for index, sign in zip(drawn, signs, strict=True)]
-        least[play] = max(_called_from(moved[:first], rng), _called_from(moved[first:], rng))
+        suspicion = float(np.mean([one.centre for one in moved[:first]]))
+        estimate, low, _ = combine(moved[first:], rng)
+        least[play] = max(log(1 + CALL) - min(suspicion, estimate), -low)
     return least
-
-
-def _called_from(rounds: Sequence[Round], rng: np.random.Generator) -> float:
-    estimate, low, _ = combine(rounds, rng)
-    return max(log(1 + CALL) - estimate, -low)
 
 
 def power(least: NDArray[np.float64], slowdown: float) -> float:

@@ -22,9 +22,10 @@ A count that no clock touches (steps, chunks, copies, bucket misses) is compared
 REGRESSED, less is IMPROVED, the same is NO CHANGE, and a count that differs between rounds of one side
 is INVALID, unless every value of head lies above every value of base.
 
-REGRESSED fails the gate only after a second, longer measurement of that metric alone says REGRESSED
-again, and only if no entry of bench/gate/accepted.toml allows it. The first measurement picks suspects and the
-second decides by itself: pooled with the first it would inherit the luck that made the suspect.
+The first measurement only picks suspects: every metric whose estimate lies above 1 + CALL, however wide its
+interval. They are measured again, for longer, and the second measurement decides by these rules, by itself: pooled
+with the first it would inherit the luck that made the suspect. REGRESSED then fails the gate, unless an entry of
+bench/gate/accepted.toml allows it.
 
 Why CALL lies at half of the slow-down that the gate is to find: an estimate is as likely below the truth as above
 it, so a rule that demands an estimate above 5 % finds 5 % half the time, and a quarter of the time twice in a row.
@@ -116,6 +117,11 @@ def estimate_slowdown(
     rng = np.random.default_rng(seed)
     logs = combine([summarise(pairs, better, rng) for pairs in rounds], rng, confidence)
     return Slowdown(**dict(zip(("ratio", "low", "high"), map(float, np.exp(logs)), strict=True)))
+
+
+def suspicious(slowdown: Slowdown) -> bool:
+    """Whether a first measurement asks for a second."""
+    return slowdown.ratio > 1 + CALL
 
 
 def judge(slowdown: Slowdown) -> Verdict:

@@ -7,8 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.gate.compare import judge_all
+from bench.gate.compare import compare, judge_all
 from bench.gate.measure import Effort, measure
+from bench.gate.quality import QUALITY
 from bench.gate.side import Tree
 from bench.gate.tasks import COUNTS, METRICS
 
@@ -23,7 +24,7 @@ def ignore(_: str) -> None:
 
 
 def test_every_metric_is_measured_and_counts_are_exact() -> None:
-    names = [*(metric.name for metric in METRICS), COUNTS]
+    names = [*(metric.name for metric in METRICS), COUNTS, QUALITY]
     before = set(psutil.Process().children(recursive=True))
     tree = Tree(path=ROOT)
     found = measure(
@@ -31,6 +32,7 @@ def test_every_metric_is_measured_and_counts_are_exact() -> None:
     )
     assert found.failures == {}
     assert set(found.pairs) == {metric.name for metric in METRICS}
+    assert [one.metric for one in judge_all(found, [QUALITY])] == ["quality.samples"]
     rounds = {metric.name: 2 if metric.needs == "probe" else 1 for metric in METRICS}
     assert {name: len(rounds_of) for name, rounds_of in found.pairs.items()} == rounds
     assert all(
@@ -47,6 +49,10 @@ def test_every_metric_is_measured_and_counts_are_exact() -> None:
 
 def test_a_base_that_cannot_run_is_invalid_and_says_so(tmp_path: Path) -> None:
     names = ["engine.stream_cpu"]
+    (tmp_path / "serving").mkdir()
+    (tmp_path / "serving" / "__init__.py").write_text("raise ImportError('broken')", encoding="utf-8")
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "probe.py").write_text("import serving", encoding="utf-8")
     base, head = Tree(path=tmp_path), Tree(path=ROOT)
     found = measure(
         base, head, names, SHORTEST, profile="default", overrides=["model.name=tone"], progress=ignore
@@ -54,15 +60,30 @@ def test_a_base_that_cannot_run_is_invalid_and_says_so(tmp_path: Path) -> None:
     [finding] = judge_all(found, names)
     assert finding.verdict == "INVALID"
     assert finding.note.startswith("base: ")
+    assert finding.failed_side == "base"
     assert not finding.fails
 
 
 def test_a_planted_slowdown_of_the_engine_is_called() -> None:
     """Steps that take twice their CPU time, on the head side of one tree."""
     names = ["engine.stream_cpu"]
-    base, head = Tree(path=ROOT), Tree(path=ROOT, planted=1.0)
-    found = measure(base, head, names, SHORTEST, profile="default", overrides=[], progress=ignore)
-    assert found.failures == {}
-    [finding] = judge_all(found, names)
+    findings = compare(
+        Tree(path=ROOT), Tree(path=ROOT, planted=1.0), metrics=names, effort=SHORTEST, progress=ignore
+    )
+    [finding] = findings
     assert finding.verdict == "REGRESSED"
     assert finding.slowdown is not None
+    assert finding.confirmation is not None
+    assert [len(finding.pairs), len(finding.confirmation_pairs)] == [2, 3]
+
+
+def test_a_server_can_be_planted_too() -> None:
+    """Its engine, in a process of its own, burns three times what its steps take."""
+    head = Tree(path=ROOT, planted=3.0)
+    found = measure(
+        Tree(path=ROOT), head, ["http.throughput_1"], SHORTEST, profile="default", overrides=[],
+        progress=ignore,
+    )  # fmt: skip
+    assert found.failures == {}
+    [pairs] = found.pairs["http.throughput_1"]
+    assert sorted(base / head for base, head in pairs)[len(pairs) // 2] > 1.2
