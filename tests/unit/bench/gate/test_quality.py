@@ -54,14 +54,20 @@ def regressed(change: Callable[[Samples], Samples], rate_hz: int = RATE_HZ) -> s
 def faster(share: float) -> Callable[[Samples], Samples]:
     def change(samples: Samples) -> Samples:
         places = np.arange(0, len(samples) - 1, 1 + share)
-        return np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
+        changed: Samples = np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
+        return changed
 
     return change
 
 
 def noise(level_dbfs: float) -> Callable[[Samples], Samples]:
     rng = np.random.default_rng(1)
-    return lambda samples: (samples + rng.normal(0, 10 ** (level_dbfs / 20), samples.size)).astype(np.float32)
+
+    def change(samples: Samples) -> Samples:
+        noisy: Samples = (samples + rng.normal(0, 10 ** (level_dbfs / 20), samples.size)).astype(np.float32)
+        return noisy
+
+    return change
 
 
 def last_word_muted(samples: Samples) -> Samples:
