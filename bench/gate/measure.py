@@ -108,8 +108,9 @@ def measure(
     tasks = tasks_of(wanted, "server")
     if tasks or QUALITY in metrics:
         try:
-            for number in range(effort.server_rounds if tasks else 1):
-                progress(f"HTTP: round {number + 1} of {effort.server_rounds}")
+            rounds = effort.server_rounds if tasks else 1
+            for number in range(rounds):
+                progress(f"HTTP: round {number + 1} of {rounds}")
                 with ExitStack() as stack:
                     sides = both(stack)
                     _at_once(Side.start_server, sides)

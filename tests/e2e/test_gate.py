@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 from pathlib import Path
 
 import psutil
@@ -9,6 +11,7 @@ import pytest
 
 from bench.gate.compare import compare, judge_all
 from bench.gate.measure import Effort, measure
+from bench.gate.proof import command, noise
 from bench.gate.quality import QUALITY
 from bench.gate.side import Tree
 from bench.gate.tasks import COUNTS, METRICS
@@ -87,3 +90,29 @@ def test_a_server_can_be_planted_too() -> None:
     assert found.failures == {}
     [pairs] = found.pairs["http.throughput_1"]
     assert sorted(base / head for base, head in pairs)[len(pairs) // 2] > 1.2
+
+
+def test_a_recording_and_a_proof_are_made_saved_and_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shortest = Effort(rounds=2, rounds_per_process=2, server_rounds=2, round_s=0.01)
+    monkeypatch.setattr(noise, "RECORDING", shortest)
+    monkeypatch.setitem(noise.EFFORTS, "quick", shortest)
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    tone = ["--set", "model.name=tone", "--output", str(tmp_path)]
+    file = tmp_path / "noise.json"
+    assert command.main(parser.parse_args([*tone, "--record", str(file)])) == 0
+    recorded = noise.read_noise(file)
+    assert {name: len(rounds) for name, rounds in recorded.ratios.items()} == {
+        metric.name: 2 for metric in METRICS
+    }
+    only = [*tone, "--effort", "quick", "--metrics", "engine.stream_cpu"]
+    assert command.main(parser.parse_args([*only, "--plan", "200:1"])) == command.WRONG_USAGE
+    for plan, trials in ("0:1", 1), ("0:2", 2):
+        capsys.readouterr()
+        command.main(parser.parse_args([*only, "--plan", plan]))
+        assert "# Proof of the gate at" in capsys.readouterr().out
+        stored = json.loads((tmp_path / "proof.json").read_text(encoding="utf-8"))
+        assert len(stored["trials"]) == trials
+        assert stored["trials"][0]["findings"][0]["pairs"]
