@@ -179,9 +179,9 @@ def bench_compare(session: nox.Session) -> None:
 
 @nox.session(tags=["bench"])
 def bench_proof(session: nox.Session) -> None:
-    """Prove the gate: head against itself, then with planted slow-downs."""
+    """Prove the gate: one commit against itself, with slow-downs planted."""
     install(session, "bench")
-    session.run("python", "-m", "bench", "gate-proof", *session.posargs)
+    session.run("python", "-m", "bench", "proof", *session.posargs)
 
 
 @nox.session(tags=["bench"])

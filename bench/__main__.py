@@ -20,7 +20,7 @@ COMMANDS = {
     "sweep": ("bench.gate.sweep", "the profile's switches one at a time: what each brought"),
     "micro": ("bench.micro", "the parts alone, by pytest-benchmark"),
     "compare": ("bench.gate.compare", "the regression gate: base commit against head, side by side"),
-    "gate-proof": ("bench.gate.proof", "can the gate be believed? A/A and planted slow-downs"),
+    "proof": ("bench.gate.proof.command", "can the gate be believed? A/A and planted slow-downs"),
     "indextts2": (
         "bench.indextts2.cpu",
         "IndexTTS2 on a CPU: our core against the official package, in one run",

@@ -13,6 +13,12 @@ from bench.gate.report import Finding
 ACCEPTED = Path(__file__).with_name("accepted.toml")
 
 
+def accepted_file(repo: Path) -> Path:
+    """bench/gate/accepted.toml of a copy of this program, else accepted.toml at the root of the project."""
+    own = repo / "bench" / "gate" / ACCEPTED.name
+    return own if own.is_file() else repo / ACCEPTED.name
+
+
 class Acceptance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """An entry of accepted.toml."""
 
@@ -33,7 +39,7 @@ def apply_acceptances(findings: Sequence[Finding], entries: Sequence[Acceptance]
             continue
         used = False
         for one in findings:
-            worse = one.slowdown.ratio if one.slowdown else _count_ratio(one)
+            worse = one.slowdown.ratio if one.slowdown else one.worse or _count_ratio(one)
             if one.metric == entry.metric and one.verdict == "REGRESSED" and worse <= entry.up_to_ratio:
                 one.acceptance, used = entry.reason, True
         if not used:
@@ -42,7 +48,9 @@ def apply_acceptances(findings: Sequence[Finding], entries: Sequence[Acceptance]
 
 
 def read_acceptances(path: Path = ACCEPTED) -> list[Acceptance]:
-    """The entries of accepted.toml. Raises ValueError naming what is wrong in it."""
+    """The entries of accepted.toml, none if there is no file. Raises ValueError naming what is wrong in it."""
+    if not path.is_file():
+        return []
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         entries = msgspec.convert(table.get("accepted", []), list[Acceptance])

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import psutil
 
 from bench.gate.messages import Request
+from bench.gate.quality import QUALITY, Wave
 from bench.gate.side import Side, SideFailed, Tree
-from bench.gate.tasks import COUNTS, METRICS, SHORT, TASKS, Values, tasks_of
+from bench.gate.tasks import BATCH, COUNTS, HEARD, METRICS, SHORT, TASKS, Values, tasks_of
 from bench.gate.verdict import Pair
 from bench.progress import Notify
 
@@ -58,7 +59,9 @@ class Measurements:
 
     pairs: dict[str, list[list[Pair]]] = field(default_factory=dict)
     counts: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
+    waves: tuple[list[Wave], list[Wave]] | None = None
+    """Of the texts HEARD, of base and of head."""
+    failures: dict[str, SideFailed] = field(default_factory=dict)
     """probe or server to why a side of it could not be measured."""
 
 
@@ -72,7 +75,10 @@ def measure(
     overrides: Sequence[str],
     progress: Notify,
 ) -> Measurements:
-    """Measure the named metrics (COUNTS for all counts). A side that fails is a failure, not an exception."""
+    """Measure the named metrics (COUNTS for all counts, QUALITY for what is heard).
+
+    A side that fails is a failure, not an exception.
+    """
     found = Measurements()
     settings = [*GATE_OVERRIDES, *overrides]
     wanted = [metric for metric in METRICS if metric.name in metrics]
@@ -98,24 +104,29 @@ def measure(
                             _count(sides, found)
                         _round(sides, tasks, effort.round_s, number, found)
         except SideFailed as failure:
-            found.failures["probe"] = str(failure)
-    if tasks := tasks_of(wanted, "server"):
+            found.failures["probe"] = failure
+    tasks = tasks_of(wanted, "server")
+    if tasks or QUALITY in metrics:
         try:
-            for number in range(effort.server_rounds):
-                progress(f"HTTP: round {number + 1} of {effort.server_rounds}")
+            rounds = effort.server_rounds if tasks else 1
+            for number in range(rounds):
+                progress(f"HTTP: round {number + 1} of {rounds}")
                 with ExitStack() as stack:
                     sides = both(stack)
                     _at_once(Side.start_server, sides)
+                    if QUALITY in metrics and number == 0:
+                        base_waves, head_waves = (side.speak(HEARD, BATCH) for side in sides)
+                        found.waves = base_waves, head_waves
                     _round(sides, tasks, effort.round_s, number, found)
         except SideFailed as failure:
-            found.failures["server"] = str(failure)
+            found.failures["server"] = failure
     names = {metric.name for metric in wanted}
     found.pairs = {name: rounds for name, rounds in found.pairs.items() if name in names}
     return found
 
 
 def _at_once(action: Callable[[Side], object], sides: Sequence[Side]) -> None:
-    """Do it to both sides at the same time and wait for both. Raises the first SideFailed.
+    """Do it to both sides at the same time and wait for both. Raises SideFailed, that of head if both fail.
 
     When interrupted it ends the processes and waits until both threads have seen that, so that none of them
     starts a server behind the back of the caller's clean-up.
@@ -129,7 +140,7 @@ def _at_once(action: Callable[[Side], object], sides: Sequence[Side]) -> None:
                 child.kill()
             wait(started)
             raise
-    for future in started:
+    for future in reversed(started):
         future.result()
 
 
@@ -141,6 +152,8 @@ def _round(
     sides: Sequence[Side], tasks: Sequence[str], round_s: float, number: int, into: Measurements
 ) -> None:
     """Warm both sides, then measure pairs of every task in turn until the time is up."""
+    if not tasks:
+        return
     for task in tasks:
         for index in range(WARMUPS):
             for side in sides:

@@ -21,8 +21,12 @@ from typing import IO, Self, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
+import numpy as np
 
 from bench.gate.messages import PROBE_VERSION, Hello, Reply, Request
+from bench.gate.proof.planted import write_hook
+from bench.gate.quality import Wave
+from bench.load.answers import WaveError, WaveReader
 from bench.servers.start import StartFailed, start_server
 
 START_TIMEOUT_S = 120.0
@@ -32,7 +36,9 @@ STOP_TIMEOUT_S = 10.0
 
 PROBES = ("bench.gate.probe", "bench.probe")
 """Where a tree may hold its probe; the second place is that of commits before bench/ had folders."""
-PLANTED_PROBE = "bench.gate.planted"
+PLANTED_PROBE = "bench.gate.proof.planted"
+BENCH_ROOT = Path(__file__).parents[2]
+"""Where this program lies: a tree that holds only a model runs on it."""
 
 Answer = TypeVar("Answer", Hello, Reply)
 
@@ -45,18 +51,37 @@ class Tree:
     overrides: Sequence[str] = ()
     """Settings of this side alone; the sweep compares two settings of one tree."""
     planted: float = 0.0
-    """Share of each step's CPU time that the probe's engine burns in addition, for the proof of the gate."""
+    """Share of its CPU time that the engine burns in addition, for the proof of the gate."""
 
-    def probe_command(self) -> list[str]:
-        """The interpreter's arguments that start this tree's own probe."""
+    @property
+    def holds_server(self) -> bool:
+        """Whether it is a copy of this program, and not a project that uses the installed one."""
+        return (self.path / "serving" / "__init__.py").is_file()
+
+    def probe_command(self) -> list[str] | None:
+        """The interpreter's arguments that start this tree's own probe; None if it is a copy without one."""
         if self.planted:
             return ["-m", PLANTED_PROBE, str(self.planted)]
-        paths = {name: self.path.joinpath(*name.split(".")).with_suffix(".py") for name in PROBES}
-        return ["-m", next((name for name, path in paths.items() if path.is_file()), PROBES[0])]
+        if not self.holds_server:
+            return ["-m", PROBES[0]]
+        for name in PROBES:
+            if self.path.joinpath(*name.split(".")).with_suffix(".py").is_file():
+                return ["-m", name]
+        return None
+
+    def python_path(self) -> str:
+        """The tree, and behind it this program if the tree is no copy of it."""
+        return os.pathsep.join([str(self.path)] + [str(BENCH_ROOT)] * (not self.holds_server))
 
 
 class SideFailed(RuntimeError):
     """A side could not be measured: it did not start, died, or answered with an error."""
+
+    def __init__(self, side: str, why: str, *, layout: bool = False) -> None:
+        super().__init__(f"{side}: {why}")
+        self.side = side
+        self.layout = layout
+        """It is in order, but of another layout than this gate can drive."""
 
 
 class Side:
@@ -73,7 +98,7 @@ class Side:
         self._tree = tree
         self._profile = profile
         self._overrides = (*overrides, *tree.overrides)
-        self._environ = {"PYTHONPATH": str(tree.path)}
+        self._environ = {"PYTHONPATH": tree.python_path()}
         self._stack = ExitStack()
         self._log: IO[str] = self._stack.enter_context(tempfile.TemporaryFile("w+"))  # noqa: SIM115
         self._probe: subprocess.Popen[str] | None = None
@@ -89,8 +114,11 @@ class Side:
 
     def start_probe(self) -> None:
         """Start the probe and wait for it. Raises SideFailed if it cannot be, or runs another tree's code."""
+        command = self._tree.probe_command()
+        if command is None:
+            raise SideFailed(self.name, "it holds no probe", layout=True)
         self._probe = subprocess.Popen(
-            [sys.executable, *self._tree.probe_command(), self._profile, *self._overrides],
+            [sys.executable, *command, self._profile, *self._overrides],
             cwd=self._tree.path,
             # As in an engine process of its own: idle OpenMP threads sleep and leave the other side its core.
             env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **self._environ},
@@ -103,8 +131,12 @@ class Side:
         self._stack.callback(_stop, self._probe)
         hello = self._read(Hello, START_TIMEOUT_S)
         if hello.version != PROBE_VERSION:
-            raise self._failed(f"its probe speaks version {hello.version}, this gate {PROBE_VERSION}")
-        if Path(hello.tree).resolve() != self._tree.path.resolve():
+            raise SideFailed(
+                self.name,
+                f"its probe speaks version {hello.version}, this gate {PROBE_VERSION}",
+                layout=True,
+            )
+        if self._tree.holds_server and Path(hello.tree).resolve() != self._tree.path.resolve():
             raise self._failed("it runs the code of another tree")
 
     def ask(self, request: Request) -> Reply:
@@ -119,26 +151,31 @@ class Side:
         reply = self._read(Reply, ANSWER_TIMEOUT_S)
         if reply.error is not None:
             raise self._failed(reply.error)
+        if request.what == "speak" and not reply.audio_s > 0:
+            raise self._failed("it spoke no audio")
         return reply
 
     # ---- the server ----------------------------------------------------------------------------------------
 
     def start_server(self) -> None:
         """Start the HTTP server on a free port and wait for it. Raises SideFailed."""
+        environ = self._environ
         if self._tree.planted:
-            raise SideFailed(f"{self.name}: a slow-down is planted in the probe's engine alone")
+            hook = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-planted-")))
+            write_hook(hook, self._tree.planted)
+            environ = {"PYTHONPATH": os.pathsep.join([str(hook), environ["PYTHONPATH"]])}
         server = start_server(
             "granian",
             self._profile,
             cwd=str(self._tree.path),
-            environ=self._environ,
+            environ=environ,
             overrides=self._overrides,
             timeout_s=START_TIMEOUT_S,
         )
         try:
             url = urlsplit(self._stack.enter_context(server).url)
         except StartFailed as failure:
-            raise SideFailed(f"{self.name}: {failure}") from failure
+            raise SideFailed(self.name, str(failure)) from failure
         self._address = (url.hostname or "", url.port or 0)
 
     def stream(self, text: str) -> tuple[float, float, int]:
@@ -164,6 +201,33 @@ class Side:
         if not size:
             raise self._failed("/tts/stream sent no audio")
         return first_s, total_s, size
+
+    def speak(self, texts: Sequence[str], clients: int) -> list[Wave]:
+        """The waves of the texts through /tts/stream by `clients` clients at once, in order. Raises SideFailed."""
+        with ThreadPoolExecutor(clients) as pool:
+            return list(pool.map(self._speak, texts))
+
+    def _speak(self, text: str) -> Wave:
+        connection = http.client.HTTPConnection(*self._address, timeout=ANSWER_TIMEOUT_S)
+        body = json.dumps({"text": text, "format": "wav", "seed": 1})
+        try:
+            connection.request("POST", "/tts/stream", body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            content = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._failed(f"/tts/stream: {type(error).__name__}: {error}") from error
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise self._failed(f"/tts/stream answered {response.status}")
+        reader = WaveReader()
+        try:
+            audio = reader.feed(content)
+        except WaveError as error:
+            raise self._failed(f"/tts/stream: {error}") from error
+        if reader.frame_bytes != 2 or len(audio) % 2:
+            raise self._failed("/tts/stream sent a WAV that is not 16 bit mono")
+        return Wave(np.frombuffer(audio, "<i2") / np.float32(32768), reader.sample_rate_hz)
 
     def burst(self, texts: Sequence[str], clients: int) -> tuple[float, int]:
         """The texts through /tts/stream by `clients` clients at once: seconds in all, bytes of pcm in all."""
@@ -195,7 +259,7 @@ class Side:
         self._log.seek(0)
         lines = [line.strip() for line in self._log.read().splitlines() if line.strip()]
         last = f" (last line: {lines[-1][:200]})" if lines else ""
-        return SideFailed(f"{self.name}: {why}{last}")
+        return SideFailed(self.name, f"{why}{last}")
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

@@ -105,7 +105,7 @@ def _measure(tree: Path, switch: Switch, kept: Sequence[str], effort: Effort, pr
             name=switch.name,
             overrides=overrides,
             metric=metric.name,
-            failure=found.failures[metric.needs].splitlines()[0],
+            failure=str(found.failures[metric.needs]).splitlines()[0],
         )
     slowdown = estimate_slowdown(found.pairs[metric.name], metric.better)
     return SwitchGain(

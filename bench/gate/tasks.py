@@ -81,8 +81,10 @@ def tasks_of(metrics: Sequence[Metric], needs: Literal["probe", "server"]) -> li
 
 
 SHORT = texts("short", 16, TEXT_SEED)
+HEARD = texts("short", 12, TEXT_SEED + 1)
+"""What base and head say for the comparison of their quality."""
 BYTES_PER_AUDIO_SECOND = 48_000.0
-"""Any constant does: the audio is the same on both sides, and only the ratio counts."""
+"""Any constant does, for only the ratio counts: bench.gate.quality sees to it that both sides say as much."""
 
 
 def _stream(side: Side, index: int) -> Values:

@@ -10,17 +10,38 @@ from contextlib import contextmanager
 from pathlib import Path
 
 CODE_PATHS = ("serving", "profiles", "pyproject.toml")
-"""A change outside these cannot change the speed of the server."""
+"""A change outside these cannot change the speed of the server. In a project without a server of its own every
+file may be its model's."""
+
+
+SHALLOW = "the clone is shallow: fetch more of it"
 
 
 class NoBase(Exception):
     """There is nothing to compare with; the message says why."""
 
+    def __init__(self, why: str, *, first: bool = False) -> None:
+        super().__init__(why)
+        self.first = first
+        """It is the first commit of the code, and the whole history is there to tell."""
+
+
+class GitFailed(ValueError):
+    """A git command failed; the message is git's."""
+
 
 def git(repo: Path, *arguments: str) -> str:
-    """Standard output of a git command, stripped. Raises CalledProcessError."""
-    command = ["git", "-C", str(repo), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    """Standard output of a git command, stripped. Raises GitFailed."""
+    try:
+        command = ["git", "-C", str(repo), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    except subprocess.CalledProcessError as error:
+        raise GitFailed(f"git {arguments[0]}: {error.stderr.strip()}") from None
+
+
+def code_paths(repo: Path) -> tuple[str, ...]:
+    """The paths whose change can change the speed."""
+    return CODE_PATHS if (repo / "serving" / "__init__.py").is_file() else (".",)
 
 
 def choose_base(repo: Path, revision: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
@@ -33,30 +54,33 @@ def choose_base(repo: Path, revision: str | None = None, environ: Mapping[str, s
     3. HEAD, if the working tree has uncommitted changes of the code.
     4. The first parent of the newest commit that touched the code.
 
-    Raises NoBase if the code has no earlier commit (the first commit, or a shallow clone that cut it off),
-    and ValueError if the named revision is unknown.
+    Raises NoBase if the named revision is unknown, or the code has no earlier commit: because it is the first, or
+    because a shallow clone cut it off.
     """
+    paths = code_paths(repo)
+    shallow = git(repo, "rev-parse", "--is-shallow-repository") == "true"
     named = revision or environ.get("BENCH_BASE", "")
     if named.strip("0"):
         found = _resolve(repo, named)
         if found is None:
-            raise ValueError(f"base: no commit {named!r} in this repository")
+            raise NoBase(
+                f"no commit {named!r} in this repository" + (", and the clone is shallow" if shallow else "")
+            )
         return found
     head = _resolve(repo, "HEAD")
     if head is None:
         raise NoBase("the repository has no commit yet")
-    fork = _fork_point(repo, head)
-    if fork is not None and git(repo, "rev-list", "-1", f"{fork}..{head}", "--", *CODE_PATHS):
+    fork = _fork_point(repo, head, shallow=shallow)
+    if fork is not None and git(repo, "rev-list", "-1", f"{fork}..{head}", "--", *paths):
         return fork
-    if git(repo, "status", "--porcelain", "--", *CODE_PATHS):
+    if git(repo, "status", "--porcelain", "--", *paths):
         return head
-    newest = git(repo, "rev-list", "-1", "--first-parent", head, "--", *CODE_PATHS)
+    newest = git(repo, "rev-list", "-1", "--first-parent", head, "--", *paths)
     parent = _resolve(repo, f"{newest}^") if newest else None
     if parent is None:
-        shallow = git(repo, "rev-parse", "--is-shallow-repository") == "true"
-        raise NoBase(
-            "the clone is shallow: fetch more of it" if shallow else "the code has no earlier commit"
-        )
+        if shallow:
+            raise NoBase(SHALLOW)
+        raise NoBase("the code has no earlier commit", first=True)
     return parent
 
 
@@ -74,17 +98,22 @@ def checkout(repo: Path, commit: str) -> Iterator[Path]:
 
 def describe(repo: Path) -> str:
     """Short hash of HEAD, with "+changes" if the code in the working tree differs from it."""
-    dirty = git(repo, "status", "--porcelain", "--", *CODE_PATHS)
+    dirty = git(repo, "status", "--porcelain", "--", *code_paths(repo))
     return git(repo, "rev-parse", "--short", "HEAD") + ("+changes" if dirty else "")
 
 
-def _fork_point(repo: Path, head: str) -> str | None:
-    """Where HEAD left the default branch of origin; None without an origin or a common commit."""
+def _fork_point(repo: Path, head: str, *, shallow: bool) -> str | None:
+    """Where HEAD left the default branch of origin; None without an origin or a common commit.
+
+    Raises NoBase if a shallow clone hides the common commit.
+    """
     for branch in ("origin/HEAD", "origin/main", "origin/master"):
         if _resolve(repo, branch) is not None:
             try:
                 return git(repo, "merge-base", head, branch)
-            except subprocess.CalledProcessError:
+            except GitFailed:
+                if shallow:
+                    raise NoBase(SHALLOW) from None
                 return None
     return None
 
@@ -92,5 +121,5 @@ def _fork_point(repo: Path, head: str) -> str | None:
 def _resolve(repo: Path, revision: str) -> str | None:
     try:
         return git(repo, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
-    except subprocess.CalledProcessError:
+    except GitFailed:
         return None

@@ -107,6 +107,9 @@ def main(arguments: argparse.Namespace) -> int:
     record.duration_s = time.monotonic() - began
     write_json(record, folder / "run.json")
     console.print(_table(record.cells))
+    console.print("smooth: answers without a stall of more than 100 ms")
+    for line in complaints(record.cells):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(
         f"{folder / 'run.json'}, {samples}, {folder / 'locust_stats.csv'}", highlight=False, soft_wrap=True
     )
@@ -174,29 +177,36 @@ def _locust(server: Server, stages: Sequence[Stage], arguments: argparse.Namespa
 
 
 def _table(found: Sequence[Cell]) -> Table:
+    """A row per cell, 80 columns wide at most; what went wrong stands in complaints()."""
     table = Table(
-        "stage",
-        "endpoint",
-        "users",
-        "requests",
-        "TTFA p50 / p95 ms",
-        "audio s/s",
-        "stall <= 100 ms",
-        "errors",
-        "",
-    )
+        "stage", "endpoint", "users", "sent", "TTFA p50 / p95", "audio s/s", "smooth", "verdict",
+        box=None, pad_edge=False, padding=(0, 2, 0, 0),
+    )  # fmt: skip
     for cell in found:
         first = distribution(time for sample in good(cell.samples) if (time := ttfa_s(sample)) is not None)
         smooth = continuity(cell.samples)
+        times = " / ".join("-" if value is None else f"{value * 1e3:.0f}" for value in (first.p50, first.p95))
         table.add_row(
             cell.stage,
             cell.endpoint,
             str(cell.clients),
             str(len(cell.samples)),
-            " / ".join("-" if value is None else f"{value * 1e3:.0f}" for value in (first.p50, first.p95)),
+            f"{times} ms",
             f"{audio_seconds_per_second(cell.samples):.1f}",
             "-" if smooth is None else f"{smooth[0.1]:.1%}",
-            ", ".join(f"{count} {kind}" for kind, count in errors_by_kind(cell.samples).items()) or "0",
-            cell.verdict if cell.verdict == "VALID" else f"INVALID: {'; '.join(cell.reasons)}",
+            cell.verdict,
         )
     return table
+
+
+def complaints(found: Sequence[Cell]) -> list[str]:
+    """A line for every cell with errors or a reason against it: which cell, and what."""
+    lines = []
+    for cell in found:
+        errors = [f"{count} {kind}" for kind, count in errors_by_kind(cell.samples).items()]
+        counted = [f"{', '.join(errors)} of {len(cell.samples)} requests"] if errors else []
+        if counted or cell.reasons:
+            lines.append(
+                f"{cell.stage} {cell.endpoint} {cell.verdict}: {'; '.join([*counted, *cell.reasons])}"
+            )
+    return lines

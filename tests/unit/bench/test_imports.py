@@ -18,7 +18,7 @@ HEAVY = ("torch", "serving.engine", "zmq", "litestar", "faster_whisper")
         "bench.headline.run",
         "bench.headline.report",
         "bench.gate.compare",
-        "bench.gate.proof",
+        "bench.gate.proof.command",
         "bench.gate.sweep",
         "bench.load.locust.command",
         "bench.load.generator",

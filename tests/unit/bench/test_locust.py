@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from bench.load.locust.command import cells
+from bench.load.locust.command import _table, cells, complaints
 from bench.load.locust.stages import Stage, default_stages, stage_at
+from bench.load.validity import validate
 from bench.records import Generator, Sample, load_run
 from bench.servers.start import start_server
 from tests.unit.bench.support import FAKE
@@ -42,6 +46,27 @@ def test_a_request_belongs_to_the_stage_in_which_it_was_due() -> None:
     assert found == [("hold", "/tts/stream", 1), ("hold", "/tts", 1), ("soak", "/tts/stream", 3)]
 
 
+def test_a_log_of_80_columns_says_which_cell_is_invalid_and_why() -> None:
+    health = Generator(
+        lateness_p50_s=0.0, lateness_p99_s=0.0, loop_lag_p99_s=0.0, cpu_share=0.99, machine_cpu_share=0.5
+    )
+    samples = [
+        Sample(index=0, text="a", characters=1, due_s=0.5, sent_s=0.5, end_s=1, error="refused", detail="429")
+    ]
+    found = cells("fake", [Stage(name="hold", users=10_000, duration_s=1.0)], samples, health)
+    for cell in found:
+        validate(cell)
+    console = Console(file=io.StringIO(), width=80)
+    console.print(_table(found))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert len(lines) == 2
+    assert lines[1].split()[-1] == "INVALID"
+    assert complaints(found) == [
+        "hold /tts/stream INVALID: 1 refused of 1 requests; no request succeeded; "
+        "starved generator: it used 0.99 of a core"
+    ]
+
+
 @pytest.mark.slow
 def test_locust_users_keep_raw_samples_beside_its_csv(tmp_path: Path) -> None:
     with start_server("fake", spec=FAKE) as server:
@@ -57,7 +82,13 @@ def test_locust_users_keep_raw_samples_beside_its_csv(tmp_path: Path) -> None:
             "--texts",
             "short",
         ]
-        subprocess.run([*command, "--duration-s", "4", "--output", str(tmp_path)], check=False, timeout=90)
+        done = subprocess.run(
+            [*command, "--duration-s", "4", "--output", str(tmp_path)],
+            check=False, timeout=90, capture_output=True, text=True, env={**os.environ, "COLUMNS": "80"},
+        )  # fmt: skip
+    [head] = [line for line in done.stdout.splitlines() if line.startswith("stage ")]
+    assert len(head) <= 80
+    assert "verdict" in head
     measured = load_run(tmp_path / "run.json")
     samples = [sample for cell in measured.cells for sample in cell.samples]
     assert {cell.stage for cell in measured.cells} == {"ramp", "hold", "spike", "soak"}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.gate.accepted import ACCEPTED, Acceptance, apply_acceptances, read_acceptances
-from bench.gate.compare import judge_all
+from bench.gate.compare import add_arguments, judge_all, main
 from bench.gate.measure import Measurements
 from bench.gate.report import Finding, GateRun, markdown
+from bench.gate.side import SideFailed
 from bench.gate.tasks import COUNTS, METRICS
 from bench.gate.verdict import Slowdown
+from bench.gate.worktree import NoBase
 
 SPEED = "engine.stream_cpu"
 RATE = "http.throughput_1"
@@ -38,19 +42,101 @@ def test_every_metric_gets_its_verdict() -> None:
     assert slower.head == 1.2
 
 
-def test_a_side_that_failed_makes_its_metrics_invalid_and_passes() -> None:
-    found = Measurements(
-        pairs=measurements(RATE, 1.0).pairs, failures={"probe": "base: No module named bench.gate.probe"}
+def failed(side: str, *, layout: bool = False) -> Measurements:
+    """The probe of one side failed; HTTP was measured and is no slower."""
+    return Measurements(
+        pairs=measurements(RATE, 1.0).pairs, failures={"probe": SideFailed(side, "it died", layout=layout)}
     )
+
+
+def gate_run(findings: list[Finding], **fields: object) -> GateRun:
+    return GateRun(
+        **{  # type: ignore[arg-type]
+            "base": BASE, "head": "abc1234", "profile": "default", "overrides": [], "effort": "quick",
+            "findings": findings, **fields,
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "exit_code", "words"),
+    [
+        (failed("head"), 1, "FAILED: engine.stream_cpu, counts"),
+        (failed("base"), 3, "COULD NOT COMPARE: base cannot be measured (base: it died)"),
+        (failed("base", layout=True), 0, "PASSED"),
+    ],
+)
+def test_a_side_that_failed(found: Measurements, exit_code: int, words: str) -> None:
     findings = judge_all(found, [SPEED, RATE, COUNTS])
     assert [one.verdict for one in findings] == ["INVALID", "NO CHANGE", "INVALID"]
-    assert "No module named bench.gate.probe" in findings[0].note
-    assert not any(one.fails for one in findings)
+    run = gate_run(findings)
+    assert run.exit_code == exit_code
+    assert words in markdown(run)
 
 
-def test_what_was_never_measured_is_invalid() -> None:
+def test_a_base_of_another_layout_alone_passes_with_a_line() -> None:
+    run = gate_run(judge_all(failed("base", layout=True), [SPEED, COUNTS]))
+    assert run.exit_code == 0
+    assert "PASSED: nothing to compare with, base has another layout (base: it died)" in markdown(run)
+
+
+def test_what_was_never_measured_is_invalid_and_nothing_was_compared() -> None:
     findings = judge_all(Measurements(), [metric.name for metric in METRICS])
     assert {one.verdict for one in findings} == {"INVALID"}
+    assert gate_run(findings).exit_code == 3
+    assert gate_run([]).exit_code == 3
+
+
+def test_a_machine_too_noisy_for_every_timing_did_not_compare_whatever_the_counts_say() -> None:
+    noisy = Finding(metric=SPEED, verdict="INCONCLUSIVE")
+    counts = Finding(metric="counts.chunks", verdict="NO CHANGE", base=1.0, head=1.0)
+    assert gate_run([noisy, counts]).exit_code == 3
+    assert "not one of these has an answer: engine.stream_cpu INCONCLUSIVE" in markdown(
+        gate_run([noisy, counts])
+    )
+    assert gate_run([noisy, counts, Finding(metric=RATE, verdict="NO CHANGE")]).exit_code == 0
+    assert gate_run([counts]).exit_code == 0
+
+
+@pytest.mark.parametrize(("pair", "exit_code"), [((1.0, 0.0), 1), ((0.0, 1.0), 3), ((0.0, 0.0), 1)])
+def test_a_measurement_that_is_none_is_the_fault_of_its_side(
+    pair: tuple[float, float], exit_code: int
+) -> None:
+    found = Measurements(pairs={SPEED: [[(1.0, 1.0), pair]] * 3})
+    assert gate_run(judge_all(found, [SPEED])).exit_code == exit_code
+
+
+@pytest.mark.parametrize(
+    ("reason", "exit_code", "words"),
+    [
+        (NoBase("the clone is shallow"), 3, "COULD NOT COMPARE: the clone is shallow"),
+        (NoBase("no earlier", first=True), 0, "PASSED: nothing to compare with, no earlier"),
+    ],
+)
+def test_without_a_base(reason: NoBase, exit_code: int, words: str) -> None:
+    run = gate_run([], base=None, note=str(reason), first=reason.first)
+    assert run.exit_code == exit_code
+    assert words in markdown(run)
+
+
+def test_outside_a_repository_nothing_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert main(parser.parse_args([])) == 3
+    assert "not a git repository" in capsys.readouterr().err
+
+
+def test_the_report_says_what_a_metric_can_see_and_keeps_its_pairs() -> None:
+    rng = np.random.default_rng(3)
+    rounds = [[(1.0, float(value)) for value in np.exp(rng.normal(0, 0.02, 20))] for _ in range(6)]
+    [one] = judge_all(Measurements(pairs={SPEED: rounds}), [SPEED])
+    assert one.sees is not None
+    assert 1.025 <= one.sees < 1.05
+    assert one.pairs == rounds
+    assert f"| {one.sees - 1:.1%} |" in markdown(gate_run([one]))
 
 
 def test_counts_are_judged_each_by_itself() -> None:
@@ -118,29 +204,14 @@ def test_a_wrong_entry_is_an_error(tmp_path: Path, text: str, message: str) -> N
 
 
 def test_the_report_names_what_failed_and_why_not() -> None:
-    findings = [regression(), Finding(metric=RATE, verdict="INVALID", note="head: the server ended | badly")]
+    findings = [regression(), Finding(metric=RATE, verdict="INCONCLUSIVE", note="the server ended | badly")]
     findings[0].confirmation = Slowdown(ratio=1.11, low=1.08, high=1.14)
-    gate_run = GateRun(
-        base=BASE, head="abc1234", profile="default", overrides=[], effort="quick", findings=findings
-    )
-    text = markdown(gate_run)
-    assert gate_run.failed
+    run = gate_run(findings)
+    text = markdown(run)
+    assert run.exit_code == 1
     assert "**FAILED: engine.stream_cpu**" in text
     assert "measured again: 1.110 (1.080 to 1.140)" in text
     assert "the server ended \\| badly" in text
     findings[0].acceptance = "meant"
-    assert "**PASSED**" in markdown(gate_run)
-    assert "accepted: meant" in markdown(gate_run)
-
-
-def test_the_report_says_when_there_is_no_base() -> None:
-    gate_run = GateRun(
-        base=None,
-        head="abc1234",
-        profile="default",
-        overrides=[],
-        effort="full",
-        note="Nothing: first commit.",
-    )
-    assert "Nothing: first commit." in markdown(gate_run)
-    assert not gate_run.failed
+    assert "**PASSED**" in markdown(run)
+    assert "accepted: meant" in markdown(run)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -16,18 +18,53 @@ def test_a_tree_of_this_layout_brings_its_own_probe() -> None:
 
 
 def test_a_tree_from_before_the_folders_brings_its_own_probe_too(tmp_path: Path) -> None:
-    (tmp_path / "bench").mkdir()
+    for name in ("bench", "serving"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "serving" / "__init__.py").write_text("", encoding="utf-8")
     (tmp_path / "bench" / "probe.py").write_text("", encoding="utf-8")
     assert Tree(path=tmp_path).probe_command() == ["-m", "bench.probe"]
 
 
 def test_a_planted_tree_is_started_with_its_share() -> None:
-    assert Tree(path=ROOT, planted=0.2).probe_command() == ["-m", "bench.gate.planted", "0.2"]
+    assert Tree(path=ROOT, planted=0.2).probe_command() == ["-m", "bench.gate.proof.planted", "0.2"]
 
 
-def test_a_server_cannot_be_planted() -> None:
+def test_a_project_that_holds_only_a_model_runs_on_this_program(tmp_path: Path) -> None:
+    tree = Tree(path=tmp_path)
+    assert tree.probe_command() == ["-m", "bench.gate.probe"]
+    assert tree.python_path() == f"{tmp_path}{os.pathsep}{ROOT}"
+    assert Tree(path=ROOT).python_path() == str(ROOT)
+
+
+def test_a_copy_without_a_probe_is_of_another_layout(tmp_path: Path) -> None:
+    (tmp_path / "serving").mkdir()
+    (tmp_path / "serving" / "__init__.py").write_text("", encoding="utf-8")
+    with Side("base", Tree(path=tmp_path), "default") as side, pytest.raises(SideFailed) as caught:
+        side.start_probe()
+    assert caught.value.layout
+    assert str(caught.value) == "base: it holds no probe"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("hello", "words", "layout"),
+    [
+        ({"version": 99, "tree": "", "ready_s": 1.0}, "speaks version 99", True),
+        ({"version": 1, "tree": "/elsewhere", "ready_s": 1.0}, "the code of another tree", False),
+        (None, "the probe died", False),
+    ],
+)
+def test_a_probe_that_is_not_what_it_should_be(
+    tmp_path: Path, hello: dict[str, object] | None, words: str, layout: bool
+) -> None:
+    for name in ("serving/__init__.py", "bench/__init__.py", "bench/gate/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("", encoding="utf-8")
+    line = f"print({json.dumps(json.dumps(hello))})" if hello else "raise SystemExit(1)"
+    (tmp_path / "bench/gate/probe.py").write_text(line, encoding="utf-8")
     with (
-        Side("head", Tree(path=ROOT, planted=0.2), "default") as side,
-        pytest.raises(SideFailed, match="head: a slow-down is planted in the probe's engine alone"),
+        Side("base", Tree(path=tmp_path), "default") as side,
+        pytest.raises(SideFailed, match=words) as caught,
     ):
-        side.start_server()
+        side.start_probe()
+    assert caught.value.layout is layout

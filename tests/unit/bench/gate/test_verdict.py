@@ -37,9 +37,14 @@ def test_ten_percent_is_called() -> None:
     assert verdicts(1 / 1.10).count("IMPROVED") >= 45
 
 
+def test_five_percent_is_called() -> None:
+    assert verdicts(1.05).count("REGRESSED") >= 45
+    assert verdicts(1 / 1.05).count("IMPROVED") >= 45
+
+
 def test_a_change_below_the_threshold_is_rarely_called() -> None:
-    assert verdicts(1.03).count("REGRESSED") <= 2
-    assert verdicts(1 / 1.03).count("IMPROVED") <= 2
+    assert verdicts(1.005).count("REGRESSED") <= 2
+    assert verdicts(1 / 1.005).count("IMPROVED") <= 2
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
@@ -81,9 +86,11 @@ def test_rounds_that_disagree_widen_the_interval() -> None:
     ("low", "ratio", "high", "verdict"),
     [
         (1.01, 1.06, 1.12, "REGRESSED"),
-        (1.01, 1.04, 1.12, "INCONCLUSIVE"),
+        (1.01, 1.03, 1.12, "REGRESSED"),
+        (1.01, 1.02, 1.12, "INCONCLUSIVE"),
         (0.99, 1.06, 1.12, "INCONCLUSIVE"),
-        (1.01, 1.03, 1.049, "NO CHANGE"),
+        (1.01, 1.02, 1.049, "NO CHANGE"),
+        (0.94, 0.96, 0.99, "IMPROVED"),
         (0.96, 1.0, 1.049, "NO CHANGE"),
         (0.94, 0.97, 1.0, "INCONCLUSIVE"),
         (0.8, 0.9, 0.99, "IMPROVED"),
@@ -118,4 +125,10 @@ def test_counts_are_compared_exactly() -> None:
 
 def test_a_count_that_varies_by_itself_is_invalid() -> None:
     assert judge_count([7, 8], [7, 7]) == "INVALID"
+    assert judge_count([7, 7], [6, 5]) == "INVALID"
     assert judge_count([], [7]) == "INVALID"
+
+
+def test_a_count_that_varies_above_all_of_base_is_more() -> None:
+    assert judge_count([7, 7], [8, 9]) == "REGRESSED"
+    assert judge_count([7, 8], [6, 5], "higher") == "REGRESSED"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.gate.worktree import NoBase, checkout, choose_base, describe, git
+from bench.gate.worktree import GitFailed, NoBase, checkout, choose_base, code_paths, describe, git
 
 
 @pytest.fixture
@@ -18,6 +18,9 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "repo"
     path.mkdir()
     git(path, "init", "--initial-branch=main")
+    (path / "serving").mkdir()
+    (path / "serving" / "__init__.py").write_text("", encoding="utf-8")
+    git(path, "add", "serving")
     commit(path, "serving/engine.py", "speed = 1")
     return path
 
@@ -33,13 +36,20 @@ def commit(repo: Path, name: str, text: str) -> str:
 
 
 def test_the_first_commit_has_no_base(repo: Path) -> None:
-    with pytest.raises(NoBase, match="no earlier commit"):
+    with pytest.raises(NoBase, match="no earlier commit") as caught:
         choose_base(repo, environ={})
+    assert caught.value.first
 
 
 def test_an_empty_repository_has_no_base(tmp_path: Path) -> None:
     git(tmp_path, "init")
-    with pytest.raises(NoBase, match="no commit yet"):
+    with pytest.raises(NoBase, match="no commit yet") as caught:
+        choose_base(tmp_path, environ={})
+    assert not caught.value.first
+
+
+def test_what_is_no_repository_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(GitFailed, match="not a git repository"):
         choose_base(tmp_path, environ={})
 
 
@@ -77,17 +87,37 @@ def test_the_named_base_wins(repo: Path) -> None:
     assert choose_base(repo, None, {"BENCH_BASE": "0" * 40}) == second
 
 
-def test_an_unknown_base_is_an_error(repo: Path) -> None:
-    with pytest.raises(ValueError, match="no commit 'nowhere'"):
+def test_an_unknown_base_is_no_base(repo: Path) -> None:
+    with pytest.raises(NoBase, match="no commit 'nowhere'") as caught:
         choose_base(repo, "nowhere", {})
+    assert not caught.value.first
 
 
 def test_a_shallow_clone_says_so(repo: Path, tmp_path: Path) -> None:
     commit(repo, "serving/engine.py", "speed = 2")
     clone = tmp_path / "shallow"
     git(tmp_path, "clone", "--depth=1", f"file://{repo}", str(clone))
+    with pytest.raises(NoBase, match="shallow") as caught:
+        choose_base(clone, environ={})
+    assert not caught.value.first
+
+
+def test_a_shallow_clone_of_a_branch_says_so(repo: Path, tmp_path: Path) -> None:
+    """Where a branch left main is cut off: its own last commit is not the base of the whole branch."""
+    commit(repo, "serving/engine.py", "speed = 2")
+    git(repo, "checkout", "-b", "change", "HEAD~1")
+    for number in range(3, 6):
+        commit(repo, "serving/engine.py", f"speed = {number}")
+    clone = tmp_path / "shallow"
+    git(tmp_path, "clone", "--depth=2", "--no-single-branch", f"file://{repo}", str(clone))
+    git(clone, "remote", "set-head", "origin", "main")
     with pytest.raises(NoBase, match="shallow"):
         choose_base(clone, environ={})
+
+
+def test_in_a_project_without_a_server_every_file_is_code(tmp_path: Path, repo: Path) -> None:
+    assert code_paths(tmp_path) == (".",)
+    assert "serving" in code_paths(repo)
 
 
 def test_a_checkout_holds_the_commit_and_is_gone_afterwards(repo: Path) -> None:
