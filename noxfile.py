@@ -142,6 +142,13 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench", "run", *session.posargs)
 
 
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Do every fault to a server, and print what came of it. Words choose: `nox -s faults -- engine disk`."""
+    install(session, "bench")
+    session.run("python", "-m", "bench", "faults", *session.posargs)
+
+
 @nox.session(tags=["bench"])
 def bench_listen(session: nox.Session) -> None:
     """What a listener hears of one request at a time: onset, pauses, pace, words and their times."""

@@ -34,6 +34,7 @@ COMMANDS = {
         "bench.protocols.command",
         "what OpenAI's path, the coded formats and text over a WebSocket cost beside the plain way",
     ),
+    "faults": ("bench.faults.command", "faults done to a server: what was lost, and how soon all was well"),
     "load": ("bench.load.locust.command", "Locust users: ramp, hold, spike and soak"),
 }
 """Command to its module, with add_arguments(parser) and main(arguments) -> exit code, and to its help."""
