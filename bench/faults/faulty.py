@@ -1,4 +1,7 @@
-"""The tone model, slow on purpose: a step takes 50 ms and makes one letter. TTS_FAULT=start ends the engine at its start."""
+"""The tone model, slow on purpose: a step takes 50 ms and makes one letter.
+
+A step that holds "!" hangs. TTS_FAULT=start in the environment ends the engine at its start.
+"""
 
 from __future__ import annotations
 

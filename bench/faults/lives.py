@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.faults.server import (
@@ -13,6 +14,7 @@ from bench.faults.server import (
     TONE,
     FaultError,
     Reader,
+    Victim,
     check,
     end,
     gone,
@@ -25,10 +27,6 @@ from bench.faults.server import (
 RECOVER_S = 20.0
 LETTERS = "a" * 100
 """Five seconds of the slow model."""
-
-
-def _back(victim_status: object) -> bool:
-    return victim_status == 200
 
 
 def engine_killed(folder: Path) -> str:
@@ -44,7 +42,7 @@ def engine_killed(folder: Path) -> str:
             f"refused with {refused.status_code}",
         )
         check(victim.status("/healthz") == 200, "/healthz is silent")
-        took_s = until(lambda: _back(victim.status("/readyz")), RECOVER_S, "a new engine")
+        took_s = until(lambda: victim.status("/readyz") == 200, RECOVER_S, "a new engine")
         for reader in readers:
             reader.join(10)
         check(all(reader.ended == "cut" for reader in readers), "a stream was not cut")
@@ -61,7 +59,7 @@ def engine_frozen(folder: Path) -> str:
         stats = victim.status("/stats", 5)
         check(stats == 503, f"/stats answers {stats}")
         noticed_s = until(lambda: victim.status("/readyz") == 503, 10, "/readyz says 503")
-        took_s = until(lambda: _back(victim.status("/readyz")), RECOVER_S, "a new engine")
+        took_s = until(lambda: victim.status("/readyz") == 200, RECOVER_S, "a new engine")
         reader.join(10)
         check(reader.ended == "cut", f"the stream was {reader.ended}")
         check(victim.speak("a").status_code == 200, "it does not speak")
@@ -74,7 +72,7 @@ def engine_hung(folder: Path) -> str:
         hung = victim.engine()
         status = victim.speak("a!").status_code
         check(status in (503, 504), f"the request got {status}")
-        took_s = until(lambda: gone([hung]) and _back(victim.status("/readyz")), RECOVER_S, "a new engine")
+        took_s = until(lambda: gone([hung]) and victim.status("/readyz") == 200, RECOVER_S, "a new engine")
         check(victim.speak("a").status_code == 200, "it does not speak")
         return f"the request got {status}; a new engine {took_s:.1f} s later"
 
@@ -129,7 +127,7 @@ def main_killed(folder: Path) -> str:
 
 def terminal_closed(folder: Path) -> str:
     """SIGHUP of the group, with a stream in flight."""
-    return _told_to_end(folder, lambda victim: hang_up(victim))
+    return _told_to_end(folder, hang_up)
 
 
 def told_to_end(folder: Path) -> str:
@@ -137,12 +135,12 @@ def told_to_end(folder: Path) -> str:
     return _told_to_end(folder, lambda victim: victim.process.terminate())
 
 
-def _told_to_end(folder: Path, tell: object) -> str:
+def _told_to_end(folder: Path, tell: Callable[[Victim], None]) -> str:
     with serving(folder, *SLOW) as victim:
         family = victim.family()
         readers = [Reader(victim, "a" * 40) for _ in range(3)]
         check(all(reader.first.wait(30) for reader in readers), "the streams did not begin")
-        tell(victim)  # type: ignore[operator]
+        tell(victim)
         took_s = until(lambda: gone(family), 40, "all have ended")
         for reader in readers:
             reader.join(5)
@@ -184,12 +182,10 @@ def log_closed(folder: Path) -> str:
             text += piece
         url = text.split(b"ready at ")[1].split(b": ")[0].decode()
         os.close(reading)
-        from bench.faults.server import Victim
-
-        victim = Victim(process, url, None)
+        victim = Victim(process, url, folder)
         victim.engine().kill()  # which is logged, at length
         until(lambda: victim.status("/readyz") == 503, 5, "/readyz says 503")
-        took_s = until(lambda: _back(victim.status("/readyz")), RECOVER_S, "a new engine")
+        took_s = until(lambda: victim.status("/readyz") == 200, RECOVER_S, "a new engine")
         check(victim.speak("a").status_code == 200, "it does not speak")
         process.terminate()
         check(process.wait(20) == 0, f"it ended with {process.returncode}")

@@ -46,7 +46,7 @@ def until(holds: Callable[[], object], limit_s: float, what: str) -> float:
 class Victim:
     """A running server."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path | None) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
         self.process = process
         self.url = url
         self.log = log

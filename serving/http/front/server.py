@@ -30,6 +30,7 @@ LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
 _OTHER_FILES = 256
 """Files that are no connections: libraries, the voices, the engine's socket."""
 _MIN_CONNECTIONS = 64
+_ENDING = {signal.SIGTERM, signal.SIGINT}
 _MOST_WAITING = 1024
 """Connections that the kernel holds until they are taken; it caps this itself."""
 
@@ -117,7 +118,12 @@ class _Server(MPServer):
         super()._drop_shared_socket()  # type: ignore[no-untyped-call]
 
     def _spawn_workers(self, spawn_target: Any, target_loader: Any) -> None:
+        # Until the child has handlers of its own it has this process's, which would do nothing there: a signal waits.
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         super()._spawn_workers(spawn_target, target_loader)  # type: ignore[no-untyped-call]
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         if self._health is not None:
             self._health.start()  # after the fork, which takes no threads along
 
@@ -190,6 +196,9 @@ def _load(profile: Profile, refuse: Connection, beat: Beat) -> Any:
     """Build the application in the HTTP process; a ProfileError goes to the parent, which reports it."""
     end_with_parent_process()
     if sys.platform != "win32":
+        for number in _ENDING:  # at once while it loads; Granian's own handlers come after this
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         signal.signal(
             signal.SIGHUP, signal.SIG_IGN
         )  # the main process answers it, and ends this one in order
