@@ -35,6 +35,7 @@ COMMANDS = {
         "what OpenAI's path, the coded formats and text over a WebSocket cost beside the plain way",
     ),
     "faults": ("bench.faults.command", "faults done to a server: what was lost, and how soon all was well"),
+    "pressure": ("bench.faults.pressure", "ten times more clients than the server holds, or a soak"),
     "load": ("bench.load.locust.command", "Locust users: ramp, hold, spike and soak"),
 }
 """Command to its module, with add_arguments(parser) and main(arguments) -> exit code, and to its help."""
