@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from serving.engine.admission import Admission
 from serving.engine.life.supervisor import EngineState, EngineUnavailable, Supervisor
-from serving.engine.pulling import pull
+from serving.engine.transport import pull
 from serving.models.base import ModelSpec
 from serving.profile import Profile
 from serving.protocol import (
@@ -165,11 +165,10 @@ class EngineClient:
             if not first:
                 raise InputError("text", "holds nothing that can be spoken")
             self._check_ready()
-        except TimeoutError:
+        except BaseException as error:
             self._admission.close(request_id)
-            raise SpeechFailed("expired", "the text was not read in time") from None
-        except BaseException:
-            self._admission.close(request_id)
+            if isinstance(error, TimeoutError):
+                raise SpeechFailed("expired", "the text was not read in time") from None
             raise
         utterance.timed = params.timestamps != "none"
         utterance.note(first)

@@ -82,7 +82,7 @@ def run_engine(
 
     pair = EnginePair(context, endpoint)
     try:
-        loop = _start(profile, pair, steps or Steps())
+        loop = _start(profile, pair, {} if steps is None else steps)
         loop.run()
     except (Stopped, zmq.ContextTerminated):
         logger.info("engine stopped before its time")
@@ -140,7 +140,7 @@ class EngineLoop:
         self._workers = workers
         self._clock = clock
         self._start_workers = start_workers
-        self._steps = steps or Steps()
+        self._steps: Steps = {} if steps is None else steps
         self._pair = pair
         self._model = model
         self._runner = runner
@@ -191,14 +191,14 @@ class EngineLoop:
                     plan = self._scheduler.plan(self._clock(), workers=idle)
                     if plan is None:
                         break
-                    self._steps.begin(id(plan))
+                    self._steps[id(plan)] = time.monotonic()
                     workers.start(plan)
                 if not workers.running:
                     self._deliver()
                     self._sleep()
                     continue
                 for plan, launched in workers.ended(NEWCOMER_S if idle else None):
-                    self._steps.end(id(plan))
+                    del self._steps[id(plan)]
                     if isinstance(launched, Exception):
                         self._launch_failed(plan, launched)
                     else:
@@ -207,7 +207,7 @@ class EngineLoop:
 
     def _begin_turn(self) -> bool:
         """Take the messages that came, drop what is too late, fill the slots. False after Shutdown."""
-        self._steps.begin("turn")
+        self._steps["turn"] = time.monotonic()
         for message in self._pair.receive():
             if isinstance(message, Shutdown):
                 return False
@@ -306,7 +306,7 @@ class EngineLoop:
                 self._pair.send(message)
 
     def _sleep(self) -> None:
-        self._steps.end("turn")
+        self._steps.pop("turn", None)
         expiry_s = self._scheduler.next_expiry_s()
         self._pair.wait(None if expiry_s is None else expiry_s - self._clock())
 

@@ -158,7 +158,7 @@ def main() -> None:
     die_with_parent()
     pipe = os.dup(1)
     os.dup2(2, 1)
-    steps = Steps()
+    steps: Steps = {}
     send_beats(pipe, steps)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     # Unbuffered: a thread that waits inside sys.stdin's lock would break the interpreter's shutdown.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 
-def open_plain(path: Path, most_bytes: int) -> BinaryIO:
+def open_plain(path: Path, most_bytes: int) -> BufferedReader:
     """Open for reading what is looked at: no link, no pipe, no device, and at most `most_bytes`.
 
     Raises OSError, whose strerror says what it is instead.

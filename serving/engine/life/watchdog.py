@@ -18,24 +18,14 @@ START_SILENCE_S = 60.0
 _MOST_S = 255
 
 
-class Steps:
-    """What the engine's loop does now, and since when. One thread writes, another reads the age."""
+Steps = dict[object, float]
+"""What the engine's loop does now, and since when, by time.monotonic(). One thread writes, another reads."""
 
-    def __init__(self) -> None:
-        self._since_s: dict[object, float] = {}
 
-    def begin(self, what: object) -> None:
-        """`what` begins now; it ends with end() or by beginning again."""
-        self._since_s[what] = time.monotonic()
-
-    def end(self, what: object) -> None:
-        """`what` has ended. Idempotent."""
-        self._since_s.pop(what, None)
-
-    def age_s(self) -> float:
-        """How long the oldest has taken; 0 if there is none."""
-        since_s = list(self._since_s.values())
-        return time.monotonic() - min(since_s) if since_s else 0.0
+def age_s(steps: Steps) -> float:
+    """How long the oldest has taken; 0 if there is none."""
+    since_s = list(steps.values())
+    return time.monotonic() - min(since_s) if since_s else 0.0
 
 
 def send_beats(descriptor: int, steps: Steps) -> None:
@@ -44,7 +34,7 @@ def send_beats(descriptor: int, steps: Steps) -> None:
     def run() -> None:
         with contextlib.suppress(BrokenPipeError):
             while True:
-                os.write(descriptor, bytes([min(int(steps.age_s()), _MOST_S)]))
+                os.write(descriptor, bytes([min(int(age_s(steps)), _MOST_S)]))
                 time.sleep(BEAT_S)
 
     threading.Thread(target=run, name="heartbeat", daemon=True).start()

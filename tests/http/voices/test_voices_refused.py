@@ -204,7 +204,8 @@ async def test_a_body_that_does_not_arrive_is_given_up(folder: Path) -> None:
         scope: Any = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
             "path": VOICES, "raw_path": VOICES.encode(), "query_string": b"", "root_path": "",
-            "headers": list(headers()), "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "state": {},
+            "headers": [(b"host", b"localhost"), *headers()],
+            "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "state": {},
             "extensions": {},
         }  # fmt: skip
         await api.app(scope, receive, send)

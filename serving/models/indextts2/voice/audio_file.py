@@ -49,7 +49,7 @@ def _by_ffmpeg(path: Path, field: str) -> tuple[NDArray[np.float32], int]:
     parts: list[NDArray[np.float32]] = []
     samples = 0
     try:
-        with open_plain(path, MOST_BYTES) as plain, av.open(plain) as container:
+        with open_plain(path, MOST_BYTES) as plain, av.open(plain, "r") as container:
             if not container.streams.audio:
                 raise InputError(field, f"{path.name} holds no audio")
             stream = container.streams.audio[0]
