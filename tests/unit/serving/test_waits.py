@@ -25,7 +25,7 @@ ENDED_BY = {
     "http/cached.py: self._server.result()": "the future is done",
     "http/events.py: pending.result()": "the future is done",
     "http/front/server.py: refused.recv()": "after poll() said that something is there",
-    "http/live/turn.py: self._changed.wait()": "under asyncio.timeout; without a limit only while the next message has one",
+    "http/live/turn.py: self._changed.wait()": "under asyncio.timeout, or the connection's limit for the next one",
     "http/live/turn.py: self._room.acquire()": "sentences in flight, each with a deadline, make the room",
     "http/speech.py: self.receive()": "under asyncio.timeout",
     "http/speech.py: receive()": "waits for the client to leave; cancelled when the work ends, which has a deadline",
