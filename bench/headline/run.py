@@ -203,7 +203,7 @@ def _measure(options: Options, record: Run, servers: Sequence[Server], waves: Pa
 
 def _check_speech(record: Run, folder: Path, console: Console) -> None:
     # Imported only now: it takes seconds of CPU, which the start of the servers shall not share.
-    from bench.headline.speech_check import check_speech, kept_samples
+    from bench.hearing.speech_check import check_speech, kept_samples
 
     with progress_bar(console) as progress:
         task = progress.add_task("speech check", total=sum(len(kept_samples(cell)) for cell in record.cells))

@@ -16,7 +16,7 @@ MAX_OTHERS_CPU = 0.4
 def faults(cell: Cell) -> list[str]:
     """Why a cell may not be counted, however fast; empty if it may. Refusals are a result, not a fault.
 
-    The speech check adds its own reasons (bench.headline.speech_check).
+    The speech check adds its own reasons (bench.hearing.speech_check).
     """
     found = []
     generator = cell.generator
