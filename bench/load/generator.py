@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import random
 import subprocess
 import sys
 import time
@@ -23,6 +22,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from bench.hearing.hear import hear_all, worth_hearing
+from bench.hearing.raw import samples_of
 from bench.load.answers import read_answer
 from bench.load.http1 import Connection, HttpError, get_request, speech_request
 from bench.machine import cpu_s
@@ -53,7 +54,11 @@ class LoadPlan(msgspec.Struct, kw_only=True):
     fields: dict[str, Any] = msgspec.field(default_factory=dict)
     """Further fields of each request."""
     keep_waves: int = 0
-    """Number of good requests, drawn by chance, whose audio is written as WAV files."""
+    """Number of good requests, drawn by chance, whose audio is written as WAV files of 16 bits."""
+    keep_doubtful: int = 0
+    """Number of further ones: those whose audio is most in doubt."""
+    seed: int = 0
+    """Of that chance."""
     waves: str = ""
     """The folder of these files."""
     name: str = ""
@@ -95,8 +100,6 @@ class LoadGenerator:
         self._idle: list[Connection] = []
         self._started = 0.0
         self._audio: dict[int, bytes] = {}
-        self._offered = 0
-        self._random = random.Random(0)
         self._lags: list[float] = []
 
     async def run(self) -> Outcome:
@@ -104,7 +107,6 @@ class LoadGenerator:
         plan = self._plan
         await self._closed_loop(plan.warmup_texts, plan.clients or 2, 0.0, len(plan.warmup_texts))
         self._audio.clear()
-        self._offered = 0
         before = await self._stats()
         gc.collect()
         gc.disable()
@@ -132,6 +134,7 @@ class LoadGenerator:
         for connection in self._idle:
             connection.close()
         samples.sort(key=lambda sample: sample.index)
+        hear_all(samples, self._audio)
         self._write_waves(samples)
         return Outcome(
             samples=samples,
@@ -218,7 +221,7 @@ class LoadGenerator:
             self._idle.append(connection)
         audio = read_answer(sample, response, self._started)
         if sample.error is None:
-            self._offer(index, audio)
+            self._audio[index] = audio
         return sample
 
     async def _stats(self) -> dict[str, Any] | None:
@@ -242,24 +245,20 @@ class LoadGenerator:
         sample.error, sample.detail = kind, detail
         return sample
 
-    def _offer(self, index: int, audio: bytes) -> None:
-        """Keep the audio of `plan.keep_waves` good requests, each with the same chance (reservoir sampling)."""
-        self._offered += 1
-        if len(self._audio) < self._plan.keep_waves:
-            self._audio[index] = audio
-        elif self._random.random() * self._offered < self._plan.keep_waves:
-            del self._audio[self._random.choice(list(self._audio))]
-            self._audio[index] = audio
-
     def _write_waves(self, samples: list[Sample]) -> None:
+        plan = self._plan
+        if not plan.keep_waves + plan.keep_doubtful:
+            return
+        chosen = worth_hearing(samples, plan.keep_waves, plan.keep_doubtful, plan.seed)
         for sample in samples:
-            if sample.index in self._audio:
-                sample.wave = f"{self._plan.name}-{sample.index}.wav"
-                with wave.open(str(Path(self._plan.waves) / sample.wave), "wb") as file:
-                    file.setnchannels(sample.frame_bytes // 2)
+            if sample.index in chosen:
+                sample.wave = f"{plan.name}-{sample.index}.wav"
+                floats = samples_of(self._audio[sample.index], sample.encoding, sample.channels)
+                with wave.open(str(Path(plan.waves) / sample.wave), "wb") as file:
+                    file.setnchannels(sample.channels)
                     file.setsampwidth(2)
                     file.setframerate(sample.sample_rate_hz)
-                    file.writeframes(self._audio[sample.index])
+                    file.writeframes((floats * 32768).clip(-32768, 32767).astype("<i2").tobytes())
 
 
 def main() -> None:
