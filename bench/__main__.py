@@ -27,6 +27,10 @@ COMMANDS = {
     ),
     "gpu": ("bench.indextts2.gpu", "IndexTTS2 on a GPU, offline: each stage against its floor, and streams"),
     "listen": ("bench.listen.command", "what a listener hears: onset, pauses, pace, words and their times"),
+    "cheats": (
+        "bench.cheats.command",
+        "servers that cheat, and honest ones, through the checks of the bench",
+    ),
     "load": ("bench.load.locust.command", "Locust users: ramp, hold, spike and soak"),
 }
 """Command to its module, with add_arguments(parser) and main(arguments) -> exit code, and to its help."""

@@ -22,7 +22,12 @@ BANDS_HZ = tuple(100.0 * 2 ** (number / 3) for number in range(17))
 OLD_NYQUISTS_HZ = (4000.0, 5512.5, 6000.0, 8000.0, 11025.0, 12000.0)
 HOLE_S = 0.003
 """A run of equal samples in mid-speech that is no zero crossing."""
-HOLE_EDGE_DBFS = -40.0
+HOLE_EDGE = 0.01
+"""Least root mean square on both sides of it."""
+STEP_OF_U8 = 1 / 128
+"""Between neighbouring values of 8-bit sound: small sounds stand still, and move by jumps."""
+LEAST_CLICK_RATE_HZ = 16_000
+"""Below it a single pulse of a voice is as narrow as a click."""
 CLICK_RATIO = 4.5
 """A spike of the second difference over its surroundings. The highest of 281 honest waves is 3.3."""
 CLICK_FLOOR = 0.002
@@ -67,11 +72,12 @@ def hear(audio: bytes, encoding: Encoding, channels: int, sample_rate_hz: int) -
     if sound is None or len(audible) < 5:
         return found
     spectra = spectra_of(finite, sample_rate_hz)
+    step = STEP_OF_U8 if encoding == "u8" else 0.0
     low, high = np.percentile(audible, [10, 90])
     found.level_spread_db = float(high - low)
     found.steady_start_s = _steady_start_s(levels)
-    found.clicks = _clicks(finite, sample_rate_hz)
-    found.holes = _holes(finite, sample_rate_hz)
+    found.clicks = _clicks(finite, sample_rate_hz, step)
+    found.holes = _holes(finite, sample_rate_hz, step)
     if len(spectra.power) > 2:
         _describe_spectrum(found, spectra, sample_rate_hz)
     return found
@@ -140,27 +146,30 @@ def _steady_start_s(levels: NDArray[np.float64]) -> float:
     return length * FRAME_S
 
 
-def _clicks(wave: Floats, sample_rate_hz: int) -> int:
+def _clicks(wave: Floats, sample_rate_hz: int, step: float) -> int:
     """Places where the second difference is a spike of one or two samples, alone within 2 ms on both sides.
 
     The pulses of a voice and the bursts of its consonants are wider than that. The highest of each 5 ms is looked at.
     """
+    if sample_rate_hz < LEAST_CLICK_RATE_HZ:
+        return 0
+    floor = CLICK_FLOOR + 2 * step
     second = np.abs(np.diff(wave, 2))
     inner, outer = max(2, round(0.00012 * sample_rate_hz)), round(0.002 * sample_rate_hz)
     size = round(0.005 * sample_rate_hz)
     blocks = len(second) // size
     highest = second[: blocks * size].reshape(blocks, size).argmax(axis=1) + np.arange(blocks) * size
     highest = highest[(highest > outer) & (highest < len(second) - outer)]
-    highest = highest[second[highest] > CLICK_RATIO * CLICK_FLOOR]
+    highest = highest[second[highest] > CLICK_RATIO * floor]
     around = second[highest[:, None] + np.arange(-outer, outer + 1)]
     spike = around[:, outer].copy()
     around[:, outer - inner : outer + inner + 1] = 0
     # The third highest: two clicks may be neighbours.
     others = np.partition(around, -3, axis=1)[:, -3]
-    return int((spike > CLICK_RATIO * (others + CLICK_FLOOR)).sum())
+    return int((spike > CLICK_RATIO * (others + floor)).sum())
 
 
-def _holes(wave: Floats, sample_rate_hz: int) -> int:
+def _holes(wave: Floats, sample_rate_hz: int, step: float) -> int:
     """Runs of equal samples of HOLE_S and more that begin or end in the midst of sound."""
     same = np.flatnonzero(np.diff(wave) != 0)
     gaps = np.diff(same)
@@ -169,12 +178,12 @@ def _holes(wave: Floats, sample_rate_hz: int) -> int:
     for index in np.flatnonzero(gaps >= least):
         begin, end = int(same[index]) + 1, int(same[index + 1])
         before, after = wave[max(0, begin - near) : begin], wave[end + 1 : end + 1 + near]
-        count += bool(min(_level(before), _level(after)) > HOLE_EDGE_DBFS)
+        count += bool(min(_rms(before), _rms(after)) > HOLE_EDGE + 4 * step)
     return count
 
 
-def _level(part: Floats) -> float:
-    return float(10 * np.log10((part.astype(np.float64) ** 2).mean() + 1e-12)) if len(part) else -120.0
+def _rms(part: Floats) -> float:
+    return float(np.sqrt((part.astype(np.float64) ** 2).mean())) if len(part) else 0.0
 
 
 def _bandwidth_hz(top: NDArray[np.float64], hz: float) -> float:

