@@ -72,7 +72,8 @@ def reverb(wave: Floats, seconds: float = 1.5) -> Floats:
     tail = noise(seconds, -26.0) * np.exp(-np.arange(round(seconds * RATE_HZ)) / (seconds * RATE_HZ / 4))
     tail[0] = 1.0
     size = len(wave) + len(tail)
-    return np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(tail, size), size).astype(np.float32)
+    wet: Floats = np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(tail, size), size).astype(np.float32)
+    return wet
 
 
 def sounding(wave: Floats) -> tuple[int, int]:

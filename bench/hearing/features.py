@@ -92,7 +92,8 @@ def spectra_of(wave: Floats, sample_rate_hz: int) -> Spectra:
     frames = np.lib.stride_tricks.sliding_window_view(wave, size)[::hop]
     loud = 10 * np.log10((frames**2).mean(axis=1) + 1e-12) > AUDIBLE_DBFS
     spectrum = np.fft.rfft(frames[loud] * np.hanning(size).astype(np.float32), axis=1)
-    return Spectra((np.abs(spectrum) ** 2).astype(np.float32) / size, sample_rate_hz / size)
+    power: Floats = (np.abs(spectrum) ** 2 / size).astype(np.float32)
+    return Spectra(power, sample_rate_hz / size)
 
 
 def _describe_spectrum(found: Heard, spectra: Spectra, sample_rate_hz: int) -> None:

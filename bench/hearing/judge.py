@@ -16,10 +16,10 @@ from bench.hearing.length import pauses_expected, slowness, tolerance
 from bench.hearing.voices import (
     KNOWN,
     OTHER_VOICE_DB,
-    SAME_VOICE_DB,
     Voice,
     at_another_rate,
     distance_db,
+    same_voice,
     voice_of,
 )
 from bench.load.validity import accuse
@@ -33,6 +33,8 @@ PACE_OF_KNOWN = 0.06
 """The same of an arm against a known voice, plus 0.2 over the root of the waves."""
 PACE_OF_CELL = (0.03, 0.2)
 """Of a load point against its arm: a + b over the root of the waves."""
+CHANCE = 0.001
+"""How likely it is that refusals fall on the longest texts alone: below it they were chosen by length."""
 LEVEL_DB = 8.0
 """A wave against its arm."""
 LEAST_PAUSES = 0.4
@@ -50,10 +52,10 @@ def judge(run: Run) -> None:
         if voice is not None:
             for cell in cells:
                 _judge_waves(cell, voice)
-                accuse(cell, _of_cell(cell, voice))
+                accuse(cell, list(_of_cell(cell, voice)))
             others = [other for key, other in voices.items() if key != name and other is not None]
             reasons = [*_of_voice(voice, [*KNOWN, *others]), *_of_lengths(name, arms, voices)]
-            reasons += _of_pauses(_spoken(cells))
+            reasons += [*_of_pauses(_spoken(cells)), *_of_refusals(cells)]
             for cell in cells:
                 accuse(cell, reasons)
     for cell in run.cells:
@@ -110,7 +112,7 @@ def _of_voice(voice: Voice, others: Sequence[Voice]) -> Iterator[str]:
     """An arm against known voices and other arms."""
     for other in others:
         known = other in KNOWN
-        if distance_db(voice.bands_db, other.bands_db) <= SAME_VOICE_DB:
+        if same_voice(voice, other):
             off = voice.slowness - other.slowness
             if known and abs(off) > PACE_OF_KNOWN:
                 yield f"pace: {_times(off)} than {other.name}, whose sound it has"
@@ -130,15 +132,13 @@ def _of_lengths(name: str, arms: dict[str, list[Cell]], voices: dict[str, Voice 
     mine = _seconds(arms[name])
     for other, cells in arms.items():
         against = voices[other]
-        if other == name or against is None or distance_db(voice.bands_db, against.bands_db) > SAME_VOICE_DB:
+        if other == name or against is None or not same_voice(voice, against):
             continue
         theirs = _seconds(cells)
         ratios = [math.log(mine[text] / theirs[text]) for text in mine.keys() & theirs.keys()]
         if len(ratios) < LEAST_COMMON_TEXTS:
             continue
-        known = next(
-            (one for one in KNOWN if distance_db(voice.bands_db, one.bands_db) <= SAME_VOICE_DB), None
-        )
+        known = next((one for one in KNOWN if same_voice(voice, one)), None)
         off = median(ratios)
         nearer = known is not None and abs(voice.slowness - known.slowness) < abs(
             against.slowness - known.slowness
@@ -153,6 +153,16 @@ def _seconds(cells: Sequence[Cell]) -> dict[str, float]:
         for sample in _spoken(cells)
         if sample.heard is not None and sample.heard.voiced_s > 0
     }
+
+
+def _of_refusals(cells: Sequence[Cell]) -> Iterator[str]:
+    """Refused were the longest texts and no others, at loads at which shorter ones were served."""
+    refused = [sample.characters for cell in cells for sample in cell.samples if sample.error == "refused"]
+    served = [sample.characters for sample in _spoken(cells)]
+    if not refused or not served or min(refused) <= max(served):
+        return
+    if 1 / math.comb(len(refused) + len(served), len(refused)) < CHANCE:
+        yield "refusals by length: the longest texts were refused and no others"
 
 
 def _of_pauses(samples: Sequence[Sample]) -> Iterator[str]:

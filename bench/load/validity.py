@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import comb
 from typing import Any
 
 from bench.metrics import errors_by_kind, good, in_pieces
@@ -22,8 +21,6 @@ EARLY_BYTE_S = 0.02
 EARLY_WAIT_S = 0.05
 MANY = 0.3
 """Share of the answers from which a habit is named."""
-CHANCE = 0.001
-"""How likely it is that refusals fall on the longest texts alone: below it they were chosen by length."""
 KEEPS_ANSWERS = "the server keeps answers (cache.enabled in its /stats or /readyz)"
 
 
@@ -69,8 +66,6 @@ def _habits(cell: Cell) -> list[str]:
             f"an early byte: {early} of {len(streams)} streams begin with less than {EARLY_BYTE_S * 1e3:.0f} ms of"
             f" audio and then wait"
         )
-    if _refused_by_length(cell.samples):
-        found.append("refusals by length: the longest texts were refused and no others")
     return found
 
 
@@ -81,14 +76,6 @@ def _early_byte(sample: Sample) -> bool:
     return len(begun) < len(sample.events) and (
         sum(begun) < EARLY_BYTE_S * sample.frame_bytes * sample.sample_rate_hz
     )
-
-
-def _refused_by_length(samples: Sequence[Sample]) -> bool:
-    refused = [sample.characters for sample in samples if sample.error == "refused"]
-    served = [sample.characters for sample in good(samples)]
-    if not refused or not served or min(refused) <= max(served):
-        return False
-    return 1 / comb(len(refused) + len(served), len(refused)) < CHANCE
 
 
 def accuse(cell: Cell, reasons: Sequence[str]) -> None:
