@@ -57,7 +57,8 @@ def hum(seconds: float) -> Floats:
     """A voice-like hum that swells: harmonics of 110 Hz."""
     at = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
     sound = sum(np.sin(2 * np.pi * 110 * k * at) / k for k in range(1, 12))
-    return (0.05 * sound * (1 + 0.9 * np.sin(2 * np.pi * 3 * at))).astype(np.float32)
+    swelling: Floats = (0.05 * sound * (1 + 0.9 * np.sin(2 * np.pi * 3 * at))).astype(np.float32)
+    return swelling
 
 
 def shaped_noise(wave: Floats) -> Floats:

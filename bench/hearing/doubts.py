@@ -31,6 +31,12 @@ MOST_OFFSET = 0.2
 MOST_REPEATED = 0.15
 MOST_REPEATED_ITSELF = 0.03
 
+SILENCE = "silence: nothing is louder than -45 dBFS"
+NOISE = "noise in place of speech"
+TONE = "a tone or a hum in place of speech"
+ONE_LEVEL = "one level throughout, as no speech has"
+NO_SPEECH = frozenset((SILENCE, NOISE, TONE, ONE_LEVEL))
+
 
 def wave_doubts(sample: Sample) -> list[str]:
     """Reasons in words, the same words for the same fault; empty for a request without audio, whose error is named."""
@@ -38,9 +44,9 @@ def wave_doubts(sample: Sample) -> list[str]:
     if heard is None:
         return []
     if heard.audible_at_s is None:
-        return ["silence: nothing is louder than -45 dBFS"]
+        return [SILENCE]
     found = [*_of_level(heard, sample.encoding), *_of_sound(heard), *_of_silence(heard, sample.text)]
-    if not any(word in found for word in (NOISE, TONE, ONE_LEVEL)):
+    if NO_SPEECH.isdisjoint(found):
         found += [*_of_rate(heard, sample.sample_rate_hz), *_of_seams(heard)]
     if letters(sample.text) >= LEAST_LETTERS and heard.voiced_s > 0:
         pace = letters(sample.text) / heard.voiced_s
@@ -51,11 +57,6 @@ def wave_doubts(sample: Sample) -> list[str]:
     if heard.repeated_share > MOST_REPEATED:
         found.append("a copy: a long piece was sent for another text too")
     return found
-
-
-NOISE = "noise in place of speech"
-TONE = "a tone or a hum in place of speech"
-ONE_LEVEL = "one level throughout, as no speech has"
 
 
 def _of_level(heard: Heard, encoding: str) -> Iterator[str]:

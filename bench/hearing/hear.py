@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from bench.hearing.doubts import wave_doubts
+from bench.hearing.doubts import NO_SPEECH, wave_doubts
 from bench.hearing.features import hear
 from bench.hearing.length import slowness, tolerance
 from bench.hearing.raw import samples_of
@@ -22,7 +22,9 @@ def hear_all(samples: Sequence[Sample], audio: Mapping[int, bytes]) -> None:
         raw = audio[sample.index]
         sample.heard = hear(raw, sample.encoding, sample.channels, sample.sample_rate_hz)
         mono = samples_of(raw, sample.encoding, sample.channels).mean(axis=1)
-        prints.append(prints_of(mono, sample.sample_rate_hz))
+        # A tone is a copy of itself everywhere, and is named as what it is.
+        speech = NO_SPEECH.isdisjoint(wave_doubts(sample))
+        prints.append(prints_of(mono if speech else mono[:0], sample.sample_rate_hz))
     for sample, copied in zip(heard, copied_shares(prints), strict=True):
         assert sample.heard is not None
         sample.heard.repeated_share = copied.of_others
