@@ -46,8 +46,13 @@ class Spectra(NamedTuple):
     """Width of a bin."""
 
 
-def hear(audio: bytes, encoding: Encoding, channels: int, sample_rate_hz: int) -> Heard:
-    """The figures of one wave of raw audio. An empty one is silent."""
+def hear(
+    audio: bytes, encoding: Encoding, channels: int, sample_rate_hz: int, *, sound_only: bool = False
+) -> Heard:
+    """The figures of one wave of raw audio. An empty one is silent.
+
+    `sound_only` leaves out all but levels and silences, for a generator that has to hear while it loads.
+    """
     every = samples_of(audio, encoding, channels)
     wave = every.mean(axis=1)
     finite = np.nan_to_num(wave, nan=0.0, posinf=1.0, neginf=-1.0)
@@ -66,9 +71,12 @@ def hear(audio: bytes, encoding: Encoding, channels: int, sample_rate_hz: int) -
         peak=float(np.abs(every).max(initial=0.0)),
         clipped_share=_clipped_share(finite),
         offset=float(finite.mean() / (finite.std() + 1e-9)) if len(finite) else 0.0,
-        distinct=_distinct(every),
+        distinct=DISTINCT_MOST,
         silent_channels=_silent_channels(every),
     )
+    if sound_only:
+        return found
+    found.distinct = _distinct(every)
     if sound is None or len(audible) < 5:
         return found
     spectra = spectra_of(finite, sample_rate_hz)

@@ -19,6 +19,8 @@ SAME_PITCH = 0.1
 """log of the ratio of their median pitches."""
 OTHER_VOICE_DB = 5.0
 """Of one wave from its arm's median. The farthest honest wave: 2.6."""
+OTHER_PITCH = 0.18
+"""The same of the logs of their pitches. The farthest honest wave: 0.09."""
 LEAST_WAVES = 3
 BANDS_PER_OCTAVE = 3
 

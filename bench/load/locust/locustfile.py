@@ -15,6 +15,7 @@ import itertools
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -24,18 +25,20 @@ from locust import LoadTestShape, User, constant, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
+from bench.hearing.features import hear
 from bench.load.answers import read_answer
 from bench.load.http1 import HttpError, Response, ResponseParser, speech_request
 from bench.load.locust.stages import Stage, stage_at
 from bench.machine import cpu_s
-from bench.metrics import gaps_s, percentile, total_s, ttfa_s
+from bench.metrics import audible_ttfa_s, gaps_s, percentile, total_s
 from bench.records import Generator, Sample
-from bench.workload import texts
+from bench.workload import Workload
 
 TIMEOUT_S = 120.0
 REFUSED_PAUSE_S = 0.1
 TICK_S = 0.02
-TEXTS = 5000
+TEXTS = 500
+"""Drawn at once."""
 SPAWN_RATE = 100.0
 """Users added per second: at once, as Locust means it."""
 
@@ -48,7 +51,7 @@ class Recorder:
         assert options is not None
         self._path = Path(options.samples)
         self._file: IO[bytes] = self._path.open("wb")
-        self._texts = itertools.cycle(texts(options.texts, TEXTS, options.seed))
+        self._texts = _endless_texts(options.texts, options.seed)
         self._indices = itertools.count()
         self._lags: list[float] = []
         self._closed = threading.Event()
@@ -87,6 +90,13 @@ class Recorder:
             due = time.monotonic() + TICK_S
             time.sleep(TICK_S)
             self._lags.append(max(0.0, time.monotonic() - due))
+
+
+def _endless_texts(mix: str, seed: int) -> Iterator[str]:
+    """Texts of a mix without a sentence twice, drawn as they are needed."""
+    workload = Workload(seed)
+    for block in itertools.count():
+        yield from workload.texts(mix, TEXTS, str(block))
 
 
 _recorder: Recorder | None = None
@@ -176,11 +186,15 @@ class SpeechUser(User):
         except OSError as error:
             failure = ("connect", str(error))
         sample.end_s = time.monotonic() - _recorder.started
-        read_answer(sample, parser.response, _recorder.started)
+        audio = read_answer(sample, parser.response, _recorder.started)
         if failure is not None:
             sample.error, sample.detail = failure
         if sample.error is not None:
             self._drop()
+        else:
+            sample.heard = hear(
+                audio, sample.encoding, sample.channels, sample.sample_rate_hz, sound_only=True
+            )
         _recorder.add(sample)
         self._report(sample, parser.response)
         if sample.error in ("refused", "connect"):
@@ -212,7 +226,7 @@ class SpeechUser(User):
         fire = self.environment.events.request.fire
         figures = {"": total_s(sample)}
         if sample.streaming and problem is None:
-            figures[" first audio"] = ttfa_s(sample) or 0.0
+            figures[" first sound"] = audible_ttfa_s(sample) or 0.0
             figures[" largest gap"] = max(gaps_s(sample), default=0.0)
         for name, seconds in figures.items():
             fire(
