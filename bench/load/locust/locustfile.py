@@ -5,7 +5,7 @@
 Importing locust patches the process for gevent (sockets, sleep and threads), so nothing else of the bench
 imports this module. The users read their answers with the bench's own parser, and every request is kept as a
 Sample in the JSONL file: Locust's own percentiles are rounded into buckets, the bench reports none of them.
-Locust's page and CSV get one entry for each request, and entries of their own for the time to first audio and
+Locust's page and CSV get one entry for each request, and entries of their own for the time to the first sound and
 for the largest gap between chunks.
 """
 
