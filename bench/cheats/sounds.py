@@ -65,7 +65,8 @@ def shaped_noise(wave: Floats) -> Floats:
     """Noise with the loudness of the speech."""
     size = round(0.02 * RATE_HZ)
     loudness = np.sqrt(np.convolve(wave**2, np.ones(size) / size, mode="same"))
-    return (noise(len(wave) / RATE_HZ, 0.0)[: len(wave)] * loudness).astype(np.float32)
+    shaped: Floats = (noise(len(wave) / RATE_HZ, 0.0)[: len(wave)] * loudness).astype(np.float32)
+    return shaped
 
 
 def reverb(wave: Floats, seconds: float = 1.5) -> Floats:
