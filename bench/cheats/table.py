@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.cheats import sounds
-from bench.cheats.answer import RATE_HZ, Answer, Floats
+from bench.cheats.answer import RATE_HZ, Answer, Floats, wav_header
 from bench.cheats.server import Asked, Cheat
 
 LONG = 400
@@ -133,7 +133,8 @@ CHEATS = (
          lambda a: _wave(np.concatenate([a.wave, a.wave]))),
     _row("error text", "status 200 and an error in words", "bad_audio",
          lambda a: _wave(a.wave, body=b'{"error": "busy"}', headers={"Content-Type": "application/json"})),
-    _row("no audio", "status 200 and a header alone", "empty", lambda a: _wave(a.wave[:0], body=b"")),
+    _row("no audio", "status 200 and a header alone", "empty",
+         lambda a: _wave(a.wave[:0], body=wav_header("s16", 1, RATE_HZ, None))),
     _row("refuses long", "503 at once for all but short texts", "refusals by length", _refuse_long),
     _row("cache", "keeps answers, as /stats says", "keeps answers", lambda a: _wave(a.wave),
          {"cache": {"enabled": True}}),
