@@ -34,6 +34,10 @@ COMMANDS = {
         "bench.protocols.command",
         "what OpenAI's path, the coded formats and text over a WebSocket cost beside the plain way",
     ),
+    "cheats": (
+        "bench.cheats.command",
+        "servers that cheat, and honest ones, through the checks of the bench",
+    ),
     "load": ("bench.load.locust.command", "Locust users: ramp, hold, spike and soak"),
 }
 """Command to its module, with add_arguments(parser) and main(arguments) -> exit code, and to its help."""

@@ -36,7 +36,8 @@ README_START, README_END = "<!-- bench:start -->", "<!-- bench:end -->"
 README_PLOT = "docs/media/ttfa.svg"
 
 DEFINITIONS = {
-    "TTFA": "time to first audio: from when the request was due to its first audio byte, past any header",
+    "TTFA": "audible time to first audio: from when the request was due until its listener hears the first sound "
+    "(-45 dBFS in a frame of 10 ms); the silence before it is played first",
     "total": "from when the request was due to its last byte",
     "throughput": "seconds of good audio made per second, from the first due time to the last end",
     "stall": "how long the playback buffer of a player that starts at the first audio byte is empty, over streams "

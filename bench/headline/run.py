@@ -18,16 +18,25 @@ from typing import Any
 from rich.console import Console
 
 from bench.headline.summary import noise_floor
+from bench.hearing.judge import judge
 from bench.load.cell import measure_cell
 from bench.load.generator import LoadPlan, generate
 from bench.machine import commit, machine
-from bench.metrics import audio_seconds_per_second, errors_by_kind, good, percentile, total_s, ttfa_s
+from bench.metrics import (
+    audible_ttfa_s,
+    audio_seconds_per_second,
+    errors_by_kind,
+    good,
+    percentile,
+    total_s,
+    ttfa_s,
+)
 from bench.progress import progress_bar
 from bench.records import Arm, Cell, ColdStart, Endpoint, LoadPoint, Run, write_json
 from bench.servers.start import ARMS, Server, StartFailed, start_server, target_server
 from bench.targets.arguments import add_target_arguments, targets_of
 from bench.targets.spec import Limits, Target
-from bench.workload import MIXES, texts
+from bench.workload import MIXES, Workload, warmup_texts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,6 +124,7 @@ def run(options: Options, console: Console | None = None) -> Run:
         with contextlib.ExitStack() as stack:
             servers = _start(options, record, stack, console)
             _measure(options, record, servers, waves, console)
+        judge(record)
         _check_speech(record, options.output, console)
         record.noise_floor = noise_floor(record)
     except KeyboardInterrupt:
@@ -138,11 +148,11 @@ def _start(options: Options, record: Run, stack: contextlib.ExitStack, console: 
         arm = Arm(name=name, description=ARMS[name].description)
         record.arms.append(arm)
         with _note_failure(arm):
-            for _ in range(options.cold_starts - 1):
+            for number in range(options.cold_starts - 1):
                 with start_server(name, options.profile, limits=limits) as server:
-                    arm.cold_starts.append(_cold_start(server, options))
+                    arm.cold_starts.append(_cold_start(server, options, number))
             server = stack.enter_context(start_server(name, options.profile, limits=limits))
-            arm.cold_starts.append(_cold_start(server, options))
+            arm.cold_starts.append(_cold_start(server, options, options.cold_starts))
         arm.info = server.info
         servers.append(server)
         cold = arm.cold_starts[-1]
@@ -153,11 +163,11 @@ def _start(options: Options, record: Run, stack: contextlib.ExitStack, console: 
         arm = Arm(name=target.name, description=f"a server {started}, by the adapter {target.adapter}")
         record.arms.append(arm)
         with _note_failure(arm):
-            for _ in range(options.cold_starts - 1 if target.local else 0):
+            for number in range(options.cold_starts - 1 if target.local else 0):
                 with target_server(target, limits) as server:
-                    arm.cold_starts.append(_cold_start(server, options))
+                    arm.cold_starts.append(_cold_start(server, options, number))
             server = stack.enter_context(target_server(target, limits))
-            first = _cold_start(server, options)
+            first = _cold_start(server, options, options.cold_starts)
         if target.local:
             arm.cold_starts.append(first)
         arm.info = {**server.info, "target": target.described()}
@@ -175,12 +185,12 @@ def _note_failure(arm: Arm) -> Iterator[None]:
         raise
 
 
-def _cold_start(server: Server, options: Options) -> ColdStart:
+def _cold_start(server: Server, options: Options, number: int) -> ColdStart:
     plan = LoadPlan(
         url=server.url,
         target=server.target,
         endpoint="/tts/stream",
-        texts=texts("short", 1, options.seed),
+        texts=warmup_texts("short", 1, options.seed, f"cold start {number}"),
         warmup_texts=[],
         clients=1,
         duration_s=0.0,
@@ -193,6 +203,7 @@ def _cold_start(server: Server, options: Options) -> ColdStart:
 
 
 def _measure(options: Options, record: Run, servers: Sequence[Server], waves: Path, console: Console) -> None:
+    workload = Workload(options.seed)
     todo = [(point, repeat) for repeat in range(options.repeats) for point in load_points(options)]
     with progress_bar(console) as progress:
         task = progress.add_task("load points", total=len(todo) * len(servers))
@@ -202,6 +213,7 @@ def _measure(options: Options, record: Run, servers: Sequence[Server], waves: Pa
                     server,
                     point,
                     duration_s=options.duration_s if point.rate_rps is None else options.open_duration_s,
+                    workload=workload,
                     seed=options.seed + 1000 * repeat,
                     warmup_most=options.warmup_most,
                     waves=waves,
@@ -219,7 +231,7 @@ def _measure(options: Options, record: Run, servers: Sequence[Server], waves: Pa
 
 def _check_speech(record: Run, folder: Path, console: Console) -> None:
     # Imported only now: it takes seconds of CPU, which the start of the servers shall not share.
-    from bench.headline.speech_check import check_speech, kept_samples
+    from bench.hearing.speech_check import check_speech, kept_samples
 
     with progress_bar(console) as progress:
         task = progress.add_task("speech check", total=sum(len(kept_samples(cell)) for cell in record.cells))
@@ -230,7 +242,7 @@ def _line(cell: Cell) -> str:
     served = good(cell.samples)
     line = f"{cell.endpoint:11} {cell.texts:6} {cell.point.load:14} {cell.arm:10}"
     if served:
-        first = percentile([ttfa_s(sample) or 0.0 for sample in served], 50)
+        first = percentile([audible_ttfa_s(sample) or 0.0 for sample in served], 50)
         line += f" TTFA p50 {first * 1e3:7.1f} ms  {audio_seconds_per_second(cell.samples):6.1f} audio s/s"
     if errors := errors_by_kind(cell.samples):
         line += "  " + ", ".join(f"{count} {kind}" for kind, count in errors.items())

@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any, Literal
 
 from bench.metrics import (
+    audible_ttfa_s,
     audio_s,
     audio_seconds_per_second,
     continuity,
@@ -18,12 +19,12 @@ from bench.metrics import (
     errors_by_kind,
     good,
     goodput_rps,
+    in_pieces,
     percentile,
     real_time_factor,
     requests_per_second,
     stall_s,
     total_s,
-    ttfa_s,
 )
 from bench.records import Cell, LoadPoint, Run
 
@@ -48,6 +49,7 @@ class Summary:
     samples: int
     errors: dict[str, int]
     ttfa_p5_s: float | None
+    """Of the audible TTFA, like the two below: the bench speaks of no other as TTFA."""
     ttfa_p50_s: float | None
     ttfa_p95_s: float | None
     total_p50_s: float | None
@@ -207,10 +209,10 @@ def _summary(arm: str, point: LoadPoint, cells: Sequence[Cell], run: Run) -> Sum
     valid = [cell for cell in cells if cell.verdict == "VALID"]
     samples = [sample for cell in valid for sample in cell.samples]
     succeeded = good(samples)
-    first = [value for sample in succeeded if (value := ttfa_s(sample)) is not None]
+    first = [value for sample in succeeded if (value := audible_ttfa_s(sample)) is not None]
     total = distribution(total_s(sample) for sample in succeeded)
     factors = [value for sample in succeeded if (value := real_time_factor(sample)) is not None]
-    streams = [sample for sample in succeeded if sample.streaming and len(sample.events) > 1]
+    streams = [sample for sample in succeeded if in_pieces(sample)]
     rates = [cell.word_error_rate for cell in valid if cell.word_error_rate is not None]
     return Summary(
         arm=arm,

@@ -10,14 +10,16 @@ import time
 from pathlib import Path
 
 from bench.load.generator import LoadPlan, generate
-from bench.load.validity import validate
+from bench.load.validity import KEEPS_ANSWERS, accuse, keeps_answers, validate
 from bench.machine import cpu_s
 from bench.records import Cell, LoadPoint
 from bench.servers.start import Server
-from bench.workload import arrivals, texts, warmup_texts
+from bench.workload import Workload, arrivals, mean_characters
 
-TEXTS_PER_SECOND = 400
-"""Texts prepared per second of a closed loop; a server that needs more ends its cell early."""
+CHARACTERS_PER_SECOND = 24_000
+"""Of the texts prepared per second of a closed loop: 1,500 s of audio; a faster server ends its cell early."""
+HEARD_BY_CHANCE, HEARD_IN_DOUBT = 2, 2
+"""Waves per cell that a recogniser hears: drawn by chance, and those that are most in doubt."""
 LEAST_REQUESTS = 4
 """A closed loop sends at least this number, or one per client if that is more."""
 
@@ -27,33 +29,38 @@ def measure_cell(
     point: LoadPoint,
     *,
     duration_s: float,
+    workload: Workload,
     seed: int,
     warmup_most: int,
     waves: Path,
     repeat: int = 0,
     order: int = 0,
 ) -> Cell:
-    """One server at one load point, with its verdict. The audio of one request is kept in `waves` for the speech check.
+    """One server at one load point, with its verdict. Some waves are kept in `waves` for the speech check.
 
     Samples name their wave relative to the parent of `waves`.
     """
     due = None
-    wanted = round(TEXTS_PER_SECOND * duration_s) + (point.clients or 1)
+    place = f"{point.endpoint} {point.load} {repeat}"
+    wanted = round(CHARACTERS_PER_SECOND / mean_characters(point.texts) * duration_s)
+    wanted += max(point.clients or 1, LEAST_REQUESTS)
     if point.rate_rps is not None:
         due = arrivals("poisson", point.rate_rps, duration_s, seed)
         wanted = len(due)
-    warmup = warmup_texts(point.texts, min(max(2, point.clients or 2), warmup_most), seed)
+    warmup = workload.warmup_texts(point.texts, min(max(2, point.clients or 2), warmup_most), place)
     plan = LoadPlan(
         url=server.url,
         target=server.target,
         endpoint=point.endpoint,
-        texts=texts(point.texts, wanted, seed),
+        texts=workload.texts(point.texts, wanted, place),
         warmup_texts=warmup,
         clients=point.clients,
         due_s=due,
         duration_s=duration_s,
         min_requests=max(point.clients or 1, LEAST_REQUESTS),
-        keep_waves=1,
+        keep_waves=HEARD_BY_CHANCE,
+        keep_doubtful=HEARD_IN_DOUBT,
+        seed=seed + order,
         waves=str(waves),
         name=f"{order:03d}-{server.arm}",
     )
@@ -84,6 +91,8 @@ def measure_cell(
         others_cpu_share=others_cpu,
     )
     validate(cell)
+    if keeps_answers(server.info):
+        accuse(cell, [KEEPS_ANSWERS])
     return cell
 
 

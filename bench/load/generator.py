@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import random
 import subprocess
 import sys
 import time
@@ -23,6 +22,8 @@ from typing import Any
 
 import msgspec
 
+from bench.hearing.hear import hear_all, worth_hearing
+from bench.hearing.raw import samples_of
 from bench.load.http1 import Response
 from bench.load.listeners import Listener, played_until_s
 from bench.machine import cpu_s
@@ -58,7 +59,11 @@ class LoadPlan(msgspec.Struct, kw_only=True):
     listeners: list[Listener] = msgspec.field(default_factory=list)
     """One for each text; empty: all hear their answers out, and ask again at once."""
     keep_waves: int = 0
-    """Number of good requests, drawn by chance, whose audio is written as WAV files."""
+    """Number of good requests, drawn by chance, whose audio is written as WAV files of 16 bits."""
+    keep_doubtful: int = 0
+    """Number of further ones: those whose audio is most in doubt."""
+    seed: int = 0
+    """Of that chance."""
     waves: str = ""
     """The folder of these files."""
     name: str = ""
@@ -100,8 +105,6 @@ class LoadGenerator:
         self._decoder = ThreadPoolExecutor(1, "decoder")
         self._started = 0.0
         self._audio: dict[int, bytes] = {}
-        self._offered = 0
-        self._random = random.Random(0)
         self._lags: list[float] = []
 
     async def run(self) -> Outcome:
@@ -111,7 +114,6 @@ class LoadGenerator:
         await self._read_all()
         self._listeners = plan.listeners
         self._audio.clear()
-        self._offered = 0
         before = await self._stats()
         gc.collect()
         gc.disable()
@@ -139,6 +141,7 @@ class LoadGenerator:
         after = await self._stats()
         self._client.close()
         samples.sort(key=lambda sample: sample.index)
+        hear_all(samples, self._audio)
         self._write_waves(samples)
         return Outcome(
             samples=samples,
@@ -231,7 +234,7 @@ class LoadGenerator:
 
     def _keep(self, sample: Sample, audio: bytes) -> None:
         if sample.error is None and sample.left_s is None:
-            self._offer(sample.index, audio)
+            self._audio[sample.index] = audio
 
     async def _read_all(self) -> None:
         """Wait until every answer so far was read."""
@@ -247,24 +250,20 @@ class LoadGenerator:
         except msgspec.DecodeError:
             return None
 
-    def _offer(self, index: int, audio: bytes) -> None:
-        """Keep the audio of `plan.keep_waves` good requests, each with the same chance (reservoir sampling)."""
-        self._offered += 1
-        if len(self._audio) < self._plan.keep_waves:
-            self._audio[index] = audio
-        elif self._random.random() * self._offered < self._plan.keep_waves:
-            del self._audio[self._random.choice(list(self._audio))]
-            self._audio[index] = audio
-
     def _write_waves(self, samples: list[Sample]) -> None:
+        plan = self._plan
+        if not plan.keep_waves + plan.keep_doubtful:
+            return
+        chosen = worth_hearing(samples, plan.keep_waves, plan.keep_doubtful, plan.seed)
         for sample in samples:
-            if sample.index in self._audio:
-                sample.wave = f"{self._plan.name}-{sample.index}.wav"
-                with wave.open(str(Path(self._plan.waves) / sample.wave), "wb") as file:
-                    file.setnchannels(sample.frame_bytes // 2)
+            if sample.index in chosen:
+                sample.wave = f"{plan.name}-{sample.index}.wav"
+                floats = samples_of(self._audio[sample.index], sample.encoding, sample.channels)
+                with wave.open(str(Path(plan.waves) / sample.wave), "wb") as file:
+                    file.setnchannels(sample.channels)
                     file.setsampwidth(2)
                     file.setframerate(sample.sample_rate_hz)
-                    file.writeframes(self._audio[sample.index])
+                    file.writeframes((floats * 32768).clip(-32768, 32767).astype("<i2").tobytes())
 
 
 def main() -> None:

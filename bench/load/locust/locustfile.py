@@ -5,7 +5,7 @@
 Importing locust patches the process for gevent (sockets, sleep and threads), so nothing else of the bench
 imports this module. The users read their answers with the bench's own parser, and every request is kept as a
 Sample in the JSONL file: Locust's own percentiles are rounded into buckets, the bench reports none of them.
-Locust's page and CSV get one entry for each request, and entries of their own for the time to first audio and
+Locust's page and CSV get one entry for each request, and entries of their own for the time to the first sound and
 for the largest gap between chunks.
 """
 
@@ -16,6 +16,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,20 +25,22 @@ from locust import LoadTestShape, User, constant, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
+from bench.hearing.features import hear
 from bench.load.http1 import HttpError, Response, ResponseParser
 from bench.load.locust.stages import Stage, stage_at
 from bench.machine import cpu_s
-from bench.metrics import gaps_s, percentile, total_s, ttfa_s
+from bench.metrics import audible_ttfa_s, gaps_s, percentile, total_s
 from bench.records import ErrorKind, Generator, Sample
 from bench.targets.client import settle, tls_context
 from bench.targets.http import HttpAdapter
 from bench.targets.spec import Target
 from bench.targets.words import of_connection
-from bench.workload import texts
+from bench.workload import Workload
 
 REFUSED_PAUSE_S = 0.1
 TICK_S = 0.02
-TEXTS = 5000
+TEXTS = 500
+"""Drawn at once."""
 SPAWN_RATE = 100.0
 """Users added per second: at once, as Locust means it."""
 
@@ -50,7 +53,7 @@ class Recorder:
         assert options is not None
         self._path = Path(options.samples)
         self._file: IO[bytes] = self._path.open("wb")
-        self._texts = itertools.cycle(texts(options.texts, TEXTS, options.seed))
+        self._texts = _endless_texts(options.texts, options.seed)
         self._indices = itertools.count()
         self._lags: list[float] = []
         self._closed = threading.Event()
@@ -89,6 +92,13 @@ class Recorder:
             due = time.monotonic() + TICK_S
             time.sleep(TICK_S)
             self._lags.append(max(0.0, time.monotonic() - due))
+
+
+def _endless_texts(mix: str, seed: int) -> Iterator[str]:
+    """Texts of a mix without a sentence twice, drawn as they are needed."""
+    workload = Workload(seed)
+    for block in itertools.count():
+        yield from workload.texts(mix, TEXTS, str(block))
 
 
 _recorder: Recorder | None = None
@@ -180,10 +190,16 @@ class SpeechUser(User):
         except OSError as error:
             failure = ("connect", of_connection(error, where))
         sample.end_s = time.monotonic() - _recorder.started
-        self._adapter.read(sample, parser.response, _recorder.started)
+        audio = self._adapter.read(sample, parser.response, _recorder.started)
         settle(sample, parser.response, failure)
-        if sample.error is not None or parser.response.headers.get("connection", "").lower() == "close":
+        if sample.error is not None:
             self._drop()
+        else:
+            sample.heard = hear(
+                audio, sample.encoding, sample.channels, sample.sample_rate_hz, sound_only=True
+            )
+            if parser.response.headers.get("connection", "").lower() == "close":
+                self._drop()
         _recorder.add(sample)
         self._report(sample, parser.response)
         if sample.error in ("refused", "connect"):
@@ -219,7 +235,7 @@ class SpeechUser(User):
         fire = self.environment.events.request.fire
         figures = {"": total_s(sample)}
         if sample.streaming and problem is None:
-            figures[" first audio"] = ttfa_s(sample) or 0.0
+            figures[" first sound"] = audible_ttfa_s(sample) or 0.0
             figures[" largest gap"] = max(gaps_s(sample), default=0.0)
         for name, seconds in figures.items():
             fire(

@@ -12,6 +12,7 @@ The text of a request is its script, a JSON object:
     length        true: Content-Length in place of HTTP chunks
     more_headers  further response headers
     drip          bytes per write to the socket; absent: all at once
+    drip_s        seconds between these writes
 
 GET /stats answers how many requests came, GET /log the notes: of each request the monotonic time when it was
 read, of each chunk [time, samples].
@@ -86,7 +87,11 @@ class Handler(BaseHTTPRequestHandler):
             elif index == 0:
                 data = head + data
             note["sent"].append([time.monotonic(), samples])
-            self._write(data if whole else b"%x\r\n" % len(data) + data + b"\r\n", script.get("drip"))
+            self._write(
+                data if whole else b"%x\r\n" % len(data) + data + b"\r\n",
+                script.get("drip"),
+                script.get("drip_s", 0.0002),
+            )
         end = script.get("end", "clean")
         if end == "hang":
             time.sleep(30)
@@ -94,12 +99,12 @@ class Handler(BaseHTTPRequestHandler):
             self._write(b"0\r\n\r\n", script.get("drip"))
         self.close_connection = end != "clean"
 
-    def _write(self, data: bytes, drip: int | None) -> None:
+    def _write(self, data: bytes, drip: int | None, drip_s: float = 0.0002) -> None:
         size = drip or len(data)
         for start in range(0, len(data), size):
             self.wfile.write(data[start : start + size])
             if drip:
-                time.sleep(0.0002)
+                time.sleep(drip_s)
 
     def _answer(self, status: int, content: dict[str, Any]) -> None:
         body = json.dumps(content).encode()

@@ -104,7 +104,15 @@ def test_metrics_are_those_of_the_bytes_and_times_that_were_sent(fake: Server) -
 def test_a_container_header_is_no_audio_however_it_is_cut(fake: Server) -> None:
     for drip in (1, 7, 43, 44, 45):
         sample = _one(fake, _script((0.0, 60), (0.0, 80), drip=drip))
-        assert (sample.error, [size for _, size in sample.events]) == (None, [120, 160])
+        assert (sample.error, sum(size for _, size in sample.events), sample.chunks) == (None, 280, 2)
+
+
+def test_ten_milliseconds_and_a_hole_are_a_stall(fake: Server) -> None:
+    """A chunk that begins in time and then drips is booked as it is read."""
+    sample = _one(fake, _script((0.0, 1200), drip=1000, drip_s=0.08))
+    assert (sample.error, sample.chunks) == (None, 1)
+    # 20 ms of audio every 80 ms.
+    assert (stall_s(sample) or 0.0) > 0.05
 
 
 def test_a_header_alone_is_no_first_audio(fake: Server) -> None:

@@ -97,4 +97,4 @@ def test_locust_users_keep_raw_samples_beside_its_csv(tmp_path: Path) -> None:
     assert [sample.error for sample in samples] == [None] * len(samples)
     assert all([size for _, size in sample.events] == [4800, 4800] for sample in samples)
     statistics = (tmp_path / "locust_stats.csv").read_text()
-    assert all(f"/tts/stream{name}," in statistics for name in ("", " first audio", " largest gap"))
+    assert all(f"/tts/stream{name}," in statistics for name in ("", " first sound", " largest gap"))

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import soundfile
 
-from bench.headline.speech_check import transcribe, word_error_rate
+from bench.hearing.speech_check import transcribe
+from bench.hearing.words import word_error_rate
 from bench.load.generator import LoadGenerator, LoadPlan, Outcome
 from bench.metrics import audio_s
 from bench.servers.start import ArmSpec, Server, get, start_server

@@ -23,6 +23,7 @@ from bench.headline.report import (
 )
 from bench.headline.summary import compare_arms, noise_floor, stage_counts, summarise
 from bench.records import Arm, Cell, ColdStart, Generator, Run, Sample, Sweep, SwitchGain, write_json
+from tests.unit.bench.support import heard
 
 RATE_HZ = 24_000
 CALM = Generator(
@@ -37,7 +38,7 @@ def sample(index: int, *, ttfa_s: float, gap_s: float, chunks: int = 4, chunk_s:
     events = [(due + ttfa_s + gap_s * number, size) for number in range(chunks)]
     return Sample(
         index=index, text="Hello.", characters=6, due_s=due, sent_s=due, header_s=due + 0.001, events=events,
-        end_s=events[-1][0], status=200, sample_rate_hz=RATE_HZ,
+        end_s=events[-1][0], heard=heard(), status=200, sample_rate_hz=RATE_HZ,
     )  # fmt: skip
 
 

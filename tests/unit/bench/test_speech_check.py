@@ -9,7 +9,8 @@ import pytest
 import soundfile
 from hibari import Hibari
 
-from bench.headline.speech_check import check_speech, normalise, set_error_rate, transcribe, word_error_rate
+from bench.hearing.speech_check import check_speech, set_error_rate, transcribe
+from bench.hearing.words import normalise, word_error_rate
 from bench.records import Cell, Generator, Run, Sample
 
 TEXT = "On the 3rd of March 2024, the ferry to Brixham left at 7:30 pm with 1,250 people."
