@@ -13,7 +13,7 @@ import pytest
 
 from serving.audio.encode import AUDIO_FORMATS, FIXED_RATES_HZ, AudioFormat
 from tests.decoding import decoded
-from tests.e2e.test_nari import nari
+from tests.e2e.websocket.test_nari import nari
 from tests.live import PCM, hear, send, speak, tone_server
 from tests.support import Server, children
 

@@ -18,7 +18,7 @@ from bench.gate.tasks import COUNTS, METRICS
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SHORTEST = Effort(rounds=2, rounds_per_process=2, server_rounds=1, round_s=0.0)
 
 
