@@ -27,6 +27,7 @@ ARM_COLOURS = tuple(f"#0a0b{index:02x}" for index in range(ARMS))
 GOOD, BAD = "#0a0c00", "#0a0c01"
 MARKERS = ("o", "s", "^", "D", "v", "P")
 PANEL_IN = (5.0, 3.3)
+_NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -100,7 +101,12 @@ def svg_of(figure: Figure, name: str) -> str:
     buffer = io.StringIO()
     # The salt makes the ids of clip paths unique on the page and the same in every rendering.
     with matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(
+            buffer,
+            format="svg",
+            transparent=True,
+            metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")),
+        )
     return _with_theme(buffer.getvalue(), re.sub(r"[^a-z0-9]+", "-", name.lower()))
 
 

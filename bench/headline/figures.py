@@ -43,7 +43,7 @@ def figures_of(
 
     def add(id: str, title: str, caption: str, panels: list[str], *, arms: bool = True) -> None:
         drawn = [
-            _labelled(svg, f"{title} ({number} of {len(panels)})") for number, svg in enumerate(panels, 1)
+            labelled(svg, f"{title} ({number} of {len(panels)})") for number, svg in enumerate(panels, 1)
         ]
         if drawn:
             shown = key if arms else []
@@ -106,7 +106,8 @@ def figures_of(
     return figures
 
 
-def _labelled(svg: str, label: str) -> Markup:
+def labelled(svg: str, label: str) -> Markup:
+    """The drawing with a name for those who do not see it."""
     attributes = Markup('<svg role="img" aria-label="{}" ').format(label)
     return Markup(svg.replace("<svg ", attributes, 1))
 

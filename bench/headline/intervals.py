@@ -70,7 +70,7 @@ def bootstrap(
 
 
 def _length(count: int) -> int:
-    return max(1, round(count ** (1 / 3)))
+    return max(1, int(count ** (1 / 3) + 0.5))
 
 
 def _blocks(count: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -185,17 +185,19 @@ def waterfall(bars: Sequence[Bar]) -> list[str]:
 
 
 @with_style
-def trend(lines: Mapping[str, Sequence[tuple[int, Estimate]]], labels: Sequence[str], unit: str) -> str:
+def trend(
+    lines: Mapping[str, Sequence[tuple[int, Estimate]]], labels: Sequence[str], title: str, unit: str
+) -> str:
     """Figures of successive runs: line name to (number of the run, figure); `labels` name the runs."""
     figure, axes = panel_figure()
     for index, (name, points) in enumerate(lines.items()):
         line(axes, [x for x, _ in points], [estimate for _, estimate in points], 1.0, index, name)
     axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right", fontsize=9)
     axes.set_ylim(bottom=0)
+    axes.set_title(title)
     axes.set_ylabel(unit)
-    if len(lines) > 1:
-        axes.legend(fontsize=9)
-    return svg_of(figure, f"trend {unit} {labels}")
+    axes.legend(fontsize=9)
+    return svg_of(figure, f"trend {title} {labels[0]}")
 
 
 @with_style

@@ -64,7 +64,7 @@ def test_a_twin_that_differs_by_chance_alone_wins_and_loses_nothing() -> None:
 
 @pytest.mark.parametrize(("slower", "standing"), [(1.5, "wins"), (1 / 1.5, "loses")])
 def test_a_difference_that_is_there_is_called(slower: float, standing: str) -> None:
-    called = []
+    called: list[str] = []
     for seed in range(10):
         run = run_of(seed, {"server": 1.0, "reference": slower})
         found = compare_arms(run, summarise(run), "server", "reference")
