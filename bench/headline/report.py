@@ -1,13 +1,15 @@
 """A run's JSON to Markdown, to one self-contained HTML page, and to the table in the README.
 
 python -m bench report reports/latest/run.json
-python -m bench report --readme reports/latest/run.json README.md
+python -m bench report --publish reports/latest/run.json
+python -m bench report --readme reports/2026-01-02-some-cpu-2-cores/run.json README.md
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 import msgspec
 
 from bench.headline import drawing, plots
-from bench.headline.figures import figures_of
+from bench.headline.figures import figures_of, slug
 from bench.headline.render import DEFINITIONS, environment
 from bench.headline.sounds import Sound, sounds
 from bench.headline.standing import (
@@ -72,6 +74,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--readme", action="store_true", dest="table", help="write README.md's table and plot"
     )
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="copy the run and its reports to a folder of their own under reports/",
+    )
     parser.add_argument("--server", default="granian", metavar="ARM")
     parser.add_argument("--reference", default="reference", metavar="ARM")
 
@@ -84,9 +91,11 @@ def main(arguments: argparse.Namespace) -> int:
             readme = arguments.readme or Path("README.md")
             update_readme(arguments.run, readme, **names)
             print(readme)
-        else:
-            for path in write_report(arguments.run, **names):
-                print(path)
+            return 0
+        for path in write_report(arguments.run, **names):
+            print(path)
+        if arguments.publish:
+            print(publish(arguments.run, arguments.run.parent.parent))
     except (OSError, ValueError) as error:
         print(f"bench report: {error}", file=sys.stderr)
         return 2
@@ -157,6 +166,25 @@ def write_report(run_path: Path, *, server: str, reference: str) -> tuple[Path, 
     markdown_path.write_text(markdown(report), encoding="utf-8")
     page_path.write_text(page(report, run_path.name), encoding="utf-8")
     return markdown_path, page_path
+
+
+def publish(run_path: Path, reports: Path) -> Path:
+    """Copy a run and its reports to `reports`/DATE-MACHINE, which is given back.
+
+    Raises ValueError if a load point of it is INVALID, or if there is such a folder.
+    """
+    run = load_run(run_path)
+    if invalid := sorted({cell.arm for cell in run.cells if cell.verdict == "INVALID"}):
+        raise ValueError(f"{run_path.name} is not published: {', '.join(invalid)} INVALID")
+    facts = run.machine
+    kind = f"{facts.get('cpu', 'unknown')} {facts.get('cpu_family', '')} {facts.get('cpu_model', '')}"
+    folder = reports / slug(f"{run.started_at[:10]} {kind} {facts.get('cores', '')} cores")
+    if folder.exists():
+        raise ValueError(f"{folder.name} is there already")
+    folder.mkdir(parents=True)
+    for suffix in (".json", ".md", ".html"):
+        shutil.copy(run_path.with_suffix(suffix), folder)
+    return folder
 
 
 def update_readme(run_path: Path, readme: Path, *, server: str, reference: str) -> None:

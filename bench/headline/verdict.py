@@ -32,8 +32,10 @@ _SUBJECTS = {
     TOTAL: ("The whole answer", "sooner", "later"),
     THROUGHPUT: ("Throughput", "more", "less"),
 }
-_MOST_POINTS = 4
-"""Load points that a sentence names; more are counted."""
+_MOST_ALONE = 4
+"""Load points of an arm alone that are said."""
+_MOST_REASONS = 3
+"""Reasons of an INVALID arm that are said; the table of load points has them all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,10 @@ def verdict(
     lines += _of_failures(found, (server, reference))
     lines += _of_invalid(found)
     lines.append(Line(kind="note", text=_basis(run, found)))
-    return Verdict(title=_title(run, found, comparisons, cost, server, reference), lines=lines)
+    title = _title(run, found, comparisons, cost, server, reference)
+    if void := sum(bool(one.invalid) for one in found):
+        title += f" ({void} of {len(found)} load points INVALID)"
+    return Verdict(title=title, lines=lines)
 
 
 # ---- the title -----------------------------------------------------------------------------------
@@ -181,15 +186,16 @@ def _of_failures(found: Sequence[Summary], arms: Sequence[str]) -> list[Line]:
 
 
 def _of_invalid(found: Sequence[Summary]) -> list[Line]:
-    return [
-        Line(
-            kind="invalid",
-            text=f"INVALID: {one.arm} at {_place(one.point)}{'' if not one.valid else ', a repeat'}:"
-            f" {'; '.join(dict.fromkeys(one.invalid))}.",
-        )
-        for one in found
-        if one.invalid
-    ]
+    lines = []
+    for arm in dict.fromkeys(one.arm for one in found if one.invalid):
+        own = [one for one in found if one.arm == arm and one.invalid]
+        reasons = list(dict.fromkeys(reason for one in own for reason in one.invalid))
+        more = f"; and {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
+        where = _points([one.point for one in own])
+        repeat = "" if any(not one.valid for one in own) else ", a repeat"
+        text = f"INVALID: {arm} at {where}{repeat}: {'; '.join(reasons[:_MOST_REASONS])}{more}."
+        lines.append(Line(kind="invalid", text=text))
+    return lines
 
 
 def _failed_starts(run: Run) -> list[Line]:
@@ -202,7 +208,7 @@ def _failed_starts(run: Run) -> list[Line]:
 
 def _alone(found: Sequence[Summary], server: str) -> list[str]:
     own = [one for one in found if one.arm == server and one.ttfa_p50_s is not None]
-    return [f"First sound after {_ms(one)} (p50) at {_place(one.point)}." for one in own[:_MOST_POINTS]]
+    return [f"First sound after {_ms(one)} (p50) at {_place(one.point)}." for one in own[:_MOST_ALONE]]
 
 
 def _basis(run: Run, found: Sequence[Summary]) -> str:

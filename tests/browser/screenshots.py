@@ -18,7 +18,7 @@ from tests.support import ROOT
 MEDIA = ROOT / "docs/media"
 MAX_BYTES = 200_000
 DESKTOP = {"width": 1200, "height": 1120}
-REPORT_HEIGHT = 1250
+REPORT_HEIGHT = 1000
 PHONE = {"width": 390, "height": 844}
 RATE_HZ = 24_000
 SPOKEN_S = 3.2

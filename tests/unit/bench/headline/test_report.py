@@ -17,6 +17,7 @@ from bench.headline.report import (
     README_START,
     build,
     markdown,
+    publish,
     readme_table,
     update_readme,
     write_report,
@@ -247,6 +248,22 @@ def test_the_readme_table_goes_between_its_markers(run: Run, tmp_path: Path) -> 
     update_readme(path, readme, server="server", reference="reference")
     assert readme.read_text(encoding="utf-8") == once
     assert (tmp_path / README_PLOT).read_text(encoding="utf-8") == plot
+
+
+def test_a_run_is_published_in_a_folder_that_names_its_machine(run: Run, tmp_path: Path) -> None:
+    latest = tmp_path / "latest" / "run.json"
+    write_json(run, latest)
+    write_report(latest, server="server", reference="reference")
+    with pytest.raises(ValueError, match=r"run\.json is not published: reference INVALID"):
+        publish(latest, tmp_path)
+    run.cells = [one for one in run.cells if one.verdict == "VALID"]
+    run.machine |= {"cpu_family": 25, "cpu_model": 17}
+    write_json(run, latest)
+    folder = publish(latest, tmp_path)
+    assert folder.name == "2026-01-02-test-cpu-25-17-2-cores"
+    assert sorted(path.name for path in folder.iterdir()) == ["run.html", "run.json", "run.md"]
+    with pytest.raises(ValueError, match="is there already"):
+        publish(latest, tmp_path)
 
 
 def test_a_readme_without_markers_is_an_error(run: Run, tmp_path: Path) -> None:

@@ -77,7 +77,9 @@ def test_less_throughput_is_a_loss(run: Run) -> None:
 def test_an_invalid_arm_is_named_with_its_reason(run: Run) -> None:
     run.cells = pair(1, 0.01, 0.02)
     run.cells[1].verdict, run.cells[1].reasons = "INVALID", ["late generator: sent 90 ms after due at p99"]
-    assert said(run).title == "server against reference: nothing could be ranked"
+    assert said(run).title == (
+        "server against reference: nothing could be ranked (1 of 2 load points INVALID)"
+    )
     assert texts(run, "invalid") == [
         "INVALID: reference at 1 client, mixed texts: late generator: sent 90 ms after due at p99."
     ]
@@ -85,6 +87,16 @@ def test_an_invalid_arm_is_named_with_its_reason(run: Run) -> None:
         "Not ranked: TTFA p50 at 1 of 1" in text and "reference INVALID" in text
         for text in texts(run, "note")
     )
+
+
+def test_many_invalid_points_of_an_arm_are_one_sentence(run: Run) -> None:
+    for clients in (1, 2, 4, 8):
+        run.cells += pair(clients, 0.01, 0.02)
+        run.cells[-1].verdict, run.cells[-1].reasons = "INVALID", [f"disturbed machine: {clients}"]
+    assert texts(run, "invalid") == [
+        "INVALID: reference at 1, 2, 4 and 8 clients, mixed texts: disturbed machine: 1; disturbed machine: 2;"
+        " disturbed machine: 4; and 1 more."
+    ]
 
 
 def test_refusals_are_said_of_both(run: Run) -> None:
