@@ -78,7 +78,7 @@ def figures_of(
     add(
         "underruns",
         "Streams without an underrun, by prebuffer",
-        "A player that holds this much audio before it starts. At other loads no stream had an underrun.",
+        "A player that holds this much audio before it starts, at the highest loads at which a stream had one.",
         panels,
     )
     costs = [(arm, index, cost * 1e3) for index, arm in enumerate(arms) if (cost := _cost_of(valid, arm))]

@@ -73,7 +73,10 @@ def throughput(summaries: Sequence[Summary], arms: Sequence[str]) -> list[str]:
 
 @with_style
 def trade(summaries: Sequence[Summary], arms: Sequence[str]) -> list[str]:
-    """TTFA against audio seconds per second: lower and to the right is better; clients stand at the points."""
+    """TTFA against audio seconds per second: lower and to the right is better; clients stand at the points.
+
+    Without the twin, whose points lie on those of its equal.
+    """
     shown = [
         s
         for s in summaries
@@ -86,6 +89,8 @@ def trade(summaries: Sequence[Summary], arms: Sequence[str]) -> list[str]:
             continue
         figure, axes = panel_figure()
         for index, arm in enumerate(arms):
+            if arm == "twin":
+                continue
             own = sorted((s for s in chosen if s.arm == arm), key=lambda s: s.point.x)
             xs = [_value(s.audio_seconds_per_second) for s in own]
             ys = [_value(s.ttfa_p50_s) * 1e3 for s in own]

@@ -5,6 +5,7 @@ Winning and losing are said in the same words.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -189,13 +190,22 @@ def _of_invalid(found: Sequence[Summary]) -> list[Line]:
     lines = []
     for arm in dict.fromkeys(one.arm for one in found if one.invalid):
         own = [one for one in found if one.arm == arm and one.invalid]
-        reasons = list(dict.fromkeys(reason for one in own for reason in one.invalid))
+        reasons = _alike([reason for one in own for reason in one.invalid])
         more = f"; and {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
         where = _points([one.point for one in own])
         repeat = "" if any(not one.valid for one in own) else ", a repeat"
         text = f"INVALID: {arm} at {where}{repeat}: {'; '.join(reasons[:_MOST_REASONS])}{more}."
         lines.append(Line(kind="invalid", text=text))
     return lines
+
+
+def _alike(reasons: Sequence[str]) -> list[str]:
+    """Reasons that differ in their numbers alone are said once, the commonest first, with how often there were."""
+    groups: dict[str, list[str]] = {}
+    for reason in reasons:
+        groups.setdefault(re.sub(r"[\d.]+", "#", reason), []).append(reason)
+    ordered = sorted(groups.values(), key=len, reverse=True)
+    return [f"{group[0]} ({len(group)} times)" if len(group) > 1 else group[0] for group in ordered]
 
 
 def _failed_starts(run: Run) -> list[Line]:
@@ -217,7 +227,7 @@ def _basis(run: Run, found: Sequence[Summary]) -> str:
             "A difference counts outside its interval and outside what two equal arms differed by in this run"
         )
     else:
-        noise = "The run holds no pair of equal arms, so differences within 5 % count as even"
+        noise = "The run holds no valid pair of equal arms, so differences within 5 % count as even"
     short = sum(one.valid and one.ttfa_p50_s is not None and one.ttfa_p95_s is None for one in found)
     few = f" {short} load points have too few requests for a p95." if short else ""
     return f"Measured on {machine_name(run.machine)}. {noise}.{few}"

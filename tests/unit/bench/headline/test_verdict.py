@@ -94,8 +94,7 @@ def test_many_invalid_points_of_an_arm_are_one_sentence(run: Run) -> None:
         run.cells += pair(clients, 0.01, 0.02)
         run.cells[-1].verdict, run.cells[-1].reasons = "INVALID", [f"disturbed machine: {clients}"]
     assert texts(run, "invalid") == [
-        "INVALID: reference at 1, 2, 4 and 8 clients, mixed texts: disturbed machine: 1; disturbed machine: 2;"
-        " disturbed machine: 4; and 1 more."
+        "INVALID: reference at 1, 2, 4 and 8 clients, mixed texts: disturbed machine: 1 (4 times)."
     ]
 
 
