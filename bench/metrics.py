@@ -102,7 +102,7 @@ class Playback(NamedTuple):
     underrun_s: float
     """How long in all."""
     prebuffer_s: float
-    """Seconds of audio that it had to hold before it starts, to have none."""
+    """Seconds of audio; it has none if it starts with the first read that brings it to more than this."""
 
 
 def playback(sample: Sample) -> Playback | None:
@@ -117,8 +117,8 @@ def playback(sample: Sample) -> Playback | None:
         if late > SHORTEST_UNDERRUN_S:
             count += 1
             waited += late
-    # Starting later by all that was waited leaves no wait. What has come until then is what had to be held.
-    held = max(before for time, before in arrivals if time <= begun + waited)
+    # Starting later by all that was waited leaves no wait. What has come before that moment is not enough to start.
+    held = next((before for time, before in arrivals if time >= begun + waited - 1e-9), arrivals[-1][1])
     return Playback(count, waited, held if count else 0.0)
 
 

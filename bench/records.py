@@ -212,6 +212,10 @@ class Cell(msgspec.Struct, kw_only=True):
     """GET /stats after the warm-up and after the cell, if the server offers it."""
     server_cpu_share: float | None = None
     """CPU seconds of the server's processes per second of the cell and its warm-up, in cores."""
+    server_cpu_s: float | None = None
+    """CPU seconds of the server's processes during the cell and its warm-up; None where nobody can tell."""
+    warmup_audio_s: float = 0.0
+    """Seconds of audio of the warm-up, whose CPU seconds are among them."""
     others_cpu_share: float | None = None
     """The same of all that is neither server nor generator: other programs, the kernel, the hypervisor."""
     word_error_rate: float | None = None
@@ -319,9 +323,21 @@ def write_json(record: msgspec.Struct, path: Path) -> None:
 
 
 def load_run(path: Path) -> Run:
-    """Read a run. Raises ValueError for another schema version, msgspec.ValidationError for another shape."""
+    """Read a run. Raises ValueError that says what is wrong with it (no JSON, no run, another schema), or OSError."""
     data = path.read_bytes()
-    version = msgspec.json.decode(data, type=dict[str, Any]).get("schema_version")
+    try:
+        content = msgspec.json.decode(data)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{path.name} is no JSON: {error}") from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version is None:
+        raise ValueError(f"{path.name} is not a run of the bench: it has no schema_version")
     if version != SCHEMA_VERSION:
-        raise ValueError(f"{path.name}: schema_version {version}, this program reads {SCHEMA_VERSION}")
-    return msgspec.json.decode(data, type=Run)
+        raise ValueError(
+            f"{path.name} has schema {version}, and this program reads {SCHEMA_VERSION}: its figures were taken by"
+            f" other rules. Its own page stays as it is; measure again to compare"
+        )
+    try:
+        return msgspec.json.decode(data, type=Run)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{path.name} is damaged: {error}") from None

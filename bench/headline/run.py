@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
-from bench.headline.summary import noise_floor
+from bench.headline.standing import noise_floor, reference_of
 from bench.hearing.judge import judge
 from bench.load.cell import measure_cell
 from bench.load.generator import LoadPlan, generate
@@ -43,15 +44,19 @@ from bench.workload import MIXES, Workload, warmup_texts
 class Options:
     """What to measure."""
 
-    arms: tuple[str, ...] = ("granian", "twin", "uvicorn", "reference")
+    arms: tuple[str, ...] = ("granian", "twin", "reference")
     targets: tuple[Target, ...] = ()
     clients: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     texts: tuple[str, ...] = ("short", "long")
+    long_clients: tuple[int, ...] | None = None
+    """In place of `clients` for texts that are long; None: the same."""
+    whole_clients: tuple[int, ...] = (1, 8)
+    """In place of `clients` for /tts, where only the last byte counts."""
     endpoints: tuple[Endpoint, ...] = ("/tts/stream", "/tts")
     rates: tuple[float, ...] = (2.0, 4.0, 6.0, 8.0)
     open_texts: str = "mixed"
     duration_s: float = 8.0
-    open_duration_s: float = 20.0
+    open_duration_s: float = 30.0
     repeats: int = 2
     warmup_most: int = 32
     """Warm-up requests per cell: as many as clients, at least 2, at most this."""
@@ -65,26 +70,48 @@ class Options:
 
 
 QUICK = Options(
-    arms=("granian", "reference"),
     clients=(1, 4, 16),
+    long_clients=(4,),
     endpoints=("/tts/stream",),
-    rates=(4.0,),
-    duration_s=3.0,
-    open_duration_s=8.0,
+    rates=(6.0,),
+    duration_s=2.5,
+    open_duration_s=11.0,
     repeats=1,
     warmup_most=4,
     cold_starts=1,
 )
-"""Under three minutes on 2 cores."""
+"""Under three minutes on 2 cores, the twin included."""
+
+START_S, OVERHEAD_S, HEARING_S = 10.0, 1.6, 2.4
+"""For the estimate alone: start of a server, what each cell takes besides its load, and its waves' recognition."""
+
+
+def scheduled_s(options: Options) -> float:
+    """About how long the run takes, without the requests that make a load point longer."""
+    servers = len(options.arms) + len(options.targets)
+    points = load_points(options)
+    load_s = sum(
+        options.duration_s if point.rate_rps is None else options.open_duration_s for point in points
+    )
+    cells_s = load_s + len(points) * (OVERHEAD_S + HEARING_S)
+    return servers * (START_S * options.cold_starts + options.repeats * cells_s)
 
 
 def load_points(options: Options) -> list[LoadPoint]:
-    """The load points in the order they are record."""
+    """The load points in the order in which they are measured."""
+
+    def clients_of(endpoint: Endpoint, mix: str) -> tuple[int, ...]:
+        if endpoint == "/tts" and len(options.endpoints) > 1:
+            return options.whole_clients
+        if mix == "long" and options.long_clients is not None:
+            return options.long_clients
+        return options.clients
+
     closed = [
         LoadPoint(endpoint=endpoint, texts=mix, clients=clients)
         for endpoint in options.endpoints
         for mix in options.texts
-        for clients in options.clients
+        for clients in clients_of(endpoint, mix)
     ]
     opened = [
         LoadPoint(endpoint=options.endpoints[0], texts=options.open_texts, rate_rps=rate)
@@ -252,8 +279,10 @@ def _line(cell: Cell) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `bench run`. Every one overrides --quick."""
     parser.add_argument("--quick", action="store_true", help="fewer and shorter load points: under 3 minutes")
-    parser.add_argument("--arms", type=_list(str), metavar="NAMES", help=f"of {','.join(ARMS)}; default: all")
+    parser.add_argument("--arms", type=_list(str), metavar="NAMES", help=f"of {','.join(ARMS)}")
     parser.add_argument("--clients", type=_list(int), metavar="1,2,4", help="closed loop")
+    parser.add_argument("--whole-clients", type=_list(int), metavar="1,8", help="of /tts beside /tts/stream")
+    parser.add_argument("--long-clients", type=_list(int), metavar="1,4", help="of long texts")
     parser.add_argument("--rates", type=_list(float), metavar="2,4", help="open loop, requests per second")
     parser.add_argument("--texts", type=_list(str), metavar="NAMES", help=f"of {','.join(MIXES)}")
     parser.add_argument("--endpoints", type=_list(str), metavar="PATHS", help="of /tts/stream,/tts")
@@ -272,7 +301,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Measure and report. Returns 0, or 1 if a server failed or nothing that was measured is valid."""
+    """Measure and report. Returns 0, or 1 if a server failed or any arm was INVALID anywhere; it says which."""
     targets = targets_of(arguments)
     given = {
         field.name: value
@@ -286,19 +315,27 @@ def main(arguments: argparse.Namespace) -> int:
         raise SystemExit(f"--arms: no arm {sorted(unknown)[0]!r}; there are {', '.join(ARMS)}")
     if unknown := {*options.texts, options.open_texts} - set(MIXES):
         raise SystemExit(f"--texts: no mix {sorted(unknown)[0]!r}; there are {', '.join(MIXES)}")
+    if arguments.clients is not None and arguments.long_clients is None:
+        options = dataclasses.replace(options, long_clients=None)
     console = Console()
+    minutes = scheduled_s(options) / 60
+    console.print(f"about {minutes:.0f} minutes on 2 cores; load points with long requests last longer")
     record = run(options, console)
     path = options.output / "run.json"
     console.print(f"{path}: {len(record.cells)} cells in {record.duration_s:.0f} s", highlight=False)
     if any(arm.failure for arm in record.arms):
         return 1
-    from bench.headline.report import write_report
+    from bench.headline.report import build, write_report
 
     names = [arm.name for arm in record.arms]
-    reference = "reference" if "reference" in names else names[-1]
+    reference = reference_of(names)
     for report in write_report(path, server=names[0], reference=reference):
         console.print(str(report), highlight=False)
-    return 0 if any(cell.verdict == "VALID" for cell in record.cells) else 1
+    said = build(record, server=names[0], reference=reference).verdict
+    console.print(f"\n[bold]{escape(said.title)}[/bold]", highlight=False)
+    for line in said.lines:
+        console.print(f"- {line.text}", highlight=False, markup=False)
+    return 1 if not record.cells or any(cell.verdict == "INVALID" for cell in record.cells) else 0
 
 
 def _list(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:

@@ -20,6 +20,10 @@ CHARACTERS_PER_SECOND = 24_000
 """Of the texts prepared per second of a closed loop: 1,500 s of audio; a faster server ends its cell early."""
 HEARD_BY_CHANCE, HEARD_IN_DOUBT = 2, 2
 """Waves per cell that a recogniser hears: drawn by chance, and those that are most in doubt."""
+STAGGER_SHARE = 0.125
+"""Of its duration: the clients of a closed loop begin one after the other over this long."""
+LONGEST_TIMES = 3.0
+"""A closed loop lasts at least this many times its longest request."""
 LEAST_REQUESTS = 4
 """A closed loop sends at least this number, or one per client if that is more."""
 
@@ -58,6 +62,8 @@ def measure_cell(
         due_s=due,
         duration_s=duration_s,
         min_requests=max(point.clients or 1, LEAST_REQUESTS),
+        stagger_s=STAGGER_SHARE * duration_s,
+        longest_times=LONGEST_TIMES,
         keep_waves=HEARD_BY_CHANCE,
         keep_doubtful=HEARD_IN_DOUBT,
         seed=seed + order,
@@ -66,7 +72,7 @@ def measure_cell(
     )
     meter = _CpuMeter(server)
     outcome = generate(plan)
-    server_cpu, others_cpu = meter.shares()
+    server_cpu_s, elapsed_s, others_cpu = meter.read()
     for sample in outcome.samples:
         if sample.wave is not None:
             sample.wave = f"{waves.name}/{sample.wave}"
@@ -87,7 +93,9 @@ def measure_cell(
         generator=outcome.generator,
         server_before=outcome.stats_before,
         server_after=outcome.stats_after,
-        server_cpu_share=server_cpu,
+        server_cpu_share=None if server_cpu_s is None else server_cpu_s / elapsed_s,
+        server_cpu_s=server_cpu_s if not server.remote else None,
+        warmup_audio_s=outcome.warmup_audio_s,
         others_cpu_share=others_cpu,
     )
     validate(cell)
@@ -108,10 +116,14 @@ class _CpuMeter:
         generator = own.children_user + own.children_system
         return time.monotonic(), self._server.cpu_s(), generator, cpu_s()[0]
 
-    def shares(self) -> tuple[float | None, float | None]:
-        """Cores of this machine used by the server and by others; None where nobody can tell."""
+    def read(self) -> tuple[float | None, float, float | None]:
+        """CPU seconds of the server, seconds that went by, cores of this machine that others used.
+
+        None where nobody can tell.
+        """
         (began, server, generator, busy), (now, *ended) = self._began, self._now()
+        elapsed_s = now - began
         if server is None or ended[0] is None:
-            return None, None
+            return None, elapsed_s, None
         used, generated, total = ended[0] - server, (ended[1] or 0.0) - generator, (ended[2] or 0.0) - busy
-        return used / (now - began), max(0.0, total - used - generated) / (now - began)
+        return used, elapsed_s, max(0.0, total - used - generated) / elapsed_s

@@ -27,13 +27,15 @@ from bench.hearing.raw import samples_of
 from bench.load.http1 import Response
 from bench.load.listeners import Listener, played_until_s
 from bench.machine import cpu_s
-from bench.metrics import percentile
+from bench.metrics import audio_s, percentile
 from bench.records import Endpoint, Generator, Sample
 from bench.targets.client import create_client
 from bench.targets.spec import Target
 
 TICK_S = 0.02
 """Period of the timer with which the generator's event loop watches its own lag."""
+MOST_LONGER = 5.0
+"""Times its duration that a closed loop goes on for the sake of long requests."""
 REFUSED_PAUSE_S = 0.1
 """A closed-loop client that was refused waits this long before it asks again."""
 
@@ -52,6 +54,10 @@ class LoadPlan(msgspec.Struct, kw_only=True):
     duration_s: float
     """A closed loop sends new requests for this long, and until min_requests were sent, while texts are left."""
     min_requests: int = 1
+    stagger_s: float = 0.0
+    """The clients of a closed loop begin one after the other, evenly over this long: no wave of equal requests."""
+    longest_times: float = 0.0
+    """A closed loop goes on for so many times its longest request so far, for at most MOST_LONGER times duration_s."""
     target: Target = Target()
     """How the server at `url` is spoken to; its own URL counts for nothing here."""
     fields: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -79,6 +85,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     stats_before: dict[str, Any] | None
     """GET /stats after the warm-up, and below after the last answer; None if the server offers none."""
     stats_after: dict[str, Any] | None
+    warmup_audio_s: float = 0.0
+    """Seconds of audio that the warm-up made."""
 
 
 def generate(plan: LoadPlan) -> Outcome:
@@ -110,7 +118,7 @@ class LoadGenerator:
     async def run(self) -> Outcome:
         """Warm up, then measure."""
         plan = self._plan
-        await self._closed_loop(plan.warmup_texts, plan.clients or 2, 0.0, len(plan.warmup_texts))
+        warmup = await self._closed_loop(plan.warmup_texts, plan.clients or 2, 0.0, len(plan.warmup_texts))
         await self._read_all()
         self._listeners = plan.listeners
         self._audio.clear()
@@ -122,7 +130,9 @@ class LoadGenerator:
         watch = asyncio.create_task(self._watch_lag())
         if plan.due_s is None:
             clients = plan.clients or 1
-            samples = await self._closed_loop(plan.texts, clients, plan.duration_s, plan.min_requests)
+            samples = await self._closed_loop(
+                plan.texts, clients, plan.duration_s, plan.min_requests, plan.stagger_s, plan.longest_times
+            )
         else:
             samples = await self._open_loop(plan.texts, plan.due_s)
         watch.cancel()
@@ -149,6 +159,7 @@ class LoadGenerator:
             duration_s=plan.duration_s,
             stats_before=before,
             stats_after=after,
+            warmup_audio_s=sum(map(audio_s, warmup)),
         )
 
     def _now(self) -> float:
@@ -161,31 +172,40 @@ class LoadGenerator:
             self._lags.append(max(0.0, time.monotonic() - due))
 
     async def _closed_loop(
-        self, texts: list[str], clients: int, duration_s: float, at_least: int
+        self,
+        texts: list[str],
+        clients: int,
+        duration_s: float,
+        at_least: int,
+        stagger_s: float = 0.0,
+        longest_times: float = 0.0,
     ) -> list[Sample]:
         samples: list[Sample] = []
         started = 0
+        lasts_s = duration_s
         begin = time.monotonic()
 
-        async def client() -> None:
-            nonlocal started
-            free_s = self._now()
+        async def client(number: int) -> None:
+            nonlocal started, lasts_s
+            free_s = self._now() + stagger_s * number / clients
             while True:
                 if (wait_s := free_s - self._now()) > 0:
                     await asyncio.sleep(wait_s)
                 if started == len(texts):
                     return
-                if started >= at_least and time.monotonic() - begin >= duration_s:
+                if started >= at_least and time.monotonic() - begin >= lasts_s:
                     return
                 index = started
                 started += 1
                 sample = await self.ask(index, texts[index], free_s)
                 samples.append(sample)
+                wanted_s = longest_times * (sample.end_s - sample.due_s)
+                lasts_s = max(lasts_s, min(wanted_s, MOST_LONGER * duration_s))
                 free_s = await self._free_s(sample)
                 if sample.error in ("refused", "connect"):
                     free_s = max(free_s, self._now() + REFUSED_PAUSE_S)
 
-        await asyncio.gather(*(client() for _ in range(clients)))
+        await asyncio.gather(*(client(number) for number in range(clients)))
         return samples
 
     async def _free_s(self, sample: Sample) -> float:

@@ -74,7 +74,7 @@ ARMS: dict[str, ArmSpec] = {
         ("-m", "bench.servers.under_uvicorn", "--port", "{port}", "--profile", "{profile}"),
     ),
     "reference": ArmSpec(
-        "the plain server: FastAPI + uvicorn, the hibari-tts package per request in two threads",
+        "the plain server: FastAPI + uvicorn, the hibari-tts package per request in a thread per core",
         ("-m", "bench.servers.reference", "--port", "{port}"),
     ),
 }

@@ -241,3 +241,27 @@ def _notes(server: Server) -> list[dict[str, Any]]:
     assert content is not None
     notes: list[dict[str, Any]] = content["notes"]
     return notes
+
+
+def test_clients_begin_one_after_the_other_and_not_as_a_wave(fake: Server) -> None:
+    texts = [_script((0.6, 2400))] * 4
+    samples = _here(_plan(fake, texts, clients=4, duration_s=0.0, min_requests=4, stagger_s=0.4)).samples
+    first, *others = (sample.due_s for sample in samples)
+    assert [due - first for due in others] == pytest.approx([0.1, 0.2, 0.3], abs=0.05)
+    assert all(sample.sent_s >= sample.due_s for sample in samples)
+
+
+def test_a_load_point_lasts_several_times_its_longest_request(fake: Server) -> None:
+    texts = [_script((0.2, 2400))] * 20
+    samples = _here(_plan(fake, texts, duration_s=0.25, longest_times=3.0)).samples
+    assert len(samples) == 3 or samples[-1].end_s >= 0.6, "0.2 s each, so 0.6 s in all"
+    capped = _here(_plan(fake, texts, duration_s=0.1, longest_times=30.0)).samples
+    assert 0.5 <= capped[-1].end_s < 0.2 * 20, "at most five times what was asked for"
+
+
+def test_the_warm_up_tells_how_much_audio_it_made(fake: Server) -> None:
+    plan = _plan(fake, [_script((0.0, 2400))])
+    plan.warmup_texts = [_script((0.0, 12_000))] * 3
+    outcome = _here(plan)
+    assert outcome.warmup_audio_s == pytest.approx(1.5)
+    assert len(outcome.samples) == 1

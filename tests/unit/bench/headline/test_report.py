@@ -10,45 +10,22 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
+from bench.headline.figures import speed_bars
 from bench.headline.report import (
     README_END,
     README_PLOT,
     README_START,
     build,
     markdown,
+    publish,
     readme_table,
-    speed_bars,
     update_readme,
     write_report,
 )
-from bench.headline.summary import compare_arms, noise_floor, stage_counts, summarise
-from bench.records import Arm, Cell, ColdStart, Generator, Run, Sample, Sweep, SwitchGain, write_json
-from tests.unit.bench.support import heard
-
-RATE_HZ = 24_000
-CALM = Generator(
-    lateness_p50_s=0.0, lateness_p99_s=0.001, loop_lag_p99_s=0.001, cpu_share=0.1, machine_cpu_share=0.9
-)
-
-
-def sample(index: int, *, ttfa_s: float, gap_s: float, chunks: int = 4, chunk_s: float = 0.5) -> Sample:
-    """A stream of `chunks` chunks of `chunk_s` seconds of audio each, `gap_s` apart."""
-    due = index * 1.0
-    size = int(chunk_s * RATE_HZ) * 2
-    events = [(due + ttfa_s + gap_s * number, size) for number in range(chunks)]
-    return Sample(
-        index=index, text="Hello.", characters=6, due_s=due, sent_s=due, header_s=due + 0.001, events=events,
-        end_s=events[-1][0], heard=heard(), status=200, sample_rate_hz=RATE_HZ,
-    )  # fmt: skip
-
-
-def cell(arm: str, clients: int, *, ttfa_s: float, gap_s: float = 0.1, **fields: Any) -> Cell:
-    """Twenty equal streams."""
-    return Cell(
-        arm=arm, mode="closed", endpoint="/tts/stream", texts="mixed", clients=clients, seed=1,
-        duration_s=20.0, warmup_requests=2, generator=CALM,
-        samples=[sample(index, ttfa_s=ttfa_s, gap_s=gap_s) for index in range(20)], **fields,
-    )  # fmt: skip
+from bench.headline.standing import compare_arms, noise_floor
+from bench.headline.summary import stage_counts, summarise
+from bench.records import Run, Sweep, SwitchGain, write_json
+from tests.unit.bench.headline.headline_support import cell, make_run
 
 
 @pytest.fixture
@@ -56,34 +33,13 @@ def run() -> Run:
     return make_run()
 
 
-def make_run() -> Run:
-    """The server wins at 1 client, is even at 2 and loses at 4; at 8 the reference is INVALID."""
-    arms = [
-        Arm(
-            name="server",
-            description="this server",
-            cold_starts=[ColdStart(ready_s=3.0, first_request_s=0.5, first_ttfa_s=0.1)],
-        ),
-        Arm(name="reference", description="a plain server <&>"),
-        Arm(name="broken", description="never came up", failure="port taken"),
-    ]
-    void: dict[str, Any] = {"verdict": "INVALID", "reasons": ["late generator: sent 90 ms after due at p99"]}
-    return Run(
-        id="r1", started_at="2026-01-02T03:04:05Z", duration_s=60.0, machine={"cpu": "Test CPU", "cores": 2},
-        commit="abc1234", dirty=False, profile="default", workload_seed=7, warmup_rule="two requests",
-        noise_floor={"ttfa_p50_s": 0.08}, arms=arms, exclusions=["the first two requests of each cell"],
-        cells=[
-            cell("server", 1, ttfa_s=0.010), cell("reference", 1, ttfa_s=0.020),
-            cell("server", 2, ttfa_s=0.021), cell("reference", 2, ttfa_s=0.020),
-            cell("server", 4, ttfa_s=0.060, gap_s=0.7), cell("reference", 4, ttfa_s=0.030),
-            cell("server", 8, ttfa_s=0.090), cell("reference", 8, ttfa_s=0.001, **void),
-        ],
-    )  # fmt: skip
-
-
 def standings(run: Run, criterion: str) -> dict[float, tuple[Any, Any]]:
     found = compare_arms(run, summarise(run), "server", "reference")
-    return {c.point.x: (c.standing, c.advantage) for c in found if c.criterion.name == criterion}
+    return {
+        c.point.x: (c.standing, c.advantage and c.advantage.value)
+        for c in found
+        if c.criterion.name == criterion
+    }
 
 
 def test_standings_follow_from_the_samples_and_the_noise_floor(run: Run) -> None:
@@ -91,7 +47,7 @@ def test_standings_follow_from_the_samples_and_the_noise_floor(run: Run) -> None
     assert found[1] == ("wins", pytest.approx(2.0))
     assert found[2] == ("even", pytest.approx(20 / 21))
     assert found[4] == ("loses", pytest.approx(0.5))
-    assert found[8] == ("INVALID", None)
+    assert found[8] == ("not ranked", None)
 
 
 def test_the_noise_floor_is_what_two_equal_arms_differ_by(run: Run) -> None:
@@ -106,7 +62,7 @@ def test_no_good_answer_at_all_loses_and_is_not_invalid(run: Run) -> None:
         one.mode, one.rate_rps, one.arrivals = "open", float(one.clients or 0), "constant"
     for late in next(one for one in run.cells if one.arm == "reference").samples:
         late.events = [(time + 1.0, size) for time, size in late.events]
-    assert standings(run, "goodput")[1] == ("wins", None)
+    assert standings(run, "SLO share")[1] == ("wins", 1.0)
 
 
 def test_an_invalid_repeat_is_never_averaged_in(run: Run) -> None:
@@ -128,7 +84,9 @@ def test_repeats_pool_their_latencies_and_take_the_median_of_their_rates(run: Ru
     assert point.repeats == 2
     assert point.samples == 40
     assert point.ttfa_p5_s == pytest.approx(0.010)
-    assert point.ttfa_p95_s == pytest.approx(0.030)
+    assert point.ttfa_p95_s is None, "too few requests for one"
+    assert point.ttfa_p50_s is not None
+    assert point.ttfa_p50_s.value == pytest.approx(0.010)
 
 
 def test_stage_counts_are_per_second_of_audio(run: Run) -> None:
@@ -146,7 +104,8 @@ def as_markdown(run: Run) -> str:
 
 def test_the_markdown_names_winners_losers_cold_starts_and_method(run: Run) -> None:
     text = as_markdown(run)
-    assert "| /tts/stream, mixed texts, 1 client | TTFA p50 (ms) | 10 | 20 | 2.00× | wins |" in text
+    row = "1 client | TTFA p50 (ms) | 10 (10–10) | 20 (20–20) | 2.00× (2.00–2.00) | wins | – | – |"
+    assert row in text
     assert "| server | 3 | 500 | 100 |" in text
     assert "did not start: port taken" in text
     for promised in (
@@ -224,8 +183,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, str]:
 def test_the_page_holds_every_plot(page: tuple[Page, str]) -> None:
     parser, html = page
     figures = [attrs["id"] for tag, attrs in parser.tags if tag == "figure"]
-    assert figures == ["latency", "throughput", "stalls", "stages", "waterfall"]
-    assert sum(tag == "svg" for tag, _ in parser.tags) == len(figures)
+    assert figures == ["latency", "trade", "throughput", "underruns", "stages", "waterfall"]
+    drawings = [attrs for tag, attrs in parser.tags if tag == "svg"]
+    assert len(drawings) >= len(figures)
+    assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in drawings)
     assert html.count("<path") > 50
     assert "batching   ×1.80" in html
     assert ">decoder</text>" in html
@@ -236,16 +197,20 @@ def test_the_page_stands_alone(page: tuple[Page, str]) -> None:
     for tag, attrs in parser.tags:
         assert tag not in {"script", "link", "img", "iframe", "image"}
         for name in ("src", "href", "xlink:href"):
-            assert (attrs.get(name) or "#").startswith("#")
+            address = attrs.get(name) or "#"
+            assert address.startswith("#") or (tag == "a" and address == "run.json")
     assert "@import" not in html
-    assert "url(http" not in html
+    assert "://" not in html.replace("http://www.w3.org/", "")
 
 
 def test_ids_are_unique_and_links_lead_somewhere(page: tuple[Page, str]) -> None:
     parser, _ = page
     sections = [attrs["id"] for tag, attrs in parser.tags if tag in {"section", "figure"} and "id" in attrs]
     assert len(sections) == len(set(sections))
-    assert {(attrs["href"] or "")[1:] for tag, attrs in parser.tags if tag == "a"} <= set(sections)
+    links = {attrs["href"] or "" for tag, attrs in parser.tags if tag == "a"}
+    assert {link[1:] for link in links if link.startswith("#")} <= set(sections)
+    ids = [attrs["id"] for _, attrs in parser.tags if attrs.get("id")]
+    assert len(ids) == len(set(ids))
     clips = [attrs["id"] for tag, attrs in parser.tags if tag == "clippath"]
     assert len(clips) == len(set(clips))
 
@@ -270,10 +235,10 @@ def test_the_readme_table_goes_between_its_markers(run: Run, tmp_path: Path) -> 
     readme.write_text(f"before\n{README_START}\nold\n{README_END}\nafter\n", encoding="utf-8")
     update_readme(path, readme, server="server", reference="reference")
     once = readme.read_text(encoding="utf-8")
-    assert once.startswith(f"before\n{README_START}\n| ")
+    assert once.startswith(f"before\n{README_START}\n**server against reference: ")
     assert once.endswith(f"{README_END}\nafter\n")
     assert "old" not in once
-    assert "| 1, mixed texts | 10 ms | 20 ms | wins 2.00× |" in once
+    assert "| 1, mixed texts | 10 (10–10) ms | 20 (20–20) ms | wins 2.00× |" in once
     plot = (tmp_path / README_PLOT).read_text(encoding="utf-8")
     assert "var(--" not in plot
     drawn = ElementTree.fromstring(plot)
@@ -283,6 +248,22 @@ def test_the_readme_table_goes_between_its_markers(run: Run, tmp_path: Path) -> 
     update_readme(path, readme, server="server", reference="reference")
     assert readme.read_text(encoding="utf-8") == once
     assert (tmp_path / README_PLOT).read_text(encoding="utf-8") == plot
+
+
+def test_a_run_is_published_in_a_folder_that_names_its_machine(run: Run, tmp_path: Path) -> None:
+    latest = tmp_path / "latest" / "run.json"
+    write_json(run, latest)
+    write_report(latest, server="server", reference="reference")
+    with pytest.raises(ValueError, match=r"run\.json is not published: reference INVALID"):
+        publish(latest, tmp_path)
+    run.cells = [one for one in run.cells if one.verdict == "VALID"]
+    run.machine |= {"cpu_family": 25, "cpu_model": 17}
+    write_json(run, latest)
+    folder = publish(latest, tmp_path)
+    assert folder.name == "2026-01-02-test-cpu-25-17-2-cores"
+    assert sorted(path.name for path in folder.iterdir()) == ["run.html", "run.json", "run.md"]
+    with pytest.raises(ValueError, match="is there already"):
+        publish(latest, tmp_path)
 
 
 def test_a_readme_without_markers_is_an_error(run: Run, tmp_path: Path) -> None:
