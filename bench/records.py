@@ -214,6 +214,12 @@ class Cell(msgspec.Struct, kw_only=True):
     """CPU seconds of the server's processes per second of the cell and its warm-up, in cores."""
     others_cpu_share: float | None = None
     """The same of all that is neither server nor generator: other programs, the kernel, the hypervisor."""
+    server_cpu_s: float | None = None
+    """CPU seconds of the server's processes from the first due time to the last answer, the warm-up left out."""
+    server_peak_rss_bytes: int | None = None
+    """Resident memory of the server's processes, each at its peak since its start."""
+    energy_j: float | None = None
+    """What the GPUs of this machine used in the same time, by NVML; None where there is none."""
     word_error_rate: float | None = None
     """Over the waves of this cell that the speech check transcribed."""
     waves_transcribed: int = msgspec.field(name="waves_heard", default=0)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.load.generator import LoadPlan, generate
 from bench.load.validity import KEEPS_ANSWERS, accuse, keeps_answers, validate
-from bench.machine import cpu_s
+from bench.machine import cpu_s, tree_peak_rss_bytes
 from bench.records import Cell, LoadPoint
 from bench.servers.start import Server
 from bench.workload import Workload, arrivals, mean_characters
@@ -61,10 +61,11 @@ def measure_cell(
         keep_waves=HEARD_BY_CHANCE,
         keep_doubtful=HEARD_IN_DOUBT,
         seed=seed + order,
+        server_pid=server.pid,
         waves=str(waves),
         name=f"{order:03d}-{server.arm}",
     )
-    meter = _CpuMeter(server)
+    meter = CpuMeter(server)
     outcome = generate(plan)
     server_cpu, others_cpu = meter.shares()
     for sample in outcome.samples:
@@ -89,6 +90,9 @@ def measure_cell(
         server_after=outcome.stats_after,
         server_cpu_share=server_cpu,
         others_cpu_share=others_cpu,
+        server_cpu_s=outcome.server_cpu_s,
+        energy_j=outcome.energy_j,
+        server_peak_rss_bytes=None if server.pid is None else tree_peak_rss_bytes(server.pid),
     )
     validate(cell)
     if keeps_answers(server.info):
@@ -96,7 +100,7 @@ def measure_cell(
     return cell
 
 
-class _CpuMeter:
+class CpuMeter:
     """Who used the cores from now on: the server, the generator (a child that ends meanwhile), or others."""
 
     def __init__(self, server: Server) -> None:

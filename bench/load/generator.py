@@ -22,11 +22,12 @@ from typing import Any
 
 import msgspec
 
+from bench.energy import energy_counter
 from bench.hearing.hear import hear_all, worth_hearing
 from bench.hearing.raw import samples_of
 from bench.load.http1 import Response
 from bench.load.listeners import Listener, played_until_s
-from bench.machine import cpu_s
+from bench.machine import cpu_s, tree_cpu_s
 from bench.metrics import percentile
 from bench.records import Endpoint, Generator, Sample
 from bench.targets.client import create_client
@@ -58,6 +59,10 @@ class LoadPlan(msgspec.Struct, kw_only=True):
     """Further fields of each request."""
     listeners: list[Listener] = msgspec.field(default_factory=list)
     """One for each text; empty: all hear their answers out, and ask again at once."""
+    stagger_s: float = 0.0
+    """Over so long the clients of a closed loop begin, evenly, so that they are no wave of requests at one moment."""
+    server_pid: int | None = None
+    """Root of the server's processes on this machine; their CPU time is read where the measuring begins and ends."""
     keep_waves: int = 0
     """Number of good requests, drawn by chance, whose audio is written as WAV files of 16 bits."""
     keep_doubtful: int = 0
@@ -76,6 +81,10 @@ class Outcome(msgspec.Struct, kw_only=True):
     samples: list[Sample]
     generator: Generator
     duration_s: float
+    server_cpu_s: float | None = None
+    """CPU seconds of the server's processes from the first due time to the last answer; None without server_pid."""
+    energy_j: float | None = None
+    """What the GPUs used in the same time; None without server_pid, or without one that counts."""
     stats_before: dict[str, Any] | None
     """GET /stats after the warm-up, and below after the last answer; None if the server offers none."""
     stats_after: dict[str, Any] | None
@@ -117,15 +126,22 @@ class LoadGenerator:
         before = await self._stats()
         gc.collect()
         gc.disable()
+        energy_j = energy_counter() if plan.server_pid else (lambda: None)
+        used_before = plan.server_pid and tree_cpu_s(plan.server_pid)
+        joules_before = energy_j()
         self._started = time.monotonic()
         cpu, machine = time.process_time(), cpu_s()
         watch = asyncio.create_task(self._watch_lag())
         if plan.due_s is None:
             clients = plan.clients or 1
-            samples = await self._closed_loop(plan.texts, clients, plan.duration_s, plan.min_requests)
+            samples = await self._closed_loop(
+                plan.texts, clients, plan.duration_s, plan.min_requests, plan.stagger_s
+            )
         else:
             samples = await self._open_loop(plan.texts, plan.due_s)
         watch.cancel()
+        used = plan.server_pid and tree_cpu_s(plan.server_pid)
+        joules = energy_j()
         await self._read_all()
         elapsed = self._now()
         busy, total = (after - before for before, after in zip(machine, cpu_s(), strict=True))
@@ -147,6 +163,8 @@ class LoadGenerator:
             samples=samples,
             generator=generator,
             duration_s=plan.duration_s,
+            server_cpu_s=_difference(used_before, used),
+            energy_j=_difference(joules_before, joules),
             stats_before=before,
             stats_after=after,
         )
@@ -161,15 +179,15 @@ class LoadGenerator:
             self._lags.append(max(0.0, time.monotonic() - due))
 
     async def _closed_loop(
-        self, texts: list[str], clients: int, duration_s: float, at_least: int
+        self, texts: list[str], clients: int, duration_s: float, at_least: int, stagger_s: float = 0.0
     ) -> list[Sample]:
         samples: list[Sample] = []
         started = 0
         begin = time.monotonic()
 
-        async def client() -> None:
+        async def client(number: int) -> None:
             nonlocal started
-            free_s = self._now()
+            free_s = self._now() + stagger_s * number / clients
             while True:
                 if (wait_s := free_s - self._now()) > 0:
                     await asyncio.sleep(wait_s)
@@ -185,7 +203,7 @@ class LoadGenerator:
                 if sample.error in ("refused", "connect"):
                     free_s = max(free_s, self._now() + REFUSED_PAUSE_S)
 
-        await asyncio.gather(*(client() for _ in range(clients)))
+        await asyncio.gather(*(client(number) for number in range(clients)))
         return samples
 
     async def _free_s(self, sample: Sample) -> float:
@@ -264,6 +282,10 @@ class LoadGenerator:
                     file.setsampwidth(2)
                     file.setframerate(sample.sample_rate_hz)
                     file.writeframes((floats * 32768).clip(-32768, 32767).astype("<i2").tobytes())
+
+
+def _difference(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
 
 
 def main() -> None:
