@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from bench.capacity.probe import KINDS, Kind
-from bench.capacity.record import CapacityRun, Row, curve
+from bench.capacity.record import CapacityRun, Found, Row, curve
 
 # Stand-ins that savefig writes and _themed replaces; no other element uses these colours.
 _INK, _GRID, _LIMIT = "#010203", "#040506", "#070809"
@@ -35,10 +35,15 @@ def ttfa(record: CapacityRun, kind: Kind) -> str | None:
         known = [row for row in rows if row.ttfa_p95_s is not None]
         xs, ys = [row.amount for row in known], [(row.ttfa_p95_s or 0.0) * 1e3 for row in known]
         axes.plot(xs, ys, color=_ARMS[index], marker=_MARKERS[index], label=label)
+        if not known:
+            return
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
+
+    if not any(row.ttfa_p95_s for one in record.found if one.kind == kind for row in _rows(record, one)):
+        return None
 
     def limit(axes: Axes) -> None:
         axes.axhline(record.slo.ttfa_p95_s * 1e3, color=_LIMIT, linestyle="--", linewidth=1.3, label="SLO")
@@ -63,9 +68,7 @@ Draw = Callable[[Axes, Sequence[Row], int, str], None]
 def _drawn(
     record: CapacityRun, kind: Kind, label: str, draw: Draw, more: Callable[[Axes], None]
 ) -> str | None:
-    found = [
-        one for one in record.found if one.kind == kind and curve(record.of(one), record.load, record.slo)
-    ]
+    found = [one for one in record.found if one.kind == kind and _rows(record, one)]
     if not found:
         return None
     with matplotlib.rc_context(_STYLE):
@@ -73,7 +76,7 @@ def _drawn(
         axes = figure.add_subplot()
         for index, one in enumerate(found):
             number = index % len(_ARMS)
-            draw(axes, curve(record.of(one), record.load, record.slo), number, one.arm)
+            draw(axes, _rows(record, one), number, one.arm)
             low, high = one.estimate.low, one.estimate.high
             if one.invalid is None and low is not None and high is not None:
                 axes.axvspan(low, high, color=_ARMS[number], alpha=0.15, linewidth=0)
@@ -91,6 +94,10 @@ def _drawn(
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return _themed(buffer.getvalue())
+
+
+def _rows(record: CapacityRun, found: Found) -> list[Row]:
+    return curve(record.of(found), record.load, record.slo)
 
 
 def _themed(svg: str) -> str:

@@ -53,8 +53,9 @@ class Found(msgspec.Struct, kw_only=True):
     @property
     def words(self) -> str:
         """The answer in a clause, with its unit."""
-        unit = KINDS[self.kind]
         found, show = self.estimate, self.shown
+        most = found.capacity or found.low or found.high or 0.0
+        unit = "listener" if self.limits.whole and int(most) == 1 else KINDS[self.kind]
         if self.invalid is not None:
             return f"no answer, INVALID: {self.invalid}"
         if found.standing == "found":
