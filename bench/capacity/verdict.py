@@ -73,9 +73,7 @@ def failures(cell: Cell, limits: Limits, ramp_s: float) -> list[str]:
         stall for sample in served if (stall := stall_s(sample)) is not None and stall > limits.underrun_s
     ]
     if stalls:
-        found.append(
-            f"{len(stalls)} of {len(served)} listeners ran dry, for up to {max(stalls) * 1e3:.0f} ms"
-        )
+        found.append(f"{len(stalls)} of {len(served)} answers ran dry, for up to {max(stalls) * 1e3:.0f} ms")
     doubts = Counter(doubt for sample in samples for doubt in sample.doubts)
     found += [f"heard: {doubt} ({count} waves)" for doubt, count in doubts.items()]
     # What the bench holds against any cell: a server that plays to the stopwatch, keeps answers, or has died.

@@ -29,7 +29,7 @@ def test_a_probe_within_the_slo_holds() -> None:
     [
         (cell([sample(i, ttfa_s=0.3) for i in range(20)]), "audible TTFA p95 is 300 ms"),
         (cell([sample(i, ttfa_s=0.2 if i > 1 else 3.0) for i in range(20)]), "p95 is 3000 ms"),
-        (cell([sample(0), sample(1, stall_s=0.2)]), "1 of 2 listeners ran dry, for up to 200 ms"),
+        (cell([sample(0), sample(1, stall_s=0.2)]), "1 of 2 answers ran dry, for up to 200 ms"),
         (cell([sample(0), refused(1)]), "1 of 2 requests were refused"),
         (cell([refused(0)]), "no request succeeded"),
         (cell([sample(0), sample(1, error="truncated", detail="broke")]), "1 of 2 requests broke off"),
