@@ -207,7 +207,7 @@ def _hunts(arguments: argparse.Namespace, record: CapacityRun) -> list[Hunt]:
 def _limits(kind: Kind, arguments: argparse.Namespace) -> Limits:
     streams = kind == "streams"
     return Limits(
-        first=arguments.first or (8.0 if streams else 2.0),
+        first=arguments.first or (16.0 if streams else 4.0),
         lowest=1.0 if streams else LOWEST_RATE,
         highest=HIGHEST,
         whole=streams,

@@ -72,7 +72,7 @@ def _drawn(
     if not found:
         return None
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 3.6))
+        figure = Figure(figsize=(5.6, 3.3))
         axes = figure.add_subplot()
         for index, one in enumerate(found):
             number = index % len(_ARMS)
@@ -82,6 +82,8 @@ def _drawn(
                 axes.axvspan(low, high, color=_ARMS[number], alpha=0.15, linewidth=0)
         more(axes)
         axes.set_xscale("log", base=2)
+        tried = [row.amount for one in found for row in _rows(record, one)]
+        axes.set_xlim(min(tried) / 1.15, max(tried) * 1.15)
         axes.xaxis.set_major_locator(LogLocator(base=2))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -63,7 +63,7 @@ class Found(msgspec.Struct, kw_only=True):
         if found.standing == "none":
             return f"does not hold even {show(found.high)} {unit}"
         if found.standing == "beyond":
-            return f"holds {show(found.low)} {unit} or more: no higher load was tried"
+            return f"holds {show(found.low)} {unit} or more (no higher load was tried)"
         return "no answer: nothing was measured"
 
     def shown(self, load: float | None) -> str:

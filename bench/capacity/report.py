@@ -22,7 +22,7 @@ def headline(record: CapacityRun) -> list[str]:
     for kind in KINDS:
         found = [one for one in record.found if one.kind == kind]
         if found:
-            sentences.append("; ".join(f"{one.arm} {one.words}" for one in found) + difference(found) + ".")
+            sentences.append("; ".join(f"{one.arm} {one.words}" for one in found) + "." + difference(found))
     return sentences
 
 
@@ -32,11 +32,11 @@ def difference(found: list[Found]) -> str:
     if len(found) < 2 or one.invalid or other.invalid:
         return ""
     if one.estimate.agrees(other.estimate):
-        return ": no difference outside the intervals"
+        return " No difference outside the intervals."
     if not (one.estimate.capacity and other.estimate.capacity):
         return ""
     ratio = one.estimate.capacity / other.estimate.capacity
-    return f": {one.arm} holds {ratio:.2g} times as many as {other.arm}"
+    return f" That is {ratio:.2g} times as many."
 
 
 def write_report(record: CapacityRun, folder: Path) -> list[Path]:
