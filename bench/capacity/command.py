@@ -21,13 +21,13 @@ from bench.capacity.probe import KINDS, Fresh, Kind, Load, measure
 from bench.capacity.record import CapacityRun, Found, Probe, estimated
 from bench.capacity.search import Limits, Search
 from bench.costs import PriceError, load_prices
-from bench.load.trace import TraceError, read_trace
+from bench.load.trace import CHARACTERS_PER_S, TraceError, read_trace
 from bench.machine import commit, machine
 from bench.records import Arm, write_json
 from bench.servers.start import ARMS, StartFailed, start_server, target_server
 from bench.targets.arguments import add_target_arguments, targets_of
 from bench.targets.spec import Limits as ServerLimits
-from bench.workload import MIXES
+from bench.workload import MIXES, mean_characters
 
 MOST_VOIDS = 4
 """A search ends after so many void probes if they are more than the valid ones."""
@@ -35,6 +35,10 @@ CURVE = (0.5, 0.75, 1.25, 1.5)
 """Of the capacity: loads that are also measured if there is time, for the curve."""
 NEAR = 0.1
 """A load of the curve that was probed this near is not measured again."""
+TURNS, QUICK_TURNS = 3.0, 1.6
+"""How often a listener asks in a probe: what it hears takes its time, and thinking takes some."""
+OVERHEAD_S, PROBES_OF_TIME = 7.0, 8
+"""To start a server, hear its waves and end it; and how many probes a quick search has time for, a full one twice."""
 AFTERWARDS_S = 30.0
 """Per search: what the recogniser, the last probe and the report may take beyond its time."""
 LOWEST_RATE, HIGHEST = 0.1, 1024
@@ -84,12 +88,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--trace", type=Path, metavar="FILE", help="rate: replay this trace (see bench trace)")
     group = parser.add_argument_group("search")
-    group.add_argument("--probe-s", type=_positive, metavar="S", help="of a probe (default: 15; quick: 8)")
+    group.add_argument(
+        "--probe-s", type=_positive, metavar="S", help="of a probe (short texts: 15; quick: 8)"
+    )
     group.add_argument(
         "--probes", type=int, metavar="N", help="of a search, at most (default: 24; quick: 12)"
     )
     group.add_argument("--precision", type=float, default=0.08, metavar="SHARE", help="half of the interval")
-    group.add_argument("--minutes", type=_positive, metavar="M", help="per search (default: 10; quick: 2)")
+    group.add_argument("--minutes", type=_positive, metavar="M", help="per search (short texts: 6; quick: 2)")
     group.add_argument("--first", type=_positive, metavar="LOAD", help="where a search begins")
     parser.add_argument(
         "--prices", type=Path, metavar="FILE.toml", help="machine_per_hour: see docs/benchmarks.md"
@@ -112,9 +118,10 @@ def main(arguments: argparse.Namespace) -> int:
         print(f"bench capacity: {error}")
         return 2
     quick = arguments.quick
+    turn_s = mean_characters(arguments.texts) / CHARACTERS_PER_S + arguments.think_s
     load = Load(
         texts=arguments.texts,
-        duration_s=arguments.probe_s or (8.0 if quick else 15.0),
+        duration_s=arguments.probe_s or (QUICK_TURNS if quick else TURNS) * turn_s,
         think_mean_s=arguments.think_s,
         barge_in_share=arguments.barge_in,
         burst=arguments.burst,
@@ -138,7 +145,9 @@ def main(arguments: argparse.Namespace) -> int:
         prices=prices,
     )
     hunts = _hunts(arguments, record)
-    each_s = 60 * (arguments.minutes or (2.0 if quick else 10.0))
+    each_s = 60 * arguments.minutes if arguments.minutes else PROBES_OF_TIME * (load.duration_s + OVERHEAD_S)
+    if not quick and not arguments.minutes:
+        each_s *= 2
     console = Console()
     longest_s = len(hunts) * (each_s + AFTERWARDS_S)
     console.print(

@@ -5,14 +5,21 @@ A probe that held its times and not its sound did not hold. If most of a search'
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from bench.capacity.record import CapacityRun, Found, Probe
 from bench.hearing.judge import judge
 from bench.records import Run
 
-HEARD_PROBES = 4
+HEARD_PROBES = 6
 """Of each search: the highest loads that held, whose kept waves the recogniser hears."""
+
+
+LEAST_WAVES = 8
+"""Transcribed waves of an arm from which its error rate is judged: of fewer the recogniser's own errors decide."""
+OF_ARM = ("unintelligible: {arm} ", "less intelligible", "words are ")
+"""How reasons begin that come of all the words of an arm."""
 
 
 def hear_probes(record: CapacityRun, folder: Path) -> None:
@@ -39,20 +46,30 @@ def hear_probes(record: CapacityRun, folder: Path) -> None:
 
     check_speech(run, folder)
     record.quality = run.quality
+    waves = Counter(cell.arm for cell in cells for sample in cell.samples if sample.wave)
+    few = {arm for arm in {cell.arm for cell in cells} if record.load.trace or waves[arm] < LEAST_WAVES}
+    for arm in sorted(few):
+        why = (
+            "the texts of a trace end in made-up words"
+            if record.load.trace
+            else f"{waves[arm]} were transcribed"
+        )
+        record.notes.append(f"the words of {arm} are judged wave by wave alone: {why}")
     for found in record.found:
         probes = held[id(found)]
         for probe in probes:
-            _accuse(probe, before[id(probe.cell)])
-        words = words_of([probe.cell for probe in probes]) if probes else None
+            _accuse(probe, before[id(probe.cell)], few)
+        words = words_of([probe.cell for probe in probes]) if probes and found.arm not in few else None
         if words is not None and words.rate > record.slo.wer:
             found.invalid = f"a WER of {words.rate:.1%} over {words.waves} waves"
         else:
             _decide(found, probes)
 
 
-def _accuse(probe: Probe, before: set[str]) -> None:
-    """New reasons against its cell make a probe one that did not hold, but those of the machine, which it held."""
-    new = [reason for reason in probe.cell.reasons if reason not in before]
+def _accuse(probe: Probe, before: set[str], few: set[str]) -> None:
+    """New reasons against its cell make a probe one that did not hold."""
+    of_arm = tuple(begin.format(arm=probe.arm) for begin in OF_ARM) if probe.arm in few else ()
+    new = [r for r in probe.cell.reasons if r not in before and not (of_arm and r.startswith(of_arm))]
     if new:
         probe.standing = "failed"
         probe.reasons += new

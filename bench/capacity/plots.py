@@ -59,7 +59,7 @@ def goodput(record: CapacityRun, kind: Kind) -> str | None:
         axes.plot(xs, ys, color=_ARMS[index], marker=_MARKERS[index], label=label)
         axes.set_ylim(0, 103)
 
-    return _drawn(record, kind, "within the SLO (% of what was due)", draw, lambda axes: None)
+    return _drawn(record, kind, "within the SLO (%)", draw, lambda axes: None)
 
 
 Draw = Callable[[Axes, Sequence[Row], int, str], None]

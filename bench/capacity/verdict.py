@@ -34,8 +34,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def evidence(cell: Cell, ramp_s: float) -> list[Sample]:
-    """The requests that were due when all listeners were there."""
-    return [sample for sample in cell.samples if sample.due_s >= ramp_s]
+    """The requests that were due when all listeners were there; all of them, if nobody asked again after that."""
+    return [sample for sample in cell.samples if sample.due_s >= ramp_s] or cell.samples
 
 
 def verdict(cell: Cell, limits: Limits, ramp_s: float) -> tuple[Standing, list[str]]:

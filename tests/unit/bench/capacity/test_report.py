@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow  # it loads the recogniser's package and draws
 def pretend(amount: float, kind: str, arm: str, seed: int, **more: Any) -> Cell:
     """Beyond its capacity, give or take some percent, a server is late and refuses."""
     most = CAPACITY[arm] * random.Random(seed).lognormvariate(0.0, 0.04)
-    late = 0.05 + 0.15 * (amount / most) ** 4
+    late = 0.05 + 0.2 * (amount / most) ** 4
     samples = [sample(index, ttfa_s=late) for index in range(24)]
     if amount > 1.5 * most:
         samples[0] = refused(0)
@@ -62,7 +62,7 @@ def test_the_answer_is_a_sentence_with_an_interval_that_holds_the_truth(
     code, record = ran(tmp_path, monkeypatch, f"--kinds streams --prices {prices}")
     said = capsys.readouterr().out
     assert code == 0
-    assert "2 searches with probes of 15 s: at most 21 minutes" in said
+    assert "2 searches with probes of 15 s: at most 13 minutes" in said
     for found in record.found:
         assert found.invalid is None
         assert found.estimate.low is not None
@@ -169,9 +169,10 @@ def test_speech_that_nobody_understands_is_no_answer(tmp_path: Path, monkeypatch
 
     code, record = ran(tmp_path, monkeypatch, "--kinds streams --arms granian --quick", hum)
     assert code == 1
-    assert "INVALID: a WER of 100.0% over" in headline(record)[0]
+    assert "INVALID" in headline(record)[0]
+    assert "unintelligible: request 0 has a WER of 100%" in headline(record)[0]
     kept = [probe for probe in record.probes if probe.cell.samples[0].wave]
-    assert 1 <= len(kept) <= 4
+    assert 1 <= len(kept) <= 6
     assert len(list((tmp_path / "waves").iterdir())) == len(kept)
 
 

@@ -44,6 +44,7 @@ def covers(found: Estimate, capacity: float) -> bool:
     return (found.low or 0.0) <= capacity <= (math.inf if found.high is None else found.high)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_in_its_share_and_two_runs_agree() -> None:
     covered = agreed = 0
     probes = []
