@@ -143,6 +143,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(tags=["bench"])
+def bench_capacity(session: nox.Session) -> None:
+    """How many listeners this server and the plain one hold at a stated SLO. --quick: 10 minutes for both."""
+    install(session, "bench")
+    session.run("python", "-m", "bench", "capacity", *session.posargs)
+
+
+@nox.session(tags=["bench"])
 def bench_listen(session: nox.Session) -> None:
     """What a listener hears of one request at a time: onset, pauses, pace, words and their times."""
     install(session, "bench")

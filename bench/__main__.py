@@ -18,6 +18,10 @@ COMMANDS = {
         "a run's JSON to Markdown, to a page with plots, or to the README's table",
     ),
     "history": ("bench.headline.history", "all published runs: the trend of each figure, machine by machine"),
+    "capacity": (
+        "bench.capacity.command",
+        "how many listeners, and requests per second, a server holds at a stated SLO",
+    ),
     "sweep": ("bench.gate.sweep", "the profile's switches one at a time: what each brought"),
     "micro": ("bench.micro", "the parts alone, by pytest-benchmark"),
     "compare": ("bench.gate.compare", "the regression gate: base commit against head, side by side"),

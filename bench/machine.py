@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -56,6 +57,41 @@ def cpu_s() -> tuple[float, float]:
     times = psutil.cpu_times()
     total = sum(times)
     return total - times.idle - getattr(times, "iowait", 0.0), total
+
+
+def tree_cpu_s(pid: int) -> float:
+    """CPU seconds that a process and all below it have used so far; those that have ended meanwhile are left out."""
+    import psutil
+
+    total = 0.0
+    for process in _tree(pid):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
+
+
+def tree_peak_rss_bytes(pid: int) -> int | None:
+    """Resident memory of a process and all below it, each at its own peak (VmHWM), summed up; None if nothing tells.
+
+    No less than the peak of the sum, and pages that several of them share are counted in each.
+    """
+    peaks = []
+    for process in _tree(pid):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+            peaks.append(1024 * int(status.partition("VmHWM:")[2].split()[0]))
+    return sum(peaks) if peaks else None
+
+
+def _tree(pid: int) -> list[Any]:
+    import psutil
+
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return []
 
 
 def _version(package: str) -> str | None:

@@ -212,12 +212,14 @@ class Cell(msgspec.Struct, kw_only=True):
     """GET /stats after the warm-up and after the cell, if the server offers it."""
     server_cpu_share: float | None = None
     """CPU seconds of the server's processes per second of the cell and its warm-up, in cores."""
-    server_cpu_s: float | None = None
-    """CPU seconds of the server's processes during the cell and its warm-up; None where nobody can tell."""
-    warmup_audio_s: float = 0.0
-    """Seconds of audio of the warm-up, whose CPU seconds are among them."""
     others_cpu_share: float | None = None
     """The same of all that is neither server nor generator: other programs, the kernel, the hypervisor."""
+    server_cpu_s: float | None = None
+    """CPU seconds of the server's processes from the first due time to the last answer, the warm-up left out."""
+    server_peak_rss_bytes: int | None = None
+    """Resident memory of the server's processes, each at its peak since its start."""
+    energy_j: float | None = None
+    """What the GPUs of this machine used in the same time, by NVML; None where there is none."""
     word_error_rate: float | None = None
     """Over the waves of this cell that the speech check transcribed."""
     waves_transcribed: int = msgspec.field(name="waves_heard", default=0)

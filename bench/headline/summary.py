@@ -237,7 +237,7 @@ def _share(cells: Sequence[Cell], run: Run, name: str) -> Estimate | None:
 
 def _cost(cells: Sequence[Cell]) -> float | None:
     known = [cell for cell in cells if cell.server_cpu_s]
-    audio = sum(cell.warmup_audio_s + sum(map(audio_s, cell.samples)) for cell in known)
+    audio = sum(sum(map(audio_s, cell.samples)) for cell in known)
     return sum(cell.server_cpu_s or 0.0 for cell in known) / audio if audio else None
 
 

@@ -38,15 +38,20 @@ ONE_LEVEL = "one level throughout, as no speech has"
 NO_SPEECH = frozenset((SILENCE, NOISE, TONE, ONE_LEVEL))
 
 
-def wave_doubts(sample: Sample) -> list[str]:
-    """Reasons in words, the same words for the same fault; empty for a request without audio, whose error is named."""
+def wave_doubts(sample: Sample, *, sound_only: bool = False) -> list[str]:
+    """Reasons in words, the same words for the same fault; empty for a request without audio, whose error is named.
+
+    `sound_only`: the wave was heard so, and its spectrum and seams are not known.
+    """
     heard = sample.heard
     if heard is None:
         return []
     if heard.audible_at_s is None:
         return [SILENCE]
-    found = [*_of_level(heard, sample.encoding), *_of_sound(heard), *_of_silence(heard, sample.text)]
-    if NO_SPEECH.isdisjoint(found):
+    found = [*_of_level(heard, sample.encoding), *_of_silence(heard, sample.text)]
+    if not sound_only:
+        found += _of_sound(heard)
+    if not sound_only and NO_SPEECH.isdisjoint(found):
         found += [*_of_rate(heard, sample.sample_rate_hz), *_of_seams(heard)]
     if letters(sample.text) >= LEAST_LETTERS and heard.voiced_s > 0:
         pace = letters(sample.text) / heard.voiced_s

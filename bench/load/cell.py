@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.load.generator import LoadPlan, generate
 from bench.load.validity import KEEPS_ANSWERS, accuse, keeps_answers, validate
-from bench.machine import cpu_s
+from bench.machine import cpu_s, tree_peak_rss_bytes
 from bench.records import Cell, LoadPoint
 from bench.servers.start import Server
 from bench.workload import Workload, arrivals, mean_characters
@@ -67,12 +67,13 @@ def measure_cell(
         keep_waves=HEARD_BY_CHANCE,
         keep_doubtful=HEARD_IN_DOUBT,
         seed=seed + order,
+        server_pid=server.pid,
         waves=str(waves),
         name=f"{order:03d}-{server.arm}",
     )
-    meter = _CpuMeter(server)
+    meter = CpuMeter(server)
     outcome = generate(plan)
-    server_cpu_s, elapsed_s, others_cpu = meter.read()
+    server_cpu_share, others_cpu = meter.shares()
     for sample in outcome.samples:
         if sample.wave is not None:
             sample.wave = f"{waves.name}/{sample.wave}"
@@ -93,10 +94,11 @@ def measure_cell(
         generator=outcome.generator,
         server_before=outcome.stats_before,
         server_after=outcome.stats_after,
-        server_cpu_share=None if server_cpu_s is None else server_cpu_s / elapsed_s,
-        server_cpu_s=server_cpu_s if not server.remote else None,
-        warmup_audio_s=outcome.warmup_audio_s,
+        server_cpu_share=server_cpu_share,
         others_cpu_share=others_cpu,
+        server_cpu_s=outcome.server_cpu_s,
+        energy_j=outcome.energy_j,
+        server_peak_rss_bytes=None if server.pid is None else tree_peak_rss_bytes(server.pid),
     )
     validate(cell)
     if keeps_answers(server.info):
@@ -104,7 +106,7 @@ def measure_cell(
     return cell
 
 
-class _CpuMeter:
+class CpuMeter:
     """Who used the cores from now on: the server, the generator (a child that ends meanwhile), or others."""
 
     def __init__(self, server: Server) -> None:
@@ -116,14 +118,11 @@ class _CpuMeter:
         generator = own.children_user + own.children_system
         return time.monotonic(), self._server.cpu_s(), generator, cpu_s()[0]
 
-    def read(self) -> tuple[float | None, float, float | None]:
-        """CPU seconds of the server, seconds that went by, cores of this machine that others used.
-
-        None where nobody can tell.
-        """
+    def shares(self) -> tuple[float | None, float | None]:
+        """Cores used by the server and, of this machine, by others; None where nobody can tell."""
         (began, server, generator, busy), (now, *ended) = self._began, self._now()
         elapsed_s = now - began
         if server is None or ended[0] is None:
-            return None, elapsed_s, None
+            return None, None
         used, generated, total = ended[0] - server, (ended[1] or 0.0) - generator, (ended[2] or 0.0) - busy
-        return used, elapsed_s, max(0.0, total - used - generated) / elapsed_s
+        return used / elapsed_s, max(0.0, total - used - generated) / elapsed_s

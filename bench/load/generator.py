@@ -22,12 +22,13 @@ from typing import Any
 
 import msgspec
 
+from bench.energy import energy_counter
 from bench.hearing.hear import hear_all, worth_hearing
 from bench.hearing.raw import samples_of
 from bench.load.http1 import Response
 from bench.load.listeners import Listener, played_until_s
-from bench.machine import cpu_s
-from bench.metrics import audio_s, percentile
+from bench.machine import cpu_s, tree_cpu_s
+from bench.metrics import percentile
 from bench.records import Endpoint, Generator, Sample
 from bench.targets.client import create_client
 from bench.targets.spec import Target
@@ -64,6 +65,8 @@ class LoadPlan(msgspec.Struct, kw_only=True):
     """Further fields of each request."""
     listeners: list[Listener] = msgspec.field(default_factory=list)
     """One for each text; empty: all hear their answers out, and ask again at once."""
+    server_pid: int | None = None
+    """Root of the server's processes on this machine; their CPU time is read where the measuring begins and ends."""
     keep_waves: int = 0
     """Number of good requests, drawn by chance, whose audio is written as WAV files of 16 bits."""
     keep_doubtful: int = 0
@@ -82,11 +85,13 @@ class Outcome(msgspec.Struct, kw_only=True):
     samples: list[Sample]
     generator: Generator
     duration_s: float
+    server_cpu_s: float | None = None
+    """CPU seconds of the server's processes from the first due time to the last answer; None without server_pid."""
+    energy_j: float | None = None
+    """What the GPUs used in the same time; None without server_pid, or without one that counts."""
     stats_before: dict[str, Any] | None
     """GET /stats after the warm-up, and below after the last answer; None if the server offers none."""
     stats_after: dict[str, Any] | None
-    warmup_audio_s: float = 0.0
-    """Seconds of audio that the warm-up made."""
 
 
 def generate(plan: LoadPlan) -> Outcome:
@@ -118,13 +123,16 @@ class LoadGenerator:
     async def run(self) -> Outcome:
         """Warm up, then measure."""
         plan = self._plan
-        warmup = await self._closed_loop(plan.warmup_texts, plan.clients or 2, 0.0, len(plan.warmup_texts))
+        await self._closed_loop(plan.warmup_texts, plan.clients or 2, 0.0, len(plan.warmup_texts))
         await self._read_all()
         self._listeners = plan.listeners
         self._audio.clear()
         before = await self._stats()
         gc.collect()
         gc.disable()
+        energy_j = energy_counter() if plan.server_pid else (lambda: None)
+        used_before = plan.server_pid and tree_cpu_s(plan.server_pid)
+        joules_before = energy_j()
         self._started = time.monotonic()
         cpu, machine = time.process_time(), cpu_s()
         watch = asyncio.create_task(self._watch_lag())
@@ -136,6 +144,8 @@ class LoadGenerator:
         else:
             samples = await self._open_loop(plan.texts, plan.due_s)
         watch.cancel()
+        used = plan.server_pid and tree_cpu_s(plan.server_pid)
+        joules = energy_j()
         await self._read_all()
         elapsed = self._now()
         busy, total = (after - before for before, after in zip(machine, cpu_s(), strict=True))
@@ -157,9 +167,10 @@ class LoadGenerator:
             samples=samples,
             generator=generator,
             duration_s=plan.duration_s,
+            server_cpu_s=_difference(used_before, used),
+            energy_j=_difference(joules_before, joules),
             stats_before=before,
             stats_after=after,
-            warmup_audio_s=sum(map(audio_s, warmup)),
         )
 
     def _now(self) -> float:
@@ -284,6 +295,10 @@ class LoadGenerator:
                     file.setsampwidth(2)
                     file.setframerate(sample.sample_rate_hz)
                     file.writeframes((floats * 32768).clip(-32768, 32767).astype("<i2").tobytes())
+
+
+def _difference(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
 
 
 def main() -> None:

@@ -30,13 +30,22 @@ def faults(cell: Cell) -> list[str]:
     bench.hearing adds its own reasons.
     """
     found = []
-    generator = cell.generator
     if not good(cell.samples):
         found.append("no request succeeded")
     for kind, count in sorted(errors_by_kind(cell.samples).items()):
         if kind != "refused":
             detail = next(sample.detail for sample in cell.samples if sample.error == kind)
             found.append(f"{kind}: {count} of {len(cell.samples)} requests ({detail})")
+    found += disturbances(cell)
+    if keeps_answers(cell.server_before) or keeps_answers(cell.server_after):
+        found.append(KEEPS_ANSWERS)
+    return found + _habits(cell)
+
+
+def disturbances(cell: Cell) -> list[str]:
+    """What the machine did, and not the server: a generator that was late or starved, or other programs."""
+    found = []
+    generator = cell.generator
     if generator.lateness_p99_s > MAX_LATENESS_P99_S:
         found.append(f"late generator: sent {generator.lateness_p99_s * 1e3:.1f} ms after due at p99")
     if generator.loop_lag_p99_s > MAX_LATENESS_P99_S:
@@ -45,9 +54,7 @@ def faults(cell: Cell) -> list[str]:
         found.append(f"starved generator: it used {generator.cpu_share:.2f} of a core")
     if (cell.others_cpu_share or 0.0) > MAX_OTHERS_CPU:
         found.append(f"disturbed machine: others used {cell.others_cpu_share:.2f} of a core")
-    if keeps_answers(cell.server_before) or keeps_answers(cell.server_after):
-        found.append(KEEPS_ANSWERS)
-    return found + _habits(cell)
+    return found
 
 
 def keeps_answers(page: dict[str, Any] | None) -> bool:

@@ -1,10 +1,10 @@
 """A speech server that sends known bytes at known times and notes when it did: the load generator's test.
 
-    python tests/unit/bench/fake_server.py --port N
+    python tests/unit/bench/fake_server.py --port N [--value 0]
 
 The text of a request is its script, a JSON object:
 
-    chunks        list of [pause_s, samples]: wait, then send that many samples (value 1000) as one HTTP chunk
+    chunks        list of [pause_s, samples]: wait, then send that many samples (of --value) as one HTTP chunk
     status        200
     end           "clean", "cut" (close without the last chunk) or "hang" (never end)
     stated        samples that the WAV header states; absent: unknown length (0xFFFFFFFF)
@@ -28,7 +28,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 RATE_HZ = 24_000
-SAMPLE = struct.pack("<h", 1000)
+VALUE = 1000
 
 DEFAULT = '{"chunks": [[0.005, 2400], [0.02, 2400]]}'
 """The script of a text that is none."""
@@ -81,7 +81,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         for index, (pause_s, samples) in enumerate(script["chunks"]):
             time.sleep(pause_s)
-            data = SAMPLE * samples
+            data = struct.pack("<h", VALUE) * samples
             if kind == "each":
                 data = wav_header(samples) + data
             elif index == 0:
@@ -128,7 +128,10 @@ def main() -> None:
     """Serve until killed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    Server(("127.0.0.1", parser.parse_args().port), Handler).serve_forever()
+    parser.add_argument("--value", type=int, default=VALUE, help="of every sample; 0 is silence")
+    arguments = parser.parse_args()
+    globals()["VALUE"] = arguments.value
+    Server(("127.0.0.1", arguments.port), Handler).serve_forever()
 
 
 if __name__ == "__main__":

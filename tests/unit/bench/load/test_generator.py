@@ -257,11 +257,3 @@ def test_a_load_point_lasts_several_times_its_longest_request(fake: Server) -> N
     assert len(samples) == 3 or samples[-1].end_s >= 0.6, "0.2 s each, so 0.6 s in all"
     capped = _here(_plan(fake, texts, duration_s=0.1, longest_times=30.0)).samples
     assert 0.5 <= capped[-1].end_s < 0.2 * 20, "at most five times what was asked for"
-
-
-def test_the_warm_up_tells_how_much_audio_it_made(fake: Server) -> None:
-    plan = _plan(fake, [_script((0.0, 2400))])
-    plan.warmup_texts = [_script((0.0, 12_000))] * 3
-    outcome = _here(plan)
-    assert outcome.warmup_audio_s == pytest.approx(1.5)
-    assert len(outcome.samples) == 1

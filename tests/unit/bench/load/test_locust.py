@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from bench.hearing.doubts import SILENCE
 from bench.load.locust.command import _table, cells, complaints
 from bench.load.locust.stages import Stage, default_stages, stage_at
 from bench.load.validity import validate
 from bench.records import Generator, Sample, load_run
-from bench.servers.start import start_server
-from tests.unit.bench.support import FAKE
+from bench.servers.start import ArmSpec, free_port, start_server
+from tests.unit.bench.support import FAKE, FAKE_SERVER
+
+COMMAND = (sys.executable, "-m", "bench", "load", "--users", "4", "--texts", "short", "--target")
+
+
+def loaded(url: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, url, "--output", str(folder), *more],
+        check=False, timeout=90, capture_output=True, text=True, env={**os.environ, "COLUMNS": "80"},
+    )  # fmt: skip
 
 
 def test_stages_ramp_hold_spike_and_soak() -> None:
@@ -70,22 +83,7 @@ def test_a_log_of_80_columns_says_which_cell_is_invalid_and_why() -> None:
 @pytest.mark.slow
 def test_locust_users_keep_raw_samples_beside_its_csv(tmp_path: Path) -> None:
     with start_server("fake", spec=FAKE) as server:
-        command = [
-            sys.executable,
-            "-m",
-            "bench",
-            "load",
-            "--target",
-            server.url,
-            "--users",
-            "4",
-            "--texts",
-            "short",
-        ]
-        done = subprocess.run(
-            [*command, "--duration-s", "4", "--output", str(tmp_path)],
-            check=False, timeout=90, capture_output=True, text=True, env={**os.environ, "COLUMNS": "80"},
-        )  # fmt: skip
+        done = loaded(server.url, tmp_path, "--duration-s", "4")
     [head] = [line for line in done.stdout.splitlines() if line.startswith("stage ")]
     assert len(head) <= 80
     assert "verdict" in head
@@ -97,4 +95,48 @@ def test_locust_users_keep_raw_samples_beside_its_csv(tmp_path: Path) -> None:
     assert [sample.error for sample in samples] == [None] * len(samples)
     assert all([size for _, size in sample.events] == [4800, 4800] for sample in samples)
     statistics = (tmp_path / "locust_stats.csv").read_text()
+    counts = {row[1]: int(row[2]) for row in csv.reader(statistics.splitlines()[1:])}
+    assert counts["Aggregated"] == counts["/tts"] + counts["/tts/stream"], "requests alone are in the totals"
     assert all(f"/tts/stream{name}," in statistics for name in ("", " first sound", " largest gap"))
+
+
+@pytest.mark.slow
+def test_a_server_of_silence_is_named_and_invalid(tmp_path: Path) -> None:
+    silent = ArmSpec("noughts", (FAKE_SERVER, "--port", "{port}", "--value", "0"))
+    with start_server("fake", spec=silent) as server:
+        done = loaded(server.url, tmp_path, "--duration-s", "3")
+    assert done.returncode == 1
+    measured = load_run(tmp_path / "run.json")
+    samples = [sample for cell in measured.cells for sample in cell.samples]
+    assert samples
+    assert all(sample.error is None for sample in samples)
+    for cell in measured.cells:
+        assert cell.verdict == "INVALID"
+        count = len(cell.samples)
+        assert f"heard: {SILENCE} ({count} of {count} waves)" in cell.reasons
+    assert "heard: silence" in done.stdout
+    assert "silence: nothing is louder" in (tmp_path / "locust_failures.csv").read_text()
+    assert not (tmp_path / "samples.audio").exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_with_the_page_leaves_the_run(tmp_path: Path) -> None:
+    with start_server("fake", spec=FAKE) as server:
+        command = [*COMMAND, server.url, "--output", str(tmp_path), "--page", str(free_port())]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            samples = tmp_path / "samples.jsonl"
+            deadline = time.monotonic() + 60
+            while not (samples.exists() and samples.stat().st_size > 0):
+                assert time.monotonic() < deadline, "no user has begun"
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            said, _ = process.communicate(timeout=60)
+    assert "run.json" in said
+    measured = load_run(tmp_path / "run.json")
+    assert measured.exclusions == ["ended by Ctrl-C: later stages are missing"]
+    assert sum(len(cell.samples) for cell in measured.cells) > 0
+    assert min(sample.due_s for cell in measured.cells for sample in cell.samples) < 0.1, (
+        "from its first user on"
+    )
