@@ -16,13 +16,14 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from serving.engine.admission import Admission
 from serving.engine.supervisor import EngineState, EngineUnavailable, Supervisor
+from serving.engine.watch import Watch, Watcher
 from serving.models.base import ModelError, ModelSpec
 from serving.profile import Profile
 from serving.protocol import (
@@ -80,6 +81,7 @@ class Utterance:
     unread: deque[NDArray[np.float32] | Times] = field(default_factory=deque)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     timed: bool = False
+    watches: list[Watch] = field(default_factory=list)
 
     def note(self, segments: list[Segment]) -> None:
         """Keep the segments that Times will refer to."""
@@ -90,7 +92,8 @@ class Utterance:
 class EngineClient:
     """One engine and the requests that it speaks. Use it from one event loop."""
 
-    def __init__(self, profile: Profile, spec: ModelSpec) -> None:
+    def __init__(self, profile: Profile, spec: ModelSpec, watchers: Sequence[Watcher] = ()) -> None:
+        self._watchers = watchers
         self.run_id = secrets.token_hex(8)
         self._profile = profile
         self._spec = spec
@@ -149,12 +152,17 @@ class EngineClient:
         request_id = utterance.request_id
         self._admission.admit(request_id, audio_s)
         try:
+            for begin in self._watchers:
+                if (watch := begin(params, streaming, audio_s)) is not None:
+                    utterance.watches.append(watch)
             first, _ = await asyncio.get_running_loop().run_in_executor(self._pool, _pull, segments, 1)
             if not first:
                 raise InputError("text", "holds nothing that can be spoken")
             self._check_ready()
         except BaseException:
             self._admission.close(request_id)
+            for watch in utterance.watches:
+                watch.ended(utterance)
             raise
         utterance.timed = params.timestamps != "none"
         utterance.note(first)
@@ -190,6 +198,8 @@ class EngineClient:
                     answer = utterance.unread.popleft()
                     if not isinstance(answer, Times):
                         self._admission.taken(utterance.request_id, len(answer) / self._spec.sample_rate_hz)
+                        for watch in utterance.watches:
+                            watch.taken(answer)
                     yield answer
                 if utterance.ended:
                     break
@@ -274,6 +284,8 @@ class EngineClient:
                 if utterance is not None and samples is not None:
                     self._admission.made(request_id, len(samples) / self._spec.sample_rate_hz)
                     utterance.unread.append(samples)
+                    for watch in utterance.watches:
+                        watch.made(samples)
                     utterance.wake.set()
             case Times(request_id=request_id):
                 if (utterance := self._utterances.get(request_id)) is not None:
@@ -305,6 +317,8 @@ class EngineClient:
         if extending is not None and extending is not asyncio.current_task():
             extending.cancel()
         self._admission.end(request_id)
+        for watch in utterance.watches:
+            watch.ended(utterance)
         utterance.wake.set()
 
     def _fail_all(self, code: FailureCode, message: str) -> None:

@@ -19,6 +19,8 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from serving import __version__
 from serving.audio.encode import load_codecs
 from serving.engine.client import EngineClient, EngineState
+from serving.engine.watch import Watcher
+from serving.http.access.door import audio_of_key, door_of
 from serving.http.batch.route import batch_route
 from serving.http.cached import AnswerCache
 from serving.http.live.nari import nari_route
@@ -62,8 +64,12 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
     Raises what load_frontend raises (ProfileError, for one) if the model cannot be had, and ProfileError for origins
     and voice aliases that cannot be.
     """
+    door = door_of(profile)
     frontend = load_frontend(profile)
-    engine = EngineClient(profile, frontend.spec)
+    watchers: list[Watcher] = []
+    if door is not None:
+        watchers.append(lambda params, streaming, audio_s: audio_of_key(frontend.spec, audio_s))
+    engine = EngineClient(profile, frontend.spec, watchers)
     cache = AnswerCache(profile, frontend.spec, engine) if profile.cache.max_bytes else None
 
     @contextlib.asynccontextmanager
@@ -109,7 +115,7 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
             "cache": _provide(cache and cache.store),
         },
         cors_config=_cors(profile.http.cors_origins),
-        middleware=[AbortOnExit()],
+        middleware=[AbortOnExit(), *([] if door is None else [door])],
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=profile.http.max_body_bytes,
         openapi_config=OpenAPIConfig(
@@ -167,7 +173,8 @@ def _announce(engine: EngineClient, profile: Profile) -> None:
     info = engine.info
     assert info is not None, "a ready engine has said what it is"
     host = f"[{profile.http.host}]" if ":" in profile.http.host else profile.http.host
-    address = f"http://{host}:{profile.http.port}"
+    scheme = "https" if profile.http.tls_cert else "http"
+    address = f"{scheme}://{host}:{profile.http.port}"
     logger.info(
         "ready at %s: %s on %s %s, profile %s, warm after %.1f s",
         address,

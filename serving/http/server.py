@@ -10,16 +10,18 @@ import multiprocessing
 import os
 import signal
 import socket
+import ssl
 import sys
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from granian import Granian
-from granian.constants import HTTPModes, Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.log import LogLevels
 
-from serving.profile import Profile, ProfileError
+from serving.profile import HttpProfile, Profile, ProfileError
 
 LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
 
@@ -64,6 +66,29 @@ def resolve(host: str, port: int) -> tuple[str, int]:
         return str(address[0]), int(probe.getsockname()[1])
 
 
+def tls_files(http: HttpProfile) -> tuple[Path | None, Path | None]:
+    """Certificate and private key, None for both without TLS. Raises ProfileError for what TLS cannot begin with."""
+    if not (http.tls_cert or http.tls_key):
+        return None, None
+    for name, value in (("http.tls_cert", http.tls_cert), ("http.tls_key", http.tls_key)):
+        if not value:
+            raise ProfileError(f"{name}: is missing; TLS takes a certificate and its private key")
+        try:
+            Path(value).read_bytes()
+        except OSError as error:
+            raise ProfileError(f"{name}: cannot read {value}: {error.strerror}") from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    def refuse() -> bytes:
+        raise ProfileError("http.tls_key: has a password, which nobody can type here")
+
+    try:
+        context.load_cert_chain(http.tls_cert, http.tls_key, refuse)
+    except ssl.SSLError as error:
+        raise ProfileError(f"http.tls_cert, http.tls_key: {error.reason or error}") from None
+    return Path(http.tls_cert), Path(http.tls_key)
+
+
 def serve(profile: Profile) -> None:
     """Serve until SIGTERM or Ctrl-C, then let requests in flight finish within http.drain_s.
 
@@ -74,6 +99,7 @@ def serve(profile: Profile) -> None:
     profile = msgspec.structs.replace(
         profile, http=msgspec.structs.replace(profile.http, host=host, port=port)
     )
+    certificate, private_key = tls_files(profile.http)
     connections = max(_MIN_CONNECTIONS, profile.admission.max_requests * _CONNECTIONS_PER_REQUEST)
     logging.config.dictConfig(LOG_CONFIG)
     refused, refuse = multiprocessing.Pipe(duplex=False)
@@ -93,6 +119,9 @@ def serve(profile: Profile) -> None:
         log_access=profile.http.access_log,
         respawn_failed_workers=False,
         workers_kill_timeout=profile.http.drain_s,
+        ssl_cert=certificate,
+        ssl_key=private_key,
+        ssl_protocol_min=SSLProtocols.tls12,
     )
     try:
         server.serve(target_loader=functools.partial(_load, profile, refuse), wrap_loader=False)

@@ -14,7 +14,14 @@ ROOT = Path(__file__).parents[3]
 SOURCES = sorted((ROOT / "serving").rglob("*.py"))
 
 # Layers from the leaves up; a module may import its own layer's package and any layer to its left.
-LEAVES = ("serving.protocol", "serving.profile", "serving.audio", "serving.text", "serving.voices")
+LEAVES = (
+    "serving.protocol",
+    "serving.profile",
+    "serving.access",
+    "serving.audio",
+    "serving.text",
+    "serving.voices",
+)
 LAYERS = (
     LEAVES,
     ("serving.native",),
@@ -41,6 +48,8 @@ TORCH_FREE = (
     "serving/engine/admission.py",
     "serving/engine/client.py",
     "serving/engine/many.py",
+    "serving/engine/watch.py",
+    "serving/access",
     "serving/audio",
     "serving/voices",
     "serving/text",
