@@ -115,6 +115,7 @@ class HttpProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     tls_key: str = ""
     """Private key in PEM, without a password."""
     access_log: bool = False
+    """A line of the log for each request, with its id and without its query."""
     http2: bool = False
     """Take HTTP/2 beside HTTP/1.1 on the same port, without TLS: from clients and proxies that begin with it (h2c)."""
     cors_origins: list[str] = []
@@ -176,6 +177,19 @@ class AccessProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Seconds of audio made for a key from one midnight (UTC) to the next."""
 
 
+class ObserveProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an operator sees."""
+
+    metrics: bool = True
+    """Count for GET /metrics."""
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    traces_to: str = ""
+    """Address that takes OpenTelemetry traces (OTLP over HTTP), as http://127.0.0.1:4318/v1/traces; empty: none."""
+    traces_share: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    """Of the requests that come without a trace of their caller's."""
+
+
 class BatchProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Many texts in one request."""
 
@@ -206,6 +220,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     voices: VoicesProfile = VoicesProfile()
     websocket: WebSocketProfile = WebSocketProfile()
     access: AccessProfile = AccessProfile()
+    observe: ObserveProfile = ObserveProfile()
     batch: BatchProfile = BatchProfile()
     cache: CacheProfile = CacheProfile()
 

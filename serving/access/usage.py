@@ -130,9 +130,6 @@ class AudioOfKey:
         """The engine made these."""
         self._samples += len(samples)
 
-    def taken(self, samples: Sized) -> None:
-        """Whether it is read or not, it was made."""
-
     def ended(self, _: object) -> None:
         """No more is made."""
         self._usage.settle(self._promised_s, self._samples / self._rate_hz)

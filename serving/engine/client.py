@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from serving.engine.admission import Admission
 from serving.engine.supervisor import EngineState, EngineUnavailable, Supervisor
-from serving.engine.watch import Watch, Watcher
+from serving.engine.watch import Load, Watch, Watcher
 from serving.models.base import ModelError, ModelSpec
 from serving.profile import Profile
 from serving.protocol import (
@@ -198,8 +198,6 @@ class EngineClient:
                     answer = utterance.unread.popleft()
                     if not isinstance(answer, Times):
                         self._admission.taken(utterance.request_id, len(answer) / self._spec.sample_rate_hz)
-                        for watch in utterance.watches:
-                            watch.taken(answer)
                     yield answer
                 if utterance.ended:
                     break
@@ -229,6 +227,11 @@ class EngineClient:
             utterance.failure = utterance.failure or why
         utterance.unread.clear()
         self._admission.close(utterance.request_id)
+
+    @property
+    def load(self) -> Load:
+        """How much is under way."""
+        return Load(self._admission.requests, self._admission.audio_s, self._supervisor.restarts)
 
     @property
     def idle(self) -> bool:

@@ -63,6 +63,8 @@ class Supervisor:
         self.warming: Warming | None = None
         self.info: Ready | None = None
         self.problem: str | None = None
+        self.restarts = 0
+        """Starts again after a death."""
         self._profile = profile
         self._receive = receive
         self._on_down = on_down
@@ -155,6 +157,7 @@ class Supervisor:
                     await self._stop.wait()
                     break
                 self._set_state(EngineState.RESTARTING)
+                self.restarts += 1
                 pause_s = BACKOFF_S[min(len(deaths), len(BACKOFF_S)) - 1]
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), pause_s)

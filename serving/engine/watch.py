@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from serving.protocol import SpeechParams
 
@@ -14,15 +14,22 @@ if TYPE_CHECKING:
     from serving.engine.client import Utterance
 
 
+class Load(NamedTuple):
+    """What an engine has to do, as its client counts it."""
+
+    requests: int
+    """Admitted and not ended."""
+    audio_s: float
+    """Promised, or made and not yet read."""
+    restarts: int
+    """Starts again after a death."""
+
+
 class Watch(Protocol):
     """Looks on one utterance. Its methods are called in the event loop, never wait and never raise."""
 
     def made(self, samples: NDArray[np.float32]) -> None:
         """The engine made these samples, mono float32 [n]."""
-        ...
-
-    def taken(self, samples: NDArray[np.float32]) -> None:
-        """The reader takes them, on their way to the client."""
         ...
 
     def ended(self, utterance: Utterance) -> None:

@@ -25,6 +25,11 @@ from serving.http.batch.route import batch_route
 from serving.http.cached import AnswerCache
 from serving.http.live.nari import nari_route
 from serving.http.live.stream import stream_route
+from serving.http.observe.calls import Watched
+from serving.http.observe.engine import metrics_route
+from serving.http.observe.metrics import Metrics
+from serving.http.observe.traces import Traces
+from serving.http.observe.utterances import watcher_of
 from serving.http.openai import openai_routes
 from serving.http.ops import healthz, readyz, stats, voices
 from serving.http.page.files import page_routes
@@ -69,6 +74,13 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
     watchers: list[Watcher] = []
     if door is not None:
         watchers.append(lambda params, streaming, audio_s: audio_of_key(frontend.spec, audio_s))
+    metrics = Metrics() if profile.observe.metrics else None
+    if metrics is not None:
+        watchers.append(watcher_of(metrics, frontend.spec.sample_rate_hz))
+    observe = profile.observe
+    traces = Traces(observe, frontend.spec.name) if observe.traces_to else None
+    if traces is not None:
+        watchers.append(traces.watch)
     engine = EngineClient(profile, frontend.spec, watchers)
     cache = AnswerCache(profile, frontend.spec, engine) if profile.cache.max_bytes else None
 
@@ -88,6 +100,8 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
                 task.cancel()
             await engine.stop()
             await changes.close()
+            if traces is not None:
+                await asyncio.to_thread(traces.close)
 
     speaker = Speaker(engine, frontend, profile.text, cache)
     changes = VoiceChanges(speaker, open_voices(profile), profile)
@@ -104,8 +118,13 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
         nari_route(speaker, profile.websocket, profile.http),
         *page_routes(frontend.spec, profile.text.max_chars),
         *report_routes(profile.http.reports),
+        *(
+            []
+            if metrics is None
+            else [metrics_route(metrics, engine, None if cache is None else cache.store)]
+        ),
     ]
-    return Litestar(
+    app = Litestar(
         [*routes, healthz, readyz, voices, stats],
         lifespan=[run_engine],
         dependencies={
@@ -127,6 +146,11 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
         ),
         logging_config=None,
     )
+    if metrics is not None or traces is not None or profile.http.access_log:
+        app.asgi_handler = Watched(
+            app.asgi_handler, metrics, access_log=profile.http.access_log, traces=traces
+        )
+    return app
 
 
 def _cors(origins: list[str]) -> CORSConfig | None:

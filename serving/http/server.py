@@ -21,22 +21,12 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.log import LogLevels
 
+from serving.observe.logs import log_config
 from serving.profile import HttpProfile, Profile, ProfileError
-
-LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
 
 _CONNECTIONS_PER_REQUEST = 4
 """Open connections for each request that is admitted: a refusal must be answered, not queued."""
 _MIN_CONNECTIONS = 1024
-
-LOG_CONFIG: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": LOG_FORMAT}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": "INFO"},
-    "loggers": {"granian.access": {"level": "INFO"}},
-}
 
 
 class AddressError(OSError):
@@ -101,7 +91,8 @@ def serve(profile: Profile) -> None:
     )
     certificate, private_key = tls_files(profile.http)
     connections = max(_MIN_CONNECTIONS, profile.admission.max_requests * _CONNECTIONS_PER_REQUEST)
-    logging.config.dictConfig(LOG_CONFIG)
+    logs = log_config(profile.observe)
+    logging.config.dictConfig(logs)
     refused, refuse = multiprocessing.Pipe(duplex=False)
     server = Granian(
         "serving.http.app:create_app",
@@ -115,8 +106,7 @@ def serve(profile: Profile) -> None:
         backlog=connections,
         backpressure=connections,
         log_level=LogLevels.warning,
-        log_dictconfig=LOG_CONFIG,
-        log_access=profile.http.access_log,
+        log_dictconfig=logs,
         respawn_failed_workers=False,
         workers_kill_timeout=profile.http.drain_s,
         ssl_cert=certificate,
