@@ -63,6 +63,8 @@ class EngineProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """A request expires this long after its arrival."""
     restart_limit: Annotated[int, Meta(ge=0)] = 3
     """Starts again after a death, at most this often within ten minutes; then the server gives up."""
+    idle_unload_s: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    """The engine is ended, and its memory given back, when nobody spoke for this long; 0: never."""
 
 
 class AdmissionProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -147,6 +147,7 @@ class EngineClient:
         The first segment is sent as soon as the frontend has made it, the rest as they come. Raises NotReady
         or Overloaded before anything is done, and InputError or ModelError from the frontend's first segment.
         """
+        self._supervisor.wake()
         self._check_ready()
         utterance = Utterance(secrets.token_hex(8))
         request_id = utterance.request_id
@@ -233,10 +234,10 @@ class EngineClient:
         """How much is under way."""
         return Load(self._admission.requests, self._admission.audio_s, self._supervisor.restarts)
 
-    @property
-    def idle(self) -> bool:
-        """No request is admitted that the engine may still make something of."""
-        return not self._admission.requests
+    def unload(self, idle_s: float) -> None:
+        """Unload the engine if no request has run for this long; the next one, which is refused, starts it again."""
+        if self._admission.idle_s >= idle_s:
+            self._supervisor.rest(idle_s)
 
     async def settled(self) -> None:
         """Wait until every request that is admitted now has been spoken, given up or timed out."""

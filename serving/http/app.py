@@ -89,6 +89,8 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
         await changes.sweep()
         await engine.start()
         tasks = [asyncio.create_task(_watch(engine, profile, on_failed))]
+        if profile.engine.idle_unload_s:
+            tasks.append(asyncio.create_task(_unload(engine, profile.engine.idle_unload_s)))
         if cache is not None:
             tasks.append(asyncio.create_task(cache.prepare()))
         try:
@@ -191,6 +193,14 @@ async def _watch(engine: EngineClient, profile: Profile, on_failed: Callable[[],
     logger.critical("stopping: %s", engine.problem)
     if on_failed is not None:
         on_failed()
+
+
+async def _unload(engine: EngineClient, idle_s: float) -> None:
+    """Unload an engine that nobody uses."""
+    while True:
+        await asyncio.sleep(min(idle_s / 4, 1.0))
+        if engine.state is EngineState.READY:
+            engine.unload(idle_s)
 
 
 def _announce(engine: EngineClient, profile: Profile) -> None:

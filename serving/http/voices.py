@@ -192,7 +192,7 @@ class VoiceChanges:
         task = asyncio.create_task(self._purge_unused(removed))
         self._purging.add(task)
         task.add_done_callback(self._purging.discard)
-        if self._speaker.engine.idle:
+        if not self._speaker.engine.load.requests:
             await asyncio.shield(task)
 
     async def _purge_unused(self, removed: Removed) -> None:
