@@ -147,8 +147,7 @@ class EngineClient:
         The first segment is sent as soon as the frontend has made it, the rest as they come. Raises NotReady
         or Overloaded before anything is done, and InputError or ModelError from the frontend's first segment.
         """
-        self._supervisor.wake()
-        self._check_ready()
+        self._check_ready(wake=True)
         utterance = Utterance(secrets.token_hex(8))
         request_id = utterance.request_id
         self._admission.admit(request_id, audio_s)
@@ -254,9 +253,9 @@ class EngineClient:
         self._send(GetStats())
         return await answer
 
-    def _check_ready(self) -> None:
+    def _check_ready(self, *, wake: bool = False) -> None:
         if self._supervisor.state is not EngineState.READY:
-            raise self._supervisor.not_ready()
+            raise self._supervisor.not_ready(wake=wake)
 
     def _send(self, message: ToEngine) -> None:
         """Send if there is an engine; without one, its requests are failed anyway."""

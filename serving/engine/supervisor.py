@@ -112,20 +112,17 @@ class Supervisor:
             await asyncio.shield(self._task)
 
     def rest(self, ready_s: float) -> None:
-        """Unload an engine that has been READY for this long, until wake()."""
+        """Unload an engine that has been READY for this long, until not_ready(wake=True)."""
         since_s = self._started_s + (self._start_up_s or 0.0)
         if self.state is EngineState.READY and time.monotonic() - since_s >= ready_s:
             self._woken.clear()
             self._rest.set()
             self._set_state(EngineState.IDLE)
 
-    def wake(self) -> None:
-        """Start an engine that was unloaded."""
-        if self.state is EngineState.IDLE:
+    def not_ready(self, *, wake: bool = False) -> NotReady:
+        """The refusal of a request, with the reason why the engine takes none. `wake` starts one that was unloaded."""
+        if wake and self.state is EngineState.IDLE:
             self._woken.set()
-
-    def not_ready(self) -> NotReady:
-        """The refusal of a request, with the reason why the engine takes none."""
         if self.state in (EngineState.IDLE, EngineState.STARTING) and self._start_up_s is not None:
             gone_s = time.monotonic() - self._started_s if self.state is EngineState.STARTING else 0.0
             return NotReady(f"the engine is {self.state.value}", self._start_up_s - gone_s)

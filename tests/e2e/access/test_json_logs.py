@@ -14,8 +14,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def test_every_line_is_json_and_names_its_request(tmp_path: Path) -> None:
-    settings = ("model.name=tests.faulty_tone", f"model.options.fail_token={ord('q')}", "engine.device=cpu")
-    settings += ("observe.log_format=json", "http.access_log=true")
+    settings = ["model.name=tests.faulty_tone", f"model.options.fail_token={ord('q')}", "engine.device=cpu"]
+    settings += ["observe.log_format=json", "http.access_log=true"]
     with serving(tmp_path, *(word for one in settings for word in ("--set", one))) as server:
         assert children(server.pid)
         for text in ("Hello", "quince"):
