@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import nox
@@ -79,6 +80,35 @@ def browser(session: nox.Session) -> None:
     """Try the web pages in a headless Chromium: the one that CHROMIUM names, or the one on PATH."""
     install(session, "tests", "browser", extras="[indextts2]")
     session.run("pytest", "tests/browser", *session.posargs)
+
+
+YAML_STYLE = """{extends: default, rules: {
+line-length: {max: 130}, document-start: disable, braces: {max-spaces-inside: 0}}}"""
+
+
+@nox.session
+def deploy(session: nox.Session) -> None:
+    """Check the files of docs/deploy. promtool and systemd-analyze are asked where they are on PATH."""
+    install(session, "deploy")
+    folder = Path("docs/deploy")
+    session.run("hadolint", "--strict-labels", "--failure-threshold", "style", str(folder / "Dockerfile"))
+    session.run("yamllint", "-s", "-d", YAML_STYLE, str(folder))
+    session.run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(folder / "compose.yaml"))
+    session.run("kubernetes-validate", "--strict", str(folder / "kubernetes.yaml"))
+    # The unit names where the reader installs the server; here it lies in this session's environment.
+    unit = Path(session.create_tmp()) / "tts-serving.service"
+    text = (folder / unit.name).read_text(encoding="utf-8")
+    unit.write_text(text.replace("/opt/tts/bin", f"{session.virtualenv.location}/bin"), encoding="utf-8")
+    for command in (
+        ("promtool", "check", "rules", str(folder / "alerts.yml")),
+        ("promtool", "test", "rules", str(folder / "alerts_test.yml")),
+        ("promtool", "check", "config", "--syntax-only", str(folder / "prometheus.yml")),
+        ("systemd-analyze", "verify", str(unit)),
+    ):
+        if shutil.which(command[0]):
+            session.run(*command, external=True)
+        else:
+            session.warn(f"no {command[0]} on PATH: left out: {' '.join(command)}")
 
 
 @nox.session

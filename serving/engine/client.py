@@ -16,13 +16,14 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from serving.engine.admission import Admission
 from serving.engine.supervisor import EngineState, EngineUnavailable, Supervisor
+from serving.engine.watch import Load, Watch, Watcher
 from serving.models.base import ModelError, ModelSpec
 from serving.profile import Profile
 from serving.protocol import (
@@ -80,6 +81,7 @@ class Utterance:
     unread: deque[NDArray[np.float32] | Times] = field(default_factory=deque)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     timed: bool = False
+    watches: list[Watch] = field(default_factory=list)
 
     def note(self, segments: list[Segment]) -> None:
         """Keep the segments that Times will refer to."""
@@ -90,7 +92,8 @@ class Utterance:
 class EngineClient:
     """One engine and the requests that it speaks. Use it from one event loop."""
 
-    def __init__(self, profile: Profile, spec: ModelSpec) -> None:
+    def __init__(self, profile: Profile, spec: ModelSpec, watchers: Sequence[Watcher] = ()) -> None:
+        self._watchers = watchers
         self.run_id = secrets.token_hex(8)
         self._profile = profile
         self._spec = spec
@@ -144,17 +147,22 @@ class EngineClient:
         The first segment is sent as soon as the frontend has made it, the rest as they come. Raises NotReady
         or Overloaded before anything is done, and InputError or ModelError from the frontend's first segment.
         """
-        self._check_ready()
+        self._check_ready(wake=True)
         utterance = Utterance(secrets.token_hex(8))
         request_id = utterance.request_id
         self._admission.admit(request_id, audio_s)
         try:
+            for begin in self._watchers:
+                if (watch := begin(params, streaming, audio_s)) is not None:
+                    utterance.watches.append(watch)
             first, _ = await asyncio.get_running_loop().run_in_executor(self._pool, _pull, segments, 1)
             if not first:
                 raise InputError("text", "holds nothing that can be spoken")
             self._check_ready()
         except BaseException:
             self._admission.close(request_id)
+            for watch in utterance.watches:
+                watch.ended(utterance)
             raise
         utterance.timed = params.timestamps != "none"
         utterance.note(first)
@@ -221,9 +229,14 @@ class EngineClient:
         self._admission.close(utterance.request_id)
 
     @property
-    def idle(self) -> bool:
-        """No request is admitted that the engine may still make something of."""
-        return not self._admission.requests
+    def load(self) -> Load:
+        """How much is under way."""
+        return Load(self._admission.requests, self._admission.audio_s, self._supervisor.restarts)
+
+    def unload(self, idle_s: float) -> None:
+        """Unload the engine if no request has run for this long; the next one, which is refused, starts it again."""
+        if self._admission.idle_s >= idle_s:
+            self._supervisor.rest(idle_s)
 
     async def settled(self) -> None:
         """Wait until every request that is admitted now has been spoken, given up or timed out."""
@@ -240,9 +253,9 @@ class EngineClient:
         self._send(GetStats())
         return await answer
 
-    def _check_ready(self) -> None:
+    def _check_ready(self, *, wake: bool = False) -> None:
         if self._supervisor.state is not EngineState.READY:
-            raise self._supervisor.not_ready()
+            raise self._supervisor.not_ready(wake=wake)
 
     def _send(self, message: ToEngine) -> None:
         """Send if there is an engine; without one, its requests are failed anyway."""
@@ -274,6 +287,8 @@ class EngineClient:
                 if utterance is not None and samples is not None:
                     self._admission.made(request_id, len(samples) / self._spec.sample_rate_hz)
                     utterance.unread.append(samples)
+                    for watch in utterance.watches:
+                        watch.made(samples)
                     utterance.wake.set()
             case Times(request_id=request_id):
                 if (utterance := self._utterances.get(request_id)) is not None:
@@ -305,6 +320,8 @@ class EngineClient:
         if extending is not None and extending is not asyncio.current_task():
             extending.cancel()
         self._admission.end(request_id)
+        for watch in utterance.watches:
+            watch.ended(utterance)
         utterance.wake.set()
 
     def _fail_all(self, code: FailureCode, message: str) -> None:

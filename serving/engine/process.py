@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import logging.config
 import os
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from pathlib import Path
 import msgspec
 import zmq
 
+from serving.observe.logs import log_config
 from serving.profile import Profile
 
 logger = logging.getLogger(__name__)
@@ -125,10 +127,10 @@ class EngineThread:
 
 def main() -> None:
     """The child's entry: `python -m serving.engine.process`, with a Launch on standard input."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     # Unbuffered: a thread that waits inside sys.stdin's lock would break the interpreter's shutdown.
     parent = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
     launch = msgspec.json.decode(parent.readline(), type=Launch)
+    logging.config.dictConfig(log_config(launch.profile.observe))
 
     def watch_parent() -> None:
         parent.read(1)

@@ -11,6 +11,7 @@ from litestar.params import SkipValidation
 
 from serving.cache.store import AnswerStore, CacheState
 from serving.engine.client import EngineClient, EngineState
+from serving.http.access.door import OPERATOR, PUBLIC
 from serving.models.base import ModelSpec, Voice
 from serving.profile import Profile
 from serving.protocol import Stats, Warming
@@ -60,13 +61,13 @@ class Voices(msgspec.Struct, frozen=True, kw_only=True):
     """Request fields that change the audio of this model."""
 
 
-@route(["/healthz", "/health"], http_method=[HttpMethod.GET, HttpMethod.HEAD])
+@route(["/healthz", "/health"], http_method=[HttpMethod.GET, HttpMethod.HEAD], opt=PUBLIC)
 async def healthz() -> Health:
     """200 as long as the HTTP process lives, whatever the engine does."""
     return Health()
 
 
-@route("/readyz", http_method=[HttpMethod.GET, HttpMethod.HEAD])
+@route("/readyz", http_method=[HttpMethod.GET, HttpMethod.HEAD], opt=PUBLIC)
 async def readyz(
     engine: NamedDependency[SkipValidation[EngineClient]],
     spec: NamedDependency[SkipValidation[ModelSpec]],
@@ -111,7 +112,7 @@ async def voices(
     )
 
 
-@get("/stats")
+@get("/stats", opt=OPERATOR)
 async def stats(engine: NamedDependency[SkipValidation[EngineClient]]) -> Stats:
     """Counters of the engine since its start; 503 while there is none."""
     return await engine.stats()

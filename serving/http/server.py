@@ -10,31 +10,23 @@ import multiprocessing
 import os
 import signal
 import socket
+import ssl
 import sys
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from granian import Granian
-from granian.constants import HTTPModes, Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.log import LogLevels
 
-from serving.profile import Profile, ProfileError
-
-LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
+from serving.observe.logs import log_config
+from serving.profile import HttpProfile, Profile, ProfileError
 
 _CONNECTIONS_PER_REQUEST = 4
 """Open connections for each request that is admitted: a refusal must be answered, not queued."""
 _MIN_CONNECTIONS = 1024
-
-LOG_CONFIG: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": LOG_FORMAT}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": "INFO"},
-    "loggers": {"granian.access": {"level": "INFO"}},
-}
 
 
 class AddressError(OSError):
@@ -64,6 +56,29 @@ def resolve(host: str, port: int) -> tuple[str, int]:
         return str(address[0]), int(probe.getsockname()[1])
 
 
+def tls_files(http: HttpProfile) -> tuple[Path | None, Path | None]:
+    """Certificate and private key, None for both without TLS. Raises ProfileError for what TLS cannot begin with."""
+    if not (http.tls_cert or http.tls_key):
+        return None, None
+    for name, value in (("http.tls_cert", http.tls_cert), ("http.tls_key", http.tls_key)):
+        if not value:
+            raise ProfileError(f"{name}: is missing; TLS takes a certificate and its private key")
+        try:
+            Path(value).read_bytes()
+        except OSError as error:
+            raise ProfileError(f"{name}: cannot read {value}: {error.strerror}") from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    def refuse() -> bytes:
+        raise ProfileError("http.tls_key: has a password, which nobody can type here")
+
+    try:
+        context.load_cert_chain(http.tls_cert, http.tls_key, refuse)
+    except ssl.SSLError as error:
+        raise ProfileError(f"http.tls_cert, http.tls_key: {error.reason or error}") from None
+    return Path(http.tls_cert), Path(http.tls_key)
+
+
 def serve(profile: Profile) -> None:
     """Serve until SIGTERM or Ctrl-C, then let requests in flight finish within http.drain_s.
 
@@ -74,8 +89,10 @@ def serve(profile: Profile) -> None:
     profile = msgspec.structs.replace(
         profile, http=msgspec.structs.replace(profile.http, host=host, port=port)
     )
+    certificate, private_key = tls_files(profile.http)
     connections = max(_MIN_CONNECTIONS, profile.admission.max_requests * _CONNECTIONS_PER_REQUEST)
-    logging.config.dictConfig(LOG_CONFIG)
+    logs = log_config(profile.observe)
+    logging.config.dictConfig(logs)
     refused, refuse = multiprocessing.Pipe(duplex=False)
     server = Granian(
         "serving.http.app:create_app",
@@ -89,10 +106,12 @@ def serve(profile: Profile) -> None:
         backlog=connections,
         backpressure=connections,
         log_level=LogLevels.warning,
-        log_dictconfig=LOG_CONFIG,
-        log_access=profile.http.access_log,
+        log_dictconfig=logs,
         respawn_failed_workers=False,
         workers_kill_timeout=profile.http.drain_s,
+        ssl_cert=certificate,
+        ssl_key=private_key,
+        ssl_protocol_min=SSLProtocols.tls12,
     )
     try:
         server.serve(target_loader=functools.partial(_load, profile, refuse), wrap_loader=False)

@@ -14,7 +14,15 @@ ROOT = Path(__file__).parents[3]
 SOURCES = sorted((ROOT / "serving").rglob("*.py"))
 
 # Layers from the leaves up; a module may import its own layer's package and any layer to its left.
-LEAVES = ("serving.protocol", "serving.profile", "serving.audio", "serving.text", "serving.voices")
+LEAVES = (
+    "serving.protocol",
+    "serving.profile",
+    "serving.access",
+    "serving.observe",
+    "serving.audio",
+    "serving.text",
+    "serving.voices",
+)
 LAYERS = (
     LEAVES,
     ("serving.native",),
@@ -41,6 +49,9 @@ TORCH_FREE = (
     "serving/engine/admission.py",
     "serving/engine/client.py",
     "serving/engine/many.py",
+    "serving/engine/watch.py",
+    "serving/access",
+    "serving/observe",
     "serving/audio",
     "serving/voices",
     "serving/text",
