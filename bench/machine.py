@@ -13,13 +13,19 @@ _PACKAGES = (
     "torch", "numpy", "litestar", "granian", "uvicorn", "uvloop", "httptools", "fastapi", "hibari-tts",
     "onnxruntime", "scipy", "msgspec", "pyzmq", "faster-whisper", "ctranslate2", "locust",
 )  # fmt: skip
+_INSTRUCTIONS = (
+    "avx2", "fma", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
+    "asimddp", "i8mm",
+)  # fmt: skip
+"""Instruction sets that decide how fast matrices are multiplied, as Linux names them."""
 
 
 def machine() -> dict[str, Any]:
-    """CPU model, usable cores, memory, kernel, Python, GPUs and the versions of what matters."""
+    """CPU model, its instruction sets, usable cores, memory, kernel, Python, GPUs and the versions of what matters."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": _cpu_model(),
+        "instructions": _instructions(),
         "cores": usable,
         "memory_gib": round(_memory_bytes() / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
@@ -53,11 +59,26 @@ def _version(package: str) -> str | None:
 
 
 def _cpu_model() -> str:
+    """The name that the CPU gives itself; family and model tell generations apart that share a name."""
+    lines = _cpu_lines()
+    name = lines.get("model name") or platform.processor() or platform.machine()
+    if "cpu family" in lines and "model" in lines:
+        return f"{name} (family {lines['cpu family']}, model {lines['model']})"
+    return name
+
+
+def _instructions() -> list[str]:
+    lines = _cpu_lines()
+    told = (lines.get("flags") or lines.get("Features", "")).split()  # of x86, of ARM
+    return [name for name in _INSTRUCTIONS if name in told]
+
+
+def _cpu_lines() -> dict[str, str]:
+    """What Linux says of the first CPU."""
     path = Path("/proc/cpuinfo")
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    first = path.read_text(encoding="utf-8").partition("\n\n")[0] if path.exists() else ""
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _memory_bytes() -> int:
