@@ -91,8 +91,9 @@ def test_what_others_can_write_is_not_run(
         cache_folder().rename(tmp_path / "elsewhere")
         cache_folder().symlink_to(tmp_path / "elsewhere")
     else:
-        built.chmod(0o766)
+        built.unlink()  # this process has it loaded
         built.write_bytes(spoilt)
+        built.chmod(0o766)
     before = kept()
     assert load_library(source).answer() == 42
     assert "no kernels are kept" in caplog.text
