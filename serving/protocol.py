@@ -138,6 +138,8 @@ class Ready(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     model: str
     device: str
     dtype: str
+    kernels: str | None
+    """What its networks run in: a tier of the CPU kernels, or torch; None of a model that does not say."""
     warmup_s: float
     pid: int
 

@@ -110,7 +110,14 @@ def _start(profile: Profile, pair: EnginePair) -> EngineLoop:
     warmup_s = time.monotonic() - started_s
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     pair.send(
-        Ready(model=model.spec.name, device=name, dtype=engine.dtype, warmup_s=warmup_s, pid=os.getpid())
+        Ready(
+            model=model.spec.name,
+            device=name,
+            dtype=engine.dtype,
+            kernels=getattr(model, "kernels", None),
+            warmup_s=warmup_s,
+            pid=os.getpid(),
+        )
     )
     return EngineLoop(profile, pair, model, runner, workers)
 

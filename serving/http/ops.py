@@ -37,6 +37,8 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     """Changes with every start of the server: who answers here is who was started."""
     device: str | None = None
     dtype: str | None = None
+    kernels: str | None = None
+    """What the networks run in: scalar, avx2 or avx512 of the CPU kernels, or torch."""
     warmup_s: float | None = None
     engine_pid: int | None = None
     progress: Warming | None = None
@@ -86,6 +88,7 @@ async def readyz(
         run_id=engine.run_id,
         device=info.device if info else None,
         dtype=info.dtype if info else None,
+        kernels=info.kernels if info else None,
         warmup_s=info.warmup_s if info else None,
         engine_pid=info.pid if info else None,
         progress=None if ready else engine.warming,

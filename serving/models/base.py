@@ -245,7 +245,10 @@ class Stage(Protocol):
 
 
 class Model(Protocol):
-    """The tensors of a model and its stages."""
+    """The tensors of a model and its stages.
+
+    An attribute `kernels` may say what they run in: /readyz and the reports then name it.
+    """
 
     spec: ModelSpec
     stages: Mapping[str, Stage]

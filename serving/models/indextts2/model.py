@@ -85,6 +85,7 @@ class IndexTts2Model:
             guidance=options.guidance,
         )
         self.vocoder = networks.vocoder
+        self.kernels = networks.kernels
         self.mel_parts = MelParts(
             encoder.parts.codec, weights.load("projection", device), encoder.parts.regulator
         )
