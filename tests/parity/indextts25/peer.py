@@ -1,4 +1,4 @@
-"""A small IndexTTS-2.5 with random weights, saved in the official formats and opened by the package indextts25-inference.
+"""A small IndexTTS-2.5 with random weights in the official formats, opened by the package indextts25-inference.
 
     folder = checkpoint(seed=0)     # a folder as the hub gives it, auxiliaries under hf_cache/
     pipeline = pipeline(seed=0)     # indextts25.infer_v2_5.IndexTTS2 on the CPU in float32
@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 import yaml
-from indextts25 import infer_v2_5
-from indextts25.codec.models import EnhancedCodec
-from indextts25.gpt.model_v2 import UnifiedVoice
 from indextts.s2mel.modules.bigvgan import bigvgan
 from indextts.s2mel.modules.campplus.DTDNN import CAMPPlus
 from indextts.s2mel.modules.commons import MyModel
+from indextts25 import infer_v2_5
+from indextts25.codec.models import EnhancedCodec
+from indextts25.gpt.model_v2 import UnifiedVoice
 from omegaconf import OmegaConf
 
 from serving.models.indextts25.config import SPECIAL_TOKENS, VOCABULARY
