@@ -74,5 +74,5 @@ def test_an_unknown_language_is_refused_by_name(url: str) -> None:
         answer = httpx.post(url + path, json={"text": "Hello.", "language": "fr"}, timeout=60)
         assert answer.status_code == 400
         assert answer.json()["field"] == "language"
-    schema = str(httpx.get(f"{url}/openapi.json", timeout=60).json())
+    schema = str(httpx.get(f"{url}/schema/openapi.json", timeout=60).json())
     assert "'enum': ['ar', 'auto', 'en', 'es', 'ja', 'zh']" in schema
