@@ -58,7 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--loads", nargs="+", type=int, default=[1, 4], help="requests at once")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
-        "--codes", type=int, default=150, help="codes of each request; 50 are a second (2.5 speaks half of them)"
+        "--codes",
+        type=int,
+        default=150,
+        help="codes of each request; 50 are a second (2.5 speaks half of them)",
     )
     parser.add_argument("--prompt-s", type=float, default=3.0, help="seconds of the voice's reference")
     parser.add_argument("--tiny", action="store_true", help="toy shapes, for a trial; the package has none")
