@@ -28,21 +28,23 @@ def install(session: nox.Session, *groups: str, extras: str = "") -> None:
 @nox.session
 def serve(session: nox.Session) -> None:
     """Speak: start the server on 127.0.0.1:8009 with the embedded voice."""
-    install(session, extras="[indextts2]" if any("indextts2" in word for word in session.posargs) else "")
+    asked = " ".join(session.posargs)
+    model = next((model for model in ("indextts25", "indextts2") if model in asked), "")
+    install(session, extras=f"[{model}]" if model else "")
     session.run("tts-serving", "serve", *session.posargs)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run every test."""
-    install(session, "tests", extras="[indextts2]")
+    install(session, "tests", extras="[indextts25]")
     session.run("pytest", *session.posargs)
 
 
 @nox.session
 def fast(session: nox.Session) -> None:
     """Run the tests that start no process and run no whole model: under 30 seconds on two cores."""
-    install(session, "tests", extras="[indextts2]")
+    install(session, "tests", extras="[indextts25]")
     # Two workers with a thread each; more threads on two cores only wait for each other.
     session.run(
         "pytest",
@@ -90,7 +92,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session
 def browser(session: nox.Session) -> None:
     """Try the web pages in a headless Chromium: the one that CHROMIUM names, or the one on PATH."""
-    install(session, "tests", "browser", extras="[indextts2]")
+    install(session, "tests", "browser", extras="[indextts25]")
     session.run("pytest", "tests/browser", *session.posargs)
 
 
@@ -125,10 +127,19 @@ def deploy(session: nox.Session) -> None:
 
 @nox.session
 def parity(session: nox.Session) -> None:
-    """Compare IndexTTS2, stage by stage, with the official package on small random weights."""
-    install(session, "tests", "parity", extras="[indextts2]")
+    """Compare IndexTTS2 and 2.5, stage by stage, with a package of the official code on small random weights."""
+    install(session, "tests", "parity", extras="[indextts25]")
     # The official package brings a top-level module `tests` and warnings of its own.
-    session.run("python", "-m", "pytest", "tests/parity/indextts2", "-W", "default", *session.posargs)
+    session.run(
+        "python",
+        "-m",
+        "pytest",
+        "tests/parity/indextts2",
+        "tests/parity/indextts25",
+        "-W",
+        "default",
+        *session.posargs,
+    )
 
 
 KERNEL_TESTS = (
@@ -143,7 +154,7 @@ KERNEL_TESTS = (
 @nox.session
 def sanitize(session: nox.Session) -> None:
     """Run the kernels under the address and undefined-behaviour sanitizers of gcc."""
-    install(session, "tests", extras="[indextts2]")
+    install(session, "tests", extras="[indextts25]")
     runtime = session.run("gcc", "-print-file-name=libasan.so", external=True, silent=True)
     session.run(
         "pytest",
@@ -173,7 +184,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
-    install(session, "tests", "browser", "lint", extras="[indextts2]")
+    install(session, "tests", "browser", "lint", extras="[indextts25]")
     session.run("mypy", *session.posargs)
 
 
@@ -236,12 +247,12 @@ def bench_proof(session: nox.Session) -> None:
 @nox.session(tags=["bench"])
 def bench_indextts2(session: nox.Session) -> None:
     """IndexTTS2 on this CPU, full size, random weights: our core against the official package."""
-    install(session, "bench", "parity", extras="[indextts2]")
+    install(session, "bench", "parity", extras="[indextts25]")
     session.run("python", "-m", "bench", "indextts2", *session.posargs)
 
 
 @nox.session(tags=["bench"])
 def bench_gpu(session: nox.Session) -> None:
     """IndexTTS2 on an NVIDIA GPU, offline: each part against its floor, one request, and streams."""
-    install(session, "bench", "parity", extras="[indextts2]")
+    install(session, "bench", "parity", extras="[indextts25]")
     session.run("python", "-m", "bench", "gpu", *session.posargs)

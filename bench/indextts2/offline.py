@@ -191,7 +191,7 @@ class Offline:
         ids = torch.randint(2, self.model.config.gpt.number_text_tokens, (TEXT_TOKENS,), generator=generator)
         return Submit(
             request_id=request_id,
-            params=SpeechParams(voice=BUILT_IN, seed=seed),
+            params=SpeechParams(voice=BUILT_IN, seed=seed, fields=self.model.spec.fields()),
             streaming=streaming,
             timeout_s=TIMEOUT_S,
             segments=[Segment(index=0, tokens=ids.tolist())],

@@ -111,7 +111,7 @@ def one() -> Case:
 
 def build_case(settings: dict[str, Any], seed: int, *, with_emotion: bool) -> Case:
     """Run the official model on a random voice and text."""
-    theirs = official._random(seed, lambda: UnifiedVoice(**settings))
+    theirs = official.random_module(seed, lambda: UnifiedVoice(**settings))
     theirs.mel_head.weight.mul_(8)
     theirs.mel_head.bias[settings["stop_mel_token"]] = -1e4
     give_attention_mask(GPT2InferenceModel)
