@@ -19,6 +19,7 @@ INSTRUCTION_SETS = (
     "amx_int8",
     "amx_bf16",
     "asimddp",
+    "i8mm",
     "sve",
 )
 """Flags of /proc/cpuinfo that decide how fast a speech model runs on a CPU."""
@@ -27,11 +28,6 @@ _PACKAGES = (
     "torch", "numpy", "litestar", "granian", "uvicorn", "uvloop", "httptools", "fastapi", "hibari-tts",
     "onnxruntime", "scipy", "msgspec", "pyzmq", "faster-whisper", "ctranslate2", "locust",
 )  # fmt: skip
-_INSTRUCTIONS = (
-    "avx2", "fma", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
-    "asimddp", "i8mm",
-)  # fmt: skip
-"""Instruction sets that decide how fast matrices are multiplied, as Linux names them."""
 
 
 def machine() -> dict[str, Any]:

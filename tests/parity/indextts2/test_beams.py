@@ -131,7 +131,7 @@ def build_case(shape: str, seed: int) -> Case:
     fields = {name: settings[name] for name in GptConfig.__struct_fields__ if name in settings}
     config = msgspec.convert(fields, GptConfig)
     ours = Gpt(config).eval().requires_grad_(False)
-    ours.load_state_dict(convert(theirs.state_dict()))
+    ours.load_state_dict(convert(theirs.state_dict(), config))
 
     generator = torch.Generator().manual_seed(seed)
     speech = torch.randn(1, 60, 1024, generator=generator)
