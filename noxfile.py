@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import nox
@@ -27,21 +28,23 @@ def install(session: nox.Session, *groups: str, extras: str = "") -> None:
 @nox.session
 def serve(session: nox.Session) -> None:
     """Speak: start the server on 127.0.0.1:8009 with the embedded voice."""
-    install(session, extras="[indextts2]" if any("indextts2" in word for word in session.posargs) else "")
+    asked = " ".join(session.posargs)
+    model = next((model for model in ("indextts25", "indextts2") if model in asked), "")
+    install(session, extras=f"[{model}]" if model else "")
     session.run("tts-serving", "serve", *session.posargs)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run every test."""
-    install(session, "tests", extras="[indextts2]")
+    install(session, "tests", extras="[indextts25]")
     session.run("pytest", *session.posargs)
 
 
 @nox.session
 def fast(session: nox.Session) -> None:
     """Run the tests that start no process and run no whole model: under 30 seconds on two cores."""
-    install(session, "tests", extras="[indextts2]")
+    install(session, "tests", extras="[indextts25]")
     # Two workers with a thread each; more threads on two cores only wait for each other.
     session.run(
         "pytest",
@@ -66,10 +69,22 @@ assert all(path.suffix in MEDIA_TYPES for path in STATIC.iterdir()), files
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Build the wheel, install it as a user does, and speak from outside the repository."""
-    session.install("-c", "constraints.txt", ".")
+    """Build the wheel with the kernels of every tier, install it as a user does, and speak from outside the repository,
+    where there is no compiler and no home.
+    """
+    wheels = Path(session.create_tmp()) / "wheels"
+    wheels.mkdir(exist_ok=True)
+    for old in wheels.iterdir():
+        old.unlink()
+    session.install("uv")
+    session.run("uv", "build", "--wheel", "-o", str(wheels), env={"TTS_WHEEL_KERNELS": "1"})
+    (built,) = wheels.glob("*.whl")
+    session.install("-c", "constraints.txt", "--reinstall-package", "tts-serving", str(built))
     session.chdir(session.create_tmp())
-    session.run("tts-serving", "say", "Good morning.", "-o", "morning.wav")
+    bare = {"PATH": session.bin, "CC": "", "XDG_CACHE_HOME": "/dev/null"}
+    for tier in ("", "scalar"):
+        words = ("--set", "model.options.kernels=native", "-o", "morning.wav")
+        session.run("tts-serving", "say", "Good morning.", *words, env={**bare, "TTS_NATIVE_TIER": tier})
     session.run("tts-serving", "profiles", "indextts2-default", silent=True)
     session.run("python", "-c", PAGES_ARE_THERE)
 
@@ -77,16 +92,54 @@ def wheel(session: nox.Session) -> None:
 @nox.session
 def browser(session: nox.Session) -> None:
     """Try the web pages in a headless Chromium: the one that CHROMIUM names, or the one on PATH."""
-    install(session, "tests", "browser", extras="[indextts2]")
+    install(session, "tests", "browser", extras="[indextts25]")
     session.run("pytest", "tests/browser", *session.posargs)
+
+
+YAML_STYLE = """{extends: default, rules: {
+line-length: {max: 130}, document-start: disable, braces: {max-spaces-inside: 0}}}"""
+
+
+@nox.session
+def deploy(session: nox.Session) -> None:
+    """Check the files of docs/deploy. promtool and systemd-analyze are asked where they are on PATH."""
+    install(session, "deploy")
+    folder = Path("docs/deploy")
+    session.run("hadolint", "--strict-labels", "--failure-threshold", "style", str(folder / "Dockerfile"))
+    session.run("yamllint", "-s", "-d", YAML_STYLE, str(folder))
+    session.run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(folder / "compose.yaml"))
+    session.run("kubernetes-validate", "--strict", str(folder / "kubernetes.yaml"))
+    # The unit names where the reader installs the server; here it lies in this session's environment.
+    unit = Path(session.create_tmp()) / "tts-serving.service"
+    text = (folder / unit.name).read_text(encoding="utf-8")
+    unit.write_text(text.replace("/opt/tts/bin", f"{session.virtualenv.location}/bin"), encoding="utf-8")
+    for command in (
+        ("promtool", "check", "rules", str(folder / "alerts.yml")),
+        ("promtool", "test", "rules", str(folder / "alerts_test.yml")),
+        ("promtool", "check", "config", "--syntax-only", str(folder / "prometheus.yml")),
+        ("systemd-analyze", "verify", str(unit)),
+    ):
+        if shutil.which(command[0]):
+            session.run(*command, external=True)
+        else:
+            session.warn(f"no {command[0]} on PATH: left out: {' '.join(command)}")
 
 
 @nox.session
 def parity(session: nox.Session) -> None:
-    """Compare IndexTTS2, stage by stage, with the official package on small random weights."""
-    install(session, "tests", "parity", extras="[indextts2]")
+    """Compare IndexTTS2 and 2.5, stage by stage, with a package of the official code on small random weights."""
+    install(session, "tests", "parity", extras="[indextts25]")
     # The official package brings a top-level module `tests` and warnings of its own.
-    session.run("python", "-m", "pytest", "tests/parity/indextts2", "-W", "default", *session.posargs)
+    session.run(
+        "python",
+        "-m",
+        "pytest",
+        "tests/parity/indextts2",
+        "tests/parity/indextts25",
+        "-W",
+        "default",
+        *session.posargs,
+    )
 
 
 KERNEL_TESTS = (
@@ -101,7 +154,7 @@ KERNEL_TESTS = (
 @nox.session
 def sanitize(session: nox.Session) -> None:
     """Run the kernels under the address and undefined-behaviour sanitizers of gcc."""
-    install(session, "tests", extras="[indextts2]")
+    install(session, "tests", extras="[indextts25]")
     runtime = session.run("gcc", "-print-file-name=libasan.so", external=True, silent=True)
     session.run(
         "pytest",
@@ -131,7 +184,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
-    install(session, "tests", "browser", "lint", extras="[indextts2]")
+    install(session, "tests", "browser", "lint", extras="[indextts25]")
     session.run("mypy", *session.posargs)
 
 
@@ -147,6 +200,13 @@ def faults(session: nox.Session) -> None:
     """Do every fault to a server, and print what came of it. Words choose: `nox -s faults -- engine disk`."""
     install(session, "bench")
     session.run("python", "-m", "bench", "faults", *session.posargs)
+
+
+@nox.session(tags=["bench"])
+def bench_capacity(session: nox.Session) -> None:
+    """How many listeners this server and the plain one hold at a stated SLO. --quick: 10 minutes for both."""
+    install(session, "bench")
+    session.run("python", "-m", "bench", "capacity", *session.posargs)
 
 
 @nox.session(tags=["bench"])
@@ -194,12 +254,12 @@ def bench_proof(session: nox.Session) -> None:
 @nox.session(tags=["bench"])
 def bench_indextts2(session: nox.Session) -> None:
     """IndexTTS2 on this CPU, full size, random weights: our core against the official package."""
-    install(session, "bench", "parity", extras="[indextts2]")
+    install(session, "bench", "parity", extras="[indextts25]")
     session.run("python", "-m", "bench", "indextts2", *session.posargs)
 
 
 @nox.session(tags=["bench"])
 def bench_gpu(session: nox.Session) -> None:
     """IndexTTS2 on an NVIDIA GPU, offline: each part against its floor, one request, and streams."""
-    install(session, "bench", "parity", extras="[indextts2]")
+    install(session, "bench", "parity", extras="[indextts25]")
     session.run("python", "-m", "bench", "gpu", *session.posargs)

@@ -17,6 +17,11 @@ COMMANDS = {
         "bench.headline.report",
         "a run's JSON to Markdown, to a page with plots, or to the README's table",
     ),
+    "history": ("bench.headline.history", "all published runs: the trend of each figure, machine by machine"),
+    "capacity": (
+        "bench.capacity.command",
+        "how many listeners, and requests per second, a server holds at a stated SLO",
+    ),
     "sweep": ("bench.gate.sweep", "the profile's switches one at a time: what each brought"),
     "micro": ("bench.micro", "the parts alone, by pytest-benchmark"),
     "compare": ("bench.gate.compare", "the regression gate: base commit against head, side by side"),
@@ -36,6 +41,10 @@ COMMANDS = {
     ),
     "faults": ("bench.faults.command", "faults done to a server: what was lost, and how soon all was well"),
     "pressure": ("bench.faults.pressure", "ten times more clients than the server holds, or a soak"),
+    "cheats": (
+        "bench.cheats.command",
+        "servers that cheat, and honest ones, through the checks of the bench",
+    ),
     "load": ("bench.load.locust.command", "Locust users: ramp, hold, spike and soak"),
 }
 """Command to its module, with add_arguments(parser) and main(arguments) -> exit code, and to its help."""

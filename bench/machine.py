@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
 import subprocess
 from pathlib import Path
 from typing import Any
+
+INSTRUCTION_SETS = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx_vnni",
+    "amx_int8",
+    "amx_bf16",
+    "asimddp",
+    "i8mm",
+    "sve",
+)
+"""Flags of /proc/cpuinfo that decide how fast a speech model runs on a CPU."""
 
 _PACKAGES = (
     "torch", "numpy", "litestar", "granian", "uvicorn", "uvloop", "httptools", "fastapi", "hibari-tts",
@@ -16,10 +31,10 @@ _PACKAGES = (
 
 
 def machine() -> dict[str, Any]:
-    """CPU model, usable cores, memory, kernel, Python, GPUs and the versions of what matters."""
+    """CPU (name, family, model, stepping, instruction sets), usable cores, memory, kernel, Python, GPUs, versions."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
-        "cpu": _cpu_model(),
+        **_cpu(),
         "cores": usable,
         "memory_gib": round(_memory_bytes() / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
@@ -45,6 +60,41 @@ def cpu_s() -> tuple[float, float]:
     return total - times.idle - getattr(times, "iowait", 0.0), total
 
 
+def tree_cpu_s(pid: int) -> float:
+    """CPU seconds that a process and all below it have used so far; those that have ended meanwhile are left out."""
+    import psutil
+
+    total = 0.0
+    for process in _tree(pid):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
+
+
+def tree_peak_rss_bytes(pid: int) -> int | None:
+    """Resident memory of a process and all below it, each at its own peak (VmHWM), summed up; None if nothing tells.
+
+    No less than the peak of the sum, and pages that several of them share are counted in each.
+    """
+    peaks = []
+    for process in _tree(pid):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+            peaks.append(1024 * int(status.partition("VmHWM:")[2].split()[0]))
+    return sum(peaks) if peaks else None
+
+
+def _tree(pid: int) -> list[Any]:
+    import psutil
+
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return []
+
+
 def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
@@ -52,12 +102,35 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cpu_model() -> str:
+def machine_name(facts: dict[str, Any]) -> str:
+    """A machine in words, from what machine() told: one name stands for processors that differ a lot."""
+    said = str(facts.get("cpu") or "an unknown processor")
+    numbers = [
+        f"{name} {facts[key]}"
+        for name, key in (("family", "cpu_family"), ("model", "cpu_model"), ("stepping", "cpu_stepping"))
+        if facts.get(key) is not None
+    ]
+    sets = facts.get("instruction_sets")
+    known = [*numbers, *([", ".join(sets) or "no AVX2"] if sets is not None else [])]
+    cores = facts.get("cores")
+    said += f" ({'; '.join(known)})" if known else ""
+    said += f", {cores} core{'' if cores == 1 else 's'}" if cores else ""
+    return "; ".join([said, *facts.get("gpus", [])])
+
+
+def _cpu() -> dict[str, Any]:
+    """Of the first processor in /proc/cpuinfo; elsewhere its name alone."""
     path = Path("/proc/cpuinfo")
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    lines = path.read_text(encoding="utf-8").partition("\n\n")[0].splitlines() if path.exists() else []
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    found: dict[str, Any] = {"cpu": told.get("model name") or platform.processor() or platform.machine()}
+    for name, key in (("cpu_family", "cpu family"), ("cpu_model", "model"), ("cpu_stepping", "stepping")):
+        if told.get(key, "").isdecimal():
+            found[name] = int(told[key])
+    flags = told.get("flags", told.get("Features"))
+    if flags is not None:
+        found["instruction_sets"] = [name for name in INSTRUCTION_SETS if name in flags.split()]
+    return found
 
 
 def _memory_bytes() -> int:

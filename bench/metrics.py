@@ -1,28 +1,73 @@
 """Every metric of the bench, defined here and nowhere else: derived from the raw samples of a run.
 
 A report can be made again, or differently, from the same file, for nothing is stored but samples. A listener is a
-player that starts at the first audio byte and never waits on purpose.
+player that starts with the first whole sample and never waits on purpose.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import msgspec
 
 from bench.records import Sample, Slo
 
 STALL_LIMITS_S = (0.0, 0.05, 0.1, 0.2)
+SHORTEST_UNDERRUN_S = 0.001
+"""Two reads of one delivery lie some microseconds apart; no ear hears a millisecond."""
 
 # ---- of one request --------------------------------------------------------------------------
 
 
 def ttfa_s(sample: Sample) -> float | None:
-    """Time to first audio: from when the request was due to its first audio byte after any header."""
+    """Time to the first byte of audio, past any header, from when the request was due. It may be silence."""
     return sample.events[0][0] - sample.due_s if sample.events else None
+
+
+def first_playable_s(sample: Sample) -> float | None:
+    """From when the request was due until a player has one whole sample of all channels."""
+    delivered = 0
+    for time, size in sample.events:
+        delivered += size
+        if delivered >= sample.frame_bytes:
+            return time - sample.due_s
+    return None
+
+
+def audible_ttfa_s(sample: Sample) -> float | None:
+    """From when the request was due until its listener hears the first sound: the headline figure.
+
+    The silence before the sound is played first, and a wait for the part that holds the sound counts. None for
+    a wave without sound, and for one that nobody heard (Sample.heard).
+    """
+    if sample.heard is None or sample.heard.audible_at_s is None:
+        return None
+    at = played_at_s(sample, sample.heard.audible_at_s)
+    return None if at is None else at - sample.due_s
+
+
+def lead_s(sample: Sample) -> float | None:
+    """Silence before the first sound of the wave."""
+    return sample.heard.audible_at_s if sample.heard is not None else None
+
+
+def first_payload_s(sample: Sample) -> float | None:
+    """Seconds of audio that the first read brought."""
+    return _seconds(sample, sample.events[0][1]) if sample.events else None
+
+
+def played_at_s(sample: Sample, position_s: float) -> float | None:
+    """When a player that starts at once plays this position of the wave, on the clock of the sample's events.
+
+    position + the latest (arrival - audio before it) of the reads up to it: each read that came too late has
+    stopped the player until it came.
+    """
+    waits = [time - before for time, before in _arrivals(sample) if before <= position_s]
+    return position_s + max(waits) if waits else None
 
 
 def total_s(sample: Sample) -> float:
@@ -34,7 +79,7 @@ def audio_s(sample: Sample) -> float:
     """Seconds of audio received, from the payload itself and never from what a header claims."""
     if not sample.events:
         return 0.0
-    return sum(size for _, size in sample.events) / sample.frame_bytes / sample.sample_rate_hz
+    return _seconds(sample, sum(size for _, size in sample.events))
 
 
 def real_time_factor(sample: Sample) -> float | None:
@@ -44,32 +89,64 @@ def real_time_factor(sample: Sample) -> float | None:
 
 
 def gaps_s(sample: Sample) -> list[float]:
-    """Times between successive audio chunks."""
+    """Times between successive reads of audio."""
     times = [time for time, _ in sample.events]
     return [later - earlier for earlier, later in pairwise(times)]
 
 
-def stall_s(sample: Sample) -> float | None:
-    """How long the listener's playback buffer is empty in all: the largest deficit at any chunk's arrival.
+class Playback(NamedTuple):
+    """What a player without a buffer does with a stream."""
 
-    max over chunks of (arrival - first arrival - audio delivered before it), at least 0. None without audio.
-    """
-    if not sample.events:
+    underruns: int
+    """How often it has nothing to play before the end."""
+    underrun_s: float
+    """How long in all."""
+    prebuffer_s: float
+    """Seconds of audio; it has none if it starts with the first read that brings it to more than this."""
+
+
+def playback(sample: Sample) -> Playback | None:
+    """Play the stream as it came, from its first whole sample on. None without audio."""
+    arrivals = list(_arrivals(sample))
+    if not arrivals:
         return None
-    first = sample.events[0][0]
-    delivered = 0.0
-    worst = 0.0
+    begun = arrivals[0][0]
+    count, waited = 0, 0.0
+    for time, before in arrivals:
+        late = time - begun - before - waited
+        if late > SHORTEST_UNDERRUN_S:
+            count += 1
+            waited += late
+    # Starting later by all that was waited leaves no wait. What has come before that moment is not enough to start.
+    held = next((before for time, before in arrivals if time >= begun + waited - 1e-9), arrivals[-1][1])
+    return Playback(count, waited, held if count else 0.0)
+
+
+def stall_s(sample: Sample) -> float | None:
+    """How long the listener's playback buffer is empty in all. None without audio."""
+    found = playback(sample)
+    return None if found is None else found.underrun_s
+
+
+def _seconds(sample: Sample, size: int) -> float:
+    return size / sample.frame_bytes / sample.sample_rate_hz
+
+
+def _arrivals(sample: Sample) -> Iterator[tuple[float, float]]:
+    """(time of a read, seconds of audio that came before it), without the reads before the first whole sample."""
+    delivered = 0
     for time, size in sample.events:
-        worst = max(worst, time - first - delivered)
-        delivered += size / sample.frame_bytes / sample.sample_rate_hz
-    return worst
+        if delivered + size >= sample.frame_bytes:
+            whole = delivered - delivered % sample.frame_bytes
+            yield time, _seconds(sample, whole)
+        delivered += size
 
 
 def meets(sample: Sample, slo: Slo) -> bool:
-    """The request succeeded, began in time (not streamed: was whole in time) and stalled no longer than the limit."""
+    """It succeeded, was heard in time (not streamed: was whole in time) and stalled no longer than the limit."""
     if sample.error is not None:
         return False
-    first = ttfa_s(sample) if sample.streaming else total_s(sample)
+    first = audible_ttfa_s(sample) if sample.streaming else total_s(sample)
     stall = (stall_s(sample) or 0.0) if sample.streaming else 0.0
     return first is not None and first <= slo.ttfa_s and stall <= slo.stall_s
 
@@ -154,12 +231,17 @@ def goodput_rps(samples: Sequence[Sample], slo: Slo) -> float:
     return sum(meets(sample, slo) for sample in samples) / window if window else 0.0
 
 
+def in_pieces(sample: Sample) -> bool:
+    """Whether its audio was sent in two pieces or more, so that it could have stalled."""
+    return sample.streaming and (sample.chunks or len(sample.events)) > 1
+
+
 def continuity(samples: Iterable[Sample]) -> dict[float, float] | None:
     """Share of good streams whose stall is at most 0, 50, 100 and 200 ms.
 
     A stream of a single chunk cannot stall and says nothing, so it is left out; None if no stream is left.
     """
-    streams = [sample for sample in good(samples) if sample.streaming and len(sample.events) > 1]
+    streams = [sample for sample in good(samples) if in_pieces(sample)]
     stalls = [stall_s(sample) or 0.0 for sample in streams]
     if not stalls:
         return None

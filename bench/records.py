@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 ErrorKind = Literal[
     "refused", "http_error", "truncated", "timeout", "connect", "wrong_sample_count", "empty", "bad_audio"
@@ -23,12 +23,71 @@ ErrorKind = Literal[
 mark. wrong_sample_count: whole answer, but not the samples its header states. empty: no audio. bad_audio: the
 body is not the audio that was asked for."""
 
+Encoding = Literal["s16", "u8", "s24", "s32", "f32"]
+"""How one sample of one channel lies in the raw audio: little-endian integers of so many bits, or floats."""
 Mode = Literal["closed", "open"]
 Endpoint = Literal["/tts", "/tts/stream"]
 Validity = Literal["VALID", "INVALID"]
 
 SPEED = "engine.batch_speed"
 """The regression gate's metric that the sweep takes for speed."""
+
+
+class Heard(msgspec.Struct, kw_only=True):
+    """What the samples of one wave say, without knowing its words (bench.hearing.features).
+
+    A channel mix is heard unless a field says otherwise. Levels are dB below full scale, in frames of 10 ms.
+    """
+
+    seconds: float
+    audible_at_s: float | None
+    """Where the first sound begins, past silence; None: nowhere."""
+    tail_s: float
+    """Silence after the last sound."""
+    longest_gap_s: float
+    """The longest silence between the first sound and the last."""
+    pauses: int
+    """Silences of 0.15 s and more between them."""
+    pauses_s: float
+    """How long these are together."""
+    voiced_s: float
+    """From the first sound to the last, without those pauses."""
+    level_dbfs: float
+    """Root mean square of the audible frames."""
+    peak: float
+    """Largest absolute sample, 1 is full scale."""
+    clipped_share: float
+    """Share of samples that lie in a run of three or more at the same extreme."""
+    offset: float
+    """Mean of the samples over their root mean square."""
+    level_spread_db: float = 0.0
+    """10th to 90th percentile of the levels of the audible frames: large in speech, small in noise and tones."""
+    spectral_change: float = 0.0
+    """Median change of the shape of the spectrum from frame to frame, 0 to 1: near 0 in a tone or a hum."""
+    flatness: float = 0.0
+    """Median spectral flatness of the audible frames: near 0 in speech and tones, 0.5 in white noise."""
+    bandwidth_hz: float = 0.0
+    """Below it lies all sound that stands above the noise of the file."""
+    mirrored: float = 0.0
+    """How far the sound above a likely older Nyquist frequency is the mirror of that below: 1 is a copy."""
+    pitch_hz: float = 0.0
+    """Median fundamental frequency of the voiced frames; 0 if there are too few."""
+    bands_db: list[float] = msgspec.field(default_factory=list)
+    """Long-term spectrum in bands of a third octave from 100 Hz to 4 kHz, mean 0: the sound of the voice."""
+    distinct: int
+    """Different sample values, counted to 4096: few of them are few bits."""
+    clicks: int = 0
+    """Spikes of the first difference against its surroundings."""
+    holes: int = 0
+    """Runs of equal samples with sound before and after them."""
+    steady_start_s: float = 0.0
+    """How long the sound before the speech keeps one level: noise or a tone put before it."""
+    repeated_share: float = 0.0
+    """Share of the wave that is a copy of another wave of the load point (bench.hearing.repeats)."""
+    repeated_itself_share: float = 0.0
+    """Share of the wave that comes twice in it."""
+    silent_channels: int
+    """Channels without sound, of a wave whose other channels have some."""
 
 
 class Sample(msgspec.Struct, kw_only=True):
@@ -44,8 +103,10 @@ class Sample(msgspec.Struct, kw_only=True):
     header_s: float | None = None
     """When the response's header was complete."""
     events: list[tuple[float, int]] = msgspec.field(default_factory=list)
-    """(time_s, payload_bytes) of the audio after any container header: one event per HTTP chunk, stamped when
-    its first audio byte was read; one per socket read if the body is not chunked."""
+    """(time_s, payload_bytes) of the audio after any container header: one event per socket read, for a chunk that
+    begins in time and then waits is a wait. A compressed answer counts the bytes that its decoder gave."""
+    chunks: int = 0
+    """HTTP chunks or messages that held audio; 0: the body was sent whole."""
     end_s: float
     """When the last byte was read, or the request failed."""
     status: int | None = None
@@ -58,7 +119,7 @@ class Sample(msgspec.Struct, kw_only=True):
     frame_bytes: int = 2
     """Bytes of one sample of all channels."""
     channels: int = 1
-    encoding: Literal["s16", "u8", "s24", "s32", "f32"] = "s16"
+    encoding: Encoding = "s16"
     codec: str | None = None
     """What the audio was decoded from, if it came coded: mp3, opus, aac or flac."""
     text_end_s: float | None = None
@@ -71,6 +132,10 @@ class Sample(msgspec.Struct, kw_only=True):
     """Request fields that the server said it did not use."""
     wave: str | None = None
     """File of the kept audio, relative to the run's JSON."""
+    heard: Heard | None = None
+    """None for a request without audio."""
+    doubts: list[str] = msgspec.field(default_factory=list)
+    """What is wrong with its audio, in words; empty if nothing is."""
     transcript: str | None = None
     wer: float | None = None
 
@@ -149,6 +214,12 @@ class Cell(msgspec.Struct, kw_only=True):
     """CPU seconds of the server's processes per second of the cell and its warm-up, in cores."""
     others_cpu_share: float | None = None
     """The same of all that is neither server nor generator: other programs, the kernel, the hypervisor."""
+    server_cpu_s: float | None = None
+    """CPU seconds of the server's processes from the first due time to the last answer, the warm-up left out."""
+    server_peak_rss_bytes: int | None = None
+    """Resident memory of the server's processes, each at its peak since its start."""
+    energy_j: float | None = None
+    """What the GPUs of this machine used in the same time, by NVML; None where there is none."""
     word_error_rate: float | None = None
     """Over the waves of this cell that the speech check transcribed."""
     waves_transcribed: int = msgspec.field(name="waves_heard", default=0)
@@ -254,9 +325,21 @@ def write_json(record: msgspec.Struct, path: Path) -> None:
 
 
 def load_run(path: Path) -> Run:
-    """Read a run. Raises ValueError for another schema version, msgspec.ValidationError for another shape."""
+    """Read a run. Raises ValueError that says what is wrong with it (no JSON, no run, another schema), or OSError."""
     data = path.read_bytes()
-    version = msgspec.json.decode(data, type=dict[str, Any]).get("schema_version")
+    try:
+        content = msgspec.json.decode(data)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{path.name} is no JSON: {error}") from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version is None:
+        raise ValueError(f"{path.name} is not a run of the bench: it has no schema_version")
     if version != SCHEMA_VERSION:
-        raise ValueError(f"{path.name}: schema_version {version}, this program reads {SCHEMA_VERSION}")
-    return msgspec.json.decode(data, type=Run)
+        raise ValueError(
+            f"{path.name} has schema {version}, and this program reads {SCHEMA_VERSION}: its figures were taken by"
+            f" other rules. Its own page stays as it is; measure again to compare"
+        )
+    try:
+        return msgspec.json.decode(data, type=Run)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{path.name} is damaged: {error}") from None

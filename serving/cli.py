@@ -1,4 +1,4 @@
-"""The command line: serve, say, voices, fetch, profiles."""
+"""The command line: serve, say, spell, voices, fetch, keys, profiles."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from serving import __version__
+from serving.access.command import add_keys_command
 from serving.audio.encode import AUDIO_FORMATS
 from serving.audio.files import SUFFIXES, suffix_of
 from serving.captions import CAPTION_WRITERS, CHAPTER_WRITERS
@@ -123,6 +124,8 @@ def _parser(say_fields: type[RequestFields] | None) -> argparse.ArgumentParser:
     fetch.add_argument("--to", required=True, type=Path, metavar="DIR", help="folder to put them in")
     fetch.add_argument("--everything", action="store_true", help="the optional parts too")
     fetch.set_defaults(run=_fetch)
+
+    add_keys_command(commands)
 
     profiles = commands.add_parser("profiles", help="list the profiles, or print one as it resolves")
     profiles.add_argument("name", nargs="?", metavar="NAME|FILE")

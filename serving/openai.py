@@ -75,6 +75,9 @@ class SpeechBody(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
 
+_THEIR_FIELDS = frozenset(SpeechBody.__struct_fields__)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SpeechCall:
     """A checked request of OpenAI's API."""
@@ -105,16 +108,15 @@ def parse_speech(
     """
     if not body:
         raise BodyError("the body is empty; send a JSON object with a field `input`")
-    asked, _ = decode(body, SpeechBody)
-    fields = {
-        name: value
-        for name, value in _RAW_FIELDS.decode(body.decode("utf-8-sig")).items()
-        if bytes(value) != b"null"
-    }
+    asked, sent = decode(body, SpeechBody)
+    others = {}
+    if not sent <= _THEIR_FIELDS:
+        raw = _RAW_FIELDS.decode(body.decode("utf-8-sig"))
+        others = {name: raw[name] for name in sent - _THEIR_FIELDS if bytes(raw[name]) != b"null"}
     # A field that only another model has is not even checked: its name may mean another thing to the client.
-    ours = (used_fields(spec) | {"seed"}) - THEIR_NAMES.keys() - frozenset(SpeechBody.__struct_fields__)
-    extra = {name: value for name, value in fields.items() if name in ours}
-    ignored = fields.keys() - extra.keys() - frozenset(SpeechBody.__struct_fields__)
+    ours = (used_fields(spec) | {"seed"}) - THEIR_NAMES.keys() if others else frozenset()
+    extra = {name: value for name, value in others.items() if name in ours}
+    ignored = others.keys() - extra.keys()
     if asked.model not in (None, spec.name):
         ignored.add("model")
     written: dict[str, Any] = {
@@ -128,13 +130,15 @@ def parse_speech(
         written["voice"] = _voice(voice, named_by, spec, voice_aliases)
     speed = 1.0 if asked.speed is None else asked.speed
     if (limits := speed_range(spec.fields)) is None:
-        ignored |= {"speed"} & fields.keys()
+        ignored |= {"speed"} if asked.speed is not None else set()
         speed = 1.0
     else:
         speed = written["speed"] = min(max(speed, limits[0]), limits[1])
     with named_as_written({"voice": named_by}):
         order = parse(msgspec.json.encode(written), spec, max_chars)
-    order = msgspec.structs.replace(order, ignored_fields=plain_names(ignored.union(order.ignored_fields)))
+    ignored = ignored.union(order.ignored_fields)
+    if ignored:
+        order = msgspec.structs.replace(order, ignored_fields=plain_names(ignored))
     return SpeechCall(
         order=order, speed=speed, events=asked.stream_format == "sse", whole=asked.stream is False
     )

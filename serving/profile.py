@@ -65,6 +65,8 @@ class EngineProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """An engine process that gives no sign of life for this long is killed and started again."""
     restart_limit: Annotated[int, Meta(ge=0)] = 3
     """Starts again after a death, at most this often within ten minutes; then the server gives up."""
+    idle_unload_s: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    """The engine is ended, and its memory given back, when nobody spoke for this long; 0: never."""
 
 
 class AdmissionProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -129,7 +131,12 @@ class HttpProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """The main process answers GET /healthz and /readyz on this port too, whatever the HTTP process is busy with; 0:
     on none.
     """
+    tls_cert: str = ""
+    """Certificate chain in PEM; with tls_key the server speaks HTTPS."""
+    tls_key: str = ""
+    """Private key in PEM, without a password."""
     access_log: bool = False
+    """A line of the log for each request, with its id and without its query."""
     http2: bool = False
     """Take HTTP/2 beside HTTP/1.1 on the same port, without TLS: from clients and proxies that begin with it (h2c)."""
     cors_origins: list[str] = []
@@ -174,6 +181,36 @@ class WebSocketProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """A full stop ends its sentence if nothing follows it for this long; abbreviations and numbers wait on."""
 
 
+class AccessProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who may call, and how much. A limit of 0 is none; the file of keys may set others for a key."""
+
+    keys_file: str = ""
+    """Digests of API keys, written by `tts-serving keys`; while it is named, every call but those of health checks
+    and of the pages' own files needs a key.
+    """
+    let_anyone_in: bool = False
+    """Serve without keys although http.host is an address that others reach."""
+    requests_per_minute: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Of a key, in any 60 seconds; a WebSocket or a batch is one."""
+    concurrent_streams: Annotated[int, Meta(ge=0)] = 0
+    """Requests and WebSockets of a key that are answered at once."""
+    audio_s_per_day: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    """Seconds of audio made for a key from one midnight (UTC) to the next."""
+
+
+class ObserveProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an operator sees."""
+
+    metrics: bool = True
+    """Count for GET /metrics."""
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    traces_to: str = ""
+    """Address that takes OpenTelemetry traces (OTLP over HTTP), as http://127.0.0.1:4318/v1/traces; empty: none."""
+    traces_share: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    """Of the requests that come without a trace of their caller's."""
+
+
 class BatchProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Many texts in one request."""
 
@@ -203,6 +240,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     http: HttpProfile = HttpProfile()
     voices: VoicesProfile = VoicesProfile()
     websocket: WebSocketProfile = WebSocketProfile()
+    access: AccessProfile = AccessProfile()
+    observe: ObserveProfile = ObserveProfile()
     batch: BatchProfile = BatchProfile()
     cache: CacheProfile = CacheProfile()
 

@@ -11,6 +11,9 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+STEP_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Bounds of the histogram of step times, upper and inclusive."""
+
 Timestamps = Literal["none", "sentence", "word"]
 FailureCode = Literal["aborted", "expired", "engine_died", "invalid_field", "internal"]
 
@@ -70,6 +73,8 @@ class RequestStats(msgspec.Struct, frozen=True, kw_only=True):
     chunks: int
     steps: dict[str, int]
     """Stage name to the number of steps that this request took part in."""
+    stages: dict[str, tuple[float, float]] = {}
+    """Stage name to the beginning of its first step with this request and the end of its last."""
 
 
 # ---- HTTP to engine ------------------------------------------------------------------------------------------
@@ -133,6 +138,8 @@ class Ready(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     model: str
     device: str
     dtype: str
+    kernels: str | None
+    """What its networks run in: a tier of the CPU kernels, or torch; None of a model that does not say."""
     warmup_s: float
     pid: int
 
@@ -197,6 +204,12 @@ class Stats(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     slots_used: int
     slots: int
     waiting_segments: int
+    max_rows: dict[str, int] = {}
+    """Stage to the rows of a full batch."""
+    step_times: dict[str, list[int]] = {}
+    """Stage to steps by their time: one count for each bound of STEP_BUCKETS_S, and one for what is longer."""
+    step_s: dict[str, float] = {}
+    """Stage to the time of all its steps."""
 
 
 class Broken(msgspec.Struct, tag=True, frozen=True, kw_only=True):

@@ -164,7 +164,7 @@ def sentences(
     spoken = read(
         order.text,
         text_format=order.text_format,
-        language=text_language(order.text, spec.languages),
+        language=language_of(order, spec),
         normalize=order.params.normalize,
         lexicon=lexicon,
     )
@@ -177,6 +177,17 @@ def sentences(
         dropped = dropped_scripts(order, spec)
         unspoken = f"the model {spec.name} does not speak {', '.join(dropped)}"
         raise InputError("text", unspoken if dropped else "there is nothing to speak")
+
+
+def spoken_languages(spec: ModelSpec, fields: RequestFields) -> tuple[str, ...]:
+    """What text_language chooses from: the model's languages, or the one that the request's own field names."""
+    named = getattr(fields, "language", "auto")
+    return spec.languages if named == "auto" else (named,)
+
+
+def language_of(order: Order, spec: ModelSpec) -> str:
+    """Primary tag of the language that the order's text is read in."""
+    return text_language(order.text, spoken_languages(spec, order.params.fields))
 
 
 def too_long(text: str, max_chars: int) -> InputError:
@@ -194,11 +205,7 @@ def load_lexicon(text: TextProfile) -> Lexicon | None:
 
 def dropped_scripts(order: Order, spec: ModelSpec) -> tuple[str, ...]:
     """Names of the scripts of which the text has letters that are left out."""
-    return (
-        foreign_scripts(order.text, text_language(order.text, spec.languages))
-        if order.params.normalize
-        else ()
-    )
+    return foreign_scripts(order.text, language_of(order, spec)) if order.params.normalize else ()
 
 
 def inline_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:

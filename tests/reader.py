@@ -21,7 +21,7 @@ from types import ModuleType
 from unittest.mock import Mock
 
 import soundfile
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 import bench.__main__
 import serving.cli

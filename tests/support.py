@@ -246,7 +246,7 @@ def wait_ready(process: subprocess.Popen[str], log: Path, limit_s: float) -> str
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         text = log.read_text(encoding="utf-8")
-        if found := re.search(r"ready at (http://\S+): ", text):
+        if found := re.search(r"ready at (https?://\S+): ", text):
             return found[1]
         assert process.poll() is None, f"the server ended with {process.returncode}:\n{text}"
         time.sleep(0.02)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bench.gate.report import Finding
 from bench.gate.verdict import Verdict
+from bench.hearing.words import normalise
 
 QUALITY = "quality"
 """The name that selects all of it; the findings are quality.length and so on."""
@@ -70,7 +71,7 @@ def judge_quality(
 ) -> list[Finding]:
     """A finding per property, or a single one if every sample is equal. A wave of each side per text.
 
-    `transcribe` is the recogniser of bench.headline.speech_check, which is loaded only where it is needed.
+    `transcribe` is the recogniser of bench.hearing.speech_check, which is loaded only where it is needed.
     """
     if all(_equal(one, other) for one, other in zip(base, head, strict=True)):
         note = f"the {len(texts)} waves are equal, sample by sample"
@@ -176,16 +177,15 @@ def _words(
 ) -> Finding:
     import jiwer
 
-    from bench.headline import speech_check  # it loads the recogniser: only where samples differ
+    from bench.hearing import speech_check  # it loads the recogniser: only where samples differ
 
     hear = transcribe or speech_check.transcribe
-    spoken = [speech_check.normalise(text) for text in texts]
+    spoken = [normalise(text) for text in texts]
     total = sum(len(text.split()) for text in spoken)
     errors: list[int] = []
     for waves in (base, head):
         heard = [
-            speech_check.normalise(hear(wave.samples, wave.sample_rate_hz)) if len(wave.samples) else ""
-            for wave in waves
+            normalise(hear(wave.samples, wave.sample_rate_hz)) if len(wave.samples) else "" for wave in waves
         ]
         found: Any = jiwer.process_words(spoken, heard)
         errors.append(found.substitutions + found.deletions + found.insertions)

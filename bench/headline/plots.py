@@ -1,74 +1,42 @@
-"""The plots of a report, as SVG to be put inline.
+"""The plots of a report.
 
-Colours are CSS variables (--arm-0 …, --grid, currentColor), so one drawing suits a light and a dark page;
-markers differ too, for readers who do not see the colours. Text stays text.
+Each panel is a drawing of its own, as wide as a phone, and the page sets them beside each other where there is room.
+A plot that would say nothing is no plot: [].
 """
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import wraps
-from typing import Any, ParamSpec
 
-import matplotlib
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from bench.headline.drawing import (
+    ARM_COLOURS,
+    ARMS,
+    BAD,
+    GOOD,
+    GRID,
+    INK,
+    MARKERS,
+    PANEL_IN,
+    line,
+    log_scale,
+    panel_figure,
+    svg_of,
+    with_style,
+)
+from bench.headline.intervals import Estimate
 from bench.headline.summary import Summary
 from bench.records import LoadPoint
-
-# Stand-ins that savefig writes and _with_theme replaces; no other element uses these colours.
-_INK, _GRID = "#010203", "#040506"
-_ARMS = tuple(f"#0a0b{index:02x}" for index in range(6))
-_GOOD, _BAD = "#0a0c00", "#0a0c01"
-MARKERS = ("o", "s", "^", "D", "v", "P")
-
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 10.5,
-    "text.color": _INK,
-    "axes.edgecolor": _GRID,
-    "axes.labelcolor": _INK,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": _GRID,
-    "grid.linewidth": 0.7,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "lines.linewidth": 2,
-    "lines.markersize": 5.5,
-    "legend.frameon": False,
-}
-
-
-P = ParamSpec("P")
-
-
-def _with_style(plot: Callable[P, str]) -> Callable[P, str]:
-    """Draw with _STYLE, and leave matplotlib's settings as they were."""
-
-    @wraps(plot)
-    def draw(*args: P.args, **kwargs: P.kwargs) -> str:
-        with matplotlib.rc_context(_STYLE):
-            return plot(*args, **kwargs)
-
-    return draw
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """A row of the waterfall."""
+    """A row of a plot of bars."""
 
     label: str
     value: float
@@ -76,178 +44,250 @@ class Bar:
     high: float
 
 
-@_with_style
-def latency(summaries: Sequence[Summary], arms: Sequence[str]) -> str:
-    """TTFA of /tts/stream against load: median, band from p5 to p95, a panel per load kind and texts."""
-    shown = [s for s in summaries if s.point.endpoint == "/tts/stream" and s.ttfa_p50_s is not None]
-
-    def draw(axes: Axes, panel: Sequence[Summary], index: int, label: str) -> None:
-        xs = [s.point.x for s in panel]
-        low, mid, high = (
-            [(getattr(s, name) or 0.0) * 1e3 for s in panel]
-            for name in ("ttfa_p5_s", "ttfa_p50_s", "ttfa_p95_s")
-        )
-        axes.fill_between(xs, low, high, color=_ARMS[index], alpha=0.18, linewidth=0)
-        axes.plot(xs, mid, color=_ARMS[index], marker=MARKERS[index], label=label)
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_locator(NullLocator())
-
-    return _panels(shown, arms, draw, "TTFA (ms)", "latency")
+@with_style
+def latency(summaries: Sequence[Summary], arms: Sequence[str], slo_s: float) -> list[str]:
+    """Audible TTFA of /tts/stream against clients: median with its interval; the band above the SLO is marked."""
+    shown = [s for s in summaries if s.point.endpoint == "/tts/stream" and s.point.mode == "closed"]
+    return _panels(shown, arms, "ttfa_p50_s", 1e3, "TTFA p50 (ms)", "latency", slo_s)
 
 
-@_with_style
-def throughput(summaries: Sequence[Summary], arms: Sequence[str]) -> str:
-    """Audio seconds per second against clients, closed loop, a panel per endpoint and texts."""
-    shown = [s for s in summaries if s.point.mode == "closed" and s.audio_seconds_per_second is not None]
-
-    def draw(axes: Axes, panel: Sequence[Summary], index: int, label: str) -> None:
-        xs, ys = [s.point.x for s in panel], [s.audio_seconds_per_second or 0.0 for s in panel]
-        axes.plot(xs, ys, color=_ARMS[index], marker=MARKERS[index], label=label)
-        axes.set_ylim(bottom=0, top=max(axes.get_ylim()[1], max(ys) * 1.1))
-
-    return _panels(shown, arms, draw, "audio seconds per second", "throughput")
+@with_style
+def frontier(summaries: Sequence[Summary], arms: Sequence[str], slo_s: float) -> list[str]:
+    """Audible TTFA p95 (p50 where requests are few) against the rate of an open loop; nothing for one rate alone."""
+    shown = [s for s in summaries if s.point.endpoint == "/tts/stream" and s.point.mode == "open"]
+    for attribute, label in (("ttfa_p95_s", "TTFA p95 (ms)"), ("ttfa_p50_s", "TTFA p50 (ms)")):
+        have = [s for s in shown if getattr(s, attribute) is not None]
+        if len({s.point.x for s in have}) > 1:
+            return _panels(have, arms, attribute, 1e3, label, "frontier", slo_s)
+    return []
 
 
-@_with_style
-def stalls(summaries: Sequence[Summary], arms: Sequence[str]) -> str:
-    """Share of streams whose stall is at most x, at the lowest, a middle and the highest closed load."""
-    shown = [s for s in summaries if s.point.mode == "closed" and s.stalls_s]
-    loads = sorted({s.point.x for s in shown})
-    picked = sorted({loads[0], loads[len(loads) // 2], loads[-1]}) if loads else []
-    figure, grid = _figure(len(picked), columns=3)
-    for axes, load in zip(grid, picked, strict=False):
+@with_style
+def throughput(summaries: Sequence[Summary], arms: Sequence[str]) -> list[str]:
+    """Audio seconds per second against clients, closed loop, with intervals."""
+    shown = [s for s in summaries if s.point.mode == "closed"]
+    return _panels(
+        shown, arms, "audio_seconds_per_second", 1.0, "audio seconds per second", "throughput", None
+    )
+
+
+@with_style
+def trade(summaries: Sequence[Summary], arms: Sequence[str]) -> list[str]:
+    """TTFA against audio seconds per second: lower and to the right is better; clients stand at the points.
+
+    Without the twin, whose points lie on those of its equal.
+    """
+    shown = [
+        s
+        for s in summaries
+        if s.point.endpoint == "/tts/stream" and s.point.mode == "closed" and s.ttfa_p50_s is not None
+    ]
+    drawings = []
+    for texts in sorted({s.point.texts for s in shown}):
+        chosen = [s for s in shown if s.point.texts == texts]
+        if len({s.point.x for s in chosen}) < 3:
+            continue
+        figure, axes = panel_figure()
         for index, arm in enumerate(arms):
-            values = sorted(
-                stall_s * 1e3 for s in shown if s.arm == arm and s.point.x == load for stall_s in s.stalls_s
-            )
-            if values:
-                shares = [(rank + 1) / len(values) * 100 for rank in range(len(values))]
-                right = max(values[-1] * 1.05, 250.0)
-                axes.step(
-                    [0.0, *values, right], [0.0, *shares, 100.0], where="post", color=_ARMS[index], label=arm
+            if arm == "twin":
+                continue
+            own = sorted((s for s in chosen if s.arm == arm), key=lambda s: s.point.x)
+            xs = [_value(s.audio_seconds_per_second) for s in own]
+            ys = [_value(s.ttfa_p50_s) * 1e3 for s in own]
+            axes.plot(xs, ys, color=ARM_COLOURS[index % ARMS], marker=MARKERS[index % ARMS], linewidth=1.2)
+            for s, x, y in zip(own, xs, ys, strict=True):
+                axes.annotate(
+                    f"{s.point.x:g}",
+                    (x, y),
+                    xytext=(6, 5),
+                    textcoords="offset points",
+                    fontsize=9.5,
+                    color=INK,
                 )
-        axes.set_title(f"{load:g} client{'' if load == 1 else 's'}")
-        axes.set_xlabel("stall at most (ms)")
-        axes.set_ylabel("share of streams (%)")
+        log_scale(axes)
+        axes.set_xlim(left=0)
+        axes.margins(0.08)
+        axes.set_title(f"{texts} texts; the numbers are clients")
+        axes.set_xlabel("audio seconds per second (more is better)")
+        axes.set_ylabel("TTFA p50 (ms)")
+        drawings.append(svg_of(figure, f"trade {texts}"))
+    return drawings
+
+
+@with_style
+def underruns(summaries: Sequence[Summary], arms: Sequence[str]) -> list[str]:
+    """Share of streams that play without an underrun against the seconds that a player holds before it starts.
+
+    At the three highest loads at which any stream had an underrun; nothing where none had.
+    """
+    shown = [s for s in summaries if s.prebuffers_s]
+    points = [s.point for s in shown if s.prebuffers_s[-1] > 0]
+    picked = sorted(dict.fromkeys(points), key=lambda point: (point.mode, point.x))[-3:]
+    drawings = []
+    for point in picked:
+        figure, axes = panel_figure()
+        for index, arm in enumerate(arms):
+            values = next((s.prebuffers_s for s in shown if s.arm == arm and s.point == point), ())
+            if values:
+                ordered = sorted(values)
+                xs = [0.0, *ordered, max(ordered[-1] * 1.1, 0.5)]
+                ys = [_at_most(ordered, x) * 100 for x in xs]
+                axes.step(xs, ys, where="post", color=ARM_COLOURS[index % ARMS])
+        axes.set_title(f"{point.load}, {point.texts} texts")
+        axes.set_xlabel("seconds of audio held before playing")
+        axes.set_ylabel("streams without underrun (%)")
         axes.set_ylim(0, 103)
         axes.set_xlim(left=0)
-    return _finish(figure, grid, "stalls")
+        drawings.append(svg_of(figure, f"underruns {point}"))
+    return drawings
 
 
-@_with_style
-def stages(shares: dict[str, float], unit: str) -> str:
-    """One bar per stage, longest first."""
-    figure = Figure(figsize=(9.2, 0.9 + 0.42 * len(shares)))
+@with_style
+def bars(rows: Sequence[tuple[str, int, float]], unit: str, name: str) -> list[str]:
+    """A bar per row (label, index of its colour, value), in their order; nothing for none."""
+    if not rows:
+        return []
+    figure = Figure(figsize=(PANEL_IN[0], 0.8 + 0.45 * len(rows)))
     axes = figure.add_subplot()
-    ordered = sorted(shares.items(), key=lambda item: item[1])
-    bars = axes.barh(
-        [name for name, _ in ordered], [value for _, value in ordered], color=_ARMS[0], height=0.6
+    labels = [label for label, _, _ in rows]
+    drawn = axes.barh(
+        labels,
+        [value for *_, value in rows],
+        color=[ARM_COLOURS[index % ARMS] for _, index, _ in rows],
+        height=0.6,
     )
-    axes.bar_label(bars, fmt="%.3g", padding=4, color=_INK)
+    axes.bar_label(drawn, fmt="%.3g", padding=4, color=INK)
+    axes.invert_yaxis()
     axes.set_xlabel(unit)
     axes.grid(axis="y", visible=False)
-    axes.margins(x=0.12)
-    return _finish(figure, [axes], "stages", legend=False)
+    axes.margins(x=0.14)
+    return [svg_of(figure, name)]
 
 
-@_with_style
-def waterfall(bars: Sequence[Bar]) -> str:
+@with_style
+def waterfall(bars: Sequence[Bar]) -> list[str]:
     """Speed after each switch, in percent of the start: what it brought, with its interval."""
-    figure = Figure(figsize=(9.2, 0.9 + 0.48 * (len(bars) + 1)))
+    figure = Figure(figsize=(PANEL_IN[0] * 1.6, 0.9 + 0.48 * (len(bars) + 1)))
     axes = figure.add_subplot()
     level = 100.0
     labels = ["start"]
-    axes.barh(0, level, color=_ARMS[0], height=0.55)
+    axes.barh(0, level, color=ARM_COLOURS[0], height=0.55)
     for row, bar in enumerate(bars, start=1):
         after = level * bar.value
-        axes.barh(row, after - level, left=level, color=_GOOD if after >= level else _BAD, height=0.55)
+        axes.barh(row, after - level, left=level, color=GOOD if after >= level else BAD, height=0.55)
         axes.errorbar(
             after, row, xerr=[[max(after - level * bar.low, 0)], [max(level * bar.high - after, 0)]],
-            color=_INK, capsize=3, linewidth=1.2,
+            color=INK, capsize=3, linewidth=1.2,
         )  # fmt: skip
-        axes.plot([after, after], [row, min(row + 1, len(bars))], color=_GRID, linewidth=1)
+        axes.plot([after, after], [row, min(row + 1, len(bars))], color=GRID, linewidth=1)
         labels.append(f"{bar.label}   ×{bar.value:.2f}")
         level = after
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
     axes.set_xlabel("speed, % of the start")
     axes.grid(axis="y", visible=False)
-    return _finish(figure, [axes], "waterfall", legend=False)
+    return [svg_of(figure, "waterfall")]
 
 
-Draw = Callable[[Axes, Sequence[Summary], int, str], None]
-"""Draws the summaries of one arm, in order of load, in the arm's colour with its label."""
+@with_style
+def trend(
+    lines: Mapping[str, Sequence[tuple[int, Estimate]]], labels: Sequence[str], title: str, unit: str
+) -> str:
+    """Figures of successive runs: line name to (number of the run, figure); `labels` name the runs."""
+    figure, axes = panel_figure()
+    for index, (name, points) in enumerate(lines.items()):
+        line(axes, [x for x, _ in points], [estimate for _, estimate in points], 1.0, index, name)
+    axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right", fontsize=9)
+    axes.set_ylim(bottom=0)
+    axes.set_title(title)
+    axes.set_ylabel(unit)
+    axes.legend(fontsize=9)
+    return svg_of(figure, f"trend {title} {labels[0]}")
 
 
-def _panels(summaries: Sequence[Summary], arms: Sequence[str], draw: Draw, y_label: str, name: str) -> str:
-    """One panel per (load kind, endpoint, texts), one line per arm."""
-    kinds = sorted({_kind(s.point) for s in summaries})
-    figure, grid = _figure(len(kinds), columns=2)
+@with_style
+def wide_latency(summaries: Sequence[Summary], arms: Sequence[str]) -> str:
+    """TTFA of /tts/stream in one wide drawing with a key in it, for the README."""
+    shown = [s for s in summaries if s.point.endpoint == "/tts/stream" and s.ttfa_p50_s is not None]
+    kinds = sorted({_kind(s.point) for s in shown})
+    figure = Figure(figsize=(9.2, 3.6 if len(kinds) < 3 else 6.5))
+    grid = (
+        figure.subplots(-(-max(len(kinds), 1) // 2), min(max(len(kinds), 1), 2), squeeze=False)
+        .ravel()
+        .tolist()
+    )
+    entries: dict[str, Artist] = {}
     for axes, kind in zip(grid, kinds, strict=False):
-        mode, endpoint, texts = kind
-        chosen = [s for s in summaries if _kind(s.point) == kind]
-        for index, arm in enumerate(arms):
-            line = sorted((s for s in chosen if s.arm == arm), key=lambda s: s.point.x)
-            if line:
-                draw(axes, line, index, arm)
-        loads = sorted({s.point.x for s in chosen})
-        axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_locator(FixedLocator(loads))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.set_title(f"{endpoint} · {texts} texts · {mode} loop")
-        axes.set_xlabel("clients" if mode == "closed" else "requests due per second")
-        axes.set_ylabel(y_label)
-    return _finish(figure, grid, name)
+        _panel(axes, [s for s in shown if _kind(s.point) == kind], arms, "ttfa_p50_s", 1e3, "TTFA (ms)", None)
+        handles, names = axes.get_legend_handles_labels()
+        entries |= dict(zip(names, handles, strict=True))
+    for axes in grid[len(kinds) :]:
+        axes.set_axis_off()
+    if entries:
+        figure.legend(list(entries.values()), list(entries), loc="outside upper left", ncols=len(entries))
+    return svg_of(figure, "wide latency")
+
+
+def _panels(
+    summaries: Sequence[Summary],
+    arms: Sequence[str],
+    attribute: str,
+    scale: float,
+    label: str,
+    name: str,
+    slo_s: float | None,
+) -> list[str]:
+    """One drawing per (load kind, endpoint, texts) that has two loads or more, one line per arm."""
+    shown = [s for s in summaries if getattr(s, attribute) is not None]
+    drawings = []
+    for kind in sorted({_kind(s.point) for s in shown}):
+        chosen = [s for s in shown if _kind(s.point) == kind]
+        if len({s.point.x for s in chosen}) > 1:
+            figure, axes = panel_figure()
+            _panel(axes, chosen, arms, attribute, scale, label, slo_s)
+            drawings.append(svg_of(figure, f"{name} {kind}"))
+    return drawings
+
+
+def _panel(
+    axes: Axes,
+    chosen: Sequence[Summary],
+    arms: Sequence[str],
+    attribute: str,
+    scale: float,
+    label: str,
+    slo_s: float | None,
+) -> None:
+    for index, arm in enumerate(arms):
+        own = sorted((s for s in chosen if s.arm == arm), key=lambda s: s.point.x)
+        if own:
+            line(axes, [s.point.x for s in own], [getattr(s, attribute) for s in own], scale, index, arm)
+    if attribute == "audio_seconds_per_second":
+        axes.set_ylim(bottom=0)
+    else:
+        log_scale(axes)
+    if slo_s is not None:
+        low, high = axes.get_ylim()
+        if high > slo_s * scale:
+            axes.axhspan(max(slo_s * scale, low), high, color=BAD, alpha=0.09, linewidth=0)
+            axes.set_ylim(low, high)
+    mode, endpoint, texts = _kind(chosen[0].point)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(FixedLocator(sorted({s.point.x for s in chosen})))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_title(f"{endpoint}, {texts} texts")
+    axes.set_xlabel("clients" if mode == "closed" else "requests due per second")
+    axes.set_ylabel(label)
+
+
+def _at_most(ordered: Sequence[float], limit: float) -> float:
+    return sum(value <= limit for value in ordered) / len(ordered)
+
+
+def _value(estimate: Estimate | None) -> float:
+    return 0.0 if estimate is None else estimate.value
 
 
 def _kind(point: LoadPoint) -> tuple[str, str, str]:
     return point.mode, point.endpoint, point.texts
-
-
-def _figure(panels: int, columns: int) -> tuple[Figure, list[Axes]]:
-    columns = max(min(columns, panels), 1)
-    rows = max(-(-panels // columns), 1)
-    figure = Figure(figsize=(9.2, 0.7 + 2.9 * rows))
-    grid = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
-    for axes in grid[panels:]:
-        axes.set_axis_off()
-    return figure, grid
-
-
-def _finish(figure: Figure, grid: Sequence[Axes], name: str, *, legend: bool = True) -> str:
-    """Lay out, add one legend for all panels, and give the SVG with its colours as CSS variables."""
-    entries: dict[str, Artist] = {}
-    for axes in grid:
-        lines, labels = axes.get_legend_handles_labels()
-        entries |= dict(zip(labels, lines, strict=True))
-    if legend and entries:
-        figure.legend(list(entries.values()), list(entries), loc="outside upper left", ncols=len(entries))
-    figure.set_layout_engine("constrained")
-    for axes in grid:
-        axes.tick_params(length=0)
-    buffer = io.StringIO()
-    # The salt makes the ids of clip paths unique on the page and the same in every rendering.
-    with matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return _with_theme(buffer.getvalue())
-
-
-def standalone(svg: str, colours: Mapping[str, str]) -> str:
-    """A drawing as a file of its own, for viewers that know no CSS variables: their values, on a card."""
-    start = svg.index(">") + 1
-    card = f'<rect width="100%" height="100%" rx="8" fill="{colours["card"]}"/>'
-    drawing = f'{svg[: start - 1]} color="{colours["ink"]}">{card}{svg[start:]}'
-    return re.sub(r"var\(--([\w-]+)\)", lambda found: colours[found[1]], drawing)
-
-
-def _with_theme(svg: str) -> str:
-    """The <svg> element alone, its stand-in colours replaced, its size left to the page."""
-    variables = {color: f"var(--arm-{index})" for index, color in enumerate(_ARMS)}
-    variables |= {_INK: "currentColor", _GRID: "var(--grid)", _GOOD: "var(--good)", _BAD: "var(--bad)"}
-    for color, variable in variables.items():
-        svg = svg.replace(color, variable)
-    element = svg[svg.index("<svg") :]
-    return re.sub(r' (width|height)="[^"]*pt"', "", element, count=2)

@@ -1,51 +1,42 @@
 """A run's JSON to Markdown, to one self-contained HTML page, and to the table in the README.
 
 python -m bench report reports/latest/run.json
-python -m bench report --readme reports/latest/run.json README.md
+python -m bench report --publish reports/latest/run.json
+python -m bench report --readme reports/2026-01-02-some-cpu-2-cores/run.json README.md
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import sys
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
-from bench.headline import plots
-from bench.headline.summary import (
+from bench.headline import drawing, plots
+from bench.headline.figures import figures_of, slug
+from bench.headline.render import DEFINITIONS, environment
+from bench.headline.sounds import Sound, sounds
+from bench.headline.standing import (
     DEFAULT_FLOOR,
+    STANDINGS,
     THROUGHPUT,
     TTFA,
     Comparison,
-    Summary,
     compare_arms,
-    stage_counts,
-    summarise,
 )
+from bench.headline.summary import Summary, stage_counts, summarise
+from bench.headline.verdict import Verdict, verdict
+from bench.machine import machine_name
 from bench.metrics import STALL_LIMITS_S
-from bench.records import SPEED, Run, Sweep, load_run
+from bench.records import Run, Sweep, load_run
 
 README_START, README_END = "<!-- bench:start -->", "<!-- bench:end -->"
 README_PLOT = "docs/media/ttfa.svg"
-
-DEFINITIONS = {
-    "TTFA": "time to first audio: from when the request was due to its first audio byte, past any header",
-    "total": "from when the request was due to its last byte",
-    "throughput": "seconds of good audio made per second, from the first due time to the last end",
-    "stall": "how long the playback buffer of a player that starts at the first audio byte is empty, over streams "
-    "of two chunks or more",
-    "goodput": "requests per second that meet the SLO above",
-    "RTF": "total over seconds of audio received; the wait for a free server is inside",
-    "percentiles": "nearest rank over the pooled requests of the valid repeats: always a measured value",
-    "rates": "median over the valid repeats of a load point",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +44,15 @@ class Report:
     """Everything that the templates show."""
 
     run: Run
+    machine: str
     summaries: list[Summary]
     comparisons: list[Comparison]
     server: str
     reference: str
+    verdict: Verdict
+    noise: list[Comparison]
+    """The server against its twin; empty without one."""
+    sounds: list[Sound]
     stage_counts: dict[str, dict[str, float]]
     stage_ms: dict[str, float]
     """Stage to milliseconds per second of audio, from the micro suite; empty if it was not run."""
@@ -67,18 +63,8 @@ class Report:
         return [summary for summary in self.summaries if summary.invalid]
 
     def standing(self, name: str) -> list[Comparison]:
-        """The comparisons that the server wins, loses, or are even or INVALID."""
+        """The comparisons that the server wins, loses, that are even, or that are not ranked."""
         return [comparison for comparison in self.comparisons if comparison.standing == name]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A plot and what it shows."""
-
-    id: str
-    title: str
-    caption: str
-    svg: Markup
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("readme", type=Path, nargs="?", metavar="README.md", help="with --readme")
     parser.add_argument(
         "--readme", action="store_true", dest="table", help="write README.md's table and plot"
+    )
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="copy the run and its reports to a folder of their own under reports/",
     )
     parser.add_argument("--server", default="granian", metavar="ARM")
     parser.add_argument("--reference", default="reference", metavar="ARM")
@@ -100,9 +91,11 @@ def main(arguments: argparse.Namespace) -> int:
             readme = arguments.readme or Path("README.md")
             update_readme(arguments.run, readme, **names)
             print(readme)
-        else:
-            for path in write_report(arguments.run, **names):
-                print(path)
+            return 0
+        for path in write_report(arguments.run, **names):
+            print(path)
+        if arguments.publish:
+            print(publish(arguments.run, arguments.run.parent.parent))
     except (OSError, ValueError) as error:
         print(f"bench report: {error}", file=sys.stderr)
         return 2
@@ -116,15 +109,21 @@ def build(
     reference: str,
     stage_ms: dict[str, float] | None = None,
     sweep: Sweep | None = None,
+    folder: Path | None = None,
 ) -> Report:
-    """Derive everything from the run; `stage_ms` and `sweep` add what was measured apart from it."""
+    """Derive everything from the run; `stage_ms` and `sweep` add what was measured apart, `folder` holds its waves."""
     found = summarise(run)
+    comparisons = compare_arms(run, found, server, reference)
     return Report(
         run=run,
+        machine=machine_name(run.machine),
         summaries=found,
-        comparisons=compare_arms(run, found, server, reference),
+        comparisons=comparisons,
         server=server,
         reference=reference,
+        verdict=verdict(run, found, comparisons, server, reference),
+        noise=compare_arms(run, found, server, "twin") if reference != "twin" else [],
+        sounds=sounds(run, folder) if folder is not None else [],
         stage_counts=stage_counts(run, server),
         stage_ms=stage_ms or {},
         sweep=sweep,
@@ -136,9 +135,20 @@ def markdown(report: Report) -> str:
     return _render(report, "report.md.j2")
 
 
-def page(report: Report) -> str:
-    """The whole report as one HTML page that needs no other file."""
-    return _render(report, "report.html.j2", figures=_figures(report))
+def page(report: Report, raw: str = "run.json") -> str:
+    """The whole report as one HTML page that needs no other file; `raw` is the file beside it with the samples."""
+    return _render(
+        report,
+        "report.html.j2",
+        figures=figures_of(
+            report.run,
+            report.summaries,
+            stage_counts=report.stage_counts,
+            stage_ms=report.stage_ms,
+            sweep=report.sweep,
+        ),
+        raw=raw,
+    )
 
 
 def write_report(run_path: Path, *, server: str, reference: str) -> tuple[Path, Path]:
@@ -150,11 +160,31 @@ def write_report(run_path: Path, *, server: str, reference: str) -> tuple[Path, 
         reference=reference,
         stage_ms=read_stage_ms(folder / "micro.json"),
         sweep=_read_sweep(folder / "sweep.json"),
+        folder=folder,
     )
     markdown_path, page_path = run_path.with_suffix(".md"), run_path.with_suffix(".html")
     markdown_path.write_text(markdown(report), encoding="utf-8")
-    page_path.write_text(page(report), encoding="utf-8")
+    page_path.write_text(page(report, run_path.name), encoding="utf-8")
     return markdown_path, page_path
+
+
+def publish(run_path: Path, reports: Path) -> Path:
+    """Copy a run and its reports to `reports`/DATE-MACHINE, which is given back.
+
+    Raises ValueError if a load point of it is INVALID, or if there is such a folder.
+    """
+    run = load_run(run_path)
+    if invalid := sorted({cell.arm for cell in run.cells if cell.verdict == "INVALID"}):
+        raise ValueError(f"{run_path.name} is not published: {', '.join(invalid)} INVALID")
+    facts = run.machine
+    kind = f"{facts.get('cpu', 'unknown')} {facts.get('cpu_family', '')} {facts.get('cpu_model', '')}"
+    folder = reports / slug(f"{run.started_at[:10]} {kind} {facts.get('cores', '')} cores")
+    if folder.exists():
+        raise ValueError(f"{folder.name} is there already")
+    folder.mkdir(parents=True)
+    for suffix in (".json", ".md", ".html"):
+        shutil.copy(run_path.with_suffix(suffix), folder)
+    return folder
 
 
 def update_readme(run_path: Path, readme: Path, *, server: str, reference: str) -> None:
@@ -188,9 +218,9 @@ def readme_table(report: Report) -> str:
 def readme_plot(report: Report) -> str:
     """TTFA of the points of the README's table, as an SVG file in the colours of the light page."""
     shown = [s for s in report.summaries if s.valid and s.point.mode == "closed"]
-    drawing = plots.latency(shown, [report.server, report.reference])
-    light = _environment().get_template("report.css").render().split("@media")[0]
-    return plots.standalone(drawing, dict(re.findall(r"--([\w-]+): (#\w+)", light)))
+    picture = plots.wide_latency(shown, [report.server, report.reference])
+    light = environment().get_template("report.css").render().split("@media")[0]
+    return drawing.standalone(picture, dict(re.findall(r"--([\w-]+): (#\w+)", light)))
 
 
 def read_stage_ms(path: Path) -> dict[str, float]:
@@ -210,97 +240,18 @@ def _read_sweep(path: Path) -> Sweep | None:
     return msgspec.json.decode(path.read_bytes(), type=Sweep) if path.exists() else None
 
 
-def _figures(report: Report) -> list[Figure]:
-    """The plots that the measured points allow."""
-    found, sweep = report.summaries, report.sweep
-    arms = [arm.name for arm in report.run.arms if any(s.arm == arm.name and s.valid for s in found)]
-    closed = [s for s in found if s.valid and s.point.mode == "closed"]
-    figures = []
-
-    def add(id: str, title: str, caption: str, svg: str) -> None:
-        figures.append(Figure(id=id, title=title, caption=caption, svg=Markup(svg)))
-
-    if any(s.valid and s.point.endpoint == "/tts/stream" for s in found):
-        caption = "TTFA of /tts/stream: median, with a band from p5 to p95."
-        add("latency", "Latency against load", caption, plots.latency(found, arms))
-    if closed:
-        caption = "Audio seconds made per second; each client asks again when it has its answer."
-        add("throughput", "Throughput against clients", caption, plots.throughput(found, arms))
-    if any(s.stalls_s for s in closed):
-        caption = "Share of streams whose playback buffer is empty for at most x ms. Higher is better."
-        add("stalls", "Stall curve", caption, plots.stalls(found, arms))
-    if report.stage_ms:
-        caption = "Time of each stage alone per second of audio (micro suite)."
-        add("stages", "Stage breakdown", caption, plots.stages(report.stage_ms, "ms per second of audio"))
-    if sweep is not None and (bars := speed_bars(sweep)):
-        caption = "What each switch brought to the speed, with its interval."
-        add("waterfall", "Sweep", caption, plots.waterfall(bars))
-    return figures
-
-
-def speed_bars(sweep: Sweep) -> list[plots.Bar]:
-    """The switches that changed the speed, for the waterfall."""
-    return [
-        plots.Bar(
-            label=switch.name,
-            value=switch.gain,
-            low=switch.gain_low or switch.gain,
-            high=switch.gain_high or switch.gain,
-        )
-        for switch in sweep.switches
-        if switch.gain is not None and switch.metric == SPEED
-    ]
-
-
 def _render(report: Report, template: str, **more: Any) -> str:
     return (
-        _environment()
+        environment()
         .get_template(template)
         .render(
             report=report,
             run=report.run,
             definitions=DEFINITIONS,
             default_floor=DEFAULT_FLOOR,
+            standings=STANDINGS,
+            colours={arm.name: index % drawing.ARMS for index, arm in enumerate(report.run.arms)},
             stall_limits_s=STALL_LIMITS_S,
             **more,
         )
     )
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("bench.headline"),
-        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"ms": _ms, "num": _num, "times": _times, "percent": _percent, "slug": _slug}
-    return environment
-
-
-def _ms(seconds: float | None) -> str:
-    return "–" if seconds is None else f"{seconds * 1e3:.3g}" if seconds < 1 else f"{seconds * 1e3:.0f}"
-
-
-def _num(value: Any) -> str:
-    return (
-        "–"
-        if value is None
-        else f"{value:.3g}"
-        if isinstance(value, float) and value < 100
-        else f"{value:.0f}"
-    )
-
-
-def _times(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}×"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value * 100:.3g} %"
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

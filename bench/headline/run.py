@@ -16,33 +16,47 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
-from bench.headline.summary import noise_floor
+from bench.headline.standing import noise_floor, reference_of
+from bench.hearing.judge import judge
 from bench.load.cell import measure_cell
 from bench.load.generator import LoadPlan, generate
 from bench.machine import commit, machine
-from bench.metrics import audio_seconds_per_second, errors_by_kind, good, percentile, total_s, ttfa_s
+from bench.metrics import (
+    audible_ttfa_s,
+    audio_seconds_per_second,
+    errors_by_kind,
+    good,
+    percentile,
+    total_s,
+    ttfa_s,
+)
 from bench.progress import progress_bar
 from bench.records import Arm, Cell, ColdStart, Endpoint, LoadPoint, Run, write_json
 from bench.servers.start import ARMS, Server, StartFailed, start_server, target_server
 from bench.targets.arguments import add_target_arguments, targets_of
 from bench.targets.spec import Limits, Target
-from bench.workload import MIXES, texts
+from bench.workload import MIXES, Workload, warmup_texts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
     """What to measure."""
 
-    arms: tuple[str, ...] = ("granian", "twin", "uvicorn", "reference")
+    arms: tuple[str, ...] = ("granian", "twin", "reference")
     targets: tuple[Target, ...] = ()
     clients: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     texts: tuple[str, ...] = ("short", "long")
+    long_clients: tuple[int, ...] | None = None
+    """In place of `clients` for texts that are long; None: the same."""
+    whole_clients: tuple[int, ...] = (1, 8)
+    """In place of `clients` for /tts, where only the last byte counts."""
     endpoints: tuple[Endpoint, ...] = ("/tts/stream", "/tts")
     rates: tuple[float, ...] = (2.0, 4.0, 6.0, 8.0)
     open_texts: str = "mixed"
     duration_s: float = 8.0
-    open_duration_s: float = 20.0
+    open_duration_s: float = 30.0
     repeats: int = 2
     warmup_most: int = 32
     """Warm-up requests per cell: as many as clients, at least 2, at most this."""
@@ -56,26 +70,48 @@ class Options:
 
 
 QUICK = Options(
-    arms=("granian", "reference"),
     clients=(1, 4, 16),
+    long_clients=(4,),
     endpoints=("/tts/stream",),
-    rates=(4.0,),
-    duration_s=3.0,
-    open_duration_s=8.0,
+    rates=(6.0,),
+    duration_s=2.5,
+    open_duration_s=11.0,
     repeats=1,
     warmup_most=4,
     cold_starts=1,
 )
-"""Under three minutes on 2 cores."""
+"""Under three minutes on 2 cores, the twin included."""
+
+START_S, OVERHEAD_S, HEARING_S = 10.0, 1.6, 2.4
+"""For the estimate alone: start of a server, what each cell takes besides its load, and its waves' recognition."""
+
+
+def scheduled_s(options: Options) -> float:
+    """About how long the run takes, without the requests that make a load point longer."""
+    servers = len(options.arms) + len(options.targets)
+    points = load_points(options)
+    load_s = sum(
+        options.duration_s if point.rate_rps is None else options.open_duration_s for point in points
+    )
+    cells_s = load_s + len(points) * (OVERHEAD_S + HEARING_S)
+    return servers * (START_S * options.cold_starts + options.repeats * cells_s)
 
 
 def load_points(options: Options) -> list[LoadPoint]:
-    """The load points in the order they are record."""
+    """The load points in the order in which they are measured."""
+
+    def clients_of(endpoint: Endpoint, mix: str) -> tuple[int, ...]:
+        if endpoint == "/tts" and len(options.endpoints) > 1:
+            return options.whole_clients
+        if mix == "long" and options.long_clients is not None:
+            return options.long_clients
+        return options.clients
+
     closed = [
         LoadPoint(endpoint=endpoint, texts=mix, clients=clients)
         for endpoint in options.endpoints
         for mix in options.texts
-        for clients in options.clients
+        for clients in clients_of(endpoint, mix)
     ]
     opened = [
         LoadPoint(endpoint=options.endpoints[0], texts=options.open_texts, rate_rps=rate)
@@ -115,6 +151,7 @@ def run(options: Options, console: Console | None = None) -> Run:
         with contextlib.ExitStack() as stack:
             servers = _start(options, record, stack, console)
             _measure(options, record, servers, waves, console)
+        judge(record)
         _check_speech(record, options.output, console)
         record.noise_floor = noise_floor(record)
     except KeyboardInterrupt:
@@ -138,11 +175,11 @@ def _start(options: Options, record: Run, stack: contextlib.ExitStack, console: 
         arm = Arm(name=name, description=ARMS[name].description)
         record.arms.append(arm)
         with _note_failure(arm):
-            for _ in range(options.cold_starts - 1):
+            for number in range(options.cold_starts - 1):
                 with start_server(name, options.profile, limits=limits) as server:
-                    arm.cold_starts.append(_cold_start(server, options))
+                    arm.cold_starts.append(_cold_start(server, options, number))
             server = stack.enter_context(start_server(name, options.profile, limits=limits))
-            arm.cold_starts.append(_cold_start(server, options))
+            arm.cold_starts.append(_cold_start(server, options, options.cold_starts))
         arm.info = server.info
         servers.append(server)
         cold = arm.cold_starts[-1]
@@ -153,11 +190,11 @@ def _start(options: Options, record: Run, stack: contextlib.ExitStack, console: 
         arm = Arm(name=target.name, description=f"a server {started}, by the adapter {target.adapter}")
         record.arms.append(arm)
         with _note_failure(arm):
-            for _ in range(options.cold_starts - 1 if target.local else 0):
+            for number in range(options.cold_starts - 1 if target.local else 0):
                 with target_server(target, limits) as server:
-                    arm.cold_starts.append(_cold_start(server, options))
+                    arm.cold_starts.append(_cold_start(server, options, number))
             server = stack.enter_context(target_server(target, limits))
-            first = _cold_start(server, options)
+            first = _cold_start(server, options, options.cold_starts)
         if target.local:
             arm.cold_starts.append(first)
         arm.info = {**server.info, "target": target.described()}
@@ -175,12 +212,12 @@ def _note_failure(arm: Arm) -> Iterator[None]:
         raise
 
 
-def _cold_start(server: Server, options: Options) -> ColdStart:
+def _cold_start(server: Server, options: Options, number: int) -> ColdStart:
     plan = LoadPlan(
         url=server.url,
         target=server.target,
         endpoint="/tts/stream",
-        texts=texts("short", 1, options.seed),
+        texts=warmup_texts("short", 1, options.seed, f"cold start {number}"),
         warmup_texts=[],
         clients=1,
         duration_s=0.0,
@@ -193,6 +230,7 @@ def _cold_start(server: Server, options: Options) -> ColdStart:
 
 
 def _measure(options: Options, record: Run, servers: Sequence[Server], waves: Path, console: Console) -> None:
+    workload = Workload(options.seed)
     todo = [(point, repeat) for repeat in range(options.repeats) for point in load_points(options)]
     with progress_bar(console) as progress:
         task = progress.add_task("load points", total=len(todo) * len(servers))
@@ -202,6 +240,7 @@ def _measure(options: Options, record: Run, servers: Sequence[Server], waves: Pa
                     server,
                     point,
                     duration_s=options.duration_s if point.rate_rps is None else options.open_duration_s,
+                    workload=workload,
                     seed=options.seed + 1000 * repeat,
                     warmup_most=options.warmup_most,
                     waves=waves,
@@ -219,7 +258,7 @@ def _measure(options: Options, record: Run, servers: Sequence[Server], waves: Pa
 
 def _check_speech(record: Run, folder: Path, console: Console) -> None:
     # Imported only now: it takes seconds of CPU, which the start of the servers shall not share.
-    from bench.headline.speech_check import check_speech, kept_samples
+    from bench.hearing.speech_check import check_speech, kept_samples
 
     with progress_bar(console) as progress:
         task = progress.add_task("speech check", total=sum(len(kept_samples(cell)) for cell in record.cells))
@@ -230,7 +269,7 @@ def _line(cell: Cell) -> str:
     served = good(cell.samples)
     line = f"{cell.endpoint:11} {cell.texts:6} {cell.point.load:14} {cell.arm:10}"
     if served:
-        first = percentile([ttfa_s(sample) or 0.0 for sample in served], 50)
+        first = percentile([audible_ttfa_s(sample) or 0.0 for sample in served], 50)
         line += f" TTFA p50 {first * 1e3:7.1f} ms  {audio_seconds_per_second(cell.samples):6.1f} audio s/s"
     if errors := errors_by_kind(cell.samples):
         line += "  " + ", ".join(f"{count} {kind}" for kind, count in errors.items())
@@ -240,8 +279,10 @@ def _line(cell: Cell) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `bench run`. Every one overrides --quick."""
     parser.add_argument("--quick", action="store_true", help="fewer and shorter load points: under 3 minutes")
-    parser.add_argument("--arms", type=_list(str), metavar="NAMES", help=f"of {','.join(ARMS)}; default: all")
+    parser.add_argument("--arms", type=_list(str), metavar="NAMES", help=f"of {','.join(ARMS)}")
     parser.add_argument("--clients", type=_list(int), metavar="1,2,4", help="closed loop")
+    parser.add_argument("--whole-clients", type=_list(int), metavar="1,8", help="of /tts beside /tts/stream")
+    parser.add_argument("--long-clients", type=_list(int), metavar="1,4", help="of long texts")
     parser.add_argument("--rates", type=_list(float), metavar="2,4", help="open loop, requests per second")
     parser.add_argument("--texts", type=_list(str), metavar="NAMES", help=f"of {','.join(MIXES)}")
     parser.add_argument("--endpoints", type=_list(str), metavar="PATHS", help="of /tts/stream,/tts")
@@ -260,7 +301,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Measure and report. Returns 0, or 1 if a server failed or nothing that was measured is valid."""
+    """Measure and report. Returns 0, or 1 if a server failed or any arm was INVALID anywhere; it says which."""
     targets = targets_of(arguments)
     given = {
         field.name: value
@@ -274,19 +315,27 @@ def main(arguments: argparse.Namespace) -> int:
         raise SystemExit(f"--arms: no arm {sorted(unknown)[0]!r}; there are {', '.join(ARMS)}")
     if unknown := {*options.texts, options.open_texts} - set(MIXES):
         raise SystemExit(f"--texts: no mix {sorted(unknown)[0]!r}; there are {', '.join(MIXES)}")
+    if arguments.clients is not None and arguments.long_clients is None:
+        options = dataclasses.replace(options, long_clients=None)
     console = Console()
+    minutes = scheduled_s(options) / 60
+    console.print(f"about {minutes:.0f} minutes on 2 cores; load points with long requests last longer")
     record = run(options, console)
     path = options.output / "run.json"
     console.print(f"{path}: {len(record.cells)} cells in {record.duration_s:.0f} s", highlight=False)
     if any(arm.failure for arm in record.arms):
         return 1
-    from bench.headline.report import write_report
+    from bench.headline.report import build, write_report
 
     names = [arm.name for arm in record.arms]
-    reference = "reference" if "reference" in names else names[-1]
+    reference = reference_of(names)
     for report in write_report(path, server=names[0], reference=reference):
         console.print(str(report), highlight=False)
-    return 0 if any(cell.verdict == "VALID" for cell in record.cells) else 1
+    said = build(record, server=names[0], reference=reference).verdict
+    console.print(f"\n[bold]{escape(said.title)}[/bold]", highlight=False)
+    for line in said.lines:
+        console.print(f"- {line.text}", highlight=False, markup=False)
+    return 1 if not record.cells or any(cell.verdict == "INVALID" for cell in record.cells) else 0
 
 
 def _list(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:

@@ -1,43 +1,47 @@
-"""What a report says of a run: load points, comparisons against the reference, counts. No drawing, no text.
+"""What a run says of each arm at each load point, every figure with its interval. No drawing, no text.
 
 INVALID cells are listed with their reasons and enter no figure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
+import numpy as np
+
+from bench.headline.intervals import Estimate, Floats, bootstrap
 from bench.metrics import (
+    audible_ttfa_s,
     audio_s,
     audio_seconds_per_second,
     continuity,
-    distribution,
     errors_by_kind,
     good,
     goodput_rps,
+    in_pieces,
+    meets,
     percentile,
+    playback,
     real_time_factor,
     requests_per_second,
     stall_s,
     total_s,
-    ttfa_s,
 )
-from bench.records import Cell, LoadPoint, Run
+from bench.records import Cell, LoadPoint, Run, Sample
 
-DEFAULT_FLOOR = 0.05
-"""Relative difference that counts as even where the run holds no A/A measurement of its own."""
-
-Standing = Literal["wins", "even", "loses", "INVALID"]
+LEAST_FOR_P95 = 60
+"""Requests from which a p95 is given: among 59 the largest is above it with 95 % confidence, among fewer nothing is."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """One arm at one load point, all its valid repeats together.
 
-    Latencies are exact percentiles of the pooled good samples; rates are medians over the repeats.
+    Latencies are exact percentiles of the pooled good samples; rates are medians over the repeats. None: no good
+    sample, or for a p95 too few.
     """
 
     arm: str
@@ -46,56 +50,43 @@ class Summary:
     invalid: tuple[str, ...]
     """Reasons of the repeats that do not count."""
     samples: int
+    """Requests that were due."""
     errors: dict[str, int]
-    ttfa_p5_s: float | None
-    ttfa_p50_s: float | None
-    ttfa_p95_s: float | None
-    total_p50_s: float | None
-    total_p95_s: float | None
-    real_time_factor_p50: float | None
-    audio_seconds_per_second: float | None
-    requests_per_second: float | None
-    goodput_rps: float | None
-    stalls_s: tuple[float, ...]
+    ttfa_p5_s: float | None = None
+    """Of the audible TTFA, like the two below: the bench speaks of no other as TTFA."""
+    ttfa_p50_s: Estimate | None = None
+    ttfa_p95_s: Estimate | None = None
+    total_p50_s: Estimate | None = None
+    total_p95_s: Estimate | None = None
+    real_time_factor_p50: float | None = None
+    audio_seconds_per_second: Estimate | None = None
+    slo_share: Estimate | None = None
+    """Of the requests that were due, those that met the SLO: what was refused, failed or came late did not."""
+    cpu_per_audio: float | None = None
+    """CPU seconds of the server's processes per second of audio, warm-up included in both."""
+    requests_per_second: float | None = None
+    goodput_rps: float | None = None
+    stalls_s: tuple[float, ...] = ()
     """Stall of each stream of two chunks or more, ascending."""
-    continuity: dict[float, float] | None
-    word_error_rate: float | None
+    prebuffers_s: tuple[float, ...] = ()
+    """Seconds of audio that each of those had to hold before it started, to have no underrun, ascending."""
+    continuity: dict[float, float] | None = None
+    word_error_rate: float | None = None
+    longest_s: float = 0.0
+    """The longest good request, due to end."""
 
     @property
     def valid(self) -> bool:
         return self.repeats > 0
 
+    @property
+    def failed(self) -> int:
+        """Requests that were due and brought no whole answer."""
+        return sum(self.errors.values())
 
-@dataclass(frozen=True, kw_only=True)
-class Criterion:
-    """A figure of a Summary that arms are compared by."""
-
-    name: str
-    attribute: str
-    better: Literal["lower", "higher"]
-    scale: float
-    unit: str
-
-
-TTFA = Criterion(name="TTFA p50", attribute="ttfa_p50_s", better="lower", scale=1e3, unit="ms")
-TOTAL = Criterion(name="total p50", attribute="total_p50_s", better="lower", scale=1e3, unit="ms")
-THROUGHPUT = Criterion(
-    name="throughput", attribute="audio_seconds_per_second", better="higher", scale=1.0, unit="audio s/s"
-)
-GOODPUT = Criterion(name="goodput", attribute="goodput_rps", better="higher", scale=1.0, unit="requests/s")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """One figure of the server against the reference at one load point."""
-
-    point: LoadPoint
-    criterion: Criterion
-    server: float | None
-    reference: float | None
-    advantage: float | None
-    """How many times better the server is: above 1 it wins. None without two figures above zero."""
-    standing: Standing
+    @property
+    def failed_share(self) -> float:
+        return self.failed / self.samples if self.samples else 0.0
 
 
 def summarise(run: Run) -> list[Summary]:
@@ -111,44 +102,11 @@ def summarise(run: Run) -> list[Summary]:
     )
 
 
-def compare_arms(run: Run, found: Sequence[Summary], server: str, reference: str) -> list[Comparison]:
-    """Every criterion at every load point that both arms were given.
-
-    A difference within the run's A/A noise floor (DEFAULT_FLOOR where it has none) is even.
-    """
-    by_arm = {(summary.arm, summary.point): summary for summary in found}
-    result = []
-    for summary in found:
-        other = by_arm.get((reference, summary.point))
-        if summary.arm != server or other is None:
-            continue
-        for criterion in _criteria(summary.point):
-            result.append(_comparison(run, summary, other, criterion))
-    return result
-
-
-def even_within(run: Run, criterion: Criterion) -> float:
-    """The relative difference that means nothing on this machine."""
-    return (run.noise_floor or {}).get(criterion.attribute, DEFAULT_FLOOR)
-
-
-def noise_floor(run: Run, server: str = "granian", twin: str = "twin") -> dict[str, float] | None:
-    """Attribute of a Summary to the relative difference that nine of ten load points of two equal arms stay within.
-
-    None without both arms.
-    """
-    differences: dict[str, list[float]] = {}
-    for one in compare_arms(run, summarise(run), server, twin):
-        if one.advantage is not None:
-            size = max(one.advantage, 1 / one.advantage) - 1
-            differences.setdefault(one.criterion.attribute, []).append(size)
-    return {name: percentile(sizes, 90) for name, sizes in differences.items()} or None
-
-
 def stage_counts(run: Run, arm: str) -> dict[str, dict[str, float]]:
     """Counter ("steps", "rows", "padded_units", "bucket_misses") to stage to its count per second of audio.
 
-    From the engine's own counters around each valid cell. Empty for an arm without GET /stats.
+    From the engine's own counters around each valid cell; counters in seconds (a name that ends in _s) too, where it
+    has any by stage. Empty for an arm without GET /stats.
     """
     totals: dict[str, dict[str, float]] = {}
     audio = 0.0
@@ -156,7 +114,7 @@ def stage_counts(run: Run, arm: str) -> dict[str, dict[str, float]]:
         if cell.arm != arm or cell.verdict != "VALID" or not cell.server_before or not cell.server_after:
             continue
         audio += sum(map(audio_s, good(cell.samples)))
-        for counter in ("steps", "rows", "padded_units", "bucket_misses"):
+        for counter in _counters(cell.server_after):
             before, after = _counter(cell.server_before, counter), _counter(cell.server_after, counter)
             for stage, count in after.items():
                 stages = totals.setdefault(counter, {})
@@ -169,6 +127,12 @@ def stage_counts(run: Run, arm: str) -> dict[str, dict[str, float]]:
     }
 
 
+def _counters(stats: dict[str, Any]) -> list[str]:
+    engine = stats.get("engine", stats)
+    seconds = [name for name, value in engine.items() if name.endswith("_s") and isinstance(value, dict)]
+    return ["steps", "rows", "padded_units", "bucket_misses", *seconds]
+
+
 def _counter(stats: dict[str, Any], name: str) -> dict[str, float]:
     counts = stats.get("engine", stats).get(name, {})
     return {stage: float(count) for stage, count in counts.items()}
@@ -178,62 +142,108 @@ def _rank(names: Sequence[str], name: str) -> int:
     return names.index(name) if name in names else len(names)
 
 
-def _criteria(point: LoadPoint) -> list[Criterion]:
-    latency = TTFA if point.endpoint == "/tts/stream" else TOTAL
-    return [latency, THROUGHPUT if point.mode == "closed" else GOODPUT]
-
-
-def _comparison(run: Run, server: Summary, reference: Summary, criterion: Criterion) -> Comparison:
-    mine, theirs = getattr(server, criterion.attribute), getattr(reference, criterion.attribute)
-    advantage: float | None = None
-    standing: Standing = "INVALID"
-    if mine is not None and theirs is not None and not (mine and theirs):
-        standing = "even" if mine == theirs else "wins" if mine else "loses"  # a rate of none at all
-    elif mine and theirs:
-        advantage = mine / theirs if criterion.better == "higher" else theirs / mine
-        floor = 1 + even_within(run, criterion)
-        standing = "wins" if advantage > floor else "loses" if advantage < 1 / floor else "even"
-    return Comparison(
-        point=server.point,
-        criterion=criterion,
-        server=mine,
-        reference=theirs,
-        advantage=advantage,
-        standing=standing,
-    )
-
-
 def _summary(arm: str, point: LoadPoint, cells: Sequence[Cell], run: Run) -> Summary:
     valid = [cell for cell in cells if cell.verdict == "VALID"]
     samples = [sample for cell in valid for sample in cell.samples]
     succeeded = good(samples)
-    first = [value for sample in succeeded if (value := ttfa_s(sample)) is not None]
-    total = distribution(total_s(sample) for sample in succeeded)
+    invalid = tuple(reason for cell in cells if cell.verdict == "INVALID" for reason in cell.reasons)
+    if not valid:
+        return Summary(arm=arm, point=point, repeats=0, invalid=invalid, samples=0, errors={})
+    name = f"{arm} {run.workload_seed} {point}"
+    first = [
+        [value for sample in good(_in_order(cell)) if (value := audible_ttfa_s(sample)) is not None]
+        for cell in valid
+    ]
+    totals = [[total_s(sample) for sample in good(_in_order(cell))] for cell in valid]
     factors = [value for sample in succeeded if (value := real_time_factor(sample)) is not None]
-    streams = [sample for sample in succeeded if sample.streaming and len(sample.events) > 1]
+    streams = [sample for sample in succeeded if in_pieces(sample)]
     rates = [cell.word_error_rate for cell in valid if cell.word_error_rate is not None]
+    heard = [value for values in first for value in values]
     return Summary(
         arm=arm,
         point=point,
         repeats=len(valid),
-        invalid=tuple(reason for cell in cells if cell.verdict == "INVALID" for reason in cell.reasons),
+        invalid=invalid,
         samples=len(samples),
         errors=errors_by_kind(samples),
-        ttfa_p5_s=percentile(first, 5) if first else None,
-        ttfa_p50_s=percentile(first, 50) if first else None,
-        ttfa_p95_s=percentile(first, 95) if first else None,
-        total_p50_s=total.p50,
-        total_p95_s=total.p95,
+        ttfa_p5_s=percentile(heard, 5) if heard else None,
+        ttfa_p50_s=_percentile(first, 50, name),
+        ttfa_p95_s=_percentile(first, 95, name),
+        total_p50_s=_percentile(totals, 50, name),
+        total_p95_s=_percentile(totals, 95, name),
         real_time_factor_p50=percentile(factors, 50) if factors else None,
-        audio_seconds_per_second=_median(audio_seconds_per_second(cell.samples) for cell in valid),
-        requests_per_second=_median(requests_per_second(cell.samples) for cell in valid),
-        goodput_rps=_median(goodput_rps(cell.samples, run.slo) for cell in valid),
+        audio_seconds_per_second=_throughput(valid, name),
+        slo_share=_share(valid, run, name),
+        cpu_per_audio=_cost(valid),
+        requests_per_second=median(requests_per_second(cell.samples) for cell in valid),
+        goodput_rps=median(goodput_rps(cell.samples, run.slo) for cell in valid),
         stalls_s=tuple(sorted(stall_s(sample) or 0.0 for sample in streams)),
+        prebuffers_s=tuple(
+            sorted(played.prebuffer_s for sample in streams if (played := playback(sample)) is not None)
+        ),
         continuity=continuity(samples),
         word_error_rate=max(rates) if rates else None,
+        longest_s=max(map(total_s, succeeded), default=0.0),
     )
 
 
-def _median(values: Iterable[float]) -> float | None:
-    known = list(values)
-    return median(known) if known else None
+def _percentile(repeats: Sequence[Sequence[float]], percent: float, name: str) -> Estimate | None:
+    pooled = [value for values in repeats for value in values]
+    if not pooled or (percent == 95 and len(pooled) < LEAST_FOR_P95):
+        return None
+    rank = max(int(np.ceil(round(percent / 100 * len(pooled), 9))), 1) - 1
+
+    def figure(drawn: Sequence[Floats]) -> Floats:
+        return np.sort(np.concatenate([rows[:, :, 0] for rows in drawn], axis=1), axis=1)[:, rank]
+
+    return bootstrap(
+        [_rows(values, 1) for values in repeats], figure, percentile(pooled, percent), f"{percent} {name}"
+    )
+
+
+def _throughput(cells: Sequence[Cell], name: str) -> Estimate | None:
+    """Median over the repeats. Drawn: audio over the time that requests took, which longer texts raise together."""
+    rates = [audio_seconds_per_second(cell.samples) for cell in cells]
+    timed = [
+        [(audio_s(s) if s.error is None else 0.0, total_s(s)) for s in _in_order(cell)] for cell in cells
+    ]
+    own = [sum(audio for audio, _ in rows) / (sum(total for _, total in rows) or 1.0) for rows in timed]
+
+    def figure(drawn: Sequence[Floats]) -> Floats:
+        each = []
+        for rows, rate, usual in zip(drawn, rates, own, strict=True):
+            sums = rows.sum(axis=1)
+            each.append(rate / (usual or 1.0) * sums[:, 0] / np.maximum(sums[:, 1], 1e-9))
+        medians: Floats = np.median(each, axis=0)
+        return medians
+
+    return bootstrap([_rows(rows, 2) for rows in timed], figure, median(rates), f"rate {name}")
+
+
+def _share(cells: Sequence[Cell], run: Run, name: str) -> Estimate | None:
+    met = [[float(meets(sample, run.slo)) for sample in _in_order(cell)] for cell in cells]
+    count = sum(map(len, met))
+    if not count:
+        return None
+
+    def figure(drawn: Sequence[Floats]) -> Floats:
+        means: Floats = np.concatenate([rows[:, :, 0] for rows in drawn], axis=1).mean(axis=1)
+        return means
+
+    return bootstrap(
+        [_rows(values, 1) for values in met], figure, sum(map(sum, met)) / count, f"share {name}"
+    )
+
+
+def _cost(cells: Sequence[Cell]) -> float | None:
+    known = [cell for cell in cells if cell.server_cpu_s]
+    audio = sum(sum(map(audio_s, cell.samples)) for cell in known)
+    return sum(cell.server_cpu_s or 0.0 for cell in known) / audio if audio else None
+
+
+def _in_order(cell: Cell) -> list[Sample]:
+    return sorted(cell.samples, key=lambda sample: sample.due_s)
+
+
+def _rows(values: Sequence[Any], width: int) -> Floats:
+    return np.asarray(values, dtype=np.float64).reshape(-1, width)

@@ -43,6 +43,10 @@ OURS: dict[str, tuple[str, dict[str, Any]]] = {
         "the same with as many steps at once as there are cores, a thread each, as the server's profiles have it",
         {"kernels": "native", "positions": "aligned", "workers": 0},
     ),
+    "2.5": (
+        "IndexTTS-2.5 as **ours**: half as many codes for as much audio, and no latents",
+        {"kernels": "native", "positions": "aligned", "model": "indextts25"},
+    ),
 }
 DESCRIPTION = "indextts2-inference: float32, num_beams=1, one request after another"
 
@@ -53,7 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arms", nargs="+", choices=arms, default=arms)
     parser.add_argument("--loads", nargs="+", type=int, default=[1, 4], help="requests at once")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--codes", type=int, default=150, help="codes of each request; 50 are a second")
+    parser.add_argument(
+        "--codes",
+        type=int,
+        default=150,
+        help="codes of each request; 50 are a second (2.5 speaks half of them)",
+    )
     parser.add_argument("--prompt-s", type=float, default=3.0, help="seconds of the voice's reference")
     parser.add_argument("--tiny", action="store_true", help="toy shapes, for a trial; the package has none")
     parser.add_argument(
@@ -146,13 +155,14 @@ def open_arms(arguments: argparse.Namespace, result: CpuRun) -> dict[str, Callab
 def profile(arguments: argparse.Namespace, settings: dict[str, Any]) -> Profile:
     """The profile of one of our arms: all cores in every step, as the package has them, unless it says otherwise."""
     settings = dict(settings)
-    workers = settings.pop("workers", 1)
+    workers, model = settings.pop("workers", 1), settings.pop("model", "indextts2")
+    codes = arguments.codes // 2 if model == "indextts25" else arguments.codes
     options = {
         "weights": "random",
         "size": "tiny" if arguments.tiny else "official",
         **settings,
-        "min_codes": arguments.codes,
-        "max_codes": arguments.codes,
+        "min_codes": codes,
+        "max_codes": codes,
         "max_segment_tokens": TEXT_TOKENS,
         "flow_rows": max(arguments.loads),
     }
@@ -163,4 +173,4 @@ def profile(arguments: argparse.Namespace, settings: dict[str, Any]) -> Profile:
         max_slots=max(arguments.loads),
         max_step_units=16384,
     )
-    return Profile(name="bench", model=ModelProfile(name="indextts2", options=options), engine=engine)
+    return Profile(name="bench", model=ModelProfile(name=model, options=options), engine=engine)

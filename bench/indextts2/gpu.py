@@ -25,18 +25,13 @@ from bench.indextts2.gpu_report import GpuRun, StreamLoad, markdown, save
 from bench.indextts2.offline import TEXT_TOKENS, Offline
 from bench.indextts2.package import Package, PackageMissing
 from bench.machine import commit, machine
-from bench.metrics import (
-    audio_s,
-    audio_seconds_per_second,
-    continuity,
-    percentile,
-    real_time_factor,
-    stall_s,
-    ttfa_s,
-)
+from bench.metrics import audio_s, real_time_factor
 from serving.engine.runner import DeviceError
 from serving.models.indextts2.mel.regulator import target_frames
 from serving.profile import Profile, load_profile
+
+CODES_PER_S = 50.0
+"""Of speech."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -154,20 +149,12 @@ def measure_requests(offline: Offline, arguments: argparse.Namespace, result: Gp
     offline.speak(streams=1, requests=1, streaming=True)
     for streams in arguments.streams:
         say(f"{streams} streams")
-        samples = offline.speak(streams=streams, requests=arguments.requests, streaming=True)
-        first_ms = [1e3 * first for sample in samples if (first := ttfa_s(sample)) is not None]
-        result.loads.append(
-            StreamLoad(
-                streams=streams,
-                requests=len(samples),
-                audio_s_per_s=audio_seconds_per_second(samples),
-                ttfa_p50_ms=percentile(first_ms, 50),
-                ttfa_p95_ms=percentile(first_ms, 95),
-                ttfa_max_ms=max(first_ms),
-                stall_max_ms=1e3 * max(stall_s(sample) or 0.0 for sample in samples),
-                without_stall=(continuity(samples) or {0.0: 1.0})[0.0],
-            )
+        # Listeners do not all ask at one moment: they come over the time that one answer is heard.
+        stagger_s = 0.0 if streams == 1 else arguments.codes / CODES_PER_S
+        samples = offline.speak(
+            streams=streams, requests=arguments.requests, streaming=True, stagger_s=stagger_s
         )
+        result.loads.append(StreamLoad.of(streams, samples, stagger_s))
         say(f"  {sum(map(audio_s, samples)):.1f} s of audio, {result.loads[-1].audio_s_per_s:.2f} s/s")
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from bench.indextts2.gpu_parts import Part, Rates
-from bench.records import write_json
+from bench.metrics import audio_seconds_per_second, continuity, percentile, stall_s, ttfa_s
+from bench.records import Sample, write_json
 from serving.models.indextts2.voice.recordings import BUILT_IN
 
 AIMS = {
@@ -32,8 +33,30 @@ class StreamLoad(msgspec.Struct, kw_only=True):
     ttfa_p95_ms: float
     ttfa_max_ms: float
     stall_max_ms: float
-    without_stall: float
-    """Share of streams whose playback buffer never empties, of those with more than one chunk."""
+    without_stall: float | None
+    """Share of requests whose playback buffer never empties, of those with more than one chunk; None if none has."""
+    stagger_s: float = 0.0
+    """Over so long the streams began."""
+    samples: list[Sample] = []
+    """What the figures are made of: when each piece of audio came."""
+
+    @classmethod
+    def of(cls, streams: int, samples: list[Sample], stagger_s: float = 0.0) -> StreamLoad:
+        """Raises ValueError without samples."""
+        first_ms = [1e3 * first for sample in samples if (first := ttfa_s(sample)) is not None]
+        smooth = continuity(samples)
+        return cls(
+            streams=streams,
+            requests=len(samples),
+            audio_s_per_s=audio_seconds_per_second(samples),
+            ttfa_p50_ms=percentile(first_ms, 50),
+            ttfa_p95_ms=percentile(first_ms, 95),
+            ttfa_max_ms=max(first_ms),
+            stall_max_ms=1e3 * max(stall_s(sample) or 0.0 for sample in samples),
+            without_stall=None if smooth is None else smooth[0.0],
+            stagger_s=stagger_s,
+            samples=samples,
+        )
 
 
 class GpuRun(msgspec.Struct, kw_only=True):
@@ -111,9 +134,13 @@ def markdown(result: GpuRun) -> str:
         ]
         lines += [
             f"| {x.streams} | {x.requests} | {x.audio_s_per_s:.2f} | {x.ttfa_p50_ms:.0f} | {x.ttfa_p95_ms:.0f} "
-            f"| {x.ttfa_max_ms:.0f} | {x.stall_max_ms:.0f} | {100 * x.without_stall:.0f} % |"
+            f"| {x.ttfa_max_ms:.0f} | {x.stall_max_ms:.0f} | {_smooth(x)} |"
             for x in result.loads
         ]
     lines += ["", "Aims on an H100: " + "; ".join(f"{what} {aim}" for what, aim in AIMS.items()) + "."]
     lines += [f"Left out: {text}." for text in result.left_out]
     return "\n".join(lines) + "\n"
+
+
+def _smooth(load: StreamLoad) -> str:
+    return "one chunk" if load.without_stall is None else f"{100 * load.without_stall:.0f} %"

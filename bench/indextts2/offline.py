@@ -59,51 +59,59 @@ class Streams:
     """Of each stream, the requests that it has not sent yet, the next one last."""
     rate_hz: int
     streaming: bool
+    stagger_s: float = 0.0
+    """Over so long the streams begin, evenly; 0: all at the same moment."""
     samples: dict[str, Sample] = field(default_factory=dict)
-    _ready: list[int] = field(default_factory=list)
+    _ready: list[tuple[float, int]] = field(default_factory=list)
+    """(when its next request is due, stream)."""
     _stream: dict[str, int] = field(default_factory=dict)
     _begun_s: float = 0.0
 
     def begin(self) -> None:
-        """All streams send their first request, now."""
+        """All streams send their first request from now on, `stagger_s` after the first the last but for one step."""
         self._begun_s = time.monotonic()
-        self._ready = list(range(len(self.waiting)))
+        step_s = self.stagger_s / max(1, len(self.waiting))
+        self._ready = [(stream * step_s, stream) for stream in range(len(self.waiting))]
 
     def receive(self) -> Sequence[ToEngine]:
         """The requests due now; Shutdown once all have ended."""
         messages: list[ToEngine] = []
-        for stream in self._ready:
+        now_s = time.monotonic() - self._begun_s
+        for due_s, stream in [ready for ready in self._ready if ready[0] <= now_s]:
+            self._ready.remove((due_s, stream))
             if self.waiting[stream]:
-                messages.append(self._next(stream))
-        self._ready.clear()
-        if not self._stream:
+                messages.append(self._next(stream, due_s, now_s))
+        if not self._stream and not self._ready:
             messages.append(Shutdown())
         return messages
 
     def wait(self, timeout_s: float | None) -> None:
-        """Nothing to wait for: a new request follows an end, which the engine itself reports."""
+        """Wait for the next stream that begins; any other request follows an end, which the engine itself reports."""
+        if self._ready:
+            until_s = min(due_s for due_s, _ in self._ready) - (time.monotonic() - self._begun_s)
+            time.sleep(max(0.0, until_s if timeout_s is None else min(until_s, timeout_s)))
 
     def send(self, message: FromEngine) -> None:
         """Note a request's end. Raises OfflineError if it failed."""
         if isinstance(message, Failed):
             raise OfflineError(f"{message.request_id}: {message.code}: {message.message}")
         if isinstance(message, Finished):
-            self.samples[message.request_id].end_s = time.monotonic() - self._begun_s
-            self._ready.append(self._stream.pop(message.request_id))
+            now_s = time.monotonic() - self._begun_s
+            self.samples[message.request_id].end_s = now_s
+            self._ready.append((now_s, self._stream.pop(message.request_id)))
 
     def send_chunk(self, request_id: str, samples: NDArray[np.float32]) -> None:
         """Note when these samples came, with their size as 16-bit integers."""
         self.samples[request_id].events.append((time.monotonic() - self._begun_s, 2 * len(samples)))
 
-    def _next(self, stream: int) -> Submit:
+    def _next(self, stream: int, due_s: float, now_s: float) -> Submit:
         request = self.waiting[stream].pop()
-        now_s = time.monotonic() - self._begun_s
         self._stream[request.request_id] = stream
         self.samples[request.request_id] = Sample(
             index=len(self.samples),
             text="",
             characters=0,
-            due_s=now_s,
+            due_s=due_s,
             sent_s=now_s,
             end_s=now_s,
             streaming=self.streaming,
@@ -140,12 +148,18 @@ class Offline:
         self.model.store.put_voice(self.model.store.content_key(BUILT_IN), voice)
 
     def speak(
-        self, *, streams: int, requests: int, streaming: bool, codes: int | None = None
+        self,
+        *,
+        streams: int,
+        requests: int,
+        streaming: bool,
+        codes: int | None = None,
+        stagger_s: float = 0.0,
     ) -> list[Sample]:
         """Let `streams` streams send `requests` requests each, one after another; a sample for each.
 
-        `codes` of each request, if not as many as the profile says. The times of a sample count from when the
-        streams began. Raises OfflineError if one fails.
+        The streams begin evenly over `stagger_s`. `codes` of each request, if not as many as the profile says. The
+        times of a sample count from when the first stream began. Raises OfflineError if one fails.
         """
         spec, forced = self.model.spec, (self.model.min_codes, self.model.max_codes)
         if codes is not None:
@@ -161,6 +175,7 @@ class Offline:
             ],
             rate_hz=spec.sample_rate_hz,
             streaming=streaming,
+            stagger_s=stagger_s,
         )
         loop = EngineLoop(self.profile, pair, self.model, self.runner, self.workers)
         pair.begin()
@@ -176,7 +191,7 @@ class Offline:
         ids = torch.randint(2, self.model.config.gpt.number_text_tokens, (TEXT_TOKENS,), generator=generator)
         return Submit(
             request_id=request_id,
-            params=SpeechParams(voice=BUILT_IN, seed=seed),
+            params=SpeechParams(voice=BUILT_IN, seed=seed, fields=self.model.spec.fields()),
             streaming=streaming,
             timeout_s=TIMEOUT_S,
             segments=[Segment(index=0, tokens=ids.tolist())],

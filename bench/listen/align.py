@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pocketsphinx import Decoder
 
-from bench.headline.speech_check import RECOGNISER_RATE_HZ, resampled
+from bench.hearing.speech_check import RECOGNISER_RATE_HZ, resampled
 
 FRAME_S = 0.01
 EDGE_S = 0.25

@@ -23,9 +23,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from bench.headline.speech_check import normalise, transcribe
+from bench.hearing.sound import FRAME_S, Sound, sound_of
+from bench.hearing.speech_check import transcribe
+from bench.hearing.words import normalise
 from bench.listen.align import Spoken, align, bare, distances_ms
-from bench.listen.wave import FRAME_S, Sound, sound_of
 from bench.machine import machine
 from bench.metrics import percentile
 from bench.servers.start import start_server

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 
 from bench.load.http1 import Response
-from bench.records import Sample
+from bench.records import Encoding, Sample
 
 _UNKNOWN_SIZE = 0x7FFFFF00
 """Writers that do not know the length yet state 0 or a size about this large or larger."""
+
+
+STATED_TOLERANCE_S = 0.001
+"""A header states seconds with three digits."""
+_ENCODINGS: dict[tuple[int, int], Encoding] = {
+    (1, 8): "u8",
+    (1, 16): "s16",
+    (1, 24): "s24",
+    (1, 32): "s32",
+    (3, 32): "f32",
+}
+"""(format tag, bits of a sample) to how it lies in the file."""
+_EXTENSIBLE = 0xFFFE
+"""The format tag that says: the real one is the first two bytes of the sub-format."""
 
 
 class WaveError(Exception):
@@ -26,6 +41,8 @@ class WaveReader:
 
     sample_rate_hz: int = 0
     frame_bytes: int = 2
+    channels: int = 1
+    encoding: Encoding = "s16"
     stated_frames: int | None = None
     """Frames that the headers promise together; None if one of them promises none."""
     _head: bytes = b""
@@ -60,13 +77,31 @@ class WaveReader:
                 self._begin(size)
                 self._head = b""
                 return head[at:]
-            if name == b"fmt " and len(head) >= at + 16:
-                kind, channels, rate, _, frame, _ = struct.unpack_from("<HHIIHH", head, at)
-                if kind not in (1, 3, 0xFFFE) or not (channels and rate and frame):
-                    raise WaveError(f"WAV format {kind} with {channels} channels at {rate} Hz")
-                self.sample_rate_hz, self.frame_bytes = rate, frame
+            if name == b"fmt " and len(head) >= at + size:
+                self._read_format(head[at : at + size])
             at += size + size % 2
         return b""
+
+    def _read_format(self, fields: bytes) -> None:
+        if len(fields) < 16:
+            raise WaveError(f"a WAV fmt of {len(fields)} bytes")
+        kind, channels, rate, _, frame, bits = struct.unpack_from("<HHIIHH", fields)
+        if kind == _EXTENSIBLE and len(fields) >= 26:
+            kind = struct.unpack_from("<H", fields, 24)[0]
+        encoding = _ENCODINGS.get((kind, bits))
+        if encoding is None or not (channels and rate):
+            raise WaveError(f"WAV format {kind} of {bits} bits with {channels} channels at {rate} Hz")
+        if frame != channels * bits // 8:
+            raise WaveError(f"a WAV of {channels} channels of {bits} bits that states {frame} bytes a frame")
+        found = (rate, frame, channels, encoding)
+        if self._left != -1 and found != (
+            self.sample_rate_hz,
+            self.frame_bytes,
+            self.channels,
+            self.encoding,
+        ):
+            raise WaveError("a later WAV header of the answer states another format")
+        self.sample_rate_hz, self.frame_bytes, self.channels, self.encoding = found
 
     def _begin(self, size: int) -> None:
         if not self.sample_rate_hz:
@@ -95,9 +130,10 @@ def read_answer(sample: Sample, response: Response, started: float) -> bytes:
         return b""
     reader = WaveReader()
     if sample.format == "pcm":
-        sample.sample_rate_hz = int(headers.get("x-sample-rate", 0))
+        sample.sample_rate_hz = int(_number(headers.get("x-sample-rate")) or 0)
     audio = bytearray()
-    fresh = True
+    chunked = "transfer-encoding" in headers
+    fresh = False
     for moment, data, begins in response.pieces:
         try:
             payload = data if sample.format == "pcm" else reader.feed(data)
@@ -108,13 +144,12 @@ def read_answer(sample: Sample, response: Response, started: float) -> bytes:
         if not payload:
             continue
         audio += payload
-        if fresh:
-            sample.events.append((moment - started, len(payload)))
-        else:
-            sample.events[-1] = (sample.events[-1][0], sample.events[-1][1] + len(payload))
+        sample.events.append((moment - started, len(payload)))
+        sample.chunks += chunked and fresh
         fresh = False
     if sample.format == "wav":
         sample.sample_rate_hz, sample.frame_bytes = reader.sample_rate_hz, reader.frame_bytes
+        sample.channels, sample.encoding = reader.channels, reader.encoding
         sample.stated_samples = reader.stated_frames
     _check(sample, response, len(audio))
     return bytes(audio)
@@ -133,7 +168,8 @@ def _blame(sample: Sample, response: Response) -> None:
 def _check(sample: Sample, response: Response, size: int) -> None:
     """Is the audio whole, and as long as the answer says?"""
     frames, rest = divmod(size, sample.frame_bytes)
-    stated_s = response.headers.get("x-audio-seconds")
+    stated = response.headers.get("x-audio-seconds")
+    stated_s = _number(stated)
     if not response.complete:
         sample.error, sample.detail = "truncated", f"the stream broke off after {size} bytes of audio"
     elif not size:
@@ -143,6 +179,17 @@ def _check(sample: Sample, response: Response, size: int) -> None:
     elif rest or (sample.stated_samples is not None and frames != sample.stated_samples):
         sample.error = "wrong_sample_count"
         sample.detail = f"{frames} samples and {rest} bytes, the header states {sample.stated_samples}"
-    elif stated_s is not None and abs(frames / sample.sample_rate_hz - float(stated_s)) > 0.001:
+    elif stated is not None and (
+        stated_s is None or abs(frames / sample.sample_rate_hz - stated_s) > STATED_TOLERANCE_S
+    ):
         sample.error = "wrong_sample_count"
-        sample.detail = f"{frames / sample.sample_rate_hz:.3f} s of audio, X-Audio-Seconds states {stated_s}"
+        sample.detail = f"{frames / sample.sample_rate_hz:.3f} s of audio, X-Audio-Seconds states {stated}"
+
+
+def _number(text: str | None) -> float | None:
+    """The finite number that a header states; None without one."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -10,14 +10,20 @@ import time
 from pathlib import Path
 
 from bench.load.generator import LoadPlan, generate
-from bench.load.validity import validate
-from bench.machine import cpu_s
+from bench.load.validity import KEEPS_ANSWERS, accuse, keeps_answers, validate
+from bench.machine import cpu_s, tree_peak_rss_bytes
 from bench.records import Cell, LoadPoint
 from bench.servers.start import Server
-from bench.workload import arrivals, texts, warmup_texts
+from bench.workload import Workload, arrivals, mean_characters
 
-TEXTS_PER_SECOND = 400
-"""Texts prepared per second of a closed loop; a server that needs more ends its cell early."""
+CHARACTERS_PER_SECOND = 24_000
+"""Of the texts prepared per second of a closed loop: 1,500 s of audio; a faster server ends its cell early."""
+HEARD_BY_CHANCE, HEARD_IN_DOUBT = 2, 2
+"""Waves per cell that a recogniser hears: drawn by chance, and those that are most in doubt."""
+STAGGER_SHARE = 0.125
+"""Of its duration: the clients of a closed loop begin one after the other over this long."""
+LONGEST_TIMES = 3.0
+"""A closed loop lasts at least this many times its longest request."""
 LEAST_REQUESTS = 4
 """A closed loop sends at least this number, or one per client if that is more."""
 
@@ -27,39 +33,47 @@ def measure_cell(
     point: LoadPoint,
     *,
     duration_s: float,
+    workload: Workload,
     seed: int,
     warmup_most: int,
     waves: Path,
     repeat: int = 0,
     order: int = 0,
 ) -> Cell:
-    """One server at one load point, with its verdict. The audio of one request is kept in `waves` for the speech check.
+    """One server at one load point, with its verdict. Some waves are kept in `waves` for the speech check.
 
     Samples name their wave relative to the parent of `waves`.
     """
     due = None
-    wanted = round(TEXTS_PER_SECOND * duration_s) + (point.clients or 1)
+    place = f"{point.endpoint} {point.load} {repeat}"
+    wanted = round(CHARACTERS_PER_SECOND / mean_characters(point.texts) * duration_s)
+    wanted += max(point.clients or 1, LEAST_REQUESTS)
     if point.rate_rps is not None:
         due = arrivals("poisson", point.rate_rps, duration_s, seed)
         wanted = len(due)
-    warmup = warmup_texts(point.texts, min(max(2, point.clients or 2), warmup_most), seed)
+    warmup = workload.warmup_texts(point.texts, min(max(2, point.clients or 2), warmup_most), place)
     plan = LoadPlan(
         url=server.url,
         target=server.target,
         endpoint=point.endpoint,
-        texts=texts(point.texts, wanted, seed),
+        texts=workload.texts(point.texts, wanted, place),
         warmup_texts=warmup,
         clients=point.clients,
         due_s=due,
         duration_s=duration_s,
         min_requests=max(point.clients or 1, LEAST_REQUESTS),
-        keep_waves=1,
+        stagger_s=STAGGER_SHARE * duration_s,
+        longest_times=LONGEST_TIMES,
+        keep_waves=HEARD_BY_CHANCE,
+        keep_doubtful=HEARD_IN_DOUBT,
+        seed=seed + order,
+        server_pid=server.pid,
         waves=str(waves),
         name=f"{order:03d}-{server.arm}",
     )
-    meter = _CpuMeter(server)
+    meter = CpuMeter(server)
     outcome = generate(plan)
-    server_cpu, others_cpu = meter.shares()
+    server_cpu_share, others_cpu = meter.shares()
     for sample in outcome.samples:
         if sample.wave is not None:
             sample.wave = f"{waves.name}/{sample.wave}"
@@ -80,14 +94,19 @@ def measure_cell(
         generator=outcome.generator,
         server_before=outcome.stats_before,
         server_after=outcome.stats_after,
-        server_cpu_share=server_cpu,
+        server_cpu_share=server_cpu_share,
         others_cpu_share=others_cpu,
+        server_cpu_s=outcome.server_cpu_s,
+        energy_j=outcome.energy_j,
+        server_peak_rss_bytes=None if server.pid is None else tree_peak_rss_bytes(server.pid),
     )
     validate(cell)
+    if keeps_answers(server.info):
+        accuse(cell, [KEEPS_ANSWERS])
     return cell
 
 
-class _CpuMeter:
+class CpuMeter:
     """Who used the cores from now on: the server, the generator (a child that ends meanwhile), or others."""
 
     def __init__(self, server: Server) -> None:
@@ -100,9 +119,10 @@ class _CpuMeter:
         return time.monotonic(), self._server.cpu_s(), generator, cpu_s()[0]
 
     def shares(self) -> tuple[float | None, float | None]:
-        """Cores of this machine used by the server and by others; None where nobody can tell."""
+        """Cores used by the server and, of this machine, by others; None where nobody can tell."""
         (began, server, generator, busy), (now, *ended) = self._began, self._now()
+        elapsed_s = now - began
         if server is None or ended[0] is None:
             return None, None
         used, generated, total = ended[0] - server, (ended[1] or 0.0) - generator, (ended[2] or 0.0) - busy
-        return used / (now - began), max(0.0, total - used - generated) / (now - began)
+        return used / elapsed_s, max(0.0, total - used - generated) / elapsed_s

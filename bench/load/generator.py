@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import random
 import subprocess
 import sys
 import time
@@ -23,9 +22,12 @@ from typing import Any
 
 import msgspec
 
+from bench.energy import energy_counter
+from bench.hearing.hear import hear_all, worth_hearing
+from bench.hearing.raw import samples_of
 from bench.load.http1 import Response
 from bench.load.listeners import Listener, played_until_s
-from bench.machine import cpu_s
+from bench.machine import cpu_s, tree_cpu_s
 from bench.metrics import percentile
 from bench.records import Endpoint, Generator, Sample
 from bench.targets.client import create_client
@@ -33,6 +35,8 @@ from bench.targets.spec import Target
 
 TICK_S = 0.02
 """Period of the timer with which the generator's event loop watches its own lag."""
+MOST_LONGER = 5.0
+"""Times its duration that a closed loop goes on for the sake of long requests."""
 REFUSED_PAUSE_S = 0.1
 """A closed-loop client that was refused waits this long before it asks again."""
 
@@ -51,14 +55,24 @@ class LoadPlan(msgspec.Struct, kw_only=True):
     duration_s: float
     """A closed loop sends new requests for this long, and until min_requests were sent, while texts are left."""
     min_requests: int = 1
+    stagger_s: float = 0.0
+    """The clients of a closed loop begin one after the other, evenly over this long: no wave of equal requests."""
+    longest_times: float = 0.0
+    """A closed loop goes on for so many times its longest request so far, for at most MOST_LONGER times duration_s."""
     target: Target = Target()
     """How the server at `url` is spoken to; its own URL counts for nothing here."""
     fields: dict[str, Any] = msgspec.field(default_factory=dict)
     """Further fields of each request."""
     listeners: list[Listener] = msgspec.field(default_factory=list)
     """One for each text; empty: all hear their answers out, and ask again at once."""
+    server_pid: int | None = None
+    """Root of the server's processes on this machine; their CPU time is read where the measuring begins and ends."""
     keep_waves: int = 0
-    """Number of good requests, drawn by chance, whose audio is written as WAV files."""
+    """Number of good requests, drawn by chance, whose audio is written as WAV files of 16 bits."""
+    keep_doubtful: int = 0
+    """Number of further ones: those whose audio is most in doubt."""
+    seed: int = 0
+    """Of that chance."""
     waves: str = ""
     """The folder of these files."""
     name: str = ""
@@ -71,6 +85,10 @@ class Outcome(msgspec.Struct, kw_only=True):
     samples: list[Sample]
     generator: Generator
     duration_s: float
+    server_cpu_s: float | None = None
+    """CPU seconds of the server's processes from the first due time to the last answer; None without server_pid."""
+    energy_j: float | None = None
+    """What the GPUs used in the same time; None without server_pid, or without one that counts."""
     stats_before: dict[str, Any] | None
     """GET /stats after the warm-up, and below after the last answer; None if the server offers none."""
     stats_after: dict[str, Any] | None
@@ -100,8 +118,6 @@ class LoadGenerator:
         self._decoder = ThreadPoolExecutor(1, "decoder")
         self._started = 0.0
         self._audio: dict[int, bytes] = {}
-        self._offered = 0
-        self._random = random.Random(0)
         self._lags: list[float] = []
 
     async def run(self) -> Outcome:
@@ -111,19 +127,25 @@ class LoadGenerator:
         await self._read_all()
         self._listeners = plan.listeners
         self._audio.clear()
-        self._offered = 0
         before = await self._stats()
         gc.collect()
         gc.disable()
+        energy_j = energy_counter() if plan.server_pid else (lambda: None)
+        used_before = plan.server_pid and tree_cpu_s(plan.server_pid)
+        joules_before = energy_j()
         self._started = time.monotonic()
         cpu, machine = time.process_time(), cpu_s()
         watch = asyncio.create_task(self._watch_lag())
         if plan.due_s is None:
             clients = plan.clients or 1
-            samples = await self._closed_loop(plan.texts, clients, plan.duration_s, plan.min_requests)
+            samples = await self._closed_loop(
+                plan.texts, clients, plan.duration_s, plan.min_requests, plan.stagger_s, plan.longest_times
+            )
         else:
             samples = await self._open_loop(plan.texts, plan.due_s)
         watch.cancel()
+        used = plan.server_pid and tree_cpu_s(plan.server_pid)
+        joules = energy_j()
         await self._read_all()
         elapsed = self._now()
         busy, total = (after - before for before, after in zip(machine, cpu_s(), strict=True))
@@ -139,11 +161,14 @@ class LoadGenerator:
         after = await self._stats()
         self._client.close()
         samples.sort(key=lambda sample: sample.index)
+        hear_all(samples, self._audio)
         self._write_waves(samples)
         return Outcome(
             samples=samples,
             generator=generator,
             duration_s=plan.duration_s,
+            server_cpu_s=_difference(used_before, used),
+            energy_j=_difference(joules_before, joules),
             stats_before=before,
             stats_after=after,
         )
@@ -158,31 +183,40 @@ class LoadGenerator:
             self._lags.append(max(0.0, time.monotonic() - due))
 
     async def _closed_loop(
-        self, texts: list[str], clients: int, duration_s: float, at_least: int
+        self,
+        texts: list[str],
+        clients: int,
+        duration_s: float,
+        at_least: int,
+        stagger_s: float = 0.0,
+        longest_times: float = 0.0,
     ) -> list[Sample]:
         samples: list[Sample] = []
         started = 0
+        lasts_s = duration_s
         begin = time.monotonic()
 
-        async def client() -> None:
-            nonlocal started
-            free_s = self._now()
+        async def client(number: int) -> None:
+            nonlocal started, lasts_s
+            free_s = self._now() + stagger_s * number / clients
             while True:
                 if (wait_s := free_s - self._now()) > 0:
                     await asyncio.sleep(wait_s)
                 if started == len(texts):
                     return
-                if started >= at_least and time.monotonic() - begin >= duration_s:
+                if started >= at_least and time.monotonic() - begin >= lasts_s:
                     return
                 index = started
                 started += 1
                 sample = await self.ask(index, texts[index], free_s)
                 samples.append(sample)
+                wanted_s = longest_times * (sample.end_s - sample.due_s)
+                lasts_s = max(lasts_s, min(wanted_s, MOST_LONGER * duration_s))
                 free_s = await self._free_s(sample)
                 if sample.error in ("refused", "connect"):
                     free_s = max(free_s, self._now() + REFUSED_PAUSE_S)
 
-        await asyncio.gather(*(client() for _ in range(clients)))
+        await asyncio.gather(*(client(number) for number in range(clients)))
         return samples
 
     async def _free_s(self, sample: Sample) -> float:
@@ -231,7 +265,7 @@ class LoadGenerator:
 
     def _keep(self, sample: Sample, audio: bytes) -> None:
         if sample.error is None and sample.left_s is None:
-            self._offer(sample.index, audio)
+            self._audio[sample.index] = audio
 
     async def _read_all(self) -> None:
         """Wait until every answer so far was read."""
@@ -247,24 +281,24 @@ class LoadGenerator:
         except msgspec.DecodeError:
             return None
 
-    def _offer(self, index: int, audio: bytes) -> None:
-        """Keep the audio of `plan.keep_waves` good requests, each with the same chance (reservoir sampling)."""
-        self._offered += 1
-        if len(self._audio) < self._plan.keep_waves:
-            self._audio[index] = audio
-        elif self._random.random() * self._offered < self._plan.keep_waves:
-            del self._audio[self._random.choice(list(self._audio))]
-            self._audio[index] = audio
-
     def _write_waves(self, samples: list[Sample]) -> None:
+        plan = self._plan
+        if not plan.keep_waves + plan.keep_doubtful:
+            return
+        chosen = worth_hearing(samples, plan.keep_waves, plan.keep_doubtful, plan.seed)
         for sample in samples:
-            if sample.index in self._audio:
-                sample.wave = f"{self._plan.name}-{sample.index}.wav"
-                with wave.open(str(Path(self._plan.waves) / sample.wave), "wb") as file:
-                    file.setnchannels(sample.frame_bytes // 2)
+            if sample.index in chosen:
+                sample.wave = f"{plan.name}-{sample.index}.wav"
+                floats = samples_of(self._audio[sample.index], sample.encoding, sample.channels)
+                with wave.open(str(Path(plan.waves) / sample.wave), "wb") as file:
+                    file.setnchannels(sample.channels)
                     file.setsampwidth(2)
                     file.setframerate(sample.sample_rate_hz)
-                    file.writeframes(self._audio[sample.index])
+                    file.writeframes((floats * 32768).clip(-32768, 32767).astype("<i2").tobytes())
+
+
+def _difference(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
 
 
 def main() -> None:

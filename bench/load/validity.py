@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from bench.metrics import errors_by_kind, good
-from bench.records import Cell
+from collections.abc import Sequence
+from typing import Any
+
+from bench.metrics import errors_by_kind, good, in_pieces
+from bench.records import Cell, Sample
 
 MAX_LATENESS_P99_S = 0.02
 """A generator that sends (or wakes) later than this at its 99th percentile did not offer the stated load."""
@@ -13,19 +16,36 @@ MAX_OTHERS_CPU = 0.4
 """Of one core. Above it the figures are those of a machine that did something else as well."""
 
 
+EARLY_BYTE_S = 0.02
+"""A first read of less audio than this that is followed by a wait came for the stopwatch and not for the listener."""
+EARLY_WAIT_S = 0.05
+MANY = 0.3
+"""Share of the answers from which a habit is named."""
+KEEPS_ANSWERS = "the server keeps answers (cache.enabled in its /stats or /readyz)"
+
+
 def faults(cell: Cell) -> list[str]:
     """Why a cell may not be counted, however fast; empty if it may. Refusals are a result, not a fault.
 
-    The speech check adds its own reasons (bench.headline.speech_check).
+    bench.hearing adds its own reasons.
     """
     found = []
-    generator = cell.generator
     if not good(cell.samples):
         found.append("no request succeeded")
     for kind, count in sorted(errors_by_kind(cell.samples).items()):
         if kind != "refused":
             detail = next(sample.detail for sample in cell.samples if sample.error == kind)
             found.append(f"{kind}: {count} of {len(cell.samples)} requests ({detail})")
+    found += disturbances(cell)
+    if keeps_answers(cell.server_before) or keeps_answers(cell.server_after):
+        found.append(KEEPS_ANSWERS)
+    return found + _habits(cell)
+
+
+def disturbances(cell: Cell) -> list[str]:
+    """What the machine did, and not the server: a generator that was late or starved, or other programs."""
+    found = []
+    generator = cell.generator
     if generator.lateness_p99_s > MAX_LATENESS_P99_S:
         found.append(f"late generator: sent {generator.lateness_p99_s * 1e3:.1f} ms after due at p99")
     if generator.loop_lag_p99_s > MAX_LATENESS_P99_S:
@@ -37,7 +57,42 @@ def faults(cell: Cell) -> list[str]:
     return found
 
 
+def keeps_answers(page: dict[str, Any] | None) -> bool:
+    """Whether a server's /stats or /readyz says that its answer cache is on."""
+    cache = (page or {}).get("cache")
+    return bool(cache.get("enabled")) if isinstance(cache, dict) else bool(cache)
+
+
+def _habits(cell: Cell) -> list[str]:
+    """What a server does to look better than it is heard."""
+    found = []
+    streams = [sample for sample in good(cell.samples) if in_pieces(sample)]
+    early = sum(map(_early_byte, streams))
+    if early > MANY * len(streams):
+        found.append(
+            f"an early byte: {early} of {len(streams)} streams begin with less than {EARLY_BYTE_S * 1e3:.0f} ms of"
+            f" audio and then wait"
+        )
+    return found
+
+
+def _early_byte(sample: Sample) -> bool:
+    """Less than EARLY_BYTE_S of audio, then nothing for longer than it plays."""
+    first = sample.events[0][0]
+    begun = [size for time, size in sample.events if time - first < EARLY_WAIT_S]
+    return len(begun) < len(sample.events) and (
+        sum(begun) < EARLY_BYTE_S * sample.frame_bytes * sample.sample_rate_hz
+    )
+
+
+def accuse(cell: Cell, reasons: Sequence[str]) -> None:
+    """Add reasons that the cell does not have yet; any reason makes it INVALID."""
+    cell.reasons += [reason for reason in reasons if reason not in cell.reasons]
+    if cell.reasons:
+        cell.verdict = "INVALID"
+
+
 def validate(cell: Cell) -> None:
     """Set the cell's verdict and reasons from its faults."""
-    cell.reasons = faults(cell)
-    cell.verdict = "INVALID" if cell.reasons else "VALID"
+    cell.reasons, cell.verdict = [], "VALID"
+    accuse(cell, faults(cell))

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
 
-from bench.listen.wave import sound_of
+from bench.hearing.sound import sound_of
 from bench.load.http1 import Connection, request_bytes
 from bench.metrics import percentile
 from bench.progress import Notify

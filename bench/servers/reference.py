@@ -2,7 +2,8 @@
 
     python -m bench.servers.reference --port 8009
 
-The package is called once per request (once per sentence for a stream) in a pool of two threads. Nothing of
+The package is called once per request (once per sentence for a stream) in a pool of a thread per usable core, as our
+engine has a step per core; --pool-threads sets another number. Nothing of
 this project's server is used, and nothing is slowed on purpose: scipy is installed as the package's README
 recommends, the model is loaded and warm before the server says that it is ready, uvicorn runs on uvloop and
 httptools, and sentences of different streams take turns in the pool. Requests that wait for the pool are
@@ -19,6 +20,7 @@ import argparse
 import asyncio
 import contextlib
 import io
+import os
 import struct
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +35,6 @@ from hibari import Hibari
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-POOL_THREADS = 2
 MAX_REQUESTS = 64
 """Requests admitted at once, as in our server's default profile."""
 
@@ -64,9 +65,14 @@ def pcm16(samples: NDArray[np.float32]) -> bytes:
     return (np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2").tobytes()
 
 
-def create_app(onnx_threads: int, max_requests: int) -> FastAPI:
+def usable_cores() -> int:
+    """Cores that this process may use, which `taskset` and the bench's --cores limit."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def create_app(onnx_threads: int, max_requests: int, pool_threads: int) -> FastAPI:
     """The application; the voice is loaded by its lifespan."""
-    pool = ThreadPoolExecutor(POOL_THREADS)
+    pool = ThreadPoolExecutor(pool_threads)
     free = asyncio.Semaphore(max_requests)
     voice: list[Hibari] = []
 
@@ -137,9 +143,15 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8009)
     parser.add_argument("--onnx-threads", type=int, default=1, help="onnxruntime threads of one call")
+    parser.add_argument(
+        "--pool-threads",
+        type=int,
+        default=usable_cores(),
+        help="that speak at once (default: a thread per core)",
+    )
     parser.add_argument("--max-requests", type=int, default=MAX_REQUESTS, help="at once; past it 429")
     arguments = parser.parse_args()
-    app = create_app(arguments.onnx_threads, arguments.max_requests)
+    app = create_app(arguments.onnx_threads, arguments.max_requests, arguments.pool_threads)
     uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning", access_log=False)
 
 

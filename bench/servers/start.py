@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from bench.machine import tree_cpu_s
 from bench.servers.owner import owners, root
 from bench.targets.client import create_client
 from bench.targets.http import address
@@ -74,7 +75,7 @@ ARMS: dict[str, ArmSpec] = {
         ("-m", "bench.servers.under_uvicorn", "--port", "{port}", "--profile", "{profile}"),
     ),
     "reference": ArmSpec(
-        "the plain server: FastAPI + uvicorn, the hibari-tts package per request in two threads",
+        "the plain server: FastAPI + uvicorn, the hibari-tts package per request in a thread per core",
         ("-m", "bench.servers.reference", "--port", "{port}"),
     ),
 }
@@ -106,6 +107,11 @@ class Server:
         except psutil.NoSuchProcess:
             return False
 
+    @property
+    def pid(self) -> int | None:
+        """Of the root of its processes on this machine."""
+        return None if self.process is None else self.process.pid
+
     def cpu_s(self) -> float | None:
         """CPU seconds that the server's processes have used so far: none of this machine's if it is remote.
 
@@ -113,14 +119,7 @@ class Server:
         """
         if self.process is None:
             return 0.0 if self.remote else None
-        total = 0.0
-        with contextlib.suppress(psutil.NoSuchProcess):
-            tree = [self.process, *self.process.children(recursive=True)]
-        for process in tree if self.alive() else ():
-            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                times = process.cpu_times()
-                total += times.user + times.system
-        return total
+        return tree_cpu_s(self.process.pid) if self.alive() else 0.0
 
     def stats(self) -> dict[str, Any] | None:
         """GET /stats, or None if the server has no such page."""

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 STREAMS = (1, 3, 8, 16)
 """Loads under which steps are timed: steps of one row and of many."""
-STREAM_TEXTS = 8
+STREAM_TEXTS = 3
 """Texts of each stream."""
 TONE = ("model.name=tone",)
 SERVER_LOAD_S = 5.0

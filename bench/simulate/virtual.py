@@ -27,8 +27,8 @@ from serving.protocol import Segment, SpeechParams
 
 STEERLESS = ("flow", "vocode")
 """Stages of IndexTTS2 whose values decide nothing; the others count codes, or write lengths into slots."""
-CODES_PER_S = 50
-"""Of IndexTTS2."""
+CODES_PER_S = {"indextts2": 50, "indextts25": 25}
+"""By model."""
 
 
 @dataclass(slots=True)
@@ -85,15 +85,15 @@ class Simulation:
 def open_simulation(
     profile_name: str, overrides: Sequence[str], table: CostTable, *, seconds: float
 ) -> Simulation:
-    """Load the model of a profile: the embedded voice itself, IndexTTS2 as a toy whose requests speak `seconds`.
+    """Load the model of a profile: the embedded voice itself, IndexTTS2 or 2.5 as a toy whose requests speak `seconds`.
 
     A toy has the windows, the slots and the code counts of the real model, for they depend on lengths alone. Raises
     ProfileError.
     """
     profile = load_profile(profile_name, overrides)
-    if profile.model.name != "indextts2":
+    if profile.model.name not in CODES_PER_S:
         return _real(profile, table)
-    codes = round(seconds * CODES_PER_S)
+    codes = round(seconds * CODES_PER_S[profile.model.name])
     graphs = profile.engine.cuda_graphs
     toy = load_profile(
         profile_name,
@@ -134,5 +134,5 @@ def _made_up(model: IndexTts2Model, seed: int) -> Iterator[Speech]:
     for number in count():
         generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
         ids = torch.randint(2, model.config.gpt.number_text_tokens, (TEXT_TOKENS,), generator=generator)
-        params = SpeechParams(voice=BUILT_IN, seed=number)
+        params = SpeechParams(voice=BUILT_IN, seed=number, fields=model.spec.fields())
         yield Speech("", [Segment(index=0, tokens=ids.tolist())], params)

@@ -98,6 +98,10 @@ class AnswerStore:
                 raise OSError("no room beside the answers that are being written")
             part.replace(self._path(key))
 
+    def used_bytes(self) -> int:
+        """Bytes of the folder's files, as they lie on disk. Raises OSError."""
+        return self._scan(but=self.folder)[0]
+
     def _find(self, key: str) -> Hit | None:
         path = self._path(key)
         try:

@@ -46,6 +46,7 @@ class Admission:
         """Running."""
         self.audio_s = 0.0
         """Promised or unread."""
+        self._used_s = clock()
 
     def admit(self, request_id: str, audio_s: float) -> None:
         """Let a request of an estimated audio_s seconds in. Raises Overloaded, and then nothing is counted.
@@ -65,9 +66,15 @@ class Admission:
                 f"{self.audio_s:.0f} s of audio are under way, the limit is {limits.max_audio_s:g} s",
                 self._retry_after_s(min(excess_s, self.audio_s)),
             )
+        self._used_s = self._clock()
         self._shares[request_id] = share = _Share(audio_s)
         self.requests += 1
         self.audio_s += share.held_s
+
+    @property
+    def idle_s(self) -> float:
+        """How long no request has run."""
+        return 0.0 if self.requests else self._clock() - self._used_s
 
     def running(self) -> list[str]:
         """The requests of which the engine may still make something."""
@@ -100,6 +107,7 @@ class Admission:
         if share is not None and share.running:
             held_s = share.held_s
             share.running = False
+            self._used_s = self._clock()
             self.requests -= 1
             self.audio_s += share.held_s - held_s
 

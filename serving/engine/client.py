@@ -16,14 +16,15 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from serving.engine.admission import Admission
 from serving.engine.life.supervisor import EngineState, EngineUnavailable, Supervisor
 from serving.engine.transport import pull
+from serving.engine.utterance import Utterance
+from serving.engine.watch import Load, Watcher
 from serving.models.base import ModelSpec
 from serving.profile import Profile
 from serving.protocol import (
@@ -39,7 +40,6 @@ from serving.protocol import (
     InputError,
     NotReady,
     Ready,
-    RequestStats,
     Segment,
     SpeechFailed,
     SpeechParams,
@@ -67,35 +67,11 @@ GRACE_S = 2.0
 """Past the deadline of a request the engine has this long to say so itself."""
 
 
-@dataclass(slots=True, eq=False)
-class Utterance:
-    """A request under way. Only the client that made it changes it."""
-
-    request_id: str
-    stats: RequestStats | None = None
-    """What the request cost; set when it was spoken to its end."""
-    failure: SpeechFailed | None = None
-    """Why it was not."""
-    ended: bool = False
-    """The engine makes no more of it."""
-    segments: list[Segment] = field(default_factory=list)
-    """Those that were sent, if the request wants Times."""
-    unread: deque[NDArray[np.float32] | Times] = field(default_factory=deque)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    timed: bool = False
-    deadline: asyncio.TimerHandle | None = None
-    """Ends the request here if the engine does not."""
-
-    def note(self, segments: list[Segment]) -> None:
-        """Keep the segments that Times will refer to."""
-        if self.timed:
-            self.segments += segments
-
-
 class EngineClient:
     """One engine and the requests that it speaks. Use it from one event loop."""
 
-    def __init__(self, profile: Profile, spec: ModelSpec) -> None:
+    def __init__(self, profile: Profile, spec: ModelSpec, watchers: Sequence[Watcher] = ()) -> None:
+        self._watchers = watchers
         self.run_id = secrets.token_hex(8)
         self._profile = profile
         self._spec = spec
@@ -155,11 +131,14 @@ class EngineClient:
         SpeechFailed if that takes longer than a request may.
         """
         timeout_s = self._profile.engine.request_timeout_s
-        self._check_ready()
+        self._check_ready(wake=True)
         utterance = Utterance(secrets.token_hex(8))
         request_id = utterance.request_id
         self._admission.admit(request_id, audio_s)
         try:
+            for begin in self._watchers:
+                if (watch := begin(params, streaming, audio_s)) is not None:
+                    utterance.watches.append(watch)
             async with asyncio.timeout(timeout_s):
                 first, _ = await asyncio.get_running_loop().run_in_executor(self._pool, pull, segments, 1)
             if not first:
@@ -167,11 +146,13 @@ class EngineClient:
             self._check_ready()
         except BaseException as error:
             self._admission.close(request_id)
+            for watch in utterance.watches:
+                watch.ended(utterance)
             if isinstance(error, TimeoutError):
                 raise SpeechFailed("expired", "the text was not read in time") from None
             raise
         utterance.timed = params.timestamps != "none"
-        utterance.note(first)
+        _keep(utterance, first)
         self._utterances[request_id] = utterance
         self._send(
             Submit(
@@ -237,9 +218,14 @@ class EngineClient:
         self._admission.close(utterance.request_id)
 
     @property
-    def idle(self) -> bool:
-        """No request is admitted that the engine may still make something of."""
-        return not self._admission.requests
+    def load(self) -> Load:
+        """How much is under way."""
+        return Load(self._admission.requests, self._admission.audio_s, self._supervisor.restarts)
+
+    def unload(self, idle_s: float) -> None:
+        """Unload the engine if no request has run for this long; the next one, which is refused, starts it again."""
+        if self._admission.idle_s >= idle_s:
+            self._supervisor.rest(idle_s)
 
     async def settled(self) -> None:
         """Wait until every request that is admitted now has been spoken, given up or timed out."""
@@ -264,9 +250,9 @@ class EngineClient:
         """The engine has not ended a request that is past its deadline: it hangs, or has lost it."""
         self.abort(utterance, SpeechFailed("expired", "the request took longer than it may"))
 
-    def _check_ready(self) -> None:
+    def _check_ready(self, *, wake: bool = False) -> None:
         if self._supervisor.state is not EngineState.READY:
-            raise self._supervisor.not_ready()
+            raise self._supervisor.not_ready(wake=wake)
 
     def _send(self, message: ToEngine) -> None:
         """Send if there is an engine; without one, its requests are failed anyway."""
@@ -287,7 +273,7 @@ class EngineClient:
                 self._end(utterance, SpeechFailed("internal", why, reference=request_id))
                 self._send(Abort(request_id=request_id))
                 return
-            utterance.note(more)
+            _keep(utterance, more)
             self._send(Extend(request_id=request_id, segments=more, last=last))
         self._extending.pop(request_id, None)
 
@@ -299,6 +285,8 @@ class EngineClient:
                 if utterance is not None and samples is not None:
                     self._admission.made(request_id, len(samples) / self._spec.sample_rate_hz)
                     utterance.unread.append(samples)
+                    for watch in utterance.watches:
+                        watch.made(samples)
                     utterance.wake.set()
             case Times(request_id=request_id):
                 if (utterance := self._utterances.get(request_id)) is not None:
@@ -332,6 +320,8 @@ class EngineClient:
         if extending is not None and extending is not asyncio.current_task():
             extending.cancel()
         self._admission.end(request_id)
+        for watch in utterance.watches:
+            watch.ended(utterance)
         utterance.wake.set()
 
     def _fail_all(self, code: FailureCode, message: str) -> None:
@@ -342,3 +332,9 @@ class EngineClient:
             answer = self._asked.popleft()
             if not answer.done():
                 answer.set_exception(NotReady(message, 1.0))
+
+
+def _keep(utterance: Utterance, segments: list[Segment]) -> None:
+    """Keep the segments that Times will refer to."""
+    if utterance.timed:
+        utterance.segments += segments

@@ -116,7 +116,14 @@ def _start(profile: Profile, pair: EnginePair, steps: Steps) -> EngineLoop:
     warmup_s = time.monotonic() - started_s
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     pair.send(
-        Ready(model=model.spec.name, device=name, dtype=engine.dtype, warmup_s=warmup_s, pid=os.getpid())
+        Ready(
+            model=model.spec.name,
+            device=name,
+            dtype=engine.dtype,
+            kernels=getattr(model, "kernels", None),
+            warmup_s=warmup_s,
+            pid=os.getpid(),
+        )
     )
     return EngineLoop(profile, pair, model, runner, workers, steps=steps)
 
@@ -324,4 +331,7 @@ class EngineLoop:
             slots_used=scheduler.slots_used,
             slots=scheduler.max_slots,
             waiting_segments=scheduler.waiting_segments,
+            max_rows={name: stage.max_rows for name, stage in self._model.stages.items()},
+            step_times={name: list(counts) for name, counts in runner.step_times.items()},
+            step_s=dict(runner.step_s),
         )

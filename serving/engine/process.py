@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import logging.config
 import os
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ import zmq
 
 from serving.engine.life.lifeline import die_with_parent
 from serving.engine.life.watchdog import Steps, send_beats
+from serving.observe.logs import log_config
 from serving.profile import Profile
 
 logger = logging.getLogger(__name__)
@@ -160,10 +162,10 @@ def main() -> None:
     os.dup2(2, 1)
     steps: Steps = {}
     send_beats(pipe, steps)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     # Unbuffered: a thread that waits inside sys.stdin's lock would break the interpreter's shutdown.
     parent = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
     launch = msgspec.json.decode(parent.readline(), type=Launch)
+    logging.config.dictConfig(log_config(launch.profile.observe))
 
     def watch_parent() -> None:
         parent.read(1)

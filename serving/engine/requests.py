@@ -69,6 +69,8 @@ class Request:
     """Delivered."""
     chunks: int = 0
     steps: Counter[str] = field(default_factory=Counter)
+    stages: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """When the first step of a stage began, and its last ended."""
 
 
 class Plan(NamedTuple):

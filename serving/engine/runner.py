@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import logging
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from serving.engine.graphs import BucketMiss, Forward, StageGraphs, pick_bucket
 from serving.models.base import Bucket, Model, ModelError, SegmentState, Stage
 from serving.profile import EngineProfile
+from serving.protocol import STEP_BUCKETS_S
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +97,8 @@ class Runner:
         self.rows: Counter[str] = Counter(dict.fromkeys(model.stages, 0))
         self.padded_units: Counter[str] = Counter(dict.fromkeys(model.stages, 0))
         self.bucket_misses: Counter[str] = Counter(dict.fromkeys(model.stages, 0))
+        self.step_times = {name: [0] * (len(STEP_BUCKETS_S) + 1) for name in model.stages}
+        self.step_s = dict.fromkeys(model.stages, 0.0)
         self.copies_to_host = 0
         self.busy_s = 0.0
 
@@ -159,7 +163,10 @@ class Runner:
             launched.copied.synchronize()
         samples = launched.stage.scatter(launched.states, launched.outputs)
         self._check(launched, samples)
-        self.busy_s += time.perf_counter() - launched.started_s
+        step_s = time.perf_counter() - launched.started_s
+        self.busy_s += step_s
+        self.step_s[name] += step_s
+        self.step_times[name][bisect.bisect_left(STEP_BUCKETS_S, step_s)] += 1
         self.copies_to_host += len(launched.stage.to_host)
         self.steps[name] += 1
         self.rows[name] += len(launched.states)

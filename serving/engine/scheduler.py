@@ -182,6 +182,7 @@ class Scheduler:
         for part in plan.parts:
             part.in_steps += 1
             part.request.steps[plan.stage] += 1
+            part.request.stages.setdefault(plan.stage, (now, now))
             if part.request.first_step_s is None:
                 part.request.first_step_s = now
         return plan
@@ -229,6 +230,7 @@ class Scheduler:
             if part.ended and not part.in_steps:
                 self._release(part)
         for request in {id(part.request): part.request for part in plan.parts}.values():
+            request.stages[plan.stage] = (request.stages[plan.stage][0], now)
             self._deliver(request, now)
 
     # ---- inside --------------------------------------------------------------------------------------------
@@ -334,4 +336,8 @@ class Scheduler:
             audio_s=request.samples / self._rate_hz,
             chunks=request.chunks,
             steps=dict(request.steps),
+            stages={
+                name: (since_arrival(first_s), since_arrival(last_s))
+                for name, (first_s, last_s) in request.stages.items()
+            },
         )

@@ -19,11 +19,18 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from serving import __version__
 from serving.audio.encode import load_codecs
 from serving.engine.client import EngineClient, EngineState
+from serving.engine.watch import Watcher
+from serving.http.access.door import audio_of_key, door_of
 from serving.http.batch.route import batch_route
 from serving.http.cached import AnswerCache
 from serving.http.front.guard import Guard
 from serving.http.live.nari import nari_route
 from serving.http.live.stream import stream_route
+from serving.http.observe.calls import Watched
+from serving.http.observe.engine import metrics_route
+from serving.http.observe.metrics import Metrics
+from serving.http.observe.traces import Traces
+from serving.http.observe.utterances import watcher_of
 from serving.http.openai import openai_routes
 from serving.http.ops import healthz, readyz, stats, voices
 from serving.http.page.files import page_routes
@@ -69,8 +76,19 @@ def create_app(
     Raises what load_frontend raises (ProfileError, for one) if the model cannot be had, and ProfileError for origins
     and voice aliases that cannot be.
     """
+    door = door_of(profile)
     frontend = load_frontend(profile)
-    engine = EngineClient(profile, frontend.spec)
+    watchers: list[Watcher] = []
+    if door is not None:
+        watchers.append(lambda params, streaming, audio_s: audio_of_key(frontend.spec, audio_s))
+    metrics = Metrics() if profile.observe.metrics else None
+    if metrics is not None:
+        watchers.append(watcher_of(metrics, frontend.spec.sample_rate_hz))
+    observe = profile.observe
+    traces = Traces(observe, frontend.spec.name) if observe.traces_to else None
+    if traces is not None:
+        watchers.append(traces.watch)
+    engine = EngineClient(profile, frontend.spec, watchers)
     cache = AnswerCache(profile, frontend.spec, engine) if profile.cache.max_bytes else None
 
     @contextlib.asynccontextmanager
@@ -78,6 +96,8 @@ def create_app(
         await changes.sweep()
         await engine.start()
         tasks = [asyncio.create_task(_watch(engine, profile, on_failed, on_beat))]
+        if profile.engine.idle_unload_s:
+            tasks.append(asyncio.create_task(_unload(engine, profile.engine.idle_unload_s)))
         if cache is not None:
             tasks.append(asyncio.create_task(cache.prepare()))
         try:
@@ -89,6 +109,8 @@ def create_app(
                 task.cancel()
             await engine.stop()
             await changes.close()
+            if traces is not None:
+                await asyncio.to_thread(traces.close)
 
     speaker = Speaker(engine, frontend, profile.text, cache)
     changes = VoiceChanges(speaker, open_voices(profile), profile)
@@ -105,6 +127,11 @@ def create_app(
         nari_route(speaker, profile.websocket, profile.http),
         *page_routes(frontend.spec, profile.text.max_chars),
         *report_routes(profile.http.reports),
+        *(
+            []
+            if metrics is None
+            else [metrics_route(metrics, engine, None if cache is None else cache.store)]
+        ),
     ]
     app = Litestar(
         [*routes, healthz, readyz, voices, stats],
@@ -116,7 +143,7 @@ def create_app(
             "cache": _provide(cache and cache.store),
         },
         cors_config=_cors(profile.http.cors_origins),
-        middleware=[AbortOnExit()],
+        middleware=[AbortOnExit(), *([] if door is None else [door])],
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=profile.http.max_body_bytes,
         openapi_config=OpenAPIConfig(
@@ -129,6 +156,11 @@ def create_app(
         logging_config=None,
     )
     app.asgi_handler = Guard(app.asgi_handler, profile.http, {VOICES_PATH: profile.voices.upload_s})
+    if metrics is not None or traces is not None or profile.http.access_log:
+        # Outermost: what the guard refuses is counted too.
+        app.asgi_handler = Watched(
+            app.asgi_handler, metrics, access_log=profile.http.access_log, traces=traces
+        )
     return app
 
 
@@ -179,11 +211,20 @@ async def _watch(
         on_failed()
 
 
+async def _unload(engine: EngineClient, idle_s: float) -> None:
+    """Unload an engine that nobody uses."""
+    while True:
+        await asyncio.sleep(min(idle_s / 4, 1.0))
+        if engine.state is EngineState.READY:
+            engine.unload(idle_s)
+
+
 def _announce(engine: EngineClient, profile: Profile) -> None:
     info = engine.info
     assert info is not None, "a ready engine has said what it is"
     host = f"[{profile.http.host}]" if ":" in profile.http.host else profile.http.host
-    address = f"http://{host}:{profile.http.port}"
+    scheme = "https" if profile.http.tls_cert else "http"
+    address = f"{scheme}://{host}:{profile.http.port}"
     logger.info(
         "ready at %s: %s on %s %s, profile %s, warm after %.1f s",
         address,

@@ -12,6 +12,7 @@ from litestar.params import SkipValidation
 
 from serving.cache.store import AnswerStore, CacheState
 from serving.engine.client import EngineClient, EngineState
+from serving.http.access.door import OPERATOR, PUBLIC
 from serving.models.base import ModelSpec, Voice
 from serving.profile import Profile
 from serving.protocol import Stats, Warming
@@ -37,6 +38,8 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     """Changes with every start of the server: who answers here is who was started."""
     device: str | None = None
     dtype: str | None = None
+    kernels: str | None = None
+    """What the networks run in: scalar, avx2 or avx512 of the CPU kernels, or torch."""
     warmup_s: float | None = None
     progress: Warming | None = None
     """What the engine is doing until it is ready."""
@@ -60,13 +63,13 @@ class Voices(msgspec.Struct, frozen=True, kw_only=True):
     """Request fields that change the audio of this model."""
 
 
-@route(["/healthz", "/health"], http_method=[HttpMethod.GET, HttpMethod.HEAD])
+@route(["/healthz", "/health"], http_method=[HttpMethod.GET, HttpMethod.HEAD], opt=PUBLIC)
 async def healthz() -> Health:
     """200 as long as the HTTP process lives, whatever the engine does."""
     return Health()
 
 
-@route("/readyz", http_method=[HttpMethod.GET, HttpMethod.HEAD])
+@route("/readyz", http_method=[HttpMethod.GET, HttpMethod.HEAD], opt=PUBLIC)
 async def readyz(
     engine: NamedDependency[SkipValidation[EngineClient]],
     spec: NamedDependency[SkipValidation[ModelSpec]],
@@ -85,6 +88,7 @@ async def readyz(
         run_id=engine.run_id,
         device=info.device if info else None,
         dtype=info.dtype if info else None,
+        kernels=info.kernels if info else None,
         warmup_s=info.warmup_s if info else None,
         progress=None if ready else engine.warming,
         cache=None if cache is None else cache.state,
@@ -110,7 +114,7 @@ async def voices(
     )
 
 
-@get("/stats")
+@get("/stats", opt=OPERATOR)
 async def stats(engine: NamedDependency[SkipValidation[EngineClient]]) -> Stats:
     """Counters of the engine since its start; 503 while there is none."""
     return await engine.stats()

@@ -15,6 +15,7 @@ from litestar.exceptions import HTTPException, NotFoundException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import ExceptionHandlersMap
 
+from serving.access.usage import RateLimited
 from serving.http.speech import BODY_CUT, AnyRequest, ClientGone, request_id
 from serving.openai import their_name
 from serving.protocol import (
@@ -41,6 +42,7 @@ STATUS_OF_FAILURE: dict[FailureCode, int] = {
     "internal": 500,
 }
 _CODE_OF_STATUS = {
+    401: "invalid_api_key",
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
@@ -149,6 +151,11 @@ def _overloaded(request: AnyRequest, error: Overloaded) -> Response[bytes]:
     return _problem(request, 503, code, told, headers=headers)
 
 
+def _rate_limited(request: AnyRequest, error: RateLimited) -> Response[bytes]:
+    headers = {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
+    return _problem(request, 429, "rate_limit_exceeded", str(error), headers=headers)
+
+
 def _speech_failed(request: AnyRequest, error: SpeechFailed) -> Response[bytes]:
     logger.warning("request %s failed (%s): %s", request_id(request), error.code, error)
     headers = {"Retry-After": str(math.ceil(error.retry_after_s))} if error.retry_after_s else None
@@ -192,6 +199,7 @@ EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     VoiceConflict: _voice_conflict,
     VoiceUnknown: _voice_unknown,
     BodyError: _body_error,
+    RateLimited: _rate_limited,
     Overloaded: _overloaded,
     SpeechFailed: _speech_failed,
     ClientGone: _client_gone,

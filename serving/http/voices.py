@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import ipaddress
 import logging
 import unicodedata
 from collections.abc import Callable, Collection, Mapping
@@ -22,6 +21,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Operation
 from litestar.params import FromPath
 
+from serving.access.address import is_loopback
 from serving.http.live.connection import only_from
 from serving.http.speech import AnyRequest, Speaker
 from serving.http.upload import ENVELOPE_BYTES, read_form
@@ -192,7 +192,7 @@ class VoiceChanges:
         task = asyncio.create_task(self._purge_unused(removed))
         self._purging.add(task)
         task.add_done_callback(self._purging.discard)
-        if self._speaker.engine.idle:
+        if not self._speaker.engine.load.requests:
             await asyncio.shield(task)
 
     async def _purge_unused(self, removed: Removed) -> None:
@@ -247,12 +247,7 @@ def is_writable(profile: Profile) -> bool:
     """Whether voices.writable lets the callers of this server change its voices."""
     if profile.voices.writable != "local":
         return profile.voices.writable == "always"
-    if profile.http.host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(profile.http.host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(profile.http.host)
 
 
 async def _finished(work: Callable[[], T]) -> T:

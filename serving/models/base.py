@@ -53,7 +53,7 @@ class RequestFields(msgspec.Struct, frozen=True, kw_only=True):
 
     Each field has a default and Annotated[type, Meta(bounds, description="one line of help")]; its type is a
     number, a bool, a str, a Literal, a list of numbers, or one of these or None. A field called `speed` divides the
-    expected length of the speech.
+    expected length of the speech; one called `language` names the tag that the text is read in, or "auto".
     """
 
 
@@ -245,7 +245,10 @@ class Stage(Protocol):
 
 
 class Model(Protocol):
-    """The tensors of a model and its stages."""
+    """The tensors of a model and its stages.
+
+    An attribute `kernels` may say what they run in: /readyz and the reports then name it.
+    """
 
     spec: ModelSpec
     stages: Mapping[str, Stage]

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Literal
 
-from serving.native import NativeError, has_avx2
+from serving.native import NativeError
+from serving.native.tiers import asked_tier, chosen_tier
 from serving.profile import Profile, ProfileError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 Kernels = Literal["auto", "native", "torch"]
 """native: our own CPU kernels, compiled at the first start; torch: plain torch operations; auto: native where they
-can be had (a CPU with AVX2, a C compiler, sizes that they take, no engine.compile)."""
+can be had (a C compiler or a wheel that brings them, a tier above scalar, sizes that they take, no engine.compile)."""
 
 
 def use_kernels(
@@ -42,11 +43,18 @@ def use_kernels(
         reason = "they take the place of engine.compile"
     elif other := set(asked) - set(served):
         reason = f"they serve for {' and '.join(map(str, served))}, not for {other.pop()}"
-    elif not has_avx2():
-        reason = "this CPU has no AVX2"
     else:
         try:
+            tier = chosen_tier()
+            if tier == "scalar" and wanted == "auto" and not asked_tier():
+                logger.info(
+                    "speaking with plain torch operations, which are quicker than kernels without AVX2"
+                )
+                return False
             build()
+            logger.info("speaking with the kernels of tier %s", tier)
+        except ValueError as error:
+            raise ProfileError(str(error)) from error
         except NativeError as error:
             reason = str(error)
             logger.warning("speaking with plain torch operations, at about half the speed: %s", error)

@@ -1,23 +1,19 @@
-/* Products of matrices and rows in 16-bit integers. */
+/* Products of matrices and rows in integers of 16 bits, or of 8. */
 #pragma once
 
 #include "numbers.h"
-
-enum {
-  MATRIX_ROWS = 6,     /* rows of a product held in registers, */
-  MATRIX_COLUMNS = 16, /* by columns */
-  MATRIX_UNROLL = 4,   /* pairs of inputs that a turn of the innermost loop takes */
-  MATRIX_AHEAD = 4096, /* bytes of a panel fetched before they are used */
-};
+#include "sums.h"
 
 /* A matrix as Matrix in matrix.py lays it out. `outputs` is a multiple of MATRIX_COLUMNS, `inputs` of
  * 2 * MATRIX_UNROLL. Its inputs come in `parts` of `inputs` each; a part is summed exactly, the parts in float32. */
 typedef struct {
-  const int16_t *levels; /* [outputs / MATRIX_COLUMNS][parts][inputs / 2][MATRIX_COLUMNS][2] */
-  const float *scale;    /* [outputs] */
-  const float *bias;     /* [outputs] */
+  const void *levels; /* int16 [outputs / MATRIX_COLUMNS][parts][inputs / 2][MATRIX_COLUMNS][2], or int8 [outputs /
+                         MATRIX_COLUMNS][inputs / 4][MATRIX_COLUMNS][4] */
+  const float *scale; /* [outputs] */
+  const float *bias;  /* [outputs] */
   int32_t inputs, outputs, parts;
-  float limit; /* largest level of an input that cannot overflow a sum */
+  float limit;               /* of 16 bits: largest level of an input that cannot overflow a sum */
+  const int32_t *level_sums; /* of 8 bits, in one part: [outputs], the sum of an output's levels; else null */
 } Matrix;
 
 /* One row to levels within +-limit; returns the scale of a level. */
@@ -46,8 +42,48 @@ static float quantise(const float *x, int32_t channels, int32_t inputs, float li
   return peak / limit;
 }
 
-/* Rows of levels as a product reads them: part p of row r is at levels + r * row_stride + p * part_stride, their scale
- * is scale[r + p * scale_stride]. Rows that overlap make a convolution. */
+/* One row to levels of 0..255, where `zero` stands for 0; returns the scale of a level. */
+static float quantise_bytes(const float *x, int32_t channels, int32_t inputs, uint8_t *levels, int32_t *zero) {
+  Floats lows = {0}, highs = {0};
+  const int32_t even = channels - channels % LANES;
+  for (int32_t c = 0; c < even; c += LANES) {
+    const Floats values = load(x + c);
+    lows = least(values, lows), highs = most(values, highs);
+  }
+  float low = 0, high = 1e-30f;
+  for (int lane = 0; lane < LANES; ++lane) {
+    low = lows[lane] < low ? lows[lane] : low;
+    high = highs[lane] > high ? highs[lane] : high;
+  }
+  for (int32_t c = even; c < channels; ++c) low = x[c] < low ? x[c] : low, high = x[c] > high ? x[c] : high;
+  const float per_unit = 255.0f / (high - low), from = rintf(-low * per_unit);
+  for (int32_t c = 0; c < channels; ++c) {
+    const float level = rintf(x[c] * per_unit) + from; /* both ends may be rounded up */
+    levels[c] = (uint8_t)(int32_t)(level < 255.0f ? level : 255.0f);
+  }
+  for (int32_t c = channels; c < inputs; ++c) levels[c] = 0;
+  *zero = (int32_t)from;
+  return (high - low) / 255.0f;
+}
+
+/* Rows in the levels of a matrix of one part: [rows][inputs] of int16, or of uint8. */
+typedef struct {
+  void *levels;
+  float *scale;  /* [rows] */
+  int32_t *zero; /* [rows], of uint8: the level of 0 */
+} Quantised;
+
+/* x [channels] to row `row` of the levels. */
+INLINE void quantise_row(const Matrix *matrix, const float *x, int32_t channels, int32_t row, const Quantised *to) {
+  const int64_t at = (int64_t)row * matrix->inputs;
+  if (matrix->level_sums)
+    to->scale[row] = quantise_bytes(x, channels, matrix->inputs, (uint8_t *)to->levels + at, to->zero + row);
+  else
+    to->scale[row] = quantise(x, channels, matrix->inputs, matrix->limit, (int16_t *)to->levels + at);
+}
+
+/* Rows of 16-bit levels as a product reads them: part p of row r is at levels + r * row_stride + p * part_stride, their
+ * scale is scale[r + p * scale_stride]. Rows that overlap make a convolution. */
 typedef struct {
   const int16_t *levels;
   const float *scale;
@@ -55,96 +91,11 @@ typedef struct {
   int32_t scale_stride;
 } Rows;
 
-#if defined(__AVX2__) && !defined(__SANITIZE_ADDRESS__)
-#define MATRIX_ASSEMBLY /* not for the address sanitizer, which does not see what assembly reads and writes */
-/* A loop that compilers spill sums in, written out: MATRIX_UNROLL pairs of inputs a turn. ymm0 to ymm11 hold the sums,
- * 12 and 13 the panel's levels, 14 a pair of a row, 15 a product. */
-/* clang-format off */
-#define PAIR(row, low, high, at)                                                                                       \
-  "vpbroadcastd " #at "(%[" #row "],%[k]), %%ymm14\n\tvpmaddwd %%ymm12, %%ymm14, %%ymm15\n\t"                          \
-  "vpaddd %%ymm15, %%ymm" #low ", %%ymm" #low "\n\tvpmaddwd %%ymm13, %%ymm14, %%ymm14\n\t"                             \
-  "vpaddd %%ymm14, %%ymm" #high ", %%ymm" #high "\n\t"
-#define PANEL(at, left, right, ahead)                                                                                  \
-  "vmovdqu " #left "(%[panel]), %%ymm12\n\tvmovdqu " #right "(%[panel]), %%ymm13\n\t"                                  \
-  "prefetcht0 " #ahead "(%[panel])\n\t" PAIR(row0, 0, 1, at) PAIR(row1, 2, 3, at) PAIR(row2, 4, 5, at)                 \
-      PAIR(row3, 6, 7, at) PAIR(row4, 8, 9, at) PAIR(row5, 10, 11, at)
-#define CLEAR(sum) "vpxor %%ymm" #sum ", %%ymm" #sum ", %%ymm" #sum "\n\t"
-#define STORE(sum, at) "vcvtdq2ps %%ymm" #sum ", %%ymm" #sum "\n\tvmovups %%ymm" #sum ", " #at "(%[sums])\n\t"
-/* clang-format on */
-#endif
-
-#if defined(__AVX2__) && !defined(MATRIX_NO_VNNI)
-#define MATRIX_VNNI
-/* part_sums in the one instruction that multiplies pairs and adds them up, where the processor has it: a row of sums in
- * a register. */
-__attribute__((target("avx512f,avx512vnni"), noinline)) static void part_sums_vnni(
-    const int16_t *panel, const int16_t *const from[MATRIX_ROWS], int32_t inputs, Floats sums[MATRIX_ROWS][2]) {
-  __m512i total[MATRIX_ROWS];
-#pragma GCC unroll 6
-  for (int row = 0; row < MATRIX_ROWS; ++row) total[row] = _mm512_setzero_si512();
-  for (int32_t k = 0; k < inputs; k += 2, panel += 2 * MATRIX_COLUMNS) {
-    const __m512i levels = _mm512_loadu_si512(panel);
-    _mm_prefetch((const char *)panel + MATRIX_AHEAD, _MM_HINT_T0);
-#pragma GCC unroll 6
-    for (int row = 0; row < MATRIX_ROWS; ++row) {
-      int32_t pair;
-      memcpy(&pair, from[row] + k, sizeof pair);
-      total[row] = _mm512_dpwssd_epi32(total[row], levels, _mm512_set1_epi32(pair));
-    }
-  }
-#pragma GCC unroll 6
-  for (int row = 0; row < MATRIX_ROWS; ++row) _mm512_storeu_ps((float *)sums[row], _mm512_cvtepi32_ps(total[row]));
-}
-#endif
-
-/* sums = MATRIX_ROWS by MATRIX_COLUMNS of one part: exact, then rounded to float32. inputs is a multiple of
- * 2 * MATRIX_UNROLL. */
-INLINE void part_sums(const int16_t *panel, const int16_t *const from[MATRIX_ROWS], int32_t inputs,
-                      Floats sums[MATRIX_ROWS][2]) {
-#ifdef MATRIX_VNNI
-  if (__builtin_cpu_supports("avx512vnni")) {
-    part_sums_vnni(panel, from, inputs, sums);
-    return;
-  }
-#endif
-#ifdef MATRIX_ASSEMBLY
-  int64_t k = -2 * (int64_t)inputs; /* bytes to the end of the rows */
-  const char *at = (const char *)panel + 128;
-  /* clang-format off */
-  __asm__ volatile(
-      CLEAR(0) CLEAR(1) CLEAR(2) CLEAR(3) CLEAR(4) CLEAR(5) CLEAR(6) CLEAR(7) CLEAR(8) CLEAR(9) CLEAR(10) CLEAR(11)
-      ".p2align 6\n1:\n\t"
-      PANEL(0, -128, -96, 3968) PANEL(4, -64, -32, 4032) PANEL(8, 0, 32, 4096) PANEL(12, 64, 96, 4160)
-      "add $256, %[panel]\n\tadd $16, %[k]\n\tjne 1b\n\t"
-      STORE(0, 0) STORE(1, 32) STORE(2, 64) STORE(3, 96) STORE(4, 128) STORE(5, 160) STORE(6, 192) STORE(7, 224)
-      STORE(8, 256) STORE(9, 288) STORE(10, 320) STORE(11, 352)
-      : [panel] "+r"(at), [k] "+r"(k)
-      : [row0] "r"(from[0] + inputs), [row1] "r"(from[1] + inputs), [row2] "r"(from[2] + inputs),
-        [row3] "r"(from[3] + inputs), [row4] "r"(from[4] + inputs), [row5] "r"(from[5] + inputs), [sums] "r"(sums)
-      : "cc", "memory", "ymm0", "ymm1", "ymm2", "ymm3", "ymm4", "ymm5", "ymm6", "ymm7", "ymm8", "ymm9", "ymm10",
-        "ymm11", "ymm12", "ymm13", "ymm14", "ymm15");
-  /* clang-format on */
-#else
-  int32_t total[MATRIX_ROWS][MATRIX_COLUMNS] = {{0}};
-  for (int32_t k = 0; k < inputs; k += 2, panel += 2 * MATRIX_COLUMNS)
-    for (int row = 0; row < MATRIX_ROWS; ++row)
-      for (int c = 0; c < MATRIX_COLUMNS; ++c)
-        total[row][c] += from[row][k] * panel[2 * c] + from[row][k + 1] * panel[2 * c + 1];
-  for (int row = 0; row < MATRIX_ROWS; ++row)
-    for (int c = 0; c < MATRIX_COLUMNS; ++c) sums[row][c / LANES][c % LANES] = (float)total[row][c];
-#endif
-}
-
-#undef PAIR
-#undef PANEL
-#undef CLEAR
-#undef STORE
-
 /* y[r][c] = (gelu of) matrix x + bias, for the first `rows` of x, at most MATRIX_ROWS of them, and MATRIX_COLUMNS
  * columns. */
 INLINE void panel_product(const Matrix *matrix, int32_t parts, int32_t column, const Rows *x, int32_t first,
                           int32_t rows, int gelu, float *y, int32_t stride) {
-  const int16_t *panel = matrix->levels + (int64_t)column * matrix->inputs * parts;
+  const int16_t *panel = (const int16_t *)matrix->levels + (int64_t)column * matrix->inputs * parts;
   Floats totals[MATRIX_ROWS][2], sums[MATRIX_ROWS][2];
   for (int32_t part = 0; part < parts; ++part, panel += (int64_t)matrix->inputs * MATRIX_COLUMNS) {
     const int16_t *from[MATRIX_ROWS];
@@ -178,12 +129,36 @@ static inline void multiply_rows(const Matrix *matrix, const Rows *x, int32_t ro
                     y + (int64_t)first * stride + column, stride);
 }
 
-/* y[row][0..outputs) = (gelu of) matrix x + bias, for rows already in levels and a matrix of one part. */
-INLINE void multiply(const Matrix *matrix, const int16_t *levels, const float *scale, int32_t rows, float *y,
-                     int gelu) {
-  const Rows x = {levels, scale, matrix->inputs, 0, 0};
+/* As panel_product, for a matrix and rows in 8 bits. */
+INLINE void byte_product(const Matrix *matrix, int32_t column, const Quantised *x, int32_t first, int32_t rows,
+                         int gelu, float *y, int32_t stride) {
+  const int8_t *panel = (const int8_t *)matrix->levels + (int64_t)column * matrix->inputs;
+  const uint8_t *from[MATRIX_ROWS];
+  int32_t sums[MATRIX_ROWS][MATRIX_COLUMNS];
+  for (int row = 0; row < MATRIX_ROWS; ++row)
+    from[row] = (const uint8_t *)x->levels + (int64_t)(first + (row < rows ? row : rows - 1)) * matrix->inputs;
+  byte_sums(panel, from, matrix->inputs, sums);
+  for (int row = 0; row < rows; ++row, y += stride) {
+    const float scale = x->scale[first + row];
+    const int32_t zero = x->zero[first + row];
+    for (int c = 0; c < MATRIX_COLUMNS; ++c) {
+      const int32_t sum = sums[row][c] - zero * matrix->level_sums[column + c];
+      const float value = (float)sum * scale * matrix->scale[column + c] + matrix->bias[column + c];
+      y[c] = gelu ? gelu_of(value) : value;
+    }
+  }
+}
+
+/* y[row][0..outputs) = (gelu of) matrix x + bias, for a matrix of one part. */
+INLINE void multiply(const Matrix *matrix, const Quantised *x, int32_t rows, float *y, int gelu) {
+  const Rows pairs = {x->levels, x->scale, matrix->inputs, 0, 0};
   for (int32_t column = 0; column < matrix->outputs; column += MATRIX_COLUMNS)
-    for (int32_t first = 0; first < rows; first += MATRIX_ROWS)
-      panel_product(matrix, 1, column, &x, first, rows - first < MATRIX_ROWS ? rows - first : MATRIX_ROWS, gelu,
-                    y + (int64_t)first * matrix->outputs + column, matrix->outputs);
+    for (int32_t first = 0; first < rows; first += MATRIX_ROWS) {
+      const int32_t count = rows - first < MATRIX_ROWS ? rows - first : MATRIX_ROWS;
+      float *to = y + (int64_t)first * matrix->outputs + column;
+      if (matrix->level_sums)
+        byte_product(matrix, column, x, first, count, gelu, to, matrix->outputs);
+      else
+        panel_product(matrix, 1, column, &pairs, first, count, gelu, to, matrix->outputs);
+    }
 }

@@ -1,4 +1,4 @@
-"""Matrices of 16-bit integers, as matrix.h multiplies them."""
+"""Matrices of 16-bit integers, or of bytes, as matrix.h multiplies them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ INPUT_MULTIPLE = 8
 """Inputs of a part are filled up to a multiple of it."""
 WEIGHT_LEVELS = 2047
 """Level of an output's largest weight."""
+BYTE_LEVELS = 127
+"""The same of a matrix in bytes."""
 INPUT_LEVELS = 32767
 """Level of a row's largest input; lower where the sums could overflow 32 bits."""
 
@@ -26,6 +28,7 @@ class MatrixStruct(ctypes.Structure):
     _fields_ = (
         ("levels", c_void_p), ("scale", c_void_p), ("bias", c_void_p),
         ("inputs", c_int32), ("outputs", c_int32), ("parts", c_int32), ("limit", c_float),
+        ("level_sums", c_void_p),
     )  # fmt: skip
 
 
@@ -43,11 +46,17 @@ class Matrix:
         *,
         parts: int = 1,
         weight_levels: int = WEIGHT_LEVELS,
+        in_bytes: bool = False,
     ) -> None:
         """weight [N, K] and bias [N], of any floating dtype; K a multiple of INPUT_MULTIPLE * parts, unless parts is 1.
 
+        in_bytes: the weight and its inputs have 8 bits: four products an instruction where VNNI is, and slow elsewhere
+        (tiers.py). The weight has BYTE_LEVELS levels on either side of zero, an input's row 256 between its least and
+        its largest; one part.
+
         Raises ValueError if it is not.
         """
+        assert not in_bytes or parts == 1
         weight = weight.detach().double()
         self.width, self.channels = weight.shape
         if parts > 1 and self.channels % (INPUT_MULTIPLE * parts):
@@ -56,13 +65,15 @@ class Matrix:
             )
         outputs, inputs = -(-self.width // COLUMNS) * COLUMNS, self.channels // parts
         inputs = -(-inputs // INPUT_MULTIPLE) * INPUT_MULTIPLE
-        scale = weight.abs().amax(1).clamp_min(1e-30) / weight_levels
+        scale = weight.abs().amax(1).clamp_min(1e-30) / (BYTE_LEVELS if in_bytes else weight_levels)
         levels = torch.zeros(outputs, parts * inputs, dtype=torch.float64)
         levels[: self.width, : self.channels] = (weight / scale[:, None]).round()
         # No part's sum exceeds limit * (sum of an output's levels in it), whatever the input.
         most = int(levels.view(outputs, parts, inputs).abs().sum(2).max().item())
-        panels = levels.view(-1, COLUMNS, parts * inputs // 2, 2).transpose(1, 2)
-        self._levels = panels.to(torch.int16).contiguous()
+        together, dtype = (4, torch.int8) if in_bytes else (2, torch.int16)
+        panels = levels.view(-1, COLUMNS, parts * inputs // together, together).transpose(1, 2)
+        self._levels = panels.to(dtype).contiguous()
+        self._level_sums = levels.sum(1).to(torch.int32) if in_bytes else None
         self._scale, self._bias = torch.zeros(outputs), torch.zeros(outputs)
         self._scale[: self.width] = scale
         if bias is not None:
@@ -75,5 +86,6 @@ class Matrix:
             outputs,
             parts,
             min(INPUT_LEVELS, (2**31 - 1) // most),
+            None if self._level_sums is None else self._level_sums.data_ptr(),
         )
         self.address = ctypes.addressof(self.as_struct)

@@ -37,6 +37,25 @@ INLINE Floats multiply_add(Floats a, Floats b, Floats sum) {
 #endif
 }
 
+/* Lane by lane the smaller, and the larger; b where they are alike. */
+INLINE Floats least(Floats a, Floats b) {
+#ifdef __AVX__
+  return (Floats)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+  const Ints chosen = a < b;
+  return (Floats)(((Ints)a & chosen) | ((Ints)b & ~chosen));
+#endif
+}
+
+INLINE Floats most(Floats a, Floats b) {
+#ifdef __AVX__
+  return (Floats)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+  const Ints chosen = a > b;
+  return (Floats)(((Ints)a & chosen) | ((Ints)b & ~chosen));
+#endif
+}
+
 /* The sum of the lanes, always in the same order. */
 static inline float total(const float lanes[LANES]) {
   return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));

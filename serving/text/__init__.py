@@ -54,4 +54,4 @@ def read(
             else:
                 words = tuple(in_original(sentence, words_as_written(sentence.text)))
         if words or dropped or pause.seconds is not None:
-            yield Sentence(text[start:end], start, end, words, pause, dropped)
+            yield Sentence(text[start:end], start, end, words, pause, dropped, language=spoken_language)

@@ -24,6 +24,21 @@ _IDEOGRAPHIC = frozenset(("zh", "ja", "ko"))
 
 _HAN = re.compile("[\u3400-\u9fff\U00020000-\U0002ffff]")
 _LATIN = re.compile("[A-Za-z]")
+_KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa\u30fc\uff66-\uff9d]")
+_LATIN_WORD = re.compile("[A-Za-z]+")
+_ARABIC_WORD = re.compile("[\u0620-\u064a\u066e-\u06d3\u0750-\u077f]+")
+_SPANISH_MARK = re.compile("[¿¡]")
+_SPANISH_WORD = re.compile(
+    r"\b(?:el|la|los|las|un|una|unos|unas|de|del|al|y|e|que|en|con|por|para|es|son|está|están|fue|hay|su|sus|mi"
+    r"|se|lo|le|les|como|más|pero|muy|sin|sobre|este|esta|eso|esto|yo|tú|él|ella|nosotros|buenos|buenas|hola"
+    r"|gracias|adiós|señor|señora|niño|niña|años?|mañana|sí|qué|cómo|cuándo|dónde|también|así|euros?|días?)\b",
+    re.IGNORECASE,
+)
+_ENGLISH_WORD = re.compile(
+    r"\b(?:the|an?|of|to|and|in|on|at|is|are|was|were|be|it|he|she|they|we|you|i|his|her|their|our|your|my|this|that"
+    r"|with|for|from|by|as|not|or|but|have|has|had|will|would|can|do|does|did|there|what|who|how|when|where)\b",
+    re.IGNORECASE,
+)
 _RUN = re.compile(r"[^\W\d_a-zA-Z]+")
 _OTHER_SIGN = re.compile(r"[\da-zA-Z_]|[^\w\s.,;:!?\"'()…。、！？，：；“”‘’（）《》「」『』【】—–-]")
 _NAME_END = re.compile(
@@ -47,13 +62,39 @@ _WIDE = re.compile("[" + "".join(map(chr, _WIDE_PUNCTUATION)) + "]+")
 
 
 def text_language(text: str, languages: Sequence[str]) -> str:
-    """Which of a model's languages a text is read in: the first, but that a model of Chinese and English reads a
-    text in English if it has Latin letters, no Han and is not mostly pinyin. "zh" reads English within Chinese."""
-    if not {"zh", "en"} <= set(languages):
-        return languages[0].partition("-")[0].lower()
+    """Which of a model's languages a text is read in: the first, but that of what it speaks
+
+    - Japanese is told by kana, Arabic by its letters, Spanish by its marks and its commonest words;
+    - a model of Chinese and English reads a text in English if it has Latin letters, no Han and is not mostly pinyin.
+      "zh" reads English within Chinese.
+    """
+    tags = [tag.partition("-")[0].lower() for tag in languages]
+    if len(tags) > 1:
+        for tag, is_in in (("ja", _is_japanese), ("ar", _is_arabic), ("es", _is_spanish)):
+            if tag in tags and is_in(text):
+                return tag
+    if not {"zh", "en"} <= set(tags):
+        return tags[0]
     from serving.text.chinese.mixed import is_mostly_pinyin
 
     return "zh" if _HAN.search(text) or not _LATIN.search(text) or is_mostly_pinyin(text) else "en"
+
+
+def _is_japanese(text: str) -> bool:
+    """Kana are a share of what a Japanese text is written in; a Chinese name may have one, an English text a word."""
+    kana = len(_KANA.findall(text))
+    return bool(kana) and 6 * kana >= len(_HAN.findall(text)) and kana >= len(_LATIN_WORD.findall(text))
+
+
+def _is_arabic(text: str) -> bool:
+    return len(_ARABIC_WORD.findall(text)) > len(_LATIN_WORD.findall(text))
+
+
+def _is_spanish(text: str) -> bool:
+    """Marks that no other language opens with, or more of its commonest words than of those of English."""
+    if _SPANISH_MARK.search(text):
+        return not _HAN.search(text)
+    return len(_SPANISH_WORD.findall(text)) > len(_ENGLISH_WORD.findall(text))
 
 
 def foreign_scripts(text: str, language: str) -> tuple[str, ...]:

@@ -26,6 +26,8 @@ class Sentence:
 
     lead_s: float = 0.0
     """Silence before it; pauses.with_leads sets it."""
+    language: str = "en"
+    """Primary tag of the language that it is read in."""
 
     @property
     def spoken(self) -> str:

@@ -11,7 +11,13 @@ from importlib import import_module
 from serving.text.source import Mark, SourceText
 from serving.text.words import Word
 
-_VERBALISERS = {"en": "serving.text.english", "zh": "serving.text.chinese"}
+_VERBALISERS = {
+    "en": "serving.text.english",
+    "zh": "serving.text.chinese",
+    "es": "serving.text.languages.spanish",
+    "ja": "serving.text.languages.japanese",
+    "ar": "serving.text.languages.arabic",
+}
 """Packages by language, each with verbalise(sentence) -> list[Word]."""
 _TOKEN = re.compile(r"\S+")
 _POSSESSIVE = re.compile(r"['’]s\b")

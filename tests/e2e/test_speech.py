@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from bench.headline.speech_check import normalise, transcribe
+from bench.hearing.speech_check import transcribe
+from bench.hearing.words import normalise
 from serving.audio.encode import AUDIO_FORMATS, AudioFormat
 from tests.decoding import decoded
 

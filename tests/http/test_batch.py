@@ -247,7 +247,7 @@ async def test_a_client_that_goes_leaves_nothing_behind() -> None:
 
 
 async def test_what_is_not_made_in_time_has_expired() -> None:
-    profile = tone_profile(*SLOW, "model.options.step_s=0.1", "batch.timeout_s=0.8", "engine.max_slots=2")
+    profile = tone_profile(*SLOW, "model.options.step_s=0.1", "batch.timeout_s=3", "engine.max_slots=2")
     async with running(create_app(profile)) as api:
         await api.until("/readyz", lambda answer: answer["ready"])
         answer = await batch(api, [{"input": "x"}, *[{"input": "Many words, slowly. " * 20}] * 5])

@@ -37,6 +37,7 @@ def split(seen: set[str], folder: Path) -> tuple[set[str], set[str]]:
 async def test_the_walk_of_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "whistle.py").write_text(model_of_the_page(), encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
+    # Metrics look on from outside and decide nothing.
     # The watcher of the engine would be seen now and then, and is no part of a request.
     monkeypatch.setattr("serving.http.app._WATCH_INTERVAL_S", 60.0)
     seen: set[str] = set()
@@ -49,7 +50,7 @@ async def test_the_walk_of_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     threading.setprofile(note)
     sys.setprofile(note)
     try:
-        async with running(create_app(tone_profile("model.name=whistle"))) as api:
+        async with running(create_app(tone_profile("model.name=whistle", "observe.metrics=false"))) as api:
             await api.until("/readyz", lambda answer: answer["ready"])
             watching.set()
             answer = await api.call("POST", "/tts/stream", {"text": "Here boy", "whistle": 0.5})

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import datetime
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from bench.hearing.hear import hear_all
+from bench.hearing.judge import name_doubts
 from bench.load.locust.stages import Stage, default_stages, stage_at
 from bench.load.validity import validate
 from bench.machine import commit, machine
@@ -31,6 +34,9 @@ from bench.workload import MIXES
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 STOP_TIMEOUT_S = 60
+"""Of Locust: how long requests that have begun may last when it ends."""
+GRACE_S = 10
+INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +59,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Load the server, derive the figures, print them. Returns 1 if a server or a cell failed."""
     console = Console()
     targets = targets_of(arguments)
+    interrupted = False
     if len(targets) > 1 or any(target.socket for target in targets):
         raise SystemExit("--target: Locust users load one target, in place of --arm, and over HTTP")
     stages = default_stages(
@@ -85,17 +92,21 @@ def main(arguments: argparse.Namespace) -> int:
                 f"{server.arm} at {server.url}: {', '.join(f'{s.name} {s.users}' for s in stages)} users"
             )
             before = server.stats()
-            _locust(server, stages, arguments, folder)
+            interrupted = _locust(server, stages, arguments, folder)
             after = server.stats()
     except StartFailed as error:
         console.print(f"[red]failed:[/red] {error}", highlight=False, soft_wrap=True)
         return 1
-    samples = folder / "samples.jsonl"
-    lines = samples.read_bytes().splitlines()
-    health = msgspec.json.decode((folder / "samples.generator.json").read_bytes(), type=Generator)
-    record.cells = cells(
-        server.arm, stages, [msgspec.json.decode(line, type=Sample) for line in lines], health
-    )
+    if interrupted:
+        record.exclusions.append("ended by Ctrl-C: later stages are missing")
+    path = folder / "samples.jsonl"
+    if not path.with_suffix(".generator.json").exists():
+        console.print("no user has begun, so there is nothing to tell")
+        return INTERRUPTED if interrupted else 1
+    samples = [msgspec.json.decode(line, type=Sample) for line in path.read_bytes().splitlines()]
+    health = msgspec.json.decode(path.with_suffix(".generator.json").read_bytes(), type=Generator)
+    hear_kept(samples, path.with_suffix(".audio"))
+    record.cells = cells(server.arm, stages, samples, health)
     for cell in record.cells:
         cell.texts, cell.seed, cell.server_before, cell.server_after = (
             arguments.texts,
@@ -104,6 +115,7 @@ def main(arguments: argparse.Namespace) -> int:
             after,
         )
         validate(cell)
+        name_doubts(cell)
     record.duration_s = time.monotonic() - began
     write_json(record, folder / "run.json")
     console.print(_table(record.cells))
@@ -111,9 +123,25 @@ def main(arguments: argparse.Namespace) -> int:
     for line in complaints(record.cells):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(
-        f"{folder / 'run.json'}, {samples}, {folder / 'locust_stats.csv'}", highlight=False, soft_wrap=True
+        f"{folder / 'run.json'}, {path}, {folder / 'locust_stats.csv'}", highlight=False, soft_wrap=True
     )
+    if interrupted and not arguments.page:
+        return INTERRUPTED
     return 0 if record.cells and all(cell.verdict == "VALID" for cell in record.cells) else 1
+
+
+def hear_kept(samples: Sequence[Sample], folder: Path) -> None:
+    """Hear in full the waves that Locust's process has kept, and delete them. The others keep what it heard of them."""
+    audio = {int(path.stem): path.read_bytes() for path in folder.glob("*.raw")}
+    kept = [sample for sample in samples if sample.index in audio]
+    early = {sample.index: sample.doubts for sample in kept}
+    hear_all(kept, audio)
+    for sample in kept:
+        sample.doubts += [doubt for doubt in early[sample.index] if doubt not in sample.doubts]
+    for path in folder.glob("*.raw"):
+        path.unlink()
+    if folder.exists():
+        folder.rmdir()
 
 
 def cells(arm: str, stages: Sequence[Stage], samples: Sequence[Sample], health: Generator) -> list[Cell]:
@@ -144,7 +172,10 @@ def cells(arm: str, stages: Sequence[Stage], samples: Sequence[Sample], health: 
     ]
 
 
-def _locust(server: Server, stages: Sequence[Stage], arguments: argparse.Namespace, folder: Path) -> None:
+def _locust(server: Server, stages: Sequence[Stage], arguments: argparse.Namespace, folder: Path) -> bool:
+    """Run Locust to its end. True if it was ended by Ctrl-C, after which it has written what it saw until then."""
+    for old in (folder / "samples.jsonl", folder / "samples.generator.json"):
+        old.unlink(missing_ok=True)
     command = [
         *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--host", server.url),
         *(
@@ -171,9 +202,23 @@ def _locust(server: Server, stages: Sequence[Stage], arguments: argparse.Namespa
         command += ["--headless", "--only-summary"]
     # By the environment: a header may be a secret, and anybody may read a command line.
     target = msgspec.json.encode(server.target).decode()
-    done = subprocess.run(command, check=False, env={**os.environ, "BENCH_TARGET": target})
-    if done.returncode != 0:
-        raise StartFailed(f"locust ended with code {done.returncode}")
+    # In a session of its own, for Ctrl-C on a terminal goes to a whole group and its second one would cut it short.
+    process = subprocess.Popen(command, env={**os.environ, "BENCH_TARGET": target}, start_new_session=True)
+    interrupted = False
+    try:
+        process.wait()
+    except KeyboardInterrupt:
+        interrupted = True
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_TIMEOUT_S + GRACE_S)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    if process.returncode != 0:
+        raise StartFailed(f"locust ended with code {process.returncode}")
+    return interrupted
 
 
 def _table(found: Sequence[Cell]) -> Table:

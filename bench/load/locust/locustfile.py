@@ -5,17 +5,21 @@
 Importing locust patches the process for gevent (sockets, sleep and threads), so nothing else of the bench
 imports this module. The users read their answers with the bench's own parser, and every request is kept as a
 Sample in the JSONL file: Locust's own percentiles are rounded into buckets, the bench reports none of them.
-Locust's page and CSV get one entry for each request, and entries of their own for the time to first audio and
-for the largest gap between chunks.
+Locust's page and CSV get one entry for each request, and entries of their own for the time to the first sound and
+for the largest gap between chunks, which its totals do not count. Level, silence and length of every wave are heard
+at once; the raw audio of some, drawn by chance, is left in a folder beside the JSONL file, to be heard in full when
+the load has ended.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import random
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,20 +28,25 @@ from locust import LoadTestShape, User, constant, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
-from bench.load.http1 import HttpError, Response, ResponseParser
+from bench.hearing.doubts import wave_doubts
+from bench.hearing.features import hear
+from bench.load.http1 import HttpError, ResponseParser
 from bench.load.locust.stages import Stage, stage_at
 from bench.machine import cpu_s
-from bench.metrics import gaps_s, percentile, total_s, ttfa_s
+from bench.metrics import audible_ttfa_s, gaps_s, percentile, total_s
 from bench.records import ErrorKind, Generator, Sample
 from bench.targets.client import settle, tls_context
 from bench.targets.http import HttpAdapter
 from bench.targets.spec import Target
 from bench.targets.words import of_connection
-from bench.workload import texts
+from bench.workload import Workload
 
 REFUSED_PAUSE_S = 0.1
 TICK_S = 0.02
-TEXTS = 5000
+TEXTS = 20
+"""Drawn at once: many of them take so long that the users are late."""
+KEPT = 40
+"""Answers whose audio is kept, drawn by chance from all."""
 SPAWN_RATE = 100.0
 """Users added per second: at once, as Locust means it."""
 
@@ -50,27 +59,48 @@ class Recorder:
         assert options is not None
         self._path = Path(options.samples)
         self._file: IO[bytes] = self._path.open("wb")
-        self._texts = itertools.cycle(texts(options.texts, TEXTS, options.seed))
+        texts = _endless_texts(options.texts, options.seed)
+        # The first are drawn before the clock starts.
+        self._texts = itertools.chain([next(texts)], texts)
         self._indices = itertools.count()
         self._lags: list[float] = []
         self._closed = threading.Event()
         self._late: list[float] = []
+        self._chance = random.Random(options.seed)
+        self._kept: list[tuple[int, bytes]] = []
+        self._answers = 0
+        self.begun = False
         self.started = time.monotonic()
         self._cpu, self._machine = time.process_time(), cpu_s()
         self._watch = threading.Thread(target=self._watch_lag, daemon=True)
         self._watch.start()
 
+    def begin(self) -> None:
+        """The clock of the test starts: called by each user, the first of whom starts it."""
+        if not self.begun:
+            self.begun, self.started = True, time.monotonic()
+
+    @property
+    def time_s(self) -> float:
+        """Of the test; 0 until the first user is there."""
+        return time.monotonic() - self.started if self.begun else 0.0
+
     def next(self) -> tuple[int, str]:
         """Index and text of the next request."""
         return next(self._indices), next(self._texts)
 
-    def add(self, sample: Sample) -> None:
-        """Write a sample down."""
+    def add(self, sample: Sample, audio: bytes) -> None:
+        """Write a sample down, and perhaps keep its audio: of all answers each with the same chance."""
+        if sample.heard is not None:
+            self._answers += 1
+            place = len(self._kept) if len(self._kept) < KEPT else self._chance.randrange(self._answers)
+            if place < KEPT:
+                self._kept[place : place + 1] = [(sample.index, audio)]
         self._late.append(sample.sent_s - sample.due_s)
         self._file.write(msgspec.json.encode(sample) + b"\n")
 
     def close(self) -> None:
-        """End the file, and write the generator's health beside it."""
+        """End the file, and write the generator's health and the kept audio beside it."""
         self._closed.set()
         self._file.close()
         elapsed = time.monotonic() - self.started
@@ -83,12 +113,23 @@ class Recorder:
             machine_cpu_share=busy / total if total else 0.0,
         )
         self._path.with_suffix(".generator.json").write_bytes(msgspec.json.encode(health))
+        folder = self._path.with_suffix(".audio")
+        folder.mkdir(exist_ok=True)
+        for index, audio in self._kept:
+            (folder / f"{index}.raw").write_bytes(audio)
 
     def _watch_lag(self) -> None:
         while not self._closed.is_set():
             due = time.monotonic() + TICK_S
             time.sleep(TICK_S)
             self._lags.append(max(0.0, time.monotonic() - due))
+
+
+def _endless_texts(mix: str, seed: int) -> Iterator[str]:
+    """Texts of a mix without a sentence twice, drawn as they are needed."""
+    workload = Workload(seed)
+    for block in itertools.count():
+        yield from workload.texts(mix, TEXTS, str(block))
 
 
 _recorder: Recorder | None = None
@@ -129,7 +170,7 @@ class StageShape(LoadTestShape):
         options = self.runner.environment.parsed_options
         assert options is not None
         stages = msgspec.json.decode(options.stages, type=list[Stage])
-        found = stage_at(stages, float(self.get_run_time()))  # type: ignore[no-untyped-call]
+        found = stage_at(stages, 0.0 if _recorder is None else _recorder.time_s)
         return None if found is None else (found[1], SPAWN_RATE)
 
 
@@ -142,6 +183,8 @@ class SpeechUser(User):
 
     def on_start(self) -> None:
         """Called by Locust for each new user."""
+        assert _recorder is not None
+        _recorder.begin()
         target = msgspec.json.decode(os.environ.get("BENCH_TARGET", "{}"), type=Target)
         self._adapter = HttpAdapter(target, self.host or "http://127.0.0.1:8009", self.endpoint, {})
         self._tls = tls_context(target, self._adapter.address)
@@ -180,12 +223,19 @@ class SpeechUser(User):
         except OSError as error:
             failure = ("connect", of_connection(error, where))
         sample.end_s = time.monotonic() - _recorder.started
-        self._adapter.read(sample, parser.response, _recorder.started)
+        audio = self._adapter.read(sample, parser.response, _recorder.started)
         settle(sample, parser.response, failure)
-        if sample.error is not None or parser.response.headers.get("connection", "").lower() == "close":
+        if sample.error is not None:
             self._drop()
-        _recorder.add(sample)
-        self._report(sample, parser.response)
+        else:
+            sample.heard = hear(
+                audio, sample.encoding, sample.channels, sample.sample_rate_hz, sound_only=True
+            )
+            sample.doubts = wave_doubts(sample, sound_only=True)
+            if parser.response.headers.get("connection", "").lower() == "close":
+                self._drop()
+        _recorder.add(sample, audio)
+        self._report(sample)
         if sample.error in ("refused", "connect"):
             time.sleep(REFUSED_PAUSE_S)
 
@@ -213,23 +263,25 @@ class SpeechUser(User):
                 return
             parser.feed(data, time.monotonic())
 
-    def _report(self, sample: Sample, response: Response) -> None:
-        size = sum(size for _, size in sample.events)
-        problem = None if sample.error is None else RuntimeError(f"{sample.error}: {sample.detail}")
-        fire = self.environment.events.request.fire
-        figures = {"": total_s(sample)}
-        if sample.streaming and problem is None:
-            figures[" first audio"] = ttfa_s(sample) or 0.0
-            figures[" largest gap"] = max(gaps_s(sample), default=0.0)
-        for name, seconds in figures.items():
-            fire(
-                request_type="TTS",
-                name=f"{self.endpoint}{name}",
-                response_time=seconds * 1000,
-                response_length=size,
-                exception=problem,
-                context={},
-            )
+    def _report(self, sample: Sample) -> None:
+        """To Locust's page: a request, failed if it has an error or nobody would call its audio speech."""
+        words = sample.doubts[0] if sample.doubts else f"{sample.error}: {sample.detail}"
+        self.environment.events.request.fire(
+            request_type="TTS",
+            name=self.endpoint,
+            response_time=total_s(sample) * 1000,
+            response_length=sum(size for _, size in sample.events),
+            exception=RuntimeError(words) if sample.error is not None or sample.doubts else None,
+            context={},
+        )
+        if not sample.streaming or sample.error is not None:
+            return
+        # Straight into their own entries: an event of a request would count in the totals of the page as well.
+        entries = self.environment.stats.entries
+        first = audible_ttfa_s(sample)
+        if first is not None:
+            entries[f"{self.endpoint} first sound", "TTS"].log(round(first * 1000), 0)
+        entries[f"{self.endpoint} largest gap", "TTS"].log(round(max(gaps_s(sample), default=0.0) * 1000), 0)
 
 
 class StreamUser(SpeechUser):

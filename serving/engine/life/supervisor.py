@@ -44,6 +44,8 @@ class EngineState(enum.Enum):
     READY = "ready"
     RESTARTING = "restarting"
     FAILED = "failed"
+    IDLE = "idle"
+    """Unloaded, because nobody spoke for engine.idle_unload_s; the next request starts it."""
     STOPPED = "stopped"
 
 
@@ -67,6 +69,8 @@ class Supervisor:
         self.warming: Warming | None = None
         self.info: Ready | None = None
         self.problem: str | None = None
+        self.restarts = 0
+        """Starts again after a death."""
         self._profile = profile
         self._receive = receive
         self._on_down = on_down
@@ -75,10 +79,13 @@ class Supervisor:
         """The connection to the engine that runs."""
         self._broken: str | None = None
         self._task: asyncio.Task[None] | None = None
-        self._started_s = 0.0
-        self._start_took_s: float | None = None
         self._stop = asyncio.Event()
         self._changed = asyncio.Event()
+        self._rest = asyncio.Event()
+        self._woken = asyncio.Event()
+        self._started_s = 0.0
+        self._start_up_s: float | None = None
+        """What the last start took until READY."""
 
     def start(self) -> None:
         """Start the engine and return at once. Raises RuntimeError the second time."""
@@ -108,8 +115,18 @@ class Supervisor:
         if self._task is not None:
             await asyncio.shield(self._task)
 
-    def not_ready(self) -> NotReady:
-        """The refusal of a request, with the reason why the engine takes none."""
+    def rest(self, ready_s: float) -> None:
+        """Unload an engine that has been READY for this long, until not_ready(wake=True)."""
+        since_s = self._started_s + (self._start_up_s or 0.0)
+        if self.state is EngineState.READY and time.monotonic() - since_s >= ready_s:
+            self._woken.clear()
+            self._rest.set()
+            self._set_state(EngineState.IDLE)
+
+    def not_ready(self, *, wake: bool = False) -> NotReady:
+        """The refusal of a request, with the reason why the engine takes none. `wake` starts one that was unloaded."""
+        if wake and self.state is EngineState.IDLE:
+            self._woken.set()
         why = f": {self.problem}" if self.problem else ""
         told = f"the engine is {self.state.value}"
         return NotReady(told + why, self.retry_after_s(), told)
@@ -118,9 +135,11 @@ class Supervisor:
         """When the engine is likely to take requests: after what its last start took, less what has passed."""
         if self.state is EngineState.FAILED:
             return FAILED_RETRY_S
-        if self._start_took_s is None:
+        if self._start_up_s is None:
             return WARMING_RETRY_S
-        return max(self._started_s + self._start_took_s - time.monotonic(), 1.0)
+        is_starting = self._engine is not None and self.state is not EngineState.IDLE
+        gone_s = time.monotonic() - self._started_s if is_starting else 0.0
+        return max(self._start_up_s - gone_s, 1.0)
 
     def _set_state(self, state: EngineState) -> None:
         self.state = state
@@ -138,7 +157,7 @@ class Supervisor:
                 )
             case Ready():
                 self.info, self.warming, self.problem = message, None, None
-                self._start_took_s = time.monotonic() - self._started_s
+                self._start_up_s = time.monotonic() - self._started_s
                 self._set_state(EngineState.READY)
                 logger.info("ready: %s on %s, %.1f s", message.model, message.device, message.warmup_s)
             case Broken(message=text):
@@ -159,6 +178,9 @@ class Supervisor:
                     self._broken = f"the engine cannot be started: {error}"
                 if self._stop.is_set():
                     break
+                if self._rest.is_set():
+                    await self._sleep()
+                    continue
                 now = time.monotonic()
                 deaths.append(now)
                 while deaths[0] < now - RESTART_WINDOW_S:
@@ -170,6 +192,7 @@ class Supervisor:
                     await self._stop.wait()
                     break
                 self._set_state(EngineState.RESTARTING)
+                self.restarts += 1
                 pause_s = BACKOFF_S[min(len(deaths), len(BACKOFF_S)) - 1]
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), pause_s)
@@ -177,6 +200,17 @@ class Supervisor:
             self._set_state(EngineState.STOPPED)
             # An engine thread that is still there gets ContextTerminated at its next look at the socket.
             context.term()
+
+    async def _sleep(self) -> None:
+        """Nothing is loaded until somebody asks, or the server stops."""
+        logger.info("unloaded: nobody spoke for %g s", self._profile.engine.idle_unload_s)
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._woken, self._stop)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        self._rest.clear()
+        if not self._stop.is_set():
+            self._set_state(EngineState.STARTING)
 
     async def _run_one(self, context: zmq.Context[zmq.Socket[bytes]]) -> tuple[bool, str]:
         """Run one engine to its end. Returns whether it had been ready, and how it ended."""
@@ -187,6 +221,7 @@ class Supervisor:
                 exited.set_result(how)
 
         stopping = asyncio.ensure_future(self._stop.wait())
+        resting = asyncio.ensure_future(self._rest.wait())
         self._broken = self.warming = None
         engine = EngineProcess() if self._profile.engine.process else EngineThread(context)
         self._engine = engine
@@ -194,7 +229,7 @@ class Supervisor:
             self.pair = pair = ClientPair(context, engine.endpoint, self._receive)
             self._started_s = time.monotonic()
             engine.start(self._profile, on_exit)
-            stuck = await self._watch(engine, exited, stopping)
+            stuck = await self._watch(engine, exited, stopping, resting)
             if stuck is not None:
                 self._set_state(EngineState.RESTARTING)
                 engine.kill()
@@ -204,24 +239,26 @@ class Supervisor:
             return self.info is not None, stuck or exited.result()
         finally:
             stopping.cancel()
+            resting.cancel()
             if not exited.done():
                 engine.kill()
             if self.pair is not None:
                 self.pair.close()
             engine.close()
             self.pair = self._engine = self.info = None
-            self._set_state(EngineState.STOPPED if self._stop.is_set() else EngineState.RESTARTING)
+            if not self._rest.is_set() or self._stop.is_set():
+                self._set_state(EngineState.STOPPED if self._stop.is_set() else EngineState.RESTARTING)
             self._on_down("engine_died", "the engine died while it spoke")
 
     async def _watch(
-        self, engine: EngineProcess | EngineThread, exited: asyncio.Future[str], stopping: asyncio.Future[Any]
+        self, engine: EngineProcess | EngineThread, exited: asyncio.Future[str], *orders: asyncio.Future[Any]
     ) -> str | None:
-        """Wait until the engine has ended, is to stop, or is stuck; why it is stuck, else None."""
+        """Wait until the engine has ended, is to end by one of `orders`, or is stuck; why it is stuck, else None."""
         limits = self._profile.engine
         watchdog = Watchdog(limits.silence_s, limits.request_timeout_s)
         while True:
             done, _ = await asyncio.wait(
-                (exited, stopping), timeout=BEAT_S, return_when=asyncio.FIRST_COMPLETED
+                (exited, *orders), timeout=BEAT_S, return_when=asyncio.FIRST_COMPLETED
             )
             if done:
                 return None
@@ -235,7 +272,8 @@ class Supervisor:
     ) -> None:
         """End an engine: by Shutdown if it is ready, at once if it is still loading or does not read."""
         kill_at_s = time.monotonic() + (STOP_S if self.info is not None else 0.0)
-        self._set_state(EngineState.STOPPED)
+        if self._stop.is_set():
+            self._set_state(EngineState.STOPPED)
         self._on_down("aborted", "the engine was stopped")
         while not exited.done():
             if time.monotonic() >= kill_at_s:

@@ -9,9 +9,9 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from litestar import Request
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.types import (
@@ -25,7 +25,9 @@ from litestar.types import (
     WebSocketReceiveMessage,
 )
 
+from serving.access.address import is_loopback
 from serving.http.problems import problem_body
+from serving.http.speech import request_id
 from serving.profile import HttpProfile
 
 logger = logging.getLogger(__name__)
@@ -49,10 +51,11 @@ class Guard:
         self._app = app
         self._http = http
         self._slow_bodies = slow_bodies
-        self._is_checked = (
-            is_loopback(http.host) or bool(http.allowed_hosts)
-        ) and "*" not in http.allowed_hosts
+        self._is_local = is_loopback(http.host)
+        self._is_checked = (self._is_local or bool(http.allowed_hosts)) and "*" not in http.allowed_hosts
         self._hosts = {name.lower() for name in http.allowed_hosts}
+        if self._is_local:
+            self._hosts |= {"localhost", "127.0.0.1", "::1"}
         self._under_way: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,7 +104,7 @@ class Guard:
         return 403, "forbidden", f"pages of {origin[:100]} may not ask this server; see http.cors_origins"
 
     def _is_own(self, host: str) -> bool:
-        return host in self._hosts or (is_loopback(host) and is_loopback(self._http.host))
+        return host in self._hosts or (self._is_local and _is_this_machine(host))
 
     async def _timed(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Run the application with deadlines, and answer HEAD as GET without a body."""
@@ -149,14 +152,9 @@ class Guard:
             logger.warning("a reader took nothing for %g s and is given up", self._http.send_s)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether this name or literal is this machine, and nothing that a name server may say otherwise about."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _is_this_machine(host: str) -> bool:
+    """Whether browsers take this name or literal for this machine, whatever a name server says."""
+    return host.endswith(".localhost") or is_loopback(host)
 
 
 def _name_of(netloc: str) -> str:
@@ -182,6 +180,7 @@ async def _refuse(scope: Scope, send: Send, status: int, code: str, detail: str)
         (b"content-type", media_type.encode()),
         (b"content-length", str(len(body)).encode()),
         (b"x-content-type-options", b"nosniff"),
+        (b"x-request-id", request_id(Request(scope)).encode()),
         *([(b"retry-after", b"1")] if status == 429 else []),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})

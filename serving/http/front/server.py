@@ -10,22 +10,23 @@ import multiprocessing
 import os
 import signal
 import socket
+import ssl
 import sys
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from granian._granian import SocketHolder
-from granian.constants import HTTPModes, Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import MPServer
 
 from serving.engine.life.lifeline import end_with_parent_process
 from serving.http.front.health import Beat, HealthListener
-from serving.profile import Profile, ProfileError
-
-LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
+from serving.observe.logs import log_config
+from serving.profile import HttpProfile, Profile, ProfileError
 
 _OTHER_FILES = 256
 """Files that are no connections: libraries, the voices, the engine's socket."""
@@ -33,15 +34,6 @@ _MIN_CONNECTIONS = 64
 _ENDING = {signal.SIGTERM, signal.SIGINT}
 _MOST_WAITING = 1024
 """Connections that the kernel holds until they are taken; it caps this itself."""
-
-LOG_CONFIG: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": LOG_FORMAT}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": "INFO"},
-    "loggers": {"granian.access": {"level": "INFO"}},
-}
 
 
 class AddressError(OSError):
@@ -96,6 +88,29 @@ def _open_files(wanted: int) -> int:
     return wanted if soft == unlimited else soft
 
 
+def tls_files(http: HttpProfile) -> tuple[Path | None, Path | None]:
+    """Certificate and private key, None for both without TLS. Raises ProfileError for what TLS cannot begin with."""
+    if not (http.tls_cert or http.tls_key):
+        return None, None
+    for name, value in (("http.tls_cert", http.tls_cert), ("http.tls_key", http.tls_key)):
+        if not value:
+            raise ProfileError(f"{name}: is missing; TLS takes a certificate and its private key")
+        try:
+            Path(value).read_bytes()
+        except OSError as error:
+            raise ProfileError(f"{name}: cannot read {value}: {error.strerror}") from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    def refuse() -> bytes:
+        raise ProfileError("http.tls_key: has a password, which nobody can type here")
+
+    try:
+        context.load_cert_chain(http.tls_cert, http.tls_key, refuse)
+    except ssl.SSLError as error:
+        raise ProfileError(f"http.tls_cert, http.tls_key: {error.reason or error}") from None
+    return Path(http.tls_cert), Path(http.tls_key)
+
+
 class _Server(MPServer):
     """Granian on a socket that is bound already, ended by SIGHUP as by SIGTERM."""
 
@@ -144,11 +159,12 @@ class _Server(MPServer):
 def serve(profile: Profile) -> None:
     """Serve until SIGTERM, SIGHUP or Ctrl-C, then let requests in flight finish within http.drain_s.
 
-    Raises AddressError before anything is started, ProfileError if the model refuses its options, and
-    SystemExit(1) if the HTTP process or the engine failed; the log says why.
+    Raises AddressError before anything is started, ProfileError for TLS that cannot begin or if the model refuses its
+    options, and SystemExit(1) if the HTTP process or the engine failed; the log says why.
     """
     if sys.platform == "linux" and multiprocessing.get_start_method(allow_none=True) is None:
         multiprocessing.set_start_method("fork")  # the HTTP process inherits the socket
+    certificate, private_key = tls_files(profile.http)
     files = _open_files(profile.http.max_connections + _OTHER_FILES)
     connections = max(min(profile.http.max_connections, files - _OTHER_FILES), _MIN_CONNECTIONS)
     backlog = min(connections, _MOST_WAITING)
@@ -162,7 +178,8 @@ def serve(profile: Profile) -> None:
     health = None
     if profile.http.health_port:
         health = HealthListener(listen(host, profile.http.health_port, _MOST_WAITING), beat)
-    logging.config.dictConfig(LOG_CONFIG)
+    logs = log_config(profile.observe)
+    logging.config.dictConfig(logs)
     refused, refuse = multiprocessing.Pipe(duplex=False)
     server = _Server(
         listener,
@@ -179,10 +196,12 @@ def serve(profile: Profile) -> None:
         backlog=backlog,
         backpressure=connections,
         log_level=LogLevels.warning,
-        log_dictconfig=LOG_CONFIG,
-        log_access=profile.http.access_log,
+        log_dictconfig=logs,
         respawn_failed_workers=False,
         workers_kill_timeout=profile.http.drain_s,
+        ssl_cert=certificate,
+        ssl_key=private_key,
+        ssl_protocol_min=SSLProtocols.tls12,
     )
     try:
         server.serve(target_loader=functools.partial(_load, profile, refuse, beat), wrap_loader=False)

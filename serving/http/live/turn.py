@@ -23,6 +23,7 @@ from serving.http.live.growing import GrowingReader
 from serving.http.speech import Speaker
 from serving.profile import WebSocketProfile
 from serving.protocol import InputError, NotReady, Overloaded, SpeechParams, Times
+from serving.request import spoken_languages
 from serving.text import Sentence, TextFormat
 from serving.text.pauses import Leads
 
@@ -82,7 +83,7 @@ class Turn:
         self._granularity = granularity
         self._limits = limits
         self._reader = GrowingReader(
-            languages=speaker.spec.languages,
+            languages=spoken_languages(speaker.spec, params.fields),
             text_format=text_format,
             normalize=params.normalize,
             lexicon=speaker.lexicon,

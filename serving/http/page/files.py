@@ -13,6 +13,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from serving.audio.encode import AUDIO_FORMATS
+from serving.http.access.door import PUBLIC
 from serving.http.speech import AnyRequest
 from serving.models.base import ModelSpec
 from serving.request import SpeechRequest, request_schema, used_fields
@@ -76,12 +77,12 @@ def page_routes(spec: ModelSpec, max_text_chars: int) -> list[HTTPRouteHandler]:
     declared = msgspec.json.encode(declaration(spec, max_text_chars))
     files["model.json"] = StaticFile(declared, MEDIA_TYPES[".json"])
 
-    @route(list(PAGES), http_method=GET, include_in_schema=False)
+    @route(list(PAGES), http_method=GET, include_in_schema=False, opt=PUBLIC)
     async def page(request: AnyRequest) -> Response[bytes]:
         """A page."""
         return files[PAGES[request.scope["path"].rstrip("/") or "/"]].answer(request)
 
-    @route("/page/{name:str}", http_method=GET, include_in_schema=False)
+    @route("/page/{name:str}", http_method=GET, include_in_schema=False, opt=PUBLIC)
     async def page_file(name: FromPath[str], request: AnyRequest) -> Response[bytes]:
         """A file that a page loads."""
         if name not in files:

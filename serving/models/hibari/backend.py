@@ -19,6 +19,8 @@ class Backend(Protocol):
     """
 
     device: torch.device
+    kernels: str
+    """What it runs in: a tier of the CPU kernels, or torch."""
     encoder: nn.Module
     """Token ids to text features and durations: torch/network.py, Encoder."""
     prosody: nn.Module

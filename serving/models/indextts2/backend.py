@@ -24,6 +24,7 @@ from serving.models.indextts2.wave.vocoder import Vocoder
 from serving.models.indextts2.weights.checkpoint import Weights
 from serving.native import NativeError
 from serving.native.choice import use_kernels
+from serving.native.tiers import chosen_tier
 from serving.profile import Profile, ProfileError
 
 KERNEL_DTYPES = (torch.float32, torch.bfloat16)
@@ -36,6 +37,8 @@ class Networks(NamedTuple):
     gpt: CodeModel
     estimator: VelocityEstimator
     vocoder: MelVocoder
+    kernels: str
+    """What they run in: a tier of the CPU kernels, or torch."""
 
 
 def load_networks(
@@ -62,12 +65,12 @@ def load_networks(
         # Each network is packed before the next is loaded: a CPU's memory need not hold both forms of all three.
         cpu_gpt = CpuGpt(gpt)
         estimator = CpuEstimator(weights.load("flow", device))
-        return Networks(cpu_gpt, estimator, CpuVocoder(weights.load("vocoder", device)))
+        return Networks(cpu_gpt, estimator, CpuVocoder(weights.load("vocoder", device)), chosen_tier())
     plain: Estimator = weights.load("flow", device)
     vocoder: Vocoder = weights.load("vocoder", device)
     if device.type != "cpu":
         gpt = gpt.to(dtype)
-    return Networks(gpt, plain.cast(flow_dtype), vocoder.to(vocoder_dtype))
+    return Networks(gpt, plain.cast(flow_dtype), vocoder.to(vocoder_dtype), "torch")
 
 
 def build_kernels(config: IndexTts2Config) -> None:

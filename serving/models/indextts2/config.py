@@ -49,6 +49,10 @@ class GptConfig(msgspec.Struct, frozen=True, kw_only=True):
     stop_mel_token: int = 8193
     start_text_token: int = 0
     stop_text_token: int = 1
+    language_rows: int = 0
+    """Rows of the language embedding (2.5); 0: none, and two speed vectors follow the speaker's (2.0)."""
+    first_language_token: int = 0
+    """The text id of the language of row 0. Each segment's text begins with the id of its language."""
     condition: ConformerConfig = ConformerConfig()
     emo_condition: ConformerConfig = ConformerConfig(
         linear_units=1024, attention_heads=4, num_blocks=4, latents=1, latent_dim=1024
@@ -71,12 +75,12 @@ class GptConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def prefix_rows(self) -> int:
-        """Vectors before the text: the speaker latents and the two speed vectors."""
+        """Vectors before the text: the speaker's, and two more."""
         return self.condition.latents + 2
 
 
 class CodecConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Encoder and quantiser of the semantic codec (RepCodec). The decoder is not used by 2.0."""
+    """The semantic codec. 2.0 runs its encoder and quantiser, 2.5 its codebook and decoder."""
 
     codebook_size: int = 8192
     hidden_size: int = 1024
@@ -84,6 +88,8 @@ class CodecConfig(msgspec.Struct, frozen=True, kw_only=True):
     vocos_dim: int = 384
     vocos_intermediate_dim: int = 2048
     vocos_num_layers: int = 12
+    frames_per_code: int = 1
+    """Semantic frames, of 20 ms, that a code stands for: 2 in 2.5."""
 
 
 class MelConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from serving.models.base import ModelSpec
 from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.options import Fields, Options, check_options, sizes
 from serving.models.indextts2.text.segments import cut
-from serving.models.indextts2.text.stretches import Stretch, stretches
+from serving.models.indextts2.text.stretches import Stretch, Write, for_pieces, stretches
 from serving.models.indextts2.text.tokenizer import character_tokenizer, load_tokenizer
 from serving.models.indextts2.voice.library import Voices, load_voices
 from serving.models.indextts2.weights.config_file import ConfigError, read_config
@@ -23,7 +23,12 @@ SECONDS_PER_CHAR = 0.08
 
 
 class IndexTts2Frontend:
-    """Normalises, tokenises and cuts. Safe to call from several threads."""
+    """Normalises, tokenises and cuts. Safe to call from several threads.
+
+    Another release has another `write`, `_pieces` and `_described`.
+    """
+
+    write: Write = staticmethod(for_pieces)
 
     def __init__(self, voices: Voices, config: IndexTts2Config, tokenizer: Any, options: Options) -> None:
         self._voices = voices
@@ -32,7 +37,7 @@ class IndexTts2Frontend:
         self._emotion_text = Path(options.checkpoint) / config.files.qwen_emo_path / "config.json"
         self._tokenizer = tokenizer
         self._options = options
-        self._listed = voices.records(), model_spec(options, config, voices)
+        self._listed = voices.records(), self._described()
 
     @property
     def spec(self) -> ModelSpec:
@@ -40,7 +45,7 @@ class IndexTts2Frontend:
         records, spec = self._listed
         if self._voices.records() is not records:
             records = self._voices.records()
-            spec = model_spec(self._options, self._config, self._voices)
+            spec = self._described()
             self._listed = records, spec
         return spec
 
@@ -53,8 +58,14 @@ class IndexTts2Frontend:
         limit = params.fields.max_text_tokens_per_segment
         if limit > self._max_tokens:
             raise InputError("max_text_tokens_per_segment", f"must be at most {self._max_tokens}")
-        spoken = stretches(sentences, normalize=params.normalize, by_sentence=params.timestamps != "none")
-        return self._cut(spoken, min(limit, self._options.max_segment_tokens))
+        spoken = stretches(
+            sentences, normalize=params.normalize, by_sentence=params.timestamps != "none", write=self.write
+        )
+        return self._cut(spoken, self._room(min(limit, self._options.max_segment_tokens), params.fields))
+
+    def _room(self, limit: int, fields: Fields) -> int:
+        """Most tokens of a segment."""
+        return limit
 
     def _check_emotion(self, fields: Fields) -> None:
         if fields.emo_text is None:
@@ -70,20 +81,31 @@ class IndexTts2Frontend:
         """Yield the segments of each stretch. No segment runs from one stretch into the next."""
         index, seen = 0, 0
         for stretch in spoken:
-            pieces: list[str] = self._tokenizer.encode(stretch.text, out_type=str)
             lead_s = stretch.lead_s
-            for part in cut(pieces, limit, max(0, self._options.quick_streaming_tokens - seen)):
+            for tokens, text in self._pieces(
+                stretch, limit, max(0, self._options.quick_streaming_tokens - seen)
+            ):
                 yield Segment(
                     index=index,
-                    tokens=[self._tokenizer.piece_to_id(piece) for piece in part],
-                    text="".join(part).replace("▁", " ").strip(),
+                    tokens=tokens,
+                    text=text,
                     lead_s=self._options.silence_s if lead_s is None else lead_s,
                     start=stretch.start,
                     end=stretch.end,
                 )
                 index += 1
                 lead_s = None
-            seen += len(pieces)
+                seen += len(tokens)
+
+    def _pieces(self, stretch: Stretch, limit: int, quick: int) -> Iterator[tuple[list[int], str]]:
+        """Yield the ids and the text of each segment of a stretch, at most `limit` long; `quick` is as in cut."""
+        pieces: list[str] = self._tokenizer.encode(stretch.text, out_type=str)
+        for part in cut(pieces, limit, quick):
+            text = "".join(part).replace("▁", " ").strip()
+            yield [self._tokenizer.piece_to_id(piece) for piece in part], text
+
+    def _described(self) -> ModelSpec:
+        return model_spec(self._options, self._config, self._voices)
 
 
 def create_frontend(options: Options, limits: VoicesProfile) -> IndexTts2Frontend:
@@ -125,7 +147,7 @@ def model_spec(options: Options, config: IndexTts2Config, voices: Voices) -> Mod
         sample_rate_hz=config.s2mel.mel.sample_rate_hz,
         voices=described,
         default_voice=default,
-        languages=("zh", "en"),
+        languages=options.languages,
         seconds_per_char=SECONDS_PER_CHAR,
         fields=Fields,
     )

@@ -13,23 +13,28 @@ from serving.models.indextts2.backend import load_networks
 from serving.models.indextts2.codes.decoding import Decoding
 from serving.models.indextts2.codes.gpt import spoken_ids
 from serving.models.indextts2.codes.sampling import Sampling
-from serving.models.indextts2.config import IndexTts2Config, MelConfig
+from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.frontend import check_default, model_spec
 from serving.models.indextts2.mel.flow import Flow
-from serving.models.indextts2.mel.regulator import target_frames
 from serving.models.indextts2.options import Fields, Options, check_options, sizes
 from serving.models.indextts2.stages.codes import Decode, Latents, Prefill
 from serving.models.indextts2.stages.condition import Condition
-from serving.models.indextts2.stages.mel import Integrate, MelParts, Prepare
+from serving.models.indextts2.stages.mel import CodeReader, Integrate, MelParts, Prepare
 from serving.models.indextts2.stages.state import SpeechState
 from serving.models.indextts2.stages.streaming import StreamingOptions
 from serving.models.indextts2.stages.wave import Vocode
-from serving.models.indextts2.voice.conditioning import ConditioningParts, ReferenceEncoder
+from serving.models.indextts2.voice.conditioning import ConditioningParts, ReferenceEncoder, VoiceParts
 from serving.models.indextts2.voice.emotion import Emotion
-from serving.models.indextts2.voice.library import load_voices
+from serving.models.indextts2.voice.library import Voices, load_voices
 from serving.models.indextts2.voice.store import EmotionKey, VoiceStore
 from serving.models.indextts2.wave.vocoder import reach_frames
-from serving.models.indextts2.weights.checkpoint import RandomWeights, Weights, open_checkpoint
+from serving.models.indextts2.weights.checkpoint import (
+    RELEASE,
+    RandomWeights,
+    Release,
+    Weights,
+    open_checkpoint,
+)
 from serving.models.indextts2.weights.config_file import ConfigError
 from serving.models.indextts2.weights.state_dict import CheckpointError
 from serving.profile import Profile, ProfileError, StreamingProfile
@@ -40,54 +45,57 @@ _WHOLE_S = 3600.0
 
 
 class IndexTts2Model:
-    """The networks on one device and the state of every slot."""
+    """The networks on one device and the state of every slot.
 
+    Another release says what it has in place of spec_of, open_weights, voice_parts and code_reader.
+    """
+
+    has_latents = True
+    """Codes come with latents, which official positions take from a second pass."""
     first_stages: tuple[str, ...] = ("condition", "prefill")
 
     def __init__(self, profile: Profile, options: Options, device: torch.device, dtype: torch.dtype) -> None:
         check_options(options)
         engine = profile.engine
-        weights = open_weights(options)
+        weights = self.open_weights(options)
         config = weights.config
         self.config = config
         self.options = options
         voices = load_voices(options, profile.voices)
         check_default(options, voices)
-        self.spec: ModelSpec = model_spec(options, config, voices)
+        self.spec: ModelSpec = self.spec_of(options, config, voices)
         self.store = VoiceStore(voices, options.voice_cache_bytes)
         self.max_codes = min(options.max_codes, config.gpt.max_mel_tokens)
         self.max_text = min(options.max_segment_tokens, config.gpt.max_text_tokens)
         self.min_codes = min(options.min_codes, self.max_codes)
-        self.streaming, self.whole = windows(options, profile.streaming, config.s2mel.mel)
+        self.streaming, self.whole = windows(options, profile.streaming, config)
         encoder = ReferenceEncoder(
             config,
-            ConditioningParts(
-                **{name: weights.load(name, device) for name in ConditioningParts.__dataclass_fields__}
-            ),
+            self.voice_parts(weights, device),
             Path(options.checkpoint) / config.files.qwen_emo_path,
         )
         slots = engine.max_slots
         networks = load_networks(weights, options, profile, device, dtype)
+        self.second_pass = self.has_latents and options.positions == "official"
         self.decoding = Decoding(
             networks.gpt,
             slots,
             max_codes=self.max_codes,
             max_text=self.max_text,
             positions=options.positions,
-            second_rows=options.positions == "official",
+            second_rows=self.second_pass,
         )
         prompt_frames = self.whole.prompt_frames
         self.flow = Flow(
             networks.estimator,
             slots,
-            prompt_frames + self.whole.history_frames + target_frames(self.max_codes),
+            prompt_frames + self.whole.history_frames + self.whole.frames(self.max_codes),
             iterations=options.flow_iterations,
             guidance=options.guidance,
         )
         self.vocoder = networks.vocoder
-        self.mel_parts = MelParts(
-            encoder.parts.codec, weights.load("projection", device), encoder.parts.regulator
-        )
+        self.kernels = networks.kernels
+        self.mel_parts = self.code_reader(weights, device, encoder.parts)
         static = engine.compile or engine.cuda_graphs
         static_prompt = prompt_frames if static else 0
         units, frames = engine.max_step_units, options.vocoder_frames
@@ -122,13 +130,35 @@ class IndexTts2Model:
                 max_units=units,
                 at_once=frames,
                 static=static,
-                second_pass=options.positions == "official",
+                second_pass=self.second_pass,
             ),
         }
-        if options.positions == "aligned":
+        if not self.second_pass:
             self.stages = {name: stage for name, stage in self.stages.items() if name != "latents"}
 
         self._preload()
+
+    def spec_of(self, options: Options, config: IndexTts2Config, voices: Voices) -> ModelSpec:
+        """What callers may know."""
+        return model_spec(options, config, voices)
+
+    def open_weights(self, options: Options) -> Weights:
+        """Random weights or the checkpoint's. Raises ProfileError if the checkpoint is not as it should be."""
+        return open_weights(options)
+
+    def voice_parts(self, weights: Weights, device: torch.device) -> VoiceParts:
+        """The networks that condition on a recording."""
+        names = ConditioningParts.__dataclass_fields__
+        return ConditioningParts(**{name: weights.load(name, device) for name in names})
+
+    def code_reader(self, weights: Weights, device: torch.device, parts: VoiceParts) -> CodeReader:
+        """What reads the codes; it may share networks with voice_parts."""
+        assert isinstance(parts, ConditioningParts)
+        return MelParts(parts.codec, weights.load("projection", device), parts.regulator)
+
+    def windows_of(self, fields: Fields, *, urgent: bool) -> StreamingOptions:
+        """The windows of a segment."""
+        return self.streaming if urgent else self.whole
 
     def _preload(self) -> None:
         names = {"none": [], "default": [self.spec.default_voice], "all": [v.name for v in self.spec.voices]}
@@ -152,8 +182,8 @@ class IndexTts2Model:
             sampling=self._sampling(params.fields, params.seed, segment.index),
             voice_key=voice_key,
             emotion_key=self._emotion(params.fields, voice_key),
-            windows=self.streaming if urgent else self.whole,
-            second_pass=self.options.positions == "official",
+            windows=self.windows_of(params.fields, urgent=urgent),
+            second_pass=self.second_pass,
         )
         if self.condition.find(state):
             state.stage, state.length = "prefill", len(text)
@@ -200,13 +230,14 @@ def segment_seed(seed: int, index: int) -> int:
 
 
 def windows(
-    options: Options, streaming: StreamingProfile, mel: MelConfig
+    options: Options, streaming: StreamingProfile, config: IndexTts2Config
 ) -> tuple[StreamingOptions, StreamingOptions]:
     """Windows of a segment with a listener, and the one window of a segment without."""
 
     def make(first_s: float, growth: float, max_s: float) -> StreamingOptions:
         return StreamingOptions(
-            mel=mel,
+            mel=config.s2mel.mel,
+            frames_per_code=config.codec.frames_per_code,
             first_s=first_s,
             growth=growth,
             max_s=max_s,
@@ -219,13 +250,13 @@ def windows(
     return stream, make(_WHOLE_S, 1.0, _WHOLE_S)
 
 
-def open_weights(options: Options) -> Weights:
+def open_weights(options: Options, release: Release = RELEASE) -> Weights:
     """Random weights or the checkpoint's. Raises ProfileError if the checkpoint is not as it should be."""
     config: IndexTts2Config | None = sizes(options)
     if config is not None:
-        return RandomWeights(config, options.weights_seed)
+        return RandomWeights(config, options.weights_seed, release)
     try:
         store = Path(options.store) if options.store else None
-        return open_checkpoint(Path(options.checkpoint), options.auxiliaries, store)
+        return open_checkpoint(Path(options.checkpoint), options.auxiliaries, store, release)
     except (CheckpointError, ConfigError) as error:
         raise ProfileError(f"model.options.checkpoint: {error}") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -49,6 +49,9 @@ class Fields(RequestFields, frozen=True, kw_only=True):
 
 class Options(ModelOptions, frozen=True, kw_only=True):
     """The model's own settings."""
+
+    languages: ClassVar[tuple[str, ...]] = ("zh", "en")
+    """What it speaks, as ModelSpec.languages."""
 
     weights: Literal["checkpoint", "random"] = "checkpoint"
     """random: the same shapes from a seed, to measure speed or to test; it speaks noise."""
@@ -106,6 +109,10 @@ class Options(ModelOptions, frozen=True, kw_only=True):
     voice_cache_bytes: Annotated[int, Meta(ge=0)] = 512 * 1024 * 1024
     """What the conditioning of voices may hold together; the least recently used goes first."""
 
+    def shapes(self) -> IndexTts2Config:
+        """Shapes of random weights of `size`."""
+        return IndexTts2Config.tiny() if self.size == "tiny" else IndexTts2Config.official()
+
 
 def check_options(options: Options) -> None:
     """Raise ProfileError, which names the key, unless the options are enough to speak."""
@@ -124,4 +131,4 @@ def sizes(options: Options) -> IndexTts2Config | None:
     """Shapes of random weights; None where the checkpoint has them."""
     if options.weights == "checkpoint":
         return None
-    return IndexTts2Config.tiny() if options.size == "tiny" else IndexTts2Config.official()
+    return options.shapes()

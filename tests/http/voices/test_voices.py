@@ -217,7 +217,7 @@ async def test_only_pages_of_this_server_may_change_voices(folder: Path) -> None
     ],
 )
 async def test_who_may_change_voices(folder: Path, settings: tuple[str, ...], writable: bool) -> None:
-    async with running(create_app(profile_of(folder, *settings))) as api:
+    async with running(create_app(profile_of(folder, *settings, "access.let_anyone_in=true"))) as api:
         assert (await api.call("GET", VOICES, b"", ())).json["can_add"] is writable
         added = await add(api, "x")
         assert added.status == (201 if writable else 403)

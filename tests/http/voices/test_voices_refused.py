@@ -180,6 +180,11 @@ async def test_a_body_of_another_type(cloning: Api, kind: str, status: int) -> N
     assert (answer.status, error_of(answer)["param"]) == (status, None)
 
 
+async def test_a_compressed_body_is_refused_packed(cloning: Api) -> None:
+    answer = await cloning.call("POST", VOICES, b"", (*headers(), (b"content-encoding", b"gzip")))
+    assert (answer.status, error_of(answer)["code"]) == (415, "unsupported_media_type")
+
+
 async def test_a_body_that_declares_too_much_is_not_read(cloning: Api) -> None:
     answer = await cloning.call(
         "POST", VOICES, body_parts=[b"x"] * 9, headers=headers(content_length="1000000000")

@@ -65,11 +65,12 @@ class IdentityNormalizer:
 
 def checkpoint(seed: int) -> Path:
     """Folder of the small checkpoint of this seed, made if it is not there yet: 0.3 GB, w2v-bert 0.5 GB."""
-    return _kept(f"seed-{seed}", lambda folder: _write(folder, seed))
+    return kept(f"seed-{seed}", lambda folder: _write(folder, seed))
 
 
-def _kept(name: str, write: Callable[[Path], None]) -> Path:
-    inputs = [Path(__file__), HERE / "small_config.yaml", HERE / "small_bigvgan.json"]
+def kept(name: str, write: Callable[[Path], None], *more: Path) -> Path:
+    """A folder that `write` has filled; made again when this file, the small configurations or `more` change."""
+    inputs = [Path(__file__), HERE / "small_config.yaml", HERE / "small_bigvgan.json", *more]
     key = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:12]
     folder = Path(tempfile.gettempdir()) / f"indextts2-parity-{os.getuid()}" / key / name
     if not folder.is_dir():
@@ -129,38 +130,38 @@ def pipeline(seed: int) -> infer_v2.IndexTTS2:
 
 @functools.cache
 def _w2v() -> Wav2Vec2BertModel:
-    return Wav2Vec2BertModel.from_pretrained(_kept("w2v-bert-2.0", _write_w2v)).requires_grad_(False)
+    return Wav2Vec2BertModel.from_pretrained(kept("w2v-bert-2.0", write_w2v)).requires_grad_(False)
 
 
 def _write(folder: Path, seed: int) -> None:
     cache = folder / "hf_cache"
     bigvgan_folder = cache / "bigvgan"
     bigvgan_folder.mkdir(parents=True)
-    (cache / "w2v-bert-2.0").symlink_to(_kept("w2v-bert-2.0", _write_w2v))
+    (cache / "w2v-bert-2.0").symlink_to(kept("w2v-bert-2.0", write_w2v))
     shutil.copy(HERE / "small_config.yaml", folder / "config.yaml")
     config = OmegaConf.load(folder / "config.yaml")
     (folder / "bpe.model").write_bytes(tokenizer_model())
 
-    gpt = _random(seed, lambda: UnifiedVoice(**config.gpt))
+    gpt = random_module(seed, lambda: UnifiedVoice(**config.gpt))
     # Greedy decoding of random weights must be sure of its choice, and must not stop at once.
     gpt.mel_head.weight.data.mul_(8)
     gpt.mel_head.bias.data[config.gpt.stop_mel_token] = -1e4
     torch.save(gpt.state_dict(), folder / "gpt.pth")
 
-    s2mel = _random(seed + 1, lambda: MyModel(config.s2mel, use_gpt_latent=True))
+    s2mel = random_module(seed + 1, lambda: MyModel(config.s2mel, use_gpt_latent=True))
     torch.save(
         {"net": {name: module.state_dict() for name, module in s2mel.models.items()}}, folder / "s2mel.pth"
     )
 
-    codec = _random(seed + 2, lambda: maskgct_utils.build_semantic_codec(config.semantic_codec))
+    codec = random_module(seed + 2, lambda: maskgct_utils.build_semantic_codec(config.semantic_codec))
     save_file(_contiguous(codec), cache / "semantic_codec_model.safetensors")
-    campplus = _random(seed + 3, lambda: CAMPPlus(feat_dim=80, embedding_size=192))
+    campplus = random_module(seed + 3, lambda: CAMPPlus(feat_dim=80, embedding_size=192))
     torch.save(campplus.state_dict(), cache / "campplus_cn_common.bin")
 
     shutil.copy(HERE / "small_bigvgan.json", bigvgan_folder / "config.json")
     hyper = bigvgan.load_hparams_from_json(str(bigvgan_folder / "config.json"))
-    vocoder = _random(seed + 4, lambda: bigvgan.BigVGAN(hyper))
-    _bound_output(vocoder, seed)
+    vocoder = random_module(seed + 4, lambda: bigvgan.BigVGAN(hyper))
+    bound_output(vocoder, seed)
     torch.save({"generator": vocoder.state_dict()}, bigvgan_folder / "bigvgan_generator.pt")
 
     generator = torch.Generator().manual_seed(seed)
@@ -173,10 +174,11 @@ def _write(folder: Path, seed: int) -> None:
     torch.save(stats, folder / "wav2vec2bert_stats.pt")
 
 
-def _write_w2v(folder: Path) -> None:
+def write_w2v(folder: Path) -> None:
+    """The small w2v-bert that all seeds share."""
     # One layer more than is read, so that taking the last hidden state shows.
     config = Wav2Vec2BertConfig(num_hidden_layers=18, intermediate_size=64)
-    _random(5, lambda: Wav2Vec2BertModel(config)).save_pretrained(folder)
+    random_module(5, lambda: Wav2Vec2BertModel(config)).save_pretrained(folder)
     extractor: Any = SeamlessM4TFeatureExtractor
     extractor(feature_size=80, num_mel_bins=80, padding_value=1, stride=2).save_pretrained(folder)
 
@@ -200,7 +202,7 @@ def tokenizer_model() -> bytes:
 
 
 @torch.no_grad()
-def _bound_output(vocoder: Any, seed: int) -> None:
+def bound_output(vocoder: Any, seed: int) -> None:
     """Scale the last convolution so that the wave stays within [-1, 1]: clamping would hide differences."""
     peaks: list[torch.Tensor] = []
     hook = vocoder.conv_post.register_forward_hook(lambda _m, _i, out: peaks.append(out.abs().max()))
@@ -220,7 +222,7 @@ def _contiguous(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 @torch.no_grad()
-def _random(seed: int, build: Callable[[], Any]) -> Any:
+def random_module(seed: int, build: Callable[[], Any]) -> Any:
     """Build a module from this seed, then move every parameter and statistic that starts as a constant."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -122,7 +122,7 @@ def build_case(shape: str, seed: int) -> Case:
     settings = {**SETTINGS, **SHAPES[shape]}
     start, stop = settings["number_mel_codes"] - 2, settings["number_mel_codes"] - 1
     settings |= {"start_mel_token": start, "stop_mel_token": stop}
-    theirs = official._random(seed, lambda: UnifiedVoice(**settings))
+    theirs = official.random_module(seed, lambda: UnifiedVoice(**settings))
     theirs.mel_head.weight.mul_(4)
     # Within reach of every beam at every code, were they not penalised from the start.
     theirs.mel_head.bias[[1, start]] = 2.0
@@ -131,7 +131,7 @@ def build_case(shape: str, seed: int) -> Case:
     fields = {name: settings[name] for name in GptConfig.__struct_fields__ if name in settings}
     config = msgspec.convert(fields, GptConfig)
     ours = Gpt(config).eval().requires_grad_(False)
-    ours.load_state_dict(convert(theirs.state_dict()))
+    ours.load_state_dict(convert(theirs.state_dict(), config))
 
     generator = torch.Generator().manual_seed(seed)
     speech = torch.randn(1, 60, 1024, generator=generator)

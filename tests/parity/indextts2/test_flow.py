@@ -93,7 +93,7 @@ def one() -> Case:
 def build_case(changes: dict[str, Any], seed: int) -> Case:
     """The official flow from random weights."""
     settings = OmegaConf.merge(SETTINGS, changes)
-    theirs = official._random(seed, lambda: MyModel(settings, use_gpt_latent=True)).models["cfm"]
+    theirs = official.random_module(seed, lambda: MyModel(settings, use_gpt_latent=True)).models["cfm"]
     for layer in theirs.estimator.transformer.layers:
         # Sharper attention: with nearly even weights a rotation would hardly show.
         layer.attention.wqkv.weight[: 2 * settings.DiT.hidden_dim].mul_(5)

@@ -111,7 +111,7 @@ def one() -> Case:
 
 def build_case(settings: dict[str, Any], seed: int, *, with_emotion: bool) -> Case:
     """Run the official model on a random voice and text."""
-    theirs = official._random(seed, lambda: UnifiedVoice(**settings))
+    theirs = official.random_module(seed, lambda: UnifiedVoice(**settings))
     theirs.mel_head.weight.mul_(8)
     theirs.mel_head.bias[settings["stop_mel_token"]] = -1e4
     give_attention_mask(GPT2InferenceModel)
@@ -153,7 +153,7 @@ def build_case(settings: dict[str, Any], seed: int, *, with_emotion: bool) -> Ca
     fields = {name: settings[name] for name in GptConfig.__struct_fields__ if name in settings}
     config = msgspec.convert(fields, GptConfig)
     ours = Gpt(config).eval()
-    ours.load_state_dict(convert(theirs.state_dict()))
+    ours.load_state_dict(convert(theirs.state_dict(), config))
     return Case(
         config=config,
         theirs=theirs,
@@ -265,7 +265,7 @@ def test_trap_penalty_set(one: Case, name: str) -> None:
         bias[code] += 2.0 * top - float(one.logits[0, code])
         theirs, _ = official_decode(one.theirs, one.inputs, codes=1)
         ours = Gpt(one.config).eval()
-        ours.load_state_dict(convert(one.theirs.state_dict()))
+        ours.load_state_dict(convert(one.theirs.state_dict(), one.config))
         assert int(one.first_logits(ours).argmax()) == code
         assert one.decode(ours, codes=1).codes[0, 0].item() == theirs[0, 0].item() != code
     finally:

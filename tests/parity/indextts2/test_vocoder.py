@@ -40,8 +40,8 @@ def pair(request: pytest.FixtureRequest) -> tuple[Any, Vocoder]:
     shape, seed = request.param
     hyper = bigvgan.load_hparams_from_json(str(official.HERE / "small_bigvgan.json"))
     hyper.update(SHAPES[shape])
-    theirs = official._random(seed, lambda: bigvgan.BigVGAN(hyper))
-    official._bound_output(theirs, seed)
+    theirs = official.random_module(seed, lambda: bigvgan.BigVGAN(hyper))
+    official.bound_output(theirs, seed)
     fields = {name: hyper[name] for name in BigVganConfig.__struct_fields__ if name in hyper}
     config = msgspec.convert(fields, BigVganConfig)
     ours = Vocoder(config).eval()

@@ -1,10 +1,10 @@
 """A speech server that sends known bytes at known times and notes when it did: the load generator's test.
 
-    python tests/unit/bench/fake_server.py --port N
+    python tests/unit/bench/fake_server.py --port N [--value 0]
 
 The text of a request is its script, a JSON object:
 
-    chunks        list of [pause_s, samples]: wait, then send that many samples (value 1000) as one HTTP chunk
+    chunks        list of [pause_s, samples]: wait, then send that many samples (of --value) as one HTTP chunk
     status        200
     end           "clean", "cut" (close without the last chunk) or "hang" (never end)
     stated        samples that the WAV header states; absent: unknown length (0xFFFFFFFF)
@@ -12,6 +12,7 @@ The text of a request is its script, a JSON object:
     length        true: Content-Length in place of HTTP chunks
     more_headers  further response headers
     drip          bytes per write to the socket; absent: all at once
+    drip_s        seconds between these writes
 
 GET /stats answers how many requests came, GET /log the notes: of each request the monotonic time when it was
 read, of each chunk [time, samples].
@@ -27,7 +28,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 RATE_HZ = 24_000
-SAMPLE = struct.pack("<h", 1000)
+VALUE = 1000
 
 DEFAULT = '{"chunks": [[0.005, 2400], [0.02, 2400]]}'
 """The script of a text that is none."""
@@ -80,13 +81,17 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         for index, (pause_s, samples) in enumerate(script["chunks"]):
             time.sleep(pause_s)
-            data = SAMPLE * samples
+            data = struct.pack("<h", VALUE) * samples
             if kind == "each":
                 data = wav_header(samples) + data
             elif index == 0:
                 data = head + data
             note["sent"].append([time.monotonic(), samples])
-            self._write(data if whole else b"%x\r\n" % len(data) + data + b"\r\n", script.get("drip"))
+            self._write(
+                data if whole else b"%x\r\n" % len(data) + data + b"\r\n",
+                script.get("drip"),
+                script.get("drip_s", 0.0002),
+            )
         end = script.get("end", "clean")
         if end == "hang":
             time.sleep(30)
@@ -94,12 +99,12 @@ class Handler(BaseHTTPRequestHandler):
             self._write(b"0\r\n\r\n", script.get("drip"))
         self.close_connection = end != "clean"
 
-    def _write(self, data: bytes, drip: int | None) -> None:
+    def _write(self, data: bytes, drip: int | None, drip_s: float = 0.0002) -> None:
         size = drip or len(data)
         for start in range(0, len(data), size):
             self.wfile.write(data[start : start + size])
             if drip:
-                time.sleep(0.0002)
+                time.sleep(drip_s)
 
     def _answer(self, status: int, content: dict[str, Any]) -> None:
         body = json.dumps(content).encode()
@@ -123,7 +128,10 @@ def main() -> None:
     """Serve until killed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    Server(("127.0.0.1", parser.parse_args().port), Handler).serve_forever()
+    parser.add_argument("--value", type=int, default=VALUE, help="of every sample; 0 is silence")
+    arguments = parser.parse_args()
+    globals()["VALUE"] = arguments.value
+    Server(("127.0.0.1", arguments.port), Handler).serve_forever()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ HEAVY = ("torch", "serving.engine", "zmq", "litestar", "faster_whisper")
     [
         "bench.headline.run",
         "bench.headline.report",
+        "bench.capacity.command",
+        "bench.capacity.report",
         "bench.gate.compare",
         "bench.gate.proof.command",
         "bench.gate.sweep",

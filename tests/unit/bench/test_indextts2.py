@@ -20,8 +20,11 @@ from bench.indextts2.gpu_parts import (
     vocoder_flops_per_frame,
     weight_bytes,
 )
+from bench.indextts2.gpu_report import GpuRun, StreamLoad
+from bench.indextts2.gpu_report import markdown as gpu_markdown
 from bench.indextts2.offline import Offline, OfflineError
 from bench.metrics import audio_s
+from bench.records import Sample
 from serving.models.indextts2.codes.gpt import Gpt
 from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.mel.estimator import Estimator
@@ -68,6 +71,8 @@ def test_every_part_and_load_on_the_cpu(tmp_path: Path) -> None:
     assert [load["streams"] for load in result["loads"]] == [1, 2]
     assert [load["requests"] for load in result["loads"]] == [2, 4]
     assert all(0 < load["ttfa_p50_ms"] <= load["ttfa_p95_ms"] for load in result["loads"])
+    assert [len(load["samples"]) for load in result["loads"]] == [2, 4]
+    assert [load["stagger_s"] for load in result["loads"]] == [0.0, 24 / 50]
     assert result["offline_rtf"] > 0
     assert result["graphs"] is False
     table = (tmp_path / "result.md").read_text(encoding="utf-8")
@@ -127,6 +132,36 @@ def test_a_stream_sends_its_next_request_when_one_has_ended(streaming: bool) -> 
     fewer = offline.speak(streams=1, requests=1, streaming=streaming, codes=10)
     assert round(audio_s(fewer[0]) * 22050) == 17 * 256
     assert offline.model.min_codes == offline.model.max_codes == 30
+
+
+def test_streams_begin_one_after_another() -> None:
+    offline = Offline(profile(codes=10, slots=3), prompt_s=0.5)
+    samples = offline.speak(streams=3, requests=2, streaming=True, stagger_s=0.6)
+    assert len(samples) == 6
+    firsts = sorted(sample.due_s for sample in samples)
+    assert all(any(sample.due_s == pytest.approx(due_s) for sample in samples) for due_s in (0.0, 0.2, 0.4))
+    assert firsts[0] == 0.0
+    assert all(sample.sent_s >= sample.due_s for sample in samples)
+
+
+def test_streams_of_one_chunk_are_not_called_smooth() -> None:
+    def made(*events: tuple[float, int]) -> Sample:
+        return Sample(
+            index=0, text="", characters=0, due_s=0.0, sent_s=0.0, end_s=1.0, events=list(events),
+            sample_rate_hz=1000,
+        )  # fmt: skip
+
+    whole, pieces = made((0.5, 2000)), made((0.5, 500), (0.6, 1500))
+    assert StreamLoad.of(2, [whole, whole]).without_stall is None
+    mixed = StreamLoad.of(2, [whole, pieces], 5.0)
+    assert (mixed.without_stall, mixed.stagger_s, mixed.samples) == (1.0, 5.0, [whole, pieces])
+    dry = made((0.5, 500), (0.9, 1500))
+    assert StreamLoad.of(2, [whole, dry]).without_stall == 0.0
+    run = GpuRun(
+        started_at="now", machine={"versions": {}}, device="x", commit=None, dirty=False, profile="p", dtype="f",
+        graphs=False, codes=1, prompt_s=1.0, tiny=True, loads=[StreamLoad.of(1, [whole])],
+    )  # fmt: skip
+    assert "| one chunk |" in gpu_markdown(run)
 
 
 def test_a_failed_request_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bench.hearing.sound import levels_dbfs, sound_of
 from bench.listen.align import Spoken, distances_ms
 from bench.listen.command import _arrival
-from bench.listen.wave import levels_dbfs, sound_of
 
 RATE_HZ = 16000
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,17 @@ from hypothesis import strategies as st
 
 from bench.load.validity import MAX_GENERATOR_CPU, MAX_LATENESS_P99_S, MAX_OTHERS_CPU, faults, validate
 from bench.metrics import (
+    audible_ttfa_s,
     audio_seconds_per_second,
     continuity,
     distribution,
     errors_by_kind,
+    first_payload_s,
+    first_playable_s,
     goodput_rps,
     meets,
     percentile,
+    playback,
     real_time_factor,
     requests_per_second,
     stall_s,
@@ -29,13 +34,19 @@ from bench.metrics import (
     window_s,
 )
 from bench.records import Cell, Generator, Run, Sample, Slo, load_run, write_json
+from tests.unit.bench.support import heard
 
 SECOND = 48_000
 """Bytes of a second of 16-bit mono at 24 kHz."""
 
 
 def _sample(events: list[tuple[float, int]], **more: Any) -> Sample:
-    settings: dict[str, Any] = {"due_s": 0.0, "sent_s": 0.0, "end_s": events[-1][0] if events else 1.0}
+    settings: dict[str, Any] = {
+        "heard": heard(),
+        "due_s": 0.0,
+        "sent_s": 0.0,
+        "end_s": events[-1][0] if events else 1.0,
+    }
     return Sample(
         index=0, text="a", characters=1, events=events, sample_rate_hz=24_000, **(settings | more)
     )  # fmt: skip
@@ -66,6 +77,78 @@ def test_the_stall_is_the_largest_deficit_not_the_last() -> None:
 
 def test_a_stream_in_time_never_stalls() -> None:
     assert stall_s(_sample([(1.0, SECOND), (1.9, SECOND), (2.9, SECOND)])) == 0.0
+
+
+def test_the_first_sound_waits_for_the_silence_before_it_and_for_its_bytes() -> None:
+    # The sound begins 0.2 s into the wave.
+    early = _sample([(1.0, SECOND)], due_s=0.5, heard=heard(0.2))
+    assert audible_ttfa_s(early) == pytest.approx(0.7)
+    # One sample at once and the rest at 1.4: the player stops at 1.00004 and goes on at 1.4.
+    byte = _sample([(1.0, 2), (1.4, SECOND)], due_s=0.5, heard=heard(0.2))
+    assert audible_ttfa_s(byte) == pytest.approx(1.1, abs=1e-3)
+    # What comes late behind the sound does not move it.
+    later = _sample([(1.0, SECOND // 2), (3.0, SECOND)], due_s=0.5, heard=heard(0.2))
+    assert audible_ttfa_s(later) == pytest.approx(0.7)
+    assert audible_ttfa_s(_sample([(1.0, SECOND)], heard=heard(None))) is None
+    assert audible_ttfa_s(_sample([(1.0, SECOND)], heard=None)) is None
+
+
+def test_half_a_sample_cannot_be_played() -> None:
+    sample = _sample([(0.1, 3), (0.2, 5), (0.3, SECOND)], frame_bytes=4, channels=2)
+    assert first_playable_s(sample) == pytest.approx(0.2)
+    assert first_payload_s(sample) == pytest.approx(3 / 96_000)
+    assert ttfa_s(sample) == pytest.approx(0.1)
+
+
+def test_underruns_are_counted_and_the_smallest_prebuffer_prevents_them() -> None:
+    # 0.1 s of audio every 0.15 s, four times, then the rest: each piece but the first comes 0.05 s late.
+    tenth = SECOND // 10
+    sample = _sample([(0.0, tenth), (0.15, tenth), (0.3, tenth), (0.45, tenth), (0.5, SECOND)])
+    played = playback(sample)
+    assert played is not None
+    assert played.underruns == 3
+    assert played.underrun_s == pytest.approx(0.15)
+    # A start at 0.15 s has two tenths: then nothing is ever missing.
+    assert played.prebuffer_s == pytest.approx(0.1)
+    assert playback(_sample([(0.0, SECOND), (0.9, SECOND)])) == (0, 0.0, 0.0)
+    # Half a second every 0.7 s, four times: a player with the first piece alone is 0.2 s short three times.
+    half = playback(_sample([(0.0, SECOND // 2), (0.7, SECOND // 2), (1.4, SECOND // 2), (2.1, SECOND // 2)]))
+    assert half is not None
+    assert half.underrun_s == pytest.approx(0.6)
+    assert (half.underruns, half.prebuffer_s) == (3, 0.5)
+    assert playback(_sample([])) is None
+
+
+@given(st.lists(st.tuples(st.floats(0, 0.5), st.integers(1, 40_000)), min_size=1, max_size=30))
+def test_a_player_that_holds_the_prebuffer_never_runs_dry(pieces: list[tuple[float, int]]) -> None:
+    now, events = 0.0, []
+    for wait, samples in pieces:
+        now += wait
+        events.append((now, 2 * samples))
+    sample = _sample(events)
+    played = playback(sample)
+    assert played is not None
+    delivered = 0.0
+    for time, size in events:
+        # Started later by all that was waited, the player has at each arrival something left, or less than
+        # what nobody hears per underrun is missing.
+        assert time - events[0][0] - played.underrun_s <= delivered + 0.001 * len(events)
+        delivered += size / SECOND
+
+
+@given(st.lists(st.tuples(st.floats(0, 0.5), st.integers(1, 40_000)), min_size=1, max_size=30))
+def test_a_player_that_starts_above_the_prebuffer_never_runs_dry(pieces: list[tuple[float, int]]) -> None:
+    now, events = 0.0, []
+    for wait, samples in pieces:
+        now += wait
+        events.append((now, 2 * samples))
+    played = playback(_sample(events))
+    assert played is not None
+    least = round(played.prebuffer_s * SECOND)
+    got = list(accumulate(size for _, size in events))
+    start = next((time for (time, _), size in zip(events, got, strict=True) if size > least), events[-1][0])
+    for (time, size), so_far in zip(events, got, strict=True):
+        assert time - start <= (so_far - size) / SECOND + 0.001 * len(events)
 
 
 def test_no_audio_has_no_latency() -> None:
@@ -188,10 +271,24 @@ def test_a_run_comes_back_from_its_json(tmp_path: Path) -> None:
 def test_another_schema_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     path.write_text(json.dumps({"schema_version": 99}))
-    with pytest.raises(ValueError, match="schema_version 99"):
+    with pytest.raises(ValueError, match=r"run\.json has schema 99, and this program reads 2"):
         load_run(path)
-    path.write_text(json.dumps({"schema_version": 1}))
-    with pytest.raises(msgspec.ValidationError):
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", r"run\.json is no JSON"),
+        ("[]", r"run\.json is not a run of the bench"),
+        ('{"figures": 1}', r"run\.json is not a run of the bench"),
+        ('{"schema_version": 1, "arms": [], "cells": []}', "measure again to compare"),
+        ('{"schema_version": 2, "arms": [], "cells": 3}', r"run\.json is damaged: .*"),
+    ],
+)
+def test_what_is_no_run_is_said_to_be_none(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
         load_run(path)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import soundfile
 
-from bench.headline.speech_check import transcribe, word_error_rate
+from bench.hearing.speech_check import transcribe
+from bench.hearing.words import word_error_rate
 from bench.load.generator import LoadGenerator, LoadPlan, Outcome
 from bench.metrics import audio_s
 from bench.servers.start import ArmSpec, Server, get, start_server
@@ -53,7 +54,7 @@ def test_what_it_says_is_understood_and_the_header_is_true(reference: Server, tm
 
 def test_a_stream_brings_a_chunk_per_sentence_under_one_header(reference: Server) -> None:
     sample = _ask(reference, TEXTS, endpoint="/tts/stream").samples[0]
-    assert (sample.error, sample.stated_samples, len(sample.events)) == (None, None, 3)
+    assert (sample.error, sample.stated_samples, sample.chunks) == (None, None, 3)
 
 
 def test_past_its_limit_it_refuses_and_then_serves_again(reference: Server) -> None:

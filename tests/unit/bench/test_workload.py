@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from statistics import mean, pstdev
 
 import pytest
 
-from bench.workload import CHARACTERS, MIXES, TextKind, arrivals, texts, warmup_texts
+from bench.workload import CHARACTERS, MIXES, TextKind, Workload, arrivals, texts, warmup_texts
 
 KINDS: tuple[TextKind, ...] = ("short", "medium", "long")
 
@@ -30,8 +31,8 @@ def test_the_seed_decides(mix: str) -> None:
 
 @pytest.mark.parametrize("mix", MIXES)
 def test_warm_up_texts_share_no_sentence_with_measured_ones(mix: str) -> None:
-    measured = {sentence for text in texts(mix, 100, seed=3) for sentence in text.split(". ")}
-    warm = {sentence for text in warmup_texts(mix, 30, seed=3) for sentence in text.split(". ")}
+    measured = {sentence for text in texts(mix, 100, seed=3) for sentence in _sentences(text)}
+    warm = {sentence for text in warmup_texts(mix, 30, seed=3) for sentence in _sentences(text)}
     assert not measured & warm
 
 
@@ -39,6 +40,26 @@ def test_the_mix_is_drawn_with_equal_weight() -> None:
     lengths = [len(text) for text in texts("mixed", 60, seed=1)]
     assert sum(length <= 65 for length in lengths) == 30
     assert sum(length >= 580 for length in lengths) == 10
+
+
+def _sentences(text: str) -> list[str]:
+    """A title ends no sentence."""
+    return re.split(r"(?<!Mr\.)(?<!Mrs\.)(?<=[.?]) ", text)
+
+
+def test_no_sentence_comes_twice_in_a_run_and_arms_get_the_same() -> None:
+    workload = Workload(seed=1)
+    drawn: list[str] = []
+    for place in ("1 client", "4 clients", "4 clients again"):
+        for mix in MIXES:
+            one = workload.texts(mix, 60, place)
+            assert workload.texts(mix, 60, place) == one
+            drawn += one + workload.warmup_texts(mix, 4, place)
+    sentences = [sentence for text in drawn for sentence in _sentences(text)]
+    assert len(set(drawn)) == len(drawn)
+    assert len(set(sentences)) == len(sentences)
+    with pytest.raises(ValueError, match="61 texts"):
+        workload.texts("short", 61, "1 client")
 
 
 def test_constant_arrivals_are_even() -> None:

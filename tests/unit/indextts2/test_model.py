@@ -17,6 +17,7 @@ from serving.models.driver import speak, step
 from serving.models.indextts2.mel.flow import Flow
 from serving.models.indextts2.mel.regulator import target_frames
 from serving.models.indextts2.model import IndexTts2Model, segment_seed
+from serving.models.indextts2.stages.mel import MelParts
 from serving.models.indextts2.voice.features import log_mel
 from serving.profile import EngineProfile
 from serving.protocol import InputError, Segment
@@ -136,6 +137,7 @@ def test_a_flow_begins_as_the_window_says(made: tuple[Frontend, IndexTts2Model])
     window, count = state.window, torch.tensor([state.window.codes])
     with torch.inference_mode():
         parts, decoding = model.mel_parts, model.decoding
+        assert isinstance(parts, MelParts)
         semantic = parts.codec.embed_codes(decoding.codes[0, : window.codes])
         semantic = semantic + parts.projection(decoding.states[0, : window.codes])
         condition = parts.regulator(semantic[None], count, torch.tensor([window.end]), window.end)[0]

@@ -16,6 +16,7 @@ from serving.models.indextts2.config import MelConfig
 from serving.models.indextts2.mel.flow import Flow
 from serving.models.indextts2.mel.regulator import target_frames
 from serving.models.indextts2.model import IndexTts2Model
+from serving.models.indextts2.stages.mel import MelParts
 from serving.models.indextts2.stages.state import SpeechState
 from serving.models.indextts2.stages.streaming import StreamingOptions, Window, next_window
 from serving.profile import StreamingProfile
@@ -113,6 +114,7 @@ def in_one_piece(model: IndexTts2Model, state: SpeechState) -> Speech:
     voice, parts, count = state.voice, model.mel_parts, state.codes
     assert voice is not None
     frames, prompt = target_frames(count), model.whole.prompt_frames
+    assert isinstance(parts, MelParts)
     semantic = parts.codec.embed_codes(model.decoding.codes[0, :count])
     semantic = semantic + parts.projection(model.decoding.states[0, :count])
     condition = parts.regulator(semantic[None], torch.tensor([count]), torch.tensor([frames]), frames)[0]

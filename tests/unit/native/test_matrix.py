@@ -1,4 +1,4 @@
-"""Products of 16-bit integers are the same bits in every form that they are compiled to or choose from."""
+"""Products of integers are the same bits in every tier, and right where sums come near to what 32 bits hold."""
 
 from __future__ import annotations
 
@@ -9,49 +9,61 @@ import pytest
 import torch
 from torch import Tensor
 
-from serving import native
+from serving.native import load_library
 from serving.native.matrix import INPUT_LEVELS, Matrix
+from serving.native.tiers import TIERS, machine_tier
 
 pytestmark = pytest.mark.slow
 
-FORMS = ("", "-DMATRIX_NO_VNNI", "-DMATRIX_NO_VNNI -mno-avx2")
-"""The best that this processor has, the assembly of AVX2, and plain C."""
 PRODUCT = """
 #include "matrix.h"
-void product(const Matrix *matrix, const int16_t *levels, const float *scale, int32_t rows, float *y) {
-  multiply(matrix, levels, scale, rows, y, 0);
+void product(const Matrix *matrix, void *levels, float *scale, int32_t *zero, int32_t rows, float *y) {
+  const Quantised x = {levels, scale, zero};
+  multiply(matrix, &x, rows, y, 0);
 }
 """
+INPUTS, OUTPUTS = 200, 48
+
+
+def product(source: Path, matrix: Matrix, levels: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
+    y = torch.full((len(levels), OUTPUTS), torch.nan)
+    load_library(source).product(
+        ctypes.c_void_p(matrix.address), *(ctypes.c_void_p(x.data_ptr()) for x in (levels, scale, zero)),
+        ctypes.c_int32(len(levels)), ctypes.c_void_p(y.data_ptr()),
+    )  # fmt: skip
+    return y
 
 
 @pytest.mark.parametrize("rows", [1, 6, 13])
-def test_a_product_has_the_same_bits_whatever_the_instructions(
-    rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("in_bytes", [False, True])
+def test_a_product_has_the_same_bits_in_every_tier(
+    in_bytes: bool, rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Without a bias, which a tier may add before or after it rounds."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     source = tmp_path / "product.c"
     source.write_text(PRODUCT)
     generator = torch.Generator().manual_seed(rows)
-    weight = torch.randn(48, 200, generator=generator)
-    matrix = Matrix(weight, torch.randn(48, generator=generator))
-    limit = int(matrix.as_struct.limit)
-    assert limit < INPUT_LEVELS  # the sums come near to what 32 bits hold
-    levels = torch.randint(-limit, limit + 1, (rows, 200), generator=generator).to(torch.int16)
-    levels[0] = torch.where(weight[0] > 0, limit, -limit)
+    weight = torch.randn(OUTPUTS, INPUTS, generator=generator)
+    matrix = Matrix(weight, in_bytes=in_bytes)
     scale = torch.rand(rows, generator=generator)
-    outputs: list[Tensor] = []
-    for flags in FORMS:
-        monkeypatch.setenv("TTS_NATIVE_FLAGS", flags)
-        y = torch.full((rows, 48), torch.nan)
-        native.load_library(source).product(
-            ctypes.c_void_p(matrix.address), *(ctypes.c_void_p(x.data_ptr()) for x in (levels, scale)),
-            ctypes.c_int32(rows), ctypes.c_void_p(y.data_ptr()),
-        )  # fmt: skip
-        outputs.append(y)
-    exact = levels.double() * scale[:, None].double() @ _stored(matrix).T
-    assert torch.allclose(outputs[0], (exact + matrix._bias.double()).float(), rtol=1e-5, atol=1e-3)
-    assert torch.equal(outputs[0], outputs[1])
-    assert torch.equal(outputs[0], outputs[2])
+    zero = torch.randint(0, 256, (rows,), generator=generator).to(torch.int32)
+    if in_bytes:
+        least, most, dtype = 0, 255, torch.uint8
+    else:
+        most, dtype = int(matrix.as_struct.limit), torch.int16
+        assert most < INPUT_LEVELS
+        least, zero = -most, torch.zeros_like(zero)
+    levels = torch.randint(least, most + 1, (rows, INPUTS), generator=generator).to(dtype)
+    levels[0] = torch.where(weight[0] > 0, most, least)
+    outputs = []
+    for tier in TIERS[: TIERS.index(machine_tier()) + 1]:
+        monkeypatch.setenv("TTS_NATIVE_TIER", tier)
+        outputs.append(product(source, matrix, levels, scale, zero))
+    exact = (levels.double() - zero[:, None]) * scale[:, None].double() @ _stored(matrix).T
+    assert torch.allclose(outputs[0], exact.float(), rtol=1e-5, atol=1e-3)
+    for other in outputs[1:]:
+        assert torch.equal(outputs[0], other)
 
 
 def _stored(matrix: Matrix) -> Tensor:

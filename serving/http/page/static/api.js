@@ -1,5 +1,6 @@
 // The server's answers, and its refusals in words.
 
+import { askForKey, keyHeaders } from "./key.js";
 import { MultipartReader } from "./multipart.js";
 
 /** The server refused, broke off, or cannot be reached; the message is a sentence for people. */
@@ -7,9 +8,11 @@ export class Refused extends Error {}
 
 const UNREACHABLE = "The server cannot be reached. Is it still running?";
 
-async function ask(path, options) {
+async function ask(path, options = {}) {
   try {
-    return await fetch(path, options);
+    const answer = await fetch(path, { ...options, headers: { ...options.headers, ...keyHeaders() } });
+    if (answer.status === 401) askForKey();
+    return answer;
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused(UNREACHABLE, { cause: error });

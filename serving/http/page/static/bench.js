@@ -105,12 +105,20 @@ function alone(document, path) {
   return parts;
 }
 
+/** What tells processors of one name apart; an older report does not say it. */
+function processor({ cpu_family: family, cpu_model: model, cpu_stepping: stepping, instruction_sets: sets }) {
+  if (!sets) return "";
+  const numbers = family === undefined ? "" : `family ${family}, model ${model}, stepping ${stepping}; `;
+  return ` (${numbers}${sets.join(", ") || "no AVX2"})`;
+}
+
 function listFacts(document) {
   const { machine, commit, head, profile, started_at: at, dirty } = document;
   const rows = [
-    ["Machine", machine && `${machine.cpu}, ${machine.cores} cores, ${machine.memory_gib} GiB`],
+    ["Machine", machine && `${machine.cpu}${processor(machine)}, ${machine.cores} cores, ${machine.memory_gib} GiB`],
     ["Commit", (commit ?? head) && `${(commit ?? head).slice(0, 12)}${dirty ? ", with changes" : ""}`],
     ["Profile", profile],
+    ["TTFA", document.schema_version === 1 && "first byte, not first sound: an older run"],
     ["When", at && new Date(at).toLocaleString()],
   ].filter(([, value]) => value);
   byId("facts").replaceChildren(...rows.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));

@@ -15,7 +15,14 @@ from serving.models.hibari.cpu.synthesis import CpuPulseSource, CpuSynthesis
 from serving.models.hibari.torch.network import Decoder, Encoder, ProsodyNet
 from serving.models.hibari.torch.synthesis import PulseSource, Synthesis
 from serving.models.hibari.weights import Weights
+from serving.native.tiers import Tier, chosen_tier
 from serving.profile import Profile
+
+IN_BYTES: frozenset[Tier] = frozenset({"avx512"})
+"""Tiers in which the decoder's blocks and heads, three quarters of all products, have 8-bit weights and inputs: those
+that are twice as quick with them as with 16. The rest stays in 16 bits, for its errors would move pitch and durations
+(docs/decisions/integer-kernels.md has the distances).
+"""
 
 
 class CpuBackend:
@@ -32,7 +39,11 @@ class CpuBackend:
         self.pulses: nn.Module = CpuPulseSource(PulseSource())
         decoder, synthesis = Decoder(weights, torch.float32), Synthesis()
         heads = [head for head in decoder.heads if isinstance(head, nn.Linear)]
-        self._decoder, self._synthesis = CpuDecoder(decoder), CpuSynthesis(heads, synthesis)
+        tier = chosen_tier()
+        self.kernels: str = tier
+        in_bytes = tier in IN_BYTES
+        self._decoder = CpuDecoder(decoder, in_bytes=in_bytes)
+        self._synthesis = CpuSynthesis(heads, synthesis, in_bytes=in_bytes)
 
     def decode(self, profile: Profile) -> CpuDecode:
         """As Backend.decode."""

@@ -61,11 +61,11 @@ def room(name: str) -> int:
 
 
 class Matrix(matrix.Matrix):
-    """A linear layer in 16-bit integers."""
+    """A linear layer in integers of 16 bits, or of 8."""
 
-    def __init__(self, layer: nn.Linear) -> None:
+    def __init__(self, layer: nn.Linear, *, in_bytes: bool = False) -> None:
         """Raises NativeError if network.c has no room for a layer of this size."""
-        super().__init__(layer.weight, layer.bias)
+        super().__init__(layer.weight, layer.bias, in_bytes=in_bytes)
         inputs, outputs = self.as_struct.inputs, self.as_struct.outputs
         if inputs > room("max_inputs") or outputs > room("max_outputs"):
             raise NativeError(f"network.c has no room for a layer of {self.channels} to {self.width}")
@@ -99,14 +99,14 @@ class Matrix(matrix.Matrix):
 class Block:
     """A ConvNeXt block."""
 
-    def __init__(self, block: ConvNeXt) -> None:
-        """Raises NativeError if network.c has no room for it."""
+    def __init__(self, block: ConvNeXt, *, in_bytes: bool = False) -> None:
+        """in_bytes: of both matrices. Raises NativeError if network.c has no room for it."""
         self._reach, self._channels = block.reach, block.channels
         if self._channels % COLUMNS:
             raise NativeError(
                 f"network.c takes blocks of a multiple of {COLUMNS} channels, not {self._channels}"
             )
-        self._widen, self._narrow = Matrix(block.pw1), Matrix(block.pw2)
+        self._widen, self._narrow = (Matrix(layer, in_bytes=in_bytes) for layer in (block.pw1, block.pw2))
         self._taps = block.taps.detach()[:, 0, 0, :].t().contiguous()  # [taps, channels]
         self._taps_bias = block.taps_bias.detach()
         self.as_struct = BlockStruct(

@@ -23,7 +23,7 @@ const int32_t max_inputs = NETWORK_MAX_INPUTS, max_outputs = NETWORK_MAX_OUTPUTS
 const int32_t max_tokens = NETWORK_MAX_TOKENS, max_head = NETWORK_MAX_HEAD;
 
 /* A tile's inputs, scales, one row and outputs: arrays of their own, which a compiler knows not to overlap. */
-_Static_assert(2 * NETWORK_TILE * NETWORK_MAX_INPUTS + 4 * (NETWORK_TILE + 1) * (NETWORK_MAX_OUTPUTS + 1) <=
+_Static_assert(2 * NETWORK_TILE * NETWORK_MAX_INPUTS + 4 * (NETWORK_TILE + 1) * (NETWORK_MAX_OUTPUTS + 2) <=
                    STACK_BYTES,
                "a tile does not fit on the stack");
 _Static_assert(NETWORK_MAX_TOKENS % ATTENTION_KEYS == 0, "the last panel of keys may be full");
@@ -90,19 +90,21 @@ typedef struct {
 
 void linear(const Linear *job) {
   const Matrix *matrix = job->matrix;
-  int16_t levels[NETWORK_TILE * NETWORK_MAX_INPUTS];
+  int16_t levels[NETWORK_TILE * NETWORK_MAX_INPUTS]; /* or bytes, in half of it */
+  int32_t zeros[NETWORK_TILE];
   float scales[NETWORK_TILE], row_in[NETWORK_MAX_INPUTS], outputs[NETWORK_TILE * NETWORK_MAX_OUTPUTS];
+  const Quantised rows = {levels, scales, zeros};
   for (int32_t first = 0; first < job->rows; first += NETWORK_TILE) {
     const int32_t count = job->rows - first < NETWORK_TILE ? job->rows - first : NETWORK_TILE;
     for (int32_t row = 0; row < count; ++row) {
       const float *from = job->x + (int64_t)(first + row) * job->stride;
       if (job->normal) normalise(from, job->channels, job->epsilon, row_in), from = row_in;
-      scales[row] = quantise(from, job->channels, matrix->inputs, matrix->limit, levels + row * matrix->inputs);
+      quantise_row(matrix, from, job->channels, row, &rows);
     }
     if (job->gelu)
-      multiply(matrix, levels, scales, count, outputs, 1);
+      multiply(matrix, &rows, count, outputs, 1);
     else
-      multiply(matrix, levels, scales, count, outputs, 0);
+      multiply(matrix, &rows, count, outputs, 0);
     for (int32_t row = 0; row < count; ++row) {
       const float *from = outputs + row * matrix->outputs;
       float *to = job->y + (int64_t)(first + row) * job->width;
@@ -127,8 +129,10 @@ void convnext(const Block *block, const Frames *frames, float epsilon) {
   const Matrix *widen = &block->widen, *narrow = &block->narrow;
   const int32_t channels = block->channels, tap_count = block->tap_count, dilation = block->dilation;
   const int32_t offset = frames->offset, centre = offset + dilation * (tap_count / 2);
-  int16_t levels[NETWORK_TILE * NETWORK_MAX_INPUTS];
+  int16_t levels[NETWORK_TILE * NETWORK_MAX_INPUTS]; /* or bytes, in half of it */
+  int32_t zeros[NETWORK_TILE];
   float scales[NETWORK_TILE], row_in[NETWORK_MAX_INPUTS], outputs[NETWORK_TILE * NETWORK_MAX_OUTPUTS];
+  const Quantised rows = {levels, scales, zeros};
   for (int32_t first = 0; first < frames->rows_out; first += NETWORK_TILE) {
     const int32_t count = frames->rows_out - first < NETWORK_TILE ? frames->rows_out - first : NETWORK_TILE;
     for (int32_t row = 0; row < count; ++row) {
@@ -140,14 +144,13 @@ void convnext(const Block *block, const Frames *frames, float epsilon) {
         for (int32_t c = 0; c < channels; ++c) row_in[c] += from[c] * weight[c];
       }
       normalise(row_in, channels, epsilon, row_in);
-      scales[row] = quantise(row_in, channels, widen->inputs, widen->limit, levels + row * widen->inputs);
+      quantise_row(widen, row_in, channels, row, &rows);
     }
-    multiply(widen, levels, scales, count, outputs, 1);
+    multiply(widen, &rows, count, outputs, 1);
     for (int32_t row = 0; row < count; ++row)
-      scales[row] = quantise(outputs + row * widen->outputs, widen->outputs, narrow->inputs, narrow->limit,
-                             levels + row * narrow->inputs);
+      quantise_row(narrow, outputs + row * widen->outputs, widen->outputs, row, &rows);
     float *to = frames->y + (int64_t)first * channels;
-    multiply(narrow, levels, scales, count, to, 0);
+    multiply(narrow, &rows, count, to, 0);
     for (int32_t row = 0; row < count; ++row) {
       const float *from = row_of(frames, first + row + centre, channels);
       for (int32_t c = 0; c < channels; ++c) to[row * channels + c] += from[c];

@@ -127,10 +127,12 @@ class CpuProsodyNet(nn.Module):
 class CpuDecoder(nn.Module):
     """Decoder, for one row."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder, *, in_bytes: bool) -> None:
+        """in_bytes: of the blocks' matrices."""
         super().__init__()
         self._first = Matrix(decoder.first)
-        self._blocks = [Block(block) for block in decoder.blocks if isinstance(block, ConvNeXt)]
+        blocks = [block for block in decoder.blocks if isinstance(block, ConvNeXt)]
+        self._blocks = [Block(block, in_bytes=in_bytes) for block in blocks]
         self._structs = (BlockStruct * len(self._blocks))(*(block.as_struct for block in self._blocks))
         self._struct = _Decoder(
             first=self._first.as_struct,

@@ -56,15 +56,16 @@ typedef struct {
 /* The five parameters of `count` frames from `first` on: layer norm, then the heads. */
 static void predict(const Synthesis *synthesis, const Frames *frames, int32_t first, int32_t count, Scratch *s) {
   const Matrix *heads = synthesis->heads;
-  int16_t levels[SYNTHESIS_ROWS * SYNTHESIS_MAX_INPUTS];
+  int16_t levels[SYNTHESIS_ROWS * SYNTHESIS_MAX_INPUTS]; /* or bytes, in half of it */
+  int32_t zeros[SYNTHESIS_ROWS];
   float scales[SYNTHESIS_ROWS], row_in[SYNTHESIS_MAX_INPUTS];
+  const Quantised rows = {levels, scales, zeros};
   for (int32_t row = 0; row < count; ++row) {
     normalise(frames->features + (int64_t)(first + row) * synthesis->channels, synthesis->channels, synthesis->epsilon,
               row_in);
-    scales[row] = quantise(row_in, synthesis->channels, heads->inputs, heads->limit, levels + row * heads->inputs);
+    quantise_row(heads, row_in, synthesis->channels, row, &rows);
   }
-  for (int head = 0; head < SYNTHESIS_HEADS; ++head)
-    multiply(heads + head, levels, scales, count, s->parameters[head], 0);
+  for (int head = 0; head < SYNTHESIS_HEADS; ++head) multiply(heads + head, &rows, count, s->parameters[head], 0);
 }
 
 /* The spectra of `lanes` frames of the source, at most LANES of them, from row `group` on. */

@@ -61,10 +61,10 @@ def _room(name: str) -> int:
 class CpuSynthesis(nn.Module):
     """The decoder's five heads, and Synthesis."""
 
-    def __init__(self, heads: Sequence[nn.Linear], synthesis: Synthesis) -> None:
-        """Raises NativeError if synthesis.c has no room for heads of this size."""
+    def __init__(self, heads: Sequence[nn.Linear], synthesis: Synthesis, *, in_bytes: bool) -> None:
+        """in_bytes: of the heads. Raises NativeError if synthesis.c has no room for heads of this size."""
         super().__init__()
-        self._heads = [Matrix(head) for head in heads]
+        self._heads = [Matrix(head, in_bytes=in_bytes) for head in heads]
         self._structs = (MatrixStruct * len(heads))(*(head.as_struct for head in self._heads))
         if any(
             head.inputs > _room("max_inputs") or head.outputs > _room("max_outputs") for head in self._structs

@@ -15,6 +15,8 @@ from serving.profile import Profile
 class TorchBackend:
     """A Backend for any device; `dtype` is that of the decoder's matrix products, the rest is float32."""
 
+    kernels = "torch"
+
     def __init__(self, weights: Weights, device: torch.device, dtype: torch.dtype) -> None:
         self.device = device
         self.encoder: nn.Module = Encoder(weights).to(device)

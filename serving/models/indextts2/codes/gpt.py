@@ -5,8 +5,9 @@ second norm, final_norm; the code head has a bias. The sequence of one row is
 
     latents + emovec (32) | speed(1) speed(0) | text: start ids.. stop | start code | code 0 | code 1 | ..
 
-where text and codes count positions from zero, each with their own table. Everything here is a function of
-its arguments; the cache is a CodeCache whose buffers keep their addresses.
+where text and codes count positions from zero, each with their own table. In 2.5 the speaker is one vector, the two
+after it are zeros, and the text's first id is its language, whose embedding is added to every place of the text.
+Everything here is a function of its arguments; the cache is a CodeCache whose buffers keep their addresses.
 """
 
 from __future__ import annotations
@@ -81,7 +82,10 @@ class Gpt(nn.Module):
         self.text_positions = nn.Embedding(config.text_positions, dim)
         self.code_embedding = nn.Embedding(config.number_mel_codes, dim)
         self.code_positions = nn.Embedding(config.mel_positions, dim)
-        self.speed_embedding = nn.Embedding(2, dim)
+        if config.language_rows:
+            self.language_embedding = nn.Embedding(config.language_rows, dim)
+        else:
+            self.speed_embedding = nn.Embedding(2, dim)
         self.blocks = nn.ModuleList(Block(dim) for _ in range(config.layers))
         self.stack_norm = nn.LayerNorm(dim)
         self.final_norm = nn.LayerNorm(dim)
@@ -90,12 +94,12 @@ class Gpt(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of activations and weights."""
-        return self.speed_embedding.weight.dtype
+        return self.final_norm.weight.dtype
 
     @property
     def device(self) -> torch.device:
         """Where everything lies."""
-        return self.speed_embedding.weight.device
+        return self.final_norm.weight.device
 
     def prefix(
         self, latents: Tensor, emovec: Tensor, text: Tensor, text_lengths: Tensor
@@ -117,9 +121,14 @@ class Gpt(nn.Module):
             self.text_embedding(ids) + self.text_positions.weight[place.clamp(max=config.text_positions - 1)]
         )
         start = self.code_embedding.weight[config.start_mel_token] + self.code_positions.weight[0]
-        speed = self.speed_embedding.weight.flip(0).expand(rows, -1, -1)
         voice = latents + emovec[:, None]
-        vectors = torch.cat([voice, speed, torch.where(is_code[:, :, None], start, text_vectors)], dim=1)
+        if config.language_rows:
+            language = (ids[:, 1] - config.first_language_token).clamp(0, config.language_rows - 1)
+            text_vectors = text_vectors + self.language_embedding(language)[:, None]
+            after = voice.new_zeros(rows, 2, config.model_dim)
+        else:
+            after = self.speed_embedding.weight.flip(0).expand(rows, -1, -1)
+        vectors = torch.cat([voice, after, torch.where(is_code[:, :, None], start, text_vectors)], dim=1)
         return vectors.to(self.dtype), text_lengths + latents.shape[1] + 5
 
     def embed_codes(self, codes: Tensor, positions: Tensor) -> Tensor:
@@ -200,8 +209,12 @@ class Gpt(nn.Module):
 
 
 def spoken_ids(ids: Sequence[int], config: GptConfig) -> list[int]:
-    """Text ids without the start and stop of text, which the official model drops wherever they stand."""
-    return [token for token in ids if token not in (config.start_text_token, config.stop_text_token)]
+    """Text ids without the start and stop of text, which 2.0 drops wherever they stand.
+
+    In the vocabulary of 2.5 the start is an exclamation mark too: it stays, and the stop, a quotation mark, goes.
+    """
+    dropped = (config.stop_text_token, *(() if config.language_rows else (config.start_text_token,)))
+    return [token for token in ids if token not in dropped]
 
 
 _NAMES = {
@@ -209,7 +222,6 @@ _NAMES = {
     "text_pos_embedding.emb.weight": "text_positions.weight",
     "mel_embedding.weight": "code_embedding.weight",
     "mel_pos_embedding.emb.weight": "code_positions.weight",
-    "speed_emb.weight": "speed_embedding.weight",
     "gpt.ln_f.weight": "stack_norm.weight",
     "gpt.ln_f.bias": "stack_norm.bias",
     "final_norm.weight": "final_norm.weight",
@@ -227,13 +239,17 @@ _BLOCK_NAMES = {
 }
 
 
-def convert(official: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def convert(official: Mapping[str, Tensor], config: GptConfig) -> dict[str, Tensor]:
     """State of Gpt from the official gpt.pth, unwrapped; keys of other modules are passed over.
 
     The official projections are stored [in, out] and are transposed. Raises KeyError naming a key that is
     missing from the checkpoint.
     """
     state = {ours: official[theirs] for theirs, ours in _NAMES.items()}
+    if config.language_rows:
+        state["language_embedding.weight"] = official["lang_embedding.weight"]
+    else:
+        state["speed_embedding.weight"] = official["speed_emb.weight"]
     layers = {int(key.split(".")[2]) for key in official if key.startswith("gpt.h.")}
     for layer in sorted(layers):
         for theirs, ours in _BLOCK_NAMES.items():

@@ -13,14 +13,13 @@ from serving.models.indextts2.config import LengthRegulatorConfig, S2MelConfig
 from serving.models.indextts2.weights.state_dict import drop
 
 _NORM_EPS = 1e-5
-_FRAMES_PER_100_CODES = 172
-"""Fixed in the official source; about the frames of 20 ms, which a code stands for."""
-FRAMES_PER_CODE = _FRAMES_PER_100_CODES / 100
+MEL_FRAMES = 1.72
+"""Mel frames of a semantic frame: fixed in the official source; about those of 20 ms."""
 
 
-def target_frames(codes: int) -> int:
-    """Mel frames of `codes` codes: floor(1.72 n), exactly."""
-    return _FRAMES_PER_100_CODES * codes // 100
+def target_frames(codes: int, frames_per_code: int = 1, stretch: float = 1.0) -> int:
+    """Mel frames of `codes` codes: floor(1.72 n) of n semantic frames, times `stretch`, as upstream rounds it."""
+    return int(frames_per_code * codes * MEL_FRAMES * stretch)
 
 
 def nearest_index(frames_in: Tensor, frames_out: Tensor, width: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -25,13 +26,40 @@ def flow_lengths(flow: Flow, static_prompt: int) -> list[int]:
     return [static_prompt + length for length in make_lengths(32, flow.max_frames - static_prompt)]
 
 
+class CodeReader(Protocol):
+    """What turns codes and their latents into semantic frames, and those into the flow's condition; float32."""
+
+    @property
+    def regulator(self) -> LengthRegulator: ...
+
+    def most_codes(self, frames: int) -> int:
+        """How many codes so many mel frames can be made of."""
+        ...
+
+    def semantic(self, codes: Tensor, latents: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Semantic frames [R, T, C] of codes int64 [R, W], of which the first counts [R] are live, and how many are.
+
+        `latents` [R, W, D] are the states that predicted them. Codes past a row's count may be any.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class MelParts:
-    """What turns codes and latents into the flow's condition; float32."""
+    """The CodeReader of 2.0: a code is a semantic frame, and its latent is added to it."""
 
     codec: SemanticCodec
     projection: LatentProjection
     regulator: LengthRegulator
+
+    def most_codes(self, frames: int) -> int:
+        """See CodeReader."""
+        return frames
+
+    def semantic(self, codes: Tensor, latents: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """See CodeReader."""
+        known = codes.clamp(max=len(self.codec.embeddings) - 1)
+        return self.codec.embed_codes(known) + self.projection(latents.float()), counts
 
 
 class Prepare:
@@ -46,7 +74,7 @@ class Prepare:
         self,
         decoding: Decoding,
         flow: Flow,
-        parts: MelParts,
+        parts: CodeReader,
         *,
         max_rows: int,
         max_units: int,
@@ -93,10 +121,12 @@ class Prepare:
         slots, codes, frames, first, references, prompts, lengths, spoken = whole.unbind()
         width, device = mel.shape[1], mel.device
         # Past a row's codes there may be the stop or an older segment's codes; the regulator passes them over.
-        code_ids = self._decoding.codes[slots, :width].clamp(max=len(self._parts.codec.embeddings) - 1)
-        latents = self._decoding.states[slots, :width].float()
-        semantic = self._parts.codec.embed_codes(code_ids) + self._parts.projection(latents)
-        condition = self._parts.regulator(semantic, codes, frames, width)
+        decoding = self._decoding
+        most = self._parts.most_codes(width)
+        semantic, live = self._parts.semantic(
+            decoding.codes[slots, :most], decoding.states[slots, :most], codes
+        )
+        condition = self._parts.regulator(semantic, live, frames, width)
         frame = torch.arange(width, device=device)
         follows = take_frames(condition, (frame - references[:, None] + first[:, None]).clamp(0, width - 1))
         mu = torch.where((frame < references[:, None])[:, :, None], reference_condition, follows)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from serving.models.indextts2.config import MelConfig
-from serving.models.indextts2.mel.regulator import FRAMES_PER_CODE, target_frames
+from serving.models.indextts2.mel.regulator import MEL_FRAMES, target_frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,10 @@ class StreamingOptions:
     history_s: float = 2.0
     prompt_s: float = 15.0
     """Seconds of the reference that prompt the flow, its end; the official reference is at most 15."""
+    frames_per_code: int = 1
+    """CodecConfig.frames_per_code."""
+    stretch: float = 1.0
+    """How much longer than its codes say the speech is."""
 
     @property
     def fade_samples(self) -> int:
@@ -54,7 +58,12 @@ class StreamingOptions:
 
     def codes(self, seconds: float) -> int:
         """Codes of this many seconds of audio, rounded."""
-        return round(seconds * (self.mel.sample_rate_hz / self.mel.hop_length / FRAMES_PER_CODE))
+        per_code = self.frames_per_code * MEL_FRAMES * self.stretch
+        return round(seconds * (self.mel.sample_rate_hz / self.mel.hop_length / per_code))
+
+    def frames(self, codes: int) -> int:
+        """Mel frames of the first `codes` codes of a segment."""
+        return target_frames(codes, self.frames_per_code, self.stretch)
 
     def window_codes(self, index: int) -> int:
         """Codes spoken by the window of this index."""
@@ -89,15 +98,15 @@ def next_window(
     if finished and codes <= last + max(lookahead, size // 2):
         if codes <= spoken_codes:
             return None
-        first, end = target_frames(spoken_codes), target_frames(codes)
+        first, end = options.frames(spoken_codes), options.frames(codes)
         return Window(codes=codes, first=first, last=end, end=end, is_final=True)
     if codes < last + lookahead:
         return None
     return Window(
         codes=last + lookahead,
-        first=target_frames(spoken_codes),
-        last=target_frames(last),
-        end=target_frames(last + lookahead),
+        first=options.frames(spoken_codes),
+        last=options.frames(last),
+        end=options.frames(last + lookahead),
         is_final=False,
     )
 

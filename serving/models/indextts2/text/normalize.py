@@ -38,7 +38,11 @@ _SPACED = re.compile(
 def to_vocabulary(spoken: str) -> str:
     """Words as they are spoken with the contractions, the pinyin and the punctuation that the tokenizer knows."""
     text = _IS.sub(lambda match: f"{match[1]} {'has' if match[2] else 'is'}{match[2] or ''}", spoken)
-    text = _WORD.sub(_spell_pinyin, text)
+    return map_marks(_WORD.sub(_spell_pinyin, text))
+
+
+def map_marks(text: str) -> str:
+    """The punctuation that the vocabulary was trained with, for that of all kinds."""
     return _MARKS.sub(lambda mark: _PUNCTUATION[mark.group()], text)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ class VoiceConditioning:
     """What one recording gives. float32 tensors on the model's device; depends on nothing but the audio."""
 
     latents: Tensor
-    """[32, 1280]: the speaker's vectors of the GPT prefix, before the emotion is added to each."""
+    """[32, 1280], in 2.5 [1, 1280]: the speaker's vectors of the prefix, before the emotion is added to each."""
     base_emotion: Tensor
     """[1280]: emotion of the speaker path's wave, what `alpha` = 0 keeps."""
     own_emotion: Tensor
@@ -67,9 +67,33 @@ class Recording(NamedTuple):
     """[N'] at ENCODER_HZ, resampled straight from the file."""
 
 
+class VoiceParts(Protocol):
+    """The networks, float32, in eval mode, on one device."""
+
+    @property
+    def speech(self) -> SpeechEncoder: ...
+
+    @property
+    def style(self) -> StyleEncoder: ...
+
+    @property
+    def regulator(self) -> LengthRegulator: ...
+
+    @property
+    def emotion(self) -> EmotionEncoder: ...
+
+    def latents(self, hidden: Tensor, style: Tensor) -> Tensor:
+        """The speaker's vectors [N, 1280] from hidden states [1, T, 1024] and style [192]."""
+        ...
+
+    def semantic(self, hidden: Tensor) -> Tensor:
+        """What the regulator makes the flow's condition over the reference of, [1, T, 1024]."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ConditioningParts:
-    """The networks, float32, in eval mode, on one device."""
+    """The VoiceParts of 2.0."""
 
     speech: SpeechEncoder
     codec: SemanticCodec
@@ -78,12 +102,21 @@ class ConditioningParts:
     speaker: Conditioner
     emotion: EmotionEncoder
 
+    def latents(self, hidden: Tensor, style: Tensor) -> Tensor:
+        """See VoiceParts."""
+        latents: Tensor = self.speaker(hidden)[0]
+        return latents
+
+    def semantic(self, hidden: Tensor) -> Tensor:
+        """See VoiceParts."""
+        return self.codec.quantize(hidden)[1]
+
 
 class ReferenceEncoder:
     """Runs the conditioning networks. Keeps no results: the voice store does."""
 
     def __init__(
-        self, config: IndexTts2Config, parts: ConditioningParts, text_emotion_folder: Path | None = None
+        self, config: IndexTts2Config, parts: VoiceParts, text_emotion_folder: Path | None = None
     ) -> None:
         self.config = config
         self.parts = parts
@@ -107,17 +140,18 @@ class ReferenceEncoder:
         wave = recording.speaker
         encoder_wave = speaker_to_encoder(wave, self.config.s2mel.mel.sample_rate_hz)
         hidden = self.hidden(encoder_wave)
-        _, embeddings = self.parts.codec.quantize(hidden)
+        semantic = self.parts.semantic(hidden)
+        style = self.parts.style(style_features(encoder_wave)[None].to(self.device))[0]
         mel = log_mel(wave.to(self.device), self.config.s2mel.mel)
         frames = torch.tensor([mel.shape[1]], device=self.device)
         return VoiceConditioning(
-            latents=self.parts.speaker(hidden)[0],
+            latents=self.parts.latents(hidden, style),
             base_emotion=self.parts.emotion(hidden)[0],
             own_emotion=self.parts.emotion(self.hidden(recording.emotion))[0],
-            style=self.parts.style(style_features(encoder_wave)[None].to(self.device))[0],
+            style=style,
             prompt_condition=self.parts.regulator(
-                embeddings,
-                torch.tensor([embeddings.shape[1]], device=self.device),
+                semantic,
+                torch.tensor([semantic.shape[1]], device=self.device),
                 frames,
                 mel.shape[1],
             )[0],

@@ -19,15 +19,15 @@ from serving.voices.recording import decode, examine
 
 FOLDER = "added"
 """Inside model.options.voices."""
-LANGUAGE = "zh, en"
 _NONE: dict[str, VoiceRecord] = {}
 
 
 class Voices(Mapping[str, Reference]):
     """Voices by name, as they are now: first the operator's, then the added ones, oldest first."""
 
-    def __init__(self, own: dict[str, Reference], added: VoiceFolder | None) -> None:
+    def __init__(self, own: dict[str, Reference], added: VoiceFolder | None, languages: str) -> None:
         self._own = own
+        self._languages = languages
         self._added = added
 
     def records(self) -> dict[str, VoiceRecord]:
@@ -60,7 +60,7 @@ class Voices(Mapping[str, Reference]):
         own = [
             Voice(
                 name=name,
-                language=LANGUAGE,
+                language=self._languages,
                 description="made by formula" if voice.path is None else voice.path.name,
             )
             for name, voice in self._own.items()
@@ -68,7 +68,7 @@ class Voices(Mapping[str, Reference]):
         added = [
             Voice(
                 name=record.name,
-                language=LANGUAGE,
+                language=self._languages,
                 description=f"{record.duration_s:.1f} s, added "
                 f"{time.strftime('%Y-%m-%d', time.gmtime(record.created_s))}",
             )
@@ -89,7 +89,7 @@ def open_added(options: Options, limits: VoicesProfile) -> VoiceFolder | None:
 
 def load_voices(options: Options, limits: VoicesProfile) -> Voices:
     """The voices of a profile. Raises ProfileError if there is none."""
-    voices = Voices(placed(options), open_added(options, limits))
+    voices = Voices(placed(options), open_added(options, limits), ", ".join(options.languages))
     if not voices:
         raise ProfileError(f"model.options.voices: {options.voices} holds no recording")
     return voices
@@ -98,10 +98,11 @@ def load_voices(options: Options, limits: VoicesProfile) -> Voices:
 class Library:
     """The voices that users add and delete; see serving.models.base.VoiceLibrary."""
 
-    def __init__(self, folder: Path, added: VoiceFolder, default_voice: str) -> None:
+    def __init__(self, folder: Path, added: VoiceFolder, default_voice: str, languages: str) -> None:
         self._folder = folder
         self._added = added
         self._default = default_voice
+        self._languages = languages
 
     def added(self) -> Collection[str]:
         """Names of the voices that may be deleted: the server could not start again without the others."""
@@ -138,7 +139,7 @@ class Library:
         replaced = self._added.add(record, decoded.wav(), replace=replace)
         return AddedVoice(
             name=name,
-            language=LANGUAGE,
+            language=self._languages,
             created_s=record.created_s,
             duration_s=record.duration_s,
             warnings=report.warnings(),
@@ -175,4 +176,4 @@ def open_library(options: Options, limits: VoicesProfile) -> Library | None:
     folder = Path(options.voices)
     if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
         return None
-    return Library(folder, added, options.default_voice)
+    return Library(folder, added, options.default_voice, ", ".join(options.languages))

@@ -1,10 +1,10 @@
 """Weights: from the official files, converted once, or random at the same shapes.
 
     weights = open_checkpoint(Path("IndexTTS-2"))     # converts at the first call, memory-maps afterwards
-    weights = RandomWeights(IndexTts2Config.tiny(), seed=0)
+    weights = RandomWeights(IndexTts2Config.tiny(), seed=0)      # either takes another Release, such as that of 2.5
     gpt = weights.load("gpt", device)
 
-A component is one network of ours and one safetensors file; COMPONENTS lists them. A manifest beside them
+A component is one network of ours and one safetensors file; COMPONENTS lists those of 2.0. A manifest beside them
 names the source files by size and SHA-256. Weight norm and batch norms are folded in at least float32.
 """
 
@@ -15,7 +15,7 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import torch
@@ -45,10 +45,10 @@ _GPT_UNUSED = (
     "gpt.wte.",
     "gpt.wpe.",
 )
-_GPT_NAMES = re.compile(
-    r"(conditioning_encoder|perceiver_encoder|emo_conditioning_encoder|emo_perceiver_encoder|emo_layer|emovec_layer"
-    r"|text_embedding|mel_embedding|mel_pos_embedding|text_pos_embedding|final_norm|mel_head|speed_emb|gpt\.ln_f"
-    r"|gpt\.h\.\d+\.(ln_1|ln_2|attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.(weight|bias)$)"
+_GPT_NAMES = (
+    r"emo_conditioning_encoder|emo_perceiver_encoder|emo_layer|emovec_layer"
+    r"|text_embedding|mel_embedding|mel_pos_embedding|text_pos_embedding|final_norm|mel_head|gpt\.ln_f"
+    r"|gpt\.h\.\d+\.(ln_1|ln_2|attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.(weight|bias)$"
 )
 
 COMPONENTS: dict[str, Callable[[IndexTts2Config], nn.Module]] = {
@@ -64,6 +64,15 @@ COMPONENTS: dict[str, Callable[[IndexTts2Config], nn.Module]] = {
     "vocoder": lambda config: vocoder.Vocoder(config.vocoder),
 }
 """Component name to the network that it fills."""
+
+
+class Release(NamedTuple):
+    """A released model: its networks, where its files lie, and how they become the networks' states."""
+
+    components: Mapping[str, Callable[[IndexTts2Config], nn.Module]]
+    locate: Callable[[Path, Mapping[str, str] | None], tuple[Sources, IndexTts2Config]]
+    convert: Callable[[Sources, IndexTts2Config], dict[str, dict[str, Tensor]]]
+    """Component name to its state. Raises CheckpointError naming missing and unknown names and wrong shapes."""
 
 
 class Weights(Protocol):
@@ -108,14 +117,15 @@ class NoInitialWeights(TorchFunctionMode):
 class StoredWeights:
     """Converted weights in a folder, memory-mapped."""
 
-    def __init__(self, folder: Path, config: IndexTts2Config) -> None:
+    def __init__(self, folder: Path, config: IndexTts2Config, release: Release | None = None) -> None:
         self.folder = folder
         self.config = config
+        self.release = release or RELEASE
 
     def load(self, component: str, device: torch.device) -> Any:
         """The network of `component` with its file's weights. Raises CheckpointError."""
         with NoInitialWeights():
-            network = COMPONENTS[component](self.config)
+            network = self.release.components[component](self.config)
         path = self.folder / f"{component}.safetensors"
         with safe_open(path, "pt", device=str(device)) as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -126,16 +136,17 @@ class StoredWeights:
 class RandomWeights:
     """Weights from a seed, at the same shapes. Each component has its own stream."""
 
-    def __init__(self, config: IndexTts2Config, seed: int) -> None:
+    def __init__(self, config: IndexTts2Config, seed: int, release: Release | None = None) -> None:
         self.config = config
         self.seed = seed
+        self.release = release or RELEASE
 
     @torch.no_grad()
     def load(self, component: str, device: torch.device) -> Any:
         """The network of `component` with torch's initial weights; what those leave constant is drawn too."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed + list(COMPONENTS).index(component))
-            network = COMPONENTS[component](self.config)
+            torch.manual_seed(self.seed + list(self.release.components).index(component))
+            network = self.release.components[component](self.config)
             for tensor in network.state_dict().values():
                 if tensor.is_floating_point() and tensor.dim() >= 2 and not tensor.any():
                     tensor.normal_(std=tensor[0].numel() ** -0.5)
@@ -143,52 +154,84 @@ class RandomWeights:
 
 
 def open_checkpoint(
-    folder: Path, auxiliaries: Mapping[str, str] | None = None, store: Path | None = None
+    folder: Path,
+    auxiliaries: Mapping[str, str] | None = None,
+    store: Path | None = None,
+    release: Release | None = None,
 ) -> StoredWeights:
     """The weights of an official folder, converted into `store` (default: a folder inside it) if need be.
 
     Converted files are taken as they are while their manifest fits the sources: same size and time of change,
     or the same bytes. `auxiliaries` is as in sources.locate. Raises CheckpointError or ConfigError.
     """
-    sources, config = locate(folder, auxiliaries)
+    release = release or RELEASE
+    sources, config = release.locate(folder, auxiliaries)
     store = store or folder / STORE_FOLDER
-    if not _fits(store, sources, config):
-        _write(store, sources, config)
-    return StoredWeights(store, config)
+    if not _fits(store, sources, config, release):
+        _write(store, sources, config, release)
+    return StoredWeights(store, config, release)
 
 
 def convert(sources: Sources, config: IndexTts2Config) -> dict[str, dict[str, Tensor]]:
-    """Component name to its state, float32, from the official files.
+    """Component name to its state, float32, from the official files of 2.0.
 
     Raises CheckpointError naming missing and unknown names and wrong shapes.
     """
-    gpt_state = drop(read_state(sources.gpt, "model"), _GPT_UNUSED)
-    if unknown := sorted(name for name in gpt_state if not _GPT_NAMES.match(name)):
-        raise CheckpointError(f"{sources.gpt.name}: unknown: {', '.join(unknown)}")
-    net = read_tensors(sources.s2mel)
-    net = net.get("net", net)
-    parts = {}
-    for name in ("cfm", "length_regulator", "gpt_layer"):
-        if name not in net:
-            raise CheckpointError(f"{sources.s2mel.name}: missing: net.{name}")
-        parts[name] = as_state(net[name], f"{sources.s2mel.name}: net.{name}")
-    stats = read_tensors(sources.w2v_stat)
+    gpt_state = read_gpt(sources.gpt, r"conditioning_encoder|perceiver_encoder|speed_emb")
+    parts = read_net(sources.s2mel, "cfm", "length_regulator", "gpt_layer")
     states = {
-        "speech": w2v.convert(read_state(sources.w2v_weights), stats, config.w2v),
         "codec": codec.convert(read_state(sources.semantic_codec)),
-        "style": campplus.convert(read_state(sources.campplus)),
-        "regulator": regulator.convert(parts["length_regulator"], config.s2mel.length_regulator),
         "projection": regulator.convert_projection(parts["gpt_layer"]),
         "speaker": conformer.convert(
             take(gpt_state, "conditioning_encoder."), take(gpt_state, "perceiver_encoder.")
         ),
+    }
+    return storable(states | convert_shared(sources, config, gpt_state, parts))
+
+
+def read_gpt(path: Path, own_names: str) -> dict[str, Tensor]:
+    """gpt.pth without what nothing reads. `own_names`: a pattern of the names that not every release has.
+
+    Raises CheckpointError naming what is unknown.
+    """
+    state = drop(read_state(path, "model"), _GPT_UNUSED)
+    known = re.compile(f"({own_names}|{_GPT_NAMES})")
+    if unknown := sorted(name for name in state if not known.match(name)):
+        raise CheckpointError(f"{path.name}: unknown: {', '.join(unknown)}")
+    return state
+
+
+def read_net(path: Path, *names: str) -> dict[str, dict[str, Tensor]]:
+    """These parts of s2mel.pth. Raises CheckpointError naming one that is missing."""
+    net = read_tensors(path)
+    net = net.get("net", net)
+    parts = {}
+    for name in names:
+        if name not in net:
+            raise CheckpointError(f"{path.name}: missing: net.{name}")
+        parts[name] = as_state(net[name], f"{path.name}: net.{name}")
+    return parts
+
+
+def convert_shared(
+    sources: Sources,
+    config: IndexTts2Config,
+    gpt_state: Mapping[str, Tensor],
+    parts: Mapping[str, Mapping[str, Tensor]],
+) -> dict[str, dict[str, Tensor]]:
+    """The states of the networks that every release has. Raises CheckpointError as convert does."""
+    stats = read_tensors(sources.w2v_stat)
+    states = {
+        "speech": w2v.convert(read_state(sources.w2v_weights), stats, config.w2v),
+        "style": campplus.convert(read_state(sources.campplus)),
+        "regulator": regulator.convert(parts["length_regulator"], config.s2mel.length_regulator),
         "emotion": emotion.convert(
             gpt_state, read_tensors(sources.spk_matrix), read_tensors(sources.emo_matrix)
         ),
     }
     # These state what is missing by a KeyError of the official name.
     converters: tuple[tuple[str, Path, Callable[[], dict[str, Tensor]]], ...] = (
-        ("gpt", sources.gpt, lambda: gpt.convert(gpt_state)),
+        ("gpt", sources.gpt, lambda: gpt.convert(gpt_state, config.gpt)),
         ("flow", sources.s2mel, lambda: estimator.convert(fold_weight_norm(parts["cfm"]), config.s2mel)),
         (
             "vocoder",
@@ -201,10 +244,15 @@ def convert(sources: Sources, config: IndexTts2Config) -> dict[str, dict[str, Te
             states[name] = make()
         except KeyError as error:
             raise CheckpointError(f"{source.name}: missing: {error.args[0]}") from None
+    return states
+
+
+def storable(states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    """The states as safetensors takes them: float32 where they are real, no two tensors in one memory."""
     taken: set[int] = set()
     return {
-        component: {name: _alone(value, taken) for name, value in states[component].items()}
-        for component in COMPONENTS
+        component: {name: _alone(value, taken) for name, value in state.items()}
+        for component, state in states.items()
     }
 
 
@@ -221,10 +269,14 @@ def _alone(value: Tensor, taken: set[int]) -> Tensor:
     return value
 
 
-def _write(store: Path, sources: Sources, config: IndexTts2Config) -> None:
-    states = convert(sources, config)
+RELEASE = Release(COMPONENTS, locate, convert)
+"""IndexTTS-2."""
+
+
+def _write(store: Path, sources: Sources, config: IndexTts2Config, release: Release) -> None:
+    states = release.convert(sources, config)
     with torch.device("meta"):
-        for component, build in COMPONENTS.items():
+        for component, build in release.components.items():
             load(build(config), states[component], f"component {component}")
     manifest = Manifest(
         converter_version=CONVERTER_VERSION,
@@ -241,14 +293,14 @@ def _write(store: Path, sources: Sources, config: IndexTts2Config) -> None:
     (store / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
 
 
-def _fits(store: Path, sources: Sources, config: IndexTts2Config) -> bool:
+def _fits(store: Path, sources: Sources, config: IndexTts2Config, release: Release) -> bool:
     try:
         manifest = msgspec.json.decode((store / "manifest.json").read_bytes(), type=Manifest)
     except (FileNotFoundError, msgspec.DecodeError):
         return False
     if manifest.converter_version != CONVERTER_VERSION or manifest.config != config:
         return False
-    if any(not (store / f"{component}.safetensors").is_file() for component in COMPONENTS):
+    if any(not (store / f"{component}.safetensors").is_file() for component in release.components):
         return False
     files = sources.files()
     return files.keys() == manifest.sources.keys() and all(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,15 @@ class ConfigError(ValueError):
 
 
 def read_config(
-    folder: Path, *, bigvgan_config: Path | None = None, w2v_config: Path | None = None
+    folder: Path,
+    *,
+    bigvgan_config: Path | None = None,
+    w2v_config: Path | None = None,
+    complete: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> IndexTts2Config:
     """Read config.yaml of an official folder and the configurations of its auxiliaries.
+
+    `complete` adds to the tree of config.yaml what another release has left out; it may raise KeyError as well.
 
     `bigvgan_config` and `w2v_config` are the config.json files of the vocoder and of w2v-bert-2.0; without
     them the released shapes are taken. Keys that change nothing at inference are ignored. Raises ConfigError.
@@ -43,7 +49,7 @@ def read_config(
     w2v = _w2v(_read_mapping(w2v_config)) if w2v_config else W2vBertConfig()
     tree = _read_mapping(path)
     try:
-        config = _from_tree(tree, vocoder=vocoder, w2v=w2v)
+        config = _from_tree(complete(tree), vocoder=vocoder, w2v=w2v)
     except KeyError as error:
         raise ConfigError(f"{path}: no key {error.args[0]!r}") from None
     except msgspec.ValidationError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,7 +52,14 @@ FILES = (
 )
 
 
-def fetch(to: Path, *, emotion_text: bool = False, say: Callable[[str], None] = print) -> None:
+def fetch(
+    to: Path,
+    *,
+    emotion_text: bool = False,
+    say: Callable[[str], None] = print,
+    files: Sequence[HubFile] = FILES,
+    notice: str = LICENSE_NOTICE,
+) -> None:
     """Download what is not there yet, about 7 GB, and 1.2 GB more with `emotion_text`.
 
     Shows the licences first and then each file; the hub's client draws progress bars. A download that was cut
@@ -61,11 +68,11 @@ def fetch(to: Path, *, emotion_text: bool = False, say: Callable[[str], None] = 
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    say(LICENSE_NOTICE)
+    say(notice)
     to.mkdir(parents=True, exist_ok=True)
     downloads = to / "hf_cache" / "downloads"
     try:
-        for file in FILES:
+        for file in files:
             target = to / file.place
             if target.is_file():
                 say(f"have {file.place}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,22 +40,28 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
         return {name: getattr(self, name) for name in self.__struct_fields__}
 
 
-def locate(folder: Path, auxiliaries: Mapping[str, str] | None = None) -> tuple[Sources, IndexTts2Config]:
+def locate(
+    folder: Path,
+    auxiliaries: Mapping[str, str] | None = None,
+    *,
+    usual: Mapping[str, str] = AUXILIARIES,
+    read: Callable[..., IndexTts2Config] = read_config,
+) -> tuple[Sources, IndexTts2Config]:
     """Find the files of the official `folder` and read its shapes.
 
-    `auxiliaries` gives other places for names of AUXILIARIES: the folders of w2v-bert-2.0 and BigVGAN, the
+    Another release has its auxiliaries in other `usual` places, and a reader of its own, called as read_config is.
+
+    `auxiliaries` gives other places for names of `usual`: the folders of w2v-bert-2.0 and BigVGAN, the
     files of the codec and of CAMPPlus. Raises CheckpointError that names every absent file, or ConfigError.
     """
     given = dict(auxiliaries or {})
-    if unknown := sorted(given.keys() - AUXILIARIES.keys()):
-        raise CheckpointError(
-            f"no auxiliary is called {', '.join(unknown)}; there are {', '.join(AUXILIARIES)}"
-        )
+    if unknown := sorted(given.keys() - usual.keys()):
+        raise CheckpointError(f"no auxiliary is called {', '.join(unknown)}; there are {', '.join(usual)}")
     if not (folder / "config.yaml").is_file():
-        raise CheckpointError(f"{folder} is no IndexTTS-2 checkpoint: it has no config.yaml")
-    places = {name: Path(given.get(name, folder / place)) for name, place in AUXILIARIES.items()}
+        raise CheckpointError(f"{folder} is no IndexTTS checkpoint: it has no config.yaml")
+    places = {name: Path(given.get(name, folder / place)) for name, place in usual.items()}
     w2v_config, bigvgan_config = places["w2v_bert"] / "config.json", places["bigvgan"] / "config.json"
-    config = read_config(
+    config = read(
         folder,
         bigvgan_config=bigvgan_config if bigvgan_config.is_file() else None,
         w2v_config=w2v_config if w2v_config.is_file() else None,

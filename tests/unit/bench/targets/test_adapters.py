@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -13,11 +12,9 @@ import pytest
 
 from bench.load.generator import generate
 from bench.load.listeners import Listener
-from bench.load.probe import measure_rate, measure_streams
 from bench.metrics import audio_s, ttfa_s
 from bench.servers.start import Server, start_server
 from bench.targets.spec import Target
-from tests.unit.bench.support import FAKE as PLAIN
 from tests.unit.bench.targets.fake_targets import KEY, RATE_HZ
 from tests.unit.bench.targets.targets_support import HTTP, SOCKET, ask, notes, plan, script
 
@@ -170,16 +167,3 @@ def test_a_listener_plays_what_it_got_before_it_asks_again(http: Server) -> None
 def test_a_listener_may_want_another_voice(http: Server) -> None:
     ask(http.url, OPENAI, "Hello.", "World.", listeners=[Listener(voice="other"), Listener()])
     assert [note["body"]["voice"] for note in notes(http)[-2:]] == ["other", "v"]
-
-
-def test_a_probe_measures_a_fresh_server_each_time() -> None:
-    fresh = partial(start_server, "fake", spec=PLAIN, timeout_s=30)
-    rate = measure_rate(fresh, 20.0, duration_s=1.0, mix="short", seed=1, burst=4, barge_in_share=0.5)
-    assert len(rate.samples) % 4 == 0
-    assert [sample.error for sample in rate.samples] == [None] * len(rate.samples)
-    streams = measure_streams(fresh, 3, duration_s=1.0, mix="short", seed=1)
-    # Each plays 0.2 s of audio before it asks again, so three streams ask at most 15 times a second.
-    assert 3 <= len(streams.samples) <= 24
-    for outcome in (rate, streams):
-        assert outcome.stats_before is not None
-        assert outcome.stats_before["requests"] <= 4

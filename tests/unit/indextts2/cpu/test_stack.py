@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from serving.models import indextts2
-from serving.native import AVX2, FLAGS, HEADERS, has_avx2
+from serving.native.build import FLAGS, HEADERS
+from serving.native.tiers import TIER_FLAGS, TIERS, Tier
 
 pytestmark = pytest.mark.slow
 
@@ -25,19 +26,20 @@ def stated_bytes(source: Path) -> int:
     return 1024 * int(bound)
 
 
-def frames(source: Path, folder: Path) -> dict[str, tuple[int, str]]:
+def frames(source: Path, tier: Tier, folder: Path) -> dict[str, tuple[int, str]]:
     """Bytes of each function's frame, and their kind, as the compiler reports them."""
     compiler = os.environ.get("CC", "cc")
-    flags = [*FLAGS, "-fopenmp", "-fstack-usage", f"-I{HEADERS}", *([AVX2] if has_avx2() else [])]
+    flags = [*FLAGS, "-fopenmp", "-fstack-usage", f"-I{HEADERS}", *TIER_FLAGS[tier]]
     command = [compiler, *flags, "-c", str(source), "-o", str(folder / "kernels.o")]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     lines = (folder / "kernels.su").read_text(encoding="utf-8").splitlines()
     return {name: (int(size), kind) for name, size, kind in (line.split("\t") for line in lines)}
 
 
+@pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
-def test_the_stack_is_bounded(source: Path, tmp_path: Path) -> None:
-    used = frames(source, tmp_path)
+def test_the_stack_is_bounded(source: Path, tier: Tier, tmp_path: Path) -> None:
+    used = frames(source, tier, tmp_path)
     assert used
     assert {kind for _, kind in used.values()} <= {"static", "dynamic,bounded"}
     # All functions at once are more than any chain of calls.

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from serving import native
 from serving.models.indextts2.config import BigVganConfig, IndexTts2Config
 from serving.models.indextts2.wave.cpu import convolution as vocoder_kernels
 from serving.models.indextts2.wave.cpu.convolution import Convolution, Scratch, stored_channels
 from serving.models.indextts2.wave.cpu.vocoder import CpuVocoder
 from serving.models.indextts2.wave.snake import AntiAliasedSnake
 from serving.models.indextts2.wave.vocoder import Vocoder, reach_frames
+from serving.native import build
 
 pytestmark = pytest.mark.slow
 
@@ -229,8 +229,8 @@ def test_plain_code_gives_the_sums_of_the_vector_code(
     mel = torch.randn(1, 80, 3)
     fast = ours(mel)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(native, "has_avx2", lambda: False)
-    monkeypatch.setattr(native, "FLAGS", [flag for flag in native.FLAGS if flag != "-O3"])  # built sooner
+    monkeypatch.setenv("TTS_NATIVE_TIER", "scalar")
+    monkeypatch.setattr(build, "FLAGS", [flag for flag in build.FLAGS if flag != "-O3"])  # built sooner
     plain = vocoder_kernels.library.__wrapped__()
     monkeypatch.setattr(vocoder_kernels, "library", lambda: plain)
     assert_close(ours(mel), fast)

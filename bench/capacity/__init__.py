@@ -1,0 +1,1 @@
+"""How many listeners a server holds: the search, its statistics, its report."""

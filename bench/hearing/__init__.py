@@ -1,0 +1,1 @@
+"""What is heard of the timed audio: every wave by its samples, a share of them by a recogniser."""

@@ -1,0 +1,182 @@
+"""Each wave against its arm, each load point against its arm, and arms against each other.
+
+Reasons are added to the cells, whose verdict follows. An honest arm is compared with a known voice, or with another
+arm that has the same voice, as its sound shows and no name says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from bench.hearing.doubts import LEAST_BANDWIDTH
+from bench.hearing.length import pauses_expected, slowness, tolerance
+from bench.hearing.voices import (
+    KNOWN,
+    OTHER_PITCH,
+    OTHER_VOICE_DB,
+    Voice,
+    at_another_rate,
+    distance_db,
+    same_voice,
+    voice_of,
+)
+from bench.load.validity import accuse
+from bench.records import Cell, Run, Sample
+
+LEAST_COMMON_TEXTS = 4
+"""Of two arms, to compare their lengths."""
+PACE_DIFFERENCE = 0.045
+"""log of the median ratio of two arms on the same texts; the honest ones differ by at most half of it."""
+PACE_OF_KNOWN = 0.06
+"""The same of an arm against a known voice, plus 0.2 over the root of the waves."""
+PACE_OF_CELL = (0.03, 0.2)
+"""Of a load point against its arm: a + b over the root of the waves."""
+CHANCE = 0.001
+"""How likely it is that refusals fall on the longest texts alone: below it they were chosen by length."""
+LEVEL_DB = 8.0
+"""A wave against its arm."""
+LEAST_PAUSES = 0.4
+"""Pauses within over those that the sentences want, median of the texts of three sentences and more."""
+
+
+def judge(run: Run) -> None:
+    """Add to each cell of the run what its waves say, and make it INVALID for it."""
+    arms: dict[str, list[Cell]] = defaultdict(list)
+    for cell in run.cells:
+        arms[cell.arm].append(cell)
+    voices = {name: voice_of(name, _spoken(cells)) for name, cells in arms.items()}
+    for name, cells in arms.items():
+        voice = voices[name]
+        if voice is not None:
+            for cell in cells:
+                _judge_waves(cell, voice)
+                accuse(cell, list(_of_cell(cell, voice)))
+            others = [other for key, other in voices.items() if key != name and other is not None]
+            reasons = [*_of_voice(voice, [*KNOWN, *others]), *_of_lengths(name, arms, voices)]
+            reasons += [*_of_pauses(_spoken(cells)), *_of_refusals(cells)]
+            for cell in cells:
+                accuse(cell, reasons)
+    for cell in run.cells:
+        name_doubts(cell)
+
+
+def name_doubts(cell: Cell) -> None:
+    """The doubts of its waves as reasons of the cell, each with how many waves have it."""
+    counts = Counter(doubt for sample in cell.samples for doubt in sample.doubts)
+    heard = sum(sample.heard is not None for sample in cell.samples)
+    cell.reasons = [reason for reason in cell.reasons if not reason.startswith(HEARD)]
+    accuse(cell, [f"{HEARD}{doubt} ({count} of {heard} waves)" for doubt, count in counts.items()])
+
+
+HEARD = "heard: "
+"""How the reasons of single waves begin."""
+
+
+def _spoken(cells: Sequence[Cell]) -> list[Sample]:
+    return [sample for cell in cells for sample in cell.samples if sample.error is None and sample.heard]
+
+
+def _judge_waves(cell: Cell, voice: Voice) -> None:
+    """Each wave against its arm's own voice."""
+    for sample in _spoken([cell]):
+        heard = sample.heard
+        assert heard is not None
+        off = slowness(sample)
+        found = []
+        if off is not None and heard.voiced_s > 0:
+            if off - voice.slowness < -tolerance(sample.text):
+                found.append("too short for its text: words are missing, or it is faster than the others")
+            elif off - voice.slowness > tolerance(sample.text):
+                found.append("too long for its text: words are added, or it is slower than the others")
+        pitches = voice.pitch_hz and heard.pitch_hz
+        other_pitch = pitches and abs(math.log(heard.pitch_hz / voice.pitch_hz)) > OTHER_PITCH
+        if heard.bands_db and (other_pitch or distance_db(heard.bands_db, voice.bands_db) > OTHER_VOICE_DB):
+            found.append("another voice, or another sound, than the other waves")
+        if abs(heard.level_dbfs - voice.level_dbfs) > LEVEL_DB:
+            found.append("much louder or quieter than the other waves")
+        if heard.bandwidth_hz < LEAST_BANDWIDTH * voice.bandwidth_hz:
+            found.append("duller than the other waves")
+        sample.doubts += [doubt for doubt in found if doubt not in sample.doubts]
+
+
+def _of_cell(cell: Cell, voice: Voice) -> Iterator[str]:
+    paces = [pace for sample in _spoken([cell]) if (pace := slowness(sample)) is not None]
+    if len(paces) < LEAST_COMMON_TEXTS:
+        return
+    off = median(paces) - voice.slowness
+    if abs(off) > PACE_OF_CELL[0] + PACE_OF_CELL[1] / math.sqrt(len(paces)):
+        yield f"pace: {_times(off)} here than at the other load points"
+
+
+def _of_voice(voice: Voice, others: Sequence[Voice]) -> Iterator[str]:
+    """An arm against known voices and other arms."""
+    for other in others:
+        known = other in KNOWN
+        if same_voice(voice, other):
+            off = voice.slowness - other.slowness
+            if known and abs(off) > PACE_OF_KNOWN:
+                yield f"pace: {_times(off)} than {other.name}, whose sound it has"
+            if voice.bandwidth_hz < LEAST_BANDWIDTH * min(other.bandwidth_hz, voice.nyquist_hz):
+                yield (
+                    f"narrow: sound up to {voice.bandwidth_hz / 1e3:.1f} kHz, {other.name} with the same sound"
+                    f" up to {other.bandwidth_hz / 1e3:.1f} kHz"
+                )
+        elif (factor := at_another_rate(voice, other)) is not None:
+            yield f"wrong sample rate: it has the sound of {other.name} played {factor:.2f} times as fast"
+
+
+def _of_lengths(name: str, arms: dict[str, list[Cell]], voices: dict[str, Voice | None]) -> Iterator[str]:
+    """An arm against the others with the same voice, text by text. A known voice decides who is wrong."""
+    voice = voices[name]
+    assert voice is not None
+    mine = _seconds(arms[name])
+    for other, cells in arms.items():
+        against = voices[other]
+        if other == name or against is None or not same_voice(voice, against):
+            continue
+        theirs = _seconds(cells)
+        ratios = [math.log(mine[text] / theirs[text]) for text in mine.keys() & theirs.keys()]
+        if len(ratios) < LEAST_COMMON_TEXTS:
+            continue
+        known = next((one for one in KNOWN if same_voice(voice, one)), None)
+        off = median(ratios)
+        nearer = known is not None and abs(voice.slowness - known.slowness) < abs(
+            against.slowness - known.slowness
+        )
+        if abs(off) > PACE_DIFFERENCE and not nearer:
+            yield f"pace: {_times(off)} than {other} on the same texts in the same voice"
+
+
+def _seconds(cells: Sequence[Cell]) -> dict[str, float]:
+    return {
+        sample.text: sample.heard.voiced_s
+        for sample in _spoken(cells)
+        if sample.heard is not None and sample.heard.voiced_s > 0
+    }
+
+
+def _of_refusals(cells: Sequence[Cell]) -> Iterator[str]:
+    """Refused were the longest texts and no others, at loads at which shorter ones were served."""
+    refused = [sample.characters for cell in cells for sample in cell.samples if sample.error == "refused"]
+    served = [sample.characters for sample in _spoken(cells)]
+    if not refused or not served or min(refused) <= max(served):
+        return
+    if 1 / math.comb(len(refused) + len(served), len(refused)) < CHANCE:
+        yield "refusals by length: the longest texts were refused and no others"
+
+
+def _of_pauses(samples: Sequence[Sample]) -> Iterator[str]:
+    shares = [
+        sample.heard.pauses / wanted
+        for sample in samples
+        if sample.heard is not None and (wanted := pauses_expected(sample.text)) >= 2
+    ]
+    if len(shares) >= LEAST_COMMON_TEXTS and median(shares) < LEAST_PAUSES:
+        yield "no pauses: the sentences run into each other"
+
+
+def _times(off: float) -> str:
+    return f"{abs(math.expm1(off)) * 100:.0f} % {'slower' if off > 0 else 'faster'}"

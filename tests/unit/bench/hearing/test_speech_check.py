@@ -1,0 +1,90 @@
+"""The recogniser understands speech and not noise; equal words are equal once normalised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hibari import Hibari
+
+from bench.hearing.speech_check import check_speech, set_error_rate, transcribe
+from bench.hearing.words import normalise, word_error_rate
+from bench.records import Cell, Generator, Run, Sample
+
+TEXT = "On the 3rd of March 2024, the ferry to Brixham left at 7:30 pm with 1,250 people."
+
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("text", "transcript"),
+    [
+        ("It costs $9.99.", "it costs $9 and 99 cents"),
+        ("The 21st of May, 1987", "the twenty-first of may nineteen eighty seven"),
+        ("At 7:30 pm, Dr. Lee's train", "At 7.30 p.m. Doctor Lee's train"),
+        ("60% of 1,250,000", "sixty percent of 1250000"),
+        ("3.14 km, in 2005", "three point one four kilometers in two thousand five"),
+        ("call 0142", "call zero one four two"),
+        ("the 112th in 1905", "the one hundred twelfth in nineteen oh five"),
+    ],
+)
+def test_what_sounds_alike_is_equal_once_normalised(text: str, transcript: str) -> None:
+    assert normalise(text) == normalise(transcript)
+
+
+def test_word_error_rate_counts_words() -> None:
+    assert word_error_rate("one two three four", "one too three") == pytest.approx(0.5)
+    assert word_error_rate("Hello there.", "hello, there") == 0.0
+    assert word_error_rate("go", "please go now then") == pytest.approx(3.0)
+
+
+def _cell(arm: str, waves: list[tuple[str, str]]) -> Cell:
+    samples = [
+        Sample(index=i, text=text, characters=len(text), due_s=0.0, sent_s=0.0, end_s=1.0, wave=wave)
+        for i, (text, wave) in enumerate(waves)
+    ]
+    health = Generator(
+        lateness_p50_s=0.0, lateness_p99_s=0.0, loop_lag_p99_s=0.0, cpu_share=0.1, machine_cpu_share=0.5
+    )
+    return Cell(
+        arm=arm, mode="closed", endpoint="/tts", texts="short", clients=1, seed=1, duration_s=1.0,
+        warmup_requests=0, samples=samples, generator=health,
+    )  # fmt: skip
+
+
+def test_the_check_passes_speech_and_names_noise_of_the_same_length(tmp_path: Path) -> None:
+    speech = Hibari()(TEXT, seed=1)
+    rng = np.random.default_rng(1)
+    noise = np.asarray(rng.normal(0, float(np.std(speech)), len(speech)), np.float32)
+    soundfile.write(tmp_path / "speech.wav", speech, 24_000)
+    soundfile.write(tmp_path / "noise.wav", noise, 24_000)
+    run = Run(
+        id="r", started_at="2026-01-01T00:00:00Z", machine={}, commit=None, dirty=False, profile="default",
+        workload_seed=1, warmup_rule="none",
+        cells=[_cell("speaks", [(TEXT, "speech.wav")]), _cell("hisses", [(TEXT, "noise.wav")])],
+    )  # fmt: skip
+    waves = []
+    check_speech(run, tmp_path, on_wave=lambda: waves.append(1))
+    speaks, hisses = run.cells
+    assert len(waves) == 2
+    assert (speaks.verdict, speaks.waves_transcribed) == ("VALID", 1)
+    assert speaks.word_error_rate is not None
+    assert speaks.word_error_rate <= 0.1
+    assert hisses.verdict == "INVALID"
+    assert any("unintelligible" in reason for reason in hisses.reasons)
+    assert run.quality["limit_wave"] == 0.5
+
+
+def test_a_cell_without_waves_keeps_its_verdict() -> None:
+    cell = _cell("quiet", [])
+    set_error_rate([cell])
+    assert (cell.verdict, cell.word_error_rate) == ("VALID", None)
+
+
+def test_transcribe_takes_any_rate() -> None:
+    speech = Hibari()("The garden was quiet.", seed=1)
+    upsampled = np.interp(np.arange(0, len(speech), 0.5), np.arange(len(speech)), speech)
+    assert word_error_rate("The garden was quiet.", transcribe(upsampled, 48_000)) == 0.0

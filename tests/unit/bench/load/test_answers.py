@@ -1,0 +1,86 @@
+"""WAV of every kind is read rightly, whole or in pieces, and what is not is named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.cheats.answer import encode, wav_header
+from bench.hearing.raw import samples_of
+from bench.load.answers import WaveError, WaveReader, read_answer
+from bench.load.http1 import Response
+from bench.records import Encoding, Sample
+
+WAVE = np.sin(np.arange(480, dtype=np.float32) * 0.1) * 0.5
+ENCODINGS: tuple[Encoding, ...] = ("u8", "s16", "s24", "s32", "f32")
+STEP: dict[Encoding, float] = {"u8": 2**-6, "s16": 2**-14, "s24": 2**-20, "s32": 2**-20, "f32": 1e-7}
+
+
+def _sample() -> Sample:
+    return Sample(index=0, text="a", characters=1, due_s=0.0, sent_s=0.0, end_s=1.0)
+
+
+def _response(*pieces: tuple[float, bytes, bool], **headers: str) -> Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Response(status=200, headers=named, header_at=0.1, pieces=list(pieces), complete=True)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("extensible", [False, True])
+def test_every_kind_of_wav_gives_its_samples_however_it_is_cut(
+    encoding: Encoding, channels: int, extensible: bool
+) -> None:
+    wave = np.stack([WAVE * (side + 1) for side in range(channels)], axis=1)
+    body = wav_header(encoding, channels, 16_000, len(wave), extensible) + encode(wave, encoding)
+    for size in (1, 7, 10_000):
+        reader = WaveReader()
+        audio = b"".join(reader.feed(body[at : at + size]) for at in range(0, len(body), size))
+        assert (reader.encoding, reader.channels, reader.sample_rate_hz) == (encoding, channels, 16_000)
+        assert reader.stated_frames == len(wave)
+        assert samples_of(audio, encoding, channels) == pytest.approx(wave, abs=STEP[encoding])
+
+
+def test_an_unknown_format_and_a_format_that_changes_are_named() -> None:
+    alaw = bytearray(wav_header("u8", 1, 8000, None))
+    alaw[20] = 6
+    with pytest.raises(WaveError, match="format 6 of 8 bits"):
+        WaveReader().feed(bytes(alaw))
+    wrong_frame = bytearray(wav_header("s16", 1, 8000, None))
+    wrong_frame[32] = 4
+    with pytest.raises(WaveError, match="states 4 bytes a frame"):
+        WaveReader().feed(bytes(wrong_frame))
+    reader = WaveReader()
+    reader.feed(wav_header("s16", 1, 24_000, 2) + bytes(4))
+    with pytest.raises(WaveError, match="another format"):
+        reader.feed(wav_header("s16", 1, 48_000, 2))
+
+
+def test_each_read_is_an_event_and_each_chunk_is_counted() -> None:
+    head = wav_header("s16", 1, 24_000, None)
+    sample = _sample()
+    response = _response(
+        (0.2, head + bytes(480), True),
+        (0.5, bytes(960), False),
+        (0.6, bytes(100), True),
+        transfer_encoding="chunked",
+    )
+    read_answer(sample, response, 0.0)
+    assert sample.events == [(0.2, 480), (0.5, 960), (0.6, 100)]
+    assert sample.chunks == 2
+
+
+@pytest.mark.parametrize("stated", ["0.5", "nan", "soon"])
+def test_a_header_that_states_other_seconds_is_named_and_no_exception(stated: str) -> None:
+    sample = _sample()
+    body = wav_header("s16", 1, 24_000, None) + bytes(48_000)
+    read_answer(sample, _response((0.2, body, True), x_audio_seconds=stated), 0.0)
+    assert sample.error == "wrong_sample_count"
+    assert stated in sample.detail
+
+
+def test_pcm_without_a_readable_rate_is_named() -> None:
+    sample = _sample()
+    sample.format = "pcm"
+    read_answer(sample, _response((0.2, bytes(480), True), x_sample_rate="many"), 0.0)
+    assert sample.error == "bad_audio"
