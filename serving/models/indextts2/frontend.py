@@ -6,20 +6,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from serving.models.base import ModelSpec, Voice
+from serving.models.base import ModelSpec
 from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.options import Fields, Options, check_options, sizes
+from serving.models.indextts2.spec import model_spec
 from serving.models.indextts2.text.segments import cut
 from serving.models.indextts2.text.stretches import Stretch, stretches
 from serving.models.indextts2.text.tokenizer import character_tokenizer, load_tokenizer
-from serving.models.indextts2.voice.recordings import references
 from serving.models.indextts2.weights.config_file import ConfigError, read_config
 from serving.profile import ProfileError
 from serving.protocol import InputError, Segment, SpeechParams
 from serving.text import Sentence
-
-SECONDS_PER_CHAR = 0.08
-"""Between English, about 0.065, and Chinese, about 0.25, whose texts are short."""
 
 
 class IndexTts2Frontend:
@@ -92,29 +89,3 @@ def create_frontend(options: Options) -> IndexTts2Frontend:
             f"the tokenizer has {tokenizer.vocab_size()} pieces, the text table {config.gpt.text_rows} rows"
         )
     return IndexTts2Frontend(model_spec(options, config), config, tokenizer, options)
-
-
-def model_spec(options: Options, config: IndexTts2Config) -> ModelSpec:
-    """What callers may know. Raises ProfileError without a voice, or without the default one."""
-    voices = references(options)
-    default = options.default_voice or next(iter(voices))
-    if default not in voices:
-        raise ProfileError(
-            f"model.options.default_voice: no recording {default!r}; there are {', '.join(voices)}"
-        )
-    return ModelSpec(
-        name="indextts2",
-        sample_rate_hz=config.s2mel.mel.sample_rate_hz,
-        voices=tuple(
-            Voice(
-                name=name,
-                language="zh, en",
-                description="made by formula" if voice.path is None else voice.path.name,
-            )
-            for name, voice in voices.items()
-        ),
-        default_voice=default,
-        languages=("zh", "en"),
-        seconds_per_char=SECONDS_PER_CHAR,
-        fields=Fields,
-    )

@@ -14,10 +14,10 @@ from serving.models.indextts2.codes.decoding import Decoding
 from serving.models.indextts2.codes.gpt import spoken_ids
 from serving.models.indextts2.codes.sampling import Sampling
 from serving.models.indextts2.config import IndexTts2Config, MelConfig
-from serving.models.indextts2.frontend import model_spec
 from serving.models.indextts2.mel.flow import Flow
 from serving.models.indextts2.mel.regulator import target_frames
 from serving.models.indextts2.options import Fields, Options, check_options, sizes
+from serving.models.indextts2.spec import model_spec
 from serving.models.indextts2.stages.codes import Decode, Latents, Prefill
 from serving.models.indextts2.stages.condition import Condition
 from serving.models.indextts2.stages.mel import Integrate, MelParts, Prepare

@@ -104,7 +104,8 @@ class Decoding:
             self.cache.copy_rows(slots, slots + self.second_offset, vectors.shape[1])
         self.lengths[slots] = lengths
         self.prefix_lengths[slots] = lengths
-        self.counts[slots] = 0
+        # A Python number beside tensor indices would reach CUDA as a copy from the host, which no graph may hold.
+        self.counts[slots] = torch.zeros_like(slots)
         seen = torch.zeros_like(self.seen[slots])
         seen[:, _PENALISED_CODE] = True
         seen[:, self.gpt.config.start_mel_token] = True
@@ -121,7 +122,9 @@ class Decoding:
         positions = counts + 1 if self.positions == "official" else counts
         vectors = self.gpt.embed_codes(codes, positions)
         states = self.gpt.decode(vectors, slots, lengths, self.cache, span)
-        self.lengths[slots] = (lengths + 1).clamp(max=self.cache.max_cells)
+        # Inert rows stay as short as they are: a spare slot that grew would be attended to at full length.
+        grown = torch.where(slots == self.spare, lengths, lengths + 1)
+        self.lengths[slots] = grown.clamp(max=self.cache.max_cells)
         return self._draw(slots, states)
 
     def latents(self, slots: Tensor, starts: Tensor, counts: Tensor, width: int, span: int) -> Tensor:
@@ -162,6 +165,6 @@ class Decoding:
         stopped = (counts > 0) & (self.codes[slots, (place - 1).clamp(min=0)] == stop)
         codes = torch.where(stopped | (counts >= self.code_limit[slots]), stop, codes)
         self.codes[slots, place] = codes
-        self.seen[slots, codes] = True
+        self.seen[slots, codes] = torch.ones_like(codes, dtype=torch.bool)
         self.counts[slots] = (counts + 1).clamp(max=self.max_codes + 1)
         return codes

@@ -157,6 +157,21 @@ class Integrate:
                 state.stage, state.length = "vocode", stretch.end - stretch.begin
         return slots, extent(width, device), extent(kept, device), extent(int(ragged), device)
 
+    @property
+    def static_prompt(self) -> int:
+        """Frames that every prompt counts as at least; 0 where shapes are those of the states."""
+        return self._static_prompt
+
+    def inputs(self, slots: Tensor, bucket: Bucket, prompt: int) -> tuple[Tensor, ...]:
+        """Inputs of forward, as serving makes them, for windows of one length and prompt in slots [R]."""
+        device = slots.device
+        if not self._static_prompt:
+            kept = bucket.length - max(prompt - self._flow.reach, 0)
+            return slots, extent(bucket.length, device), extent(kept, device), extent(0, device)
+        inert = slots.new_full((bucket.rows - len(slots),), self._flow.spare)
+        _, *extents = self.collate([], bucket)
+        return torch.cat([slots, inert]), *(value.to(device) for value in extents)
+
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Nothing: the mel stays in the slots."""
         slots, width, kept, ragged = inputs

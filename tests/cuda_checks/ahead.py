@@ -1,0 +1,105 @@
+"""The Triton kernels compiled ahead of time for GPUs that are not here; ptxas comes with triton."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from serving.models.indextts2.codes import attention_triton
+from serving.models.indextts2.wave import snake_triton
+
+ARCHITECTURES = (80, 90, 100)
+"""A100, H100 and H200, B200."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A kernel with the types and the constants that serving launches it with."""
+
+    kernel: Any
+    types: dict[str, str]
+    """Of each argument that is not a constant: *bf16 is a pointer, i32 an integer."""
+    constants: dict[str, Any] = field(default_factory=dict)
+    warps: int = 4
+
+
+def cases() -> dict[str, Case]:
+    """Every kernel, in the dtypes of the CUDA profiles."""
+    return {
+        "decode attention, parts": Case(
+            attention_triton._parts,
+            dict.fromkeys(("q", "keys", "values"), "*bf16")
+            | dict.fromkeys(("slots", "lengths"), "*i64")
+            | dict.fromkeys(("part_out", "part_max", "part_sum"), "*fp32")
+            | {"scale": "fp32"}
+            | dict.fromkeys(("slot_stride", "head_stride", "heads", "parts"), "i32"),
+            {"CELLS": attention_triton.PART_CELLS, "BLOCK": 32, "WIDTH": 64},
+        ),
+        "decode attention, merge": Case(
+            attention_triton._merge,
+            dict.fromkeys(("part_out", "part_max", "part_sum"), "*fp32")
+            | {"lengths": "*i64", "out": "*bf16", "heads": "i32", "parts": "i32"},
+            {"CELLS": attention_triton.PART_CELLS, "WIDTH": 64},
+        ),
+        "snake, float32": _snake("*fp32"),
+        "snake, bfloat16": _snake("*bf16"),
+    }
+
+
+def _snake(signal: str) -> Case:
+    return Case(
+        snake_triton._snake,
+        {"x": signal, "y": signal, "frequency": signal, "amplitude": signal, "live": "*i64", "taps": "*fp32"}
+        | {"channels": "i32", "width": "i32"},
+        {"HAS_LIVE": True, "BLOCK": snake_triton._BLOCK, "MARGIN": snake_triton._MARGIN},
+    )
+
+
+def compile_for(case: Case, architecture: int) -> dict[str, int]:
+    """Registers, spilled bytes, shared bytes and barriers of a kernel. Raises what triton or ptxas says."""
+    names = case.kernel.arg_names
+    signature = {name: case.types.get(name, "constexpr") for name in names}
+    aligned: Any = {
+        (index,): [["tt.divisibility", 16]]
+        for index, name in enumerate(names)
+        if signature[name].startswith("*")
+    }
+    compiled = triton.compile(
+        ASTSource(case.kernel, signature, constexprs=case.constants, attrs=aligned),
+        target=GPUTarget("cuda", architecture, 32),
+        options={"num_warps": case.warps},
+    )
+    usage = _resources(compiled.asm["cubin"])
+    return usage | {
+        "shared_bytes": int(compiled.metadata.shared),
+        "barriers": len(re.findall(r"\bbar\.sync|\bbarrier\.sync", compiled.asm["ptx"])),
+    }
+
+
+def _resources(cubin: bytes) -> dict[str, int]:
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        text = subprocess.run(
+            [tool, "--dump-resource-usage", file.name], capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+    found = {key: int(value) for key, value in re.findall(r"\b(REG|STACK|LOCAL):(\d+)", text)}
+    return {"registers": found["REG"], "spilled_bytes": found["STACK"] + found["LOCAL"]}
+
+
+def measure_kernels() -> dict[str, dict[str, int]]:
+    """Each kernel on each architecture."""
+    return {
+        f"{name}, sm_{architecture}": compile_for(case, architecture)
+        for name, case in cases().items()
+        for architecture in ARCHITECTURES
+    }
