@@ -14,6 +14,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from serving.models.indextts2.codes import attention_triton
+from serving.models.indextts2.mel import fused_triton, wavenet_triton
 from serving.models.indextts2.wave import snake_triton
 
 ARCHITECTURES = (80, 90, 100)
@@ -29,6 +30,8 @@ class Case:
     """Of each argument that is not a constant: *bf16 is a pointer, i32 an integer."""
     constants: dict[str, Any] = field(default_factory=dict)
     warps: int = 4
+    multiples: tuple[str, ...] = ()
+    """Integers that are multiples of 16 at the official sizes, which a launch sees and compiles for."""
 
 
 def cases() -> dict[str, Case]:
@@ -48,6 +51,49 @@ def cases() -> dict[str, Case]:
             dict.fromkeys(("part_out", "part_max", "part_sum"), "*fp32")
             | {"lengths": "*i64", "out": "*bf16", "heads": "i32", "parts": "i32"},
             {"CELLS": attention_triton.PART_CELLS, "WIDTH": 64},
+        ),
+        "flow norm": Case(
+            fused_triton._norm,
+            dict.fromkeys(("x", "y", "scale", "shift", "summed", "out"), "*bf16")
+            | dict.fromkeys(("rows", "frames", "modulation_stride", "width"), "i32")
+            | {"eps": "fp32"},
+            {"HAS_Y": True, "CENTRED": False, "ROWS": fused_triton.NORM_ROWS, "BLOCK": 512},
+            multiples=("modulation_stride", "width"),
+        ),
+        "flow attention": Case(
+            fused_triton._attention,
+            dict.fromkeys(("qkv", "out"), "*bf16")
+            | dict.fromkeys(("cos", "sin"), "*fp32")
+            | dict.fromkeys(("lengths", "kept"), "*i64")
+            | dict.fromkeys(("frames", "wanted", "heads"), "i32")
+            | {"scale": "fp32"},
+            {"HAS_KEPT": False, "QUERIES": fused_triton.QUERIES, "KEYS": fused_triton.KEYS, "HALF": 32},
+        ),
+        "flow swiglu": Case(
+            fused_triton._swiglu,
+            dict.fromkeys(("x", "weight", "out"), "*bf16")
+            | dict.fromkeys(("rows", "hidden", "depth"), "i32"),
+            {
+                "ROWS": fused_triton.TILE_ROWS,
+                "COLUMNS": fused_triton.TILE_COLUMNS,
+                "DEPTH": fused_triton.TILE_DEPTH,
+            },
+            warps=8,
+            multiples=("rows", "hidden", "depth"),
+        ),
+        "wavenet gate": Case(
+            wavenet_triton._gate,
+            dict.fromkeys(("x", "condition", "out"), "*bf16")
+            | dict.fromkeys(("rows", "frames", "width", "condition_stride"), "i32"),
+            {"ROWS": wavenet_triton.FRAMES, "BLOCK": 512},
+            multiples=("width", "condition_stride"),
+        ),
+        "wavenet step": Case(
+            wavenet_triton._step,
+            dict.fromkeys(("x", "outputs", "total", "padded", "summed"), "*bf16")
+            | {"lengths": "*i64", "frames": "i32", "width": "i32"},
+            {"PAD": 2, "HAS_OUTPUTS": True, "HAS_TOTAL": True, "ROWS": wavenet_triton.FRAMES, "BLOCK": 512},
+            multiples=("width",),
         ),
         "snake, float32": _snake("*fp32"),
         "snake, bfloat16": _snake("*bf16"),
@@ -70,7 +116,7 @@ def compile_for(case: Case, architecture: int) -> dict[str, int]:
     aligned: Any = {
         (index,): [["tt.divisibility", 16]]
         for index, name in enumerate(names)
-        if signature[name].startswith("*")
+        if signature[name].startswith("*") or name in case.multiples
     }
     compiled = triton.compile(
         ASTSource(case.kernel, signature, constexprs=case.constants, attrs=aligned),

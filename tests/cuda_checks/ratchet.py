@@ -53,7 +53,7 @@ def measure_steps() -> dict[str, dict[str, float]]:
 def main() -> None:
     """Write the table as it is now, and print what changed."""
     before = load() if FILE.exists() else {}
-    now = {"steps": measure_steps(), "kernels": measure_kernels()}
+    now: dict[str, Any] = {"steps": measure_steps(), "kernels": measure_kernels()}
     for group, costs in now.items():
         for name, cost in costs.items():
             if (old := before.get(group, {}).get(name)) != cost:

@@ -36,11 +36,11 @@ class StandInGraph:
                     old.copy_(new)
 
 
-class Recording(TorchDispatchMode):
+class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """torch.cuda.graph: what runs inside is recorded."""
 
     def __init__(self, graph: StandInGraph, pool: object = None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._graph = graph
 
     def __torch_dispatch__(

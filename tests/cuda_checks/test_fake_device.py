@@ -5,6 +5,8 @@ python -m tests.cuda_checks.ratchet     # writes ratchet.json anew, where a step
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -46,7 +48,7 @@ def test_a_host_copy_and_a_wait_are_seen() -> None:
         name = "faulty"
         next_stages: tuple[str, ...] = ()
         max_rows = max_units = 1
-        buckets = (Bucket(1, 1),)
+        buckets: tuple[Bucket, ...] = (Bucket(1, 1),)
         to_host: tuple[int, ...] = ()
         lookahead = False
 
@@ -58,7 +60,7 @@ def test_a_host_copy_and_a_wait_are_seen() -> None:
             seen[inputs[0], inputs[0]] = True
             return (seen[: int(inputs[0].sum())],)
 
-        def scatter(self, states: object, outputs: tuple[torch.Tensor, ...]) -> list[None]:
+        def scatter(self, states: object, outputs: tuple[torch.Tensor, ...]) -> list[Any]:
             return []
 
     with fake_device():

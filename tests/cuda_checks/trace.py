@@ -118,11 +118,11 @@ class Seen:
     faults: list[str] = field(default_factory=list)
 
 
-class Watch(TorchDispatchMode):
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts what is launched, the bytes that it reads and writes, and what a capture would refuse."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.seen = Seen()
 
     def __torch_dispatch__(
@@ -180,7 +180,8 @@ def _tensors(value: Any) -> list[Tensor]:
 def watch(stage: Stage, bucket: Bucket) -> Seen:
     """A step of a stage with inert rows alone, inside fake_device(). An exception is a fault."""
     inputs = tuple(value.to(DEVICE) for value in stage.collate([], bucket))
-    with Watch() as looking:
+    looking = Watch()
+    with looking:
         try:
             stage.forward(*inputs)
         except Exception as error:

@@ -12,8 +12,8 @@ from serving.models.base import Bucket
 from serving.models.buckets import make_buckets
 from serving.models.indextts2.codes.codec import SemanticCodec
 from serving.models.indextts2.codes.decoding import Decoding
-from serving.models.indextts2.mel.dit import take_frames
 from serving.models.indextts2.mel.flow import Flow
+from serving.models.indextts2.mel.fused import take_frames
 from serving.models.indextts2.mel.regulator import LatentProjection, LengthRegulator
 from serving.models.indextts2.noise import gaussian
 from serving.models.indextts2.stages.shapes import extent, make_lengths, padded_slots
