@@ -13,8 +13,9 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from serving.models.indextts2.codes import attention_triton
+from serving.models.indextts2.codes import attention_triton, sampling_triton
 from serving.models.indextts2.mel import fused_triton, wavenet_triton
+from serving.models.indextts2.noise import GOLDEN, MIX_1, MIX_2
 from serving.models.indextts2.wave import snake_triton
 
 ARCHITECTURES = (80, 90, 100)
@@ -51,6 +52,26 @@ def cases() -> dict[str, Case]:
             dict.fromkeys(("part_out", "part_max", "part_sum"), "*fp32")
             | {"lengths": "*i64", "out": "*bf16", "heads": "i32", "parts": "i32"},
             {"CELLS": attention_triton.PART_CELLS, "WIDTH": 64},
+        ),
+        "decode embedding": Case(
+            sampling_triton._embed,
+            dict.fromkeys(("slots", "counts", "codes"), "*i64")
+            | dict.fromkeys(("code_table", "position_table", "out"), "*bf16")
+            | dict.fromkeys(("codes_stride", "width", "positions"), "i32"),
+            {"AHEAD": 0, "BLOCK": 2048},
+            multiples=("width",),
+        ),
+        "decode sampler": Case(
+            sampling_triton._draw,
+            dict.fromkeys(
+                ("slots", "codes", "counts", "seeds", "top_ks", "min_codes", "code_limits", "out"), "*i64"
+            )
+            | dict.fromkeys(("temperatures", "top_ps", "penalties", "logits"), "*fp32")
+            | {"seen": "*u8"}
+            | dict.fromkeys(("codes_stride", "vocabulary", "max_codes", "stop"), "i32"),
+            {"GOLDEN": GOLDEN % 2**64, "MIX_1": MIX_1 % 2**64, "MIX_2": MIX_2 % 2**64}
+            | {"BLOCK": 16384, "CANDIDATES": sampling_triton.CANDIDATES},
+            warps=8,
         ),
         "flow norm": Case(
             fused_triton._norm,

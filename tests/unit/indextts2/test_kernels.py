@@ -109,6 +109,7 @@ print("same")
 WAVENET = """
 import torch
 from serving.models.indextts2.mel.fused import gate, wavenet_step
+from serving.models.indextts2.mel.wavenet import reflect_index
 
 torch.manual_seed(0)
 tables = torch.randn(2, 4, 48)
@@ -120,14 +121,15 @@ for scale in (1.0, 200.0):
 for frames in (3, 19):
     lengths = torch.tensor([frames, max(1, frames - 5)])
     x = torch.randn(2, frames, 24)
-    padded, none = wavenet_step(x, None, None, lengths, 2)
-    ours = wavenet_step(x, None, None, lengths, 2, fused=True)
+    borders = reflect_index(lengths, frames, 2)
+    padded, none = wavenet_step(x, None, None, lengths, borders, 2)
+    ours = wavenet_step(x, None, None, lengths, None, 2)
     assert ours[1] is None and none is None
     torch.testing.assert_close(ours[0], padded)
     for total in (None, torch.randn(2, frames, 24)):
         outputs = torch.randn(2, frames, 48)
-        ours = wavenet_step(padded, outputs, total, lengths, 2, fused=True)
-        torch.testing.assert_close(ours, wavenet_step(padded, outputs, total, lengths, 2))
+        ours = wavenet_step(padded, outputs, total, lengths, None, 2)
+        torch.testing.assert_close(ours, wavenet_step(padded, outputs, total, lengths, borders, 2))
 print("same")
 """
 
@@ -165,7 +167,51 @@ with torch.inference_mode():
 print("same")
 """
 
+SAMPLER = """
+import torch
+from serving.models.indextts2.codes.decoding import Decoding
+from serving.models.indextts2.codes.gpt import Gpt
+from serving.models.indextts2.codes.sampling import Sampling
+from serving.models.indextts2.config import IndexTts2Config
+from serving.models.indextts2.weights.checkpoint import RandomWeights
+from tests.unit.indextts2.support import configure
+
+config = IndexTts2Config.tiny()
+gpt = RandomWeights(config, 0).load("gpt", torch.device("cpu"))
+settings = (
+    Sampling(seed=2**62 + 5, top_k=30, min_codes=4, max_codes=9),
+    Sampling(seed=3, top_k=1, top_p=1.0, temperature=1.3),
+    Sampling(seed=0, top_k=128, top_p=1.0, repetition_penalty=1.0, max_codes=3),
+    Sampling(seed=11, top_k=5, top_p=0.1),
+)
+
+def run(positions, *fused):
+    torch.manual_seed(0)
+    decoding = Decoding(gpt, 5, max_codes=12, max_text=8, positions=positions, fused=frozenset(fused))
+    for slot, sampling in enumerate(settings):
+        configure(decoding, slot, sampling)
+    slots = torch.tensor([2, 0, 3, 1])
+    condition = config.gpt.condition
+    latents, emovec = torch.randn(4, condition.latents, condition.latent_dim), torch.randn(4, condition.latent_dim)
+    text = torch.randint(2, 20, (4, 6))
+    drawn = [decoding.prefill(slots, latents, emovec, text, torch.tensor([6, 2, 3, 5]))]
+    drawn += [decoding.decode(slots, decoding.cache.max_cells) for _ in range(11)]
+    return torch.stack(drawn), decoding
+
+with torch.inference_mode():
+    for positions in ("aligned", "official"):
+        plain, before = run(positions)
+        assert len(plain.unique()) > 10
+        ours, after = run(positions, "embedding", "sampler")
+        assert torch.equal(ours, plain)
+        for name in ("codes", "counts", "seen", "lengths"):
+            assert torch.equal(getattr(after, name)[:5], getattr(before, name)[:5]), name
+        torch.testing.assert_close(after.states[:5], before.states[:5])
+print("same")
+"""
+
 SCRIPTS = {
+    "embedding and sampler": SAMPLER,
     "decode attention": ATTENTION,
     "anti-aliased snake": SNAKE,
     "flow norm": NORM,

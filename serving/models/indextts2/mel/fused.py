@@ -89,22 +89,28 @@ def gate(x: Tensor, condition: Tensor, *, fused: bool = False) -> Tensor:
 
 
 def wavenet_step(
-    x: Tensor, outputs: Tensor | None, total: Tensor | None, lengths: Tensor, pad: int, *, fused: bool = False
+    x: Tensor,
+    outputs: Tensor | None,
+    total: Tensor | None,
+    lengths: Tensor,
+    borders: Tensor | None,
+    pad: int,
 ) -> tuple[Tensor, Tensor | None]:
     """The padded input of a WaveNet layer, [B, pad + T + pad, C], and the sum of the skips so far, [B, T, C].
 
     Without `outputs`, x [B, T, C] is the first layer's input. Else x is the padded input of the layer before it, and
     outputs [B, T, 2 C] what that layer gave: the residual that is added to x, then the skip that is added to total
-    (None: the first). Frames are reflected at each row's own ends, frame 0 and lengths - 1.
+    (None: the first). `borders` int64 [B, pad + T + pad] names the frames that the padded input takes; None: each row
+    is reflected at its own ends, frame 0 and lengths - 1, by one kernel.
     """
-    if fused:
+    if borders is None:
         padded, summed = _wavenet_step(x, outputs, total, lengths, pad)
         return padded, None if outputs is None else summed
     if outputs is not None:
         residual, skip = outputs.chunk(2, dim=-1)
         x = x[:, pad:-pad] + residual
         total = skip if total is None else total + skip
-    return take_frames(x, reflect_index(lengths, x.shape[1], pad)), total
+    return take_frames(x, borders), total
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -117,16 +123,6 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def take_frames(x: Tensor, frames: Tensor) -> Tensor:
     """Frames [B, W] of x [B, T, ..], [B, W, ..]."""
     return x[torch.arange(len(x), device=x.device)[:, None], frames]
-
-
-def reflect_index(lengths: Tensor, width: int, pad: int) -> Tensor:
-    """Frames int64 [B, width + 2 pad] that reflect each row at its own ends, frame 0 and frame lengths - 1.
-
-    Past the reflection (in the padding of a ragged row) the index stays inside the row.
-    """
-    place = (torch.arange(width + 2 * pad, device=lengths.device) - pad).abs()
-    last = lengths[:, None] - 1
-    return (last - (last - place).abs()).clamp(min=0)
 
 
 @torch.library.custom_op("indextts2::flow_norm", mutates_args=())

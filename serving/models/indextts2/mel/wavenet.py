@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from serving.models.indextts2.config import WaveNetConfig
 from serving.models.indextts2.mel import fused
+
+
+def reflect_index(lengths: Tensor, width: int, pad: int) -> Tensor:
+    """Frames int64 [B, width + 2 pad] that reflect each row at its own ends, frame 0 and frame lengths - 1.
+
+    Past the reflection (in the padding of a ragged row) the index stays inside the row.
+    """
+    place = (torch.arange(width + 2 * pad, device=lengths.device) - pad).abs()
+    last = lengths[:, None] - 1
+    return (last - (last - place).abs()).clamp(min=0)
 
 
 class Layer(nn.Module):
@@ -59,10 +70,11 @@ class WaveNet(nn.Module):
     def forward(self, x: Tensor, condition: Tensor, lengths: Tensor) -> Tensor:
         """x [B, T, C], condition [B, layers, 2 C], live lengths int64 [B]. Returns [B, T, C]."""
         pad, one = self.kernel // 2, "wavenet" in self.fused
+        borders = None if one else reflect_index(lengths, x.shape[1], pad)
         outputs: Tensor | None = None
         total: Tensor | None = None
         for index, layer in enumerate(self.layers):
-            x, total = fused.wavenet_step(x, outputs, total, lengths, pad, fused=one)
+            x, total = fused.wavenet_step(x, outputs, total, lengths, borders, pad)
             outputs = layer(x, condition[:, index], one=one)
         assert outputs is not None
         return outputs if total is None else total + outputs
