@@ -45,7 +45,8 @@ def cases() -> dict[str, Case]:
             | dict.fromkeys(("part_out", "part_max", "part_sum"), "*fp32")
             | {"scale": "fp32"}
             | dict.fromkeys(("slot_stride", "head_stride", "heads", "parts"), "i32"),
-            {"CELLS": attention_triton.PART_CELLS, "BLOCK": 32, "WIDTH": 64},
+            {"CELLS": attention_triton.PART_CELLS, "BLOCK": 32, "WIDTH": 64, "WRITES": True},
+            multiples=("slot_stride", "head_stride"),
         ),
         "decode attention, merge": Case(
             attention_triton._merge,

@@ -36,7 +36,7 @@ FREE = frozenset(
     view_as_real view_as_complex device sym_size""".split()  # noqa: SIM905
 )
 """Operations that launch nothing."""
-LAUNCHES = {"topk": 2, "decode_attention": 2, "cumsum": 2, "sort": 2}
+LAUNCHES = {"topk": 2, "decode_attention": 2, "attend_and_write": 2, "cumsum": 2, "sort": 2}
 """Kernels of the operations that are more than one."""
 LOOK_UPS = frozenset(["index", "gather", "embedding", "index_select"])
 """They read as much as they give, not the whole table."""
@@ -147,10 +147,12 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _bytes(name: str, given: Sequence[Tensor], made: Sequence[Tensor]) -> int:
-    if name == "decode_attention":
+    if name in ("decode_attention", "attend_and_write"):
         q, keys, _, slots = given[:4]
         cells = 2 * len(slots) * LIVE_CELLS * keys.shape[1] * keys.shape[3] * keys.element_size()
         return cells + _size(q) + sum(map(_size, made))
+    if name == "embed":
+        return 3 * sum(map(_size, made))
     if name in LOOK_UPS:
         return sum(map(_size, given[1:])) + 2 * sum(map(_size, made))
     if name.startswith("index_put"):

@@ -65,9 +65,10 @@ def load_networks(
         return Networks(cpu_gpt, estimator, CpuVocoder(weights.load("vocoder", device)))
     plain: Estimator = weights.load("flow", device)
     vocoder: Vocoder = weights.load("vocoder", device)
+    parts = choose_fused(options, device)
     if device.type != "cpu":
         gpt = gpt.to(dtype)
-    parts = choose_fused(options, device)
+    gpt.fused = parts
     return Networks(gpt, plain.cast(flow_dtype).fuse(parts), vocoder.to(vocoder_dtype))
 
 

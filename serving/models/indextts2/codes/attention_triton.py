@@ -36,6 +36,7 @@ def _parts(  # type: ignore[no-untyped-def]
     CELLS: tl.constexpr,
     BLOCK: tl.constexpr,
     WIDTH: tl.constexpr,
+    WRITES: tl.constexpr,
 ):
     row_head = tl.program_id(0)
     part = tl.program_id(1)
@@ -43,8 +44,19 @@ def _parts(  # type: ignore[no-untyped-def]
     length = tl.load(lengths + row)
     first = part * CELLS
     column = tl.arange(0, WIDTH)
-    query = tl.load(q + row_head * WIDTH + column).to(tl.float32) * scale
     base = tl.load(slots + row) * slot_stride + (row_head % heads) * head_stride
+    given = q + row_head * WIDTH
+    newest = length
+    if WRITES:
+        # q is [R, 3, H, WIDTH]: the row's query, and the key and value of its newest cell.
+        given = q + (row * 3 * heads + row_head % heads) * WIDTH
+        newest = length - 1
+        new_key = tl.load(given + heads * WIDTH + column)
+        new_value = tl.load(given + 2 * heads * WIDTH + column)
+        if newest // CELLS == part:
+            tl.store(keys + base + newest * WIDTH + column, new_key)
+            tl.store(values + base + newest * WIDTH + column, new_value)
+    query = tl.load(given + column).to(tl.float32) * scale
     best = tl.full((), float("-inf"), tl.float32)
     total = tl.zeros((), tl.float32)
     out = tl.zeros((WIDTH,), tl.float32)
@@ -52,13 +64,20 @@ def _parts(  # type: ignore[no-untyped-def]
     for begin in range(first, last, BLOCK):
         cell = begin + tl.arange(0, BLOCK)
         live = cell < last
+        # The newest cell comes from the row itself, for its store may not have arrived.
+        stored = (live & (cell < newest))[:, None]
         offset = base + cell[:, None] * WIDTH + column[None, :]
-        key = tl.load(keys + offset, mask=live[:, None], other=0.0).to(tl.float32)
+        key = tl.load(keys + offset, mask=stored, other=0.0).to(tl.float32)
+        if WRITES:
+            is_newest = (cell == newest)[:, None]
+            key = tl.where(is_newest, new_key[None, :].to(tl.float32), key)
         score = tl.where(live, tl.sum(key * query[None, :], axis=1), float("-inf"))
         new_best = tl.maximum(best, tl.max(score, axis=0))
         weight = tl.exp(score - new_best)
         shrink = tl.exp(best - new_best)
-        value = tl.load(values + offset, mask=live[:, None], other=0.0).to(tl.float32)
+        value = tl.load(values + offset, mask=stored, other=0.0).to(tl.float32)
+        if WRITES:
+            value = tl.where(is_newest, new_value[None, :].to(tl.float32), value)
         out = out * shrink + tl.sum(value * weight[:, None], axis=0)
         total = total * shrink + tl.sum(weight, axis=0)
         best = new_best
@@ -100,20 +119,28 @@ def _merge(  # type: ignore[no-untyped-def]
 
 
 def decode_attention_triton(
-    q: Tensor, keys: Tensor, values: Tensor, slots: Tensor, lengths: Tensor, span: int
+    q: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    slots: Tensor,
+    lengths: Tensor,
+    span: int,
+    *,
+    writes: bool = False,
 ) -> Tensor:
-    """serving.models.indextts2.codes.attention.decode_attention by the two kernels above.
+    """serving.models.indextts2.codes.attention.decode_attention by the two kernels above; with `writes`,
+    attend_and_write: q is then [R, 3, H, D], and the last live cell of each row is written first.
 
     keys and values must be contiguous with a head width that is a power of two. Runs on CUDA, and on the CPU
     under TRITON_INTERPRET=1.
     """
-    rows, heads, width = q.shape
+    rows, heads, width = len(q), *q.shape[-2:]
     parts = triton.cdiv(span, PART_CELLS)
     q = q.contiguous()
     part_out = torch.empty(rows, heads, parts, width, dtype=torch.float32, device=q.device)
     part_max = torch.empty(rows, heads, parts, dtype=torch.float32, device=q.device)
     part_sum = torch.empty_like(part_max)
-    out = torch.empty_like(q)
+    out = q.new_empty(rows, heads, width)
     launch: Any = _parts[(rows * heads, parts)]
     launch(
         q,
@@ -132,6 +159,7 @@ def decode_attention_triton(
         CELLS=PART_CELLS,
         BLOCK=32,
         WIDTH=width,
+        WRITES=writes,
     )
     merge: Any = _merge[(rows * heads,)]
     merge(part_out, part_max, part_sum, lengths, out, heads, parts, CELLS=PART_CELLS, WIDTH=width)

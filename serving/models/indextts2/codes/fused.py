@@ -55,3 +55,38 @@ def _(
     stop: int,
 ) -> Tensor:
     return slots.new_empty(len(slots))
+
+
+@torch.library.custom_op("indextts2::attend_and_write", mutates_args=("keys", "values"))
+def attend_and_write(
+    qkv: Tensor, keys: Tensor, values: Tensor, slots: Tensor, lengths: Tensor, span: int
+) -> Tensor:
+    """Write the key and the value of qkv [R, 3, H, D] to cell lengths[r] - 1 of row slots[r], then attend.
+
+    As attention.decode_attention after CodeCache.write. Returns [R, H, D].
+    """
+    from serving.models.indextts2.codes.attention_triton import decode_attention_triton
+
+    return decode_attention_triton(qkv, keys, values, slots, lengths, span, writes=True)
+
+
+@attend_and_write.register_fake
+def _(qkv: Tensor, keys: Tensor, values: Tensor, slots: Tensor, lengths: Tensor, span: int) -> Tensor:
+    return qkv.new_empty(qkv.shape[0], *qkv.shape[2:])
+
+
+@torch.library.custom_op("indextts2::layer_norm", mutates_args=())
+def layer_norm(x: Tensor, y: Tensor, gain: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """x + y [R, D], and its layer norm."""
+    from serving.models.indextts2.mel.fused_triton import norm_triton
+
+    rows, width = x.shape
+    # One frame a row, and the same modulation for all of them.
+    tables = (gain.expand(rows, width), bias.expand(rows, width))
+    summed, out = norm_triton(x[:, None], y[:, None], *tables, eps, centred=True)
+    return summed[:, 0], out[:, 0]
+
+
+@layer_norm.register_fake
+def _(x: Tensor, y: Tensor, gain: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x), torch.empty_like(x)

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from serving.models.indextts2.codes import fused
 from serving.models.indextts2.codes.attention import decode_attention, extend_attention
 from serving.models.indextts2.config import GptConfig
 
@@ -86,6 +87,8 @@ class Gpt(nn.Module):
         self.stack_norm = nn.LayerNorm(dim)
         self.final_norm = nn.LayerNorm(dim)
         self.code_head = nn.Linear(dim, config.number_mel_codes)
+        self.fused: frozenset[str] = frozenset()
+        """With "layer" in it, decode() runs the norms and the cache of each layer as Triton kernels; see fused.py."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -172,6 +175,8 @@ class Gpt(nn.Module):
     def decode(self, vectors: Tensor, slots: Tensor, lengths: Tensor, cache: CodeCache, span: int) -> Tensor:
         """Run one vector [R, D] per row at cell lengths[r]; `span` > every lengths[r]. Returns states [R,
         D]."""
+        if "layer" in self.fused:
+            return self._decode_fused(vectors, slots, lengths, cache, span)
         rows, dim = vectors.shape
         heads = self.config.heads
         cells = lengths.clamp(max=cache.max_cells)[:, None]
@@ -188,6 +193,24 @@ class Gpt(nn.Module):
             x = block(x, functools.partial(attend, layer))
         return self.normalise(x)
 
+    def _decode_fused(
+        self, vectors: Tensor, slots: Tensor, lengths: Tensor, cache: CodeCache, span: int
+    ) -> Tensor:
+        """decode() with nine kernels a layer: a sum and the norm after it are one, and so are the cache and its use."""
+        rows, dim = vectors.shape
+        live = (lengths + 1).clamp(max=span)
+        blocks = [block for block in self.blocks if isinstance(block, Block)]
+        x, normal = vectors, blocks[0].attention_norm(vectors)
+        for layer, block in enumerate(blocks):
+            qkv = block.qkv(normal).view(rows, 3, self.config.heads, -1)
+            y = fused.attend_and_write(qkv, cache.keys[layer], cache.values[layer], slots, live, span)
+            x, normal = _add_and_norm(x, block.out(y.view(rows, dim)), block.mlp_norm)
+            y = block.down(F.gelu(block.up(normal), approximate="tanh"))
+            is_last = layer == len(blocks) - 1
+            x, normal = _add_and_norm(x, y, self.stack_norm if is_last else blocks[layer + 1].attention_norm)
+        states: Tensor = self.final_norm(normal)
+        return states
+
     def normalise(self, x: Tensor) -> Tensor:
         """ln_f and then final_norm: the official model has both."""
         states: Tensor = self.final_norm(self.stack_norm(x))
@@ -197,6 +220,11 @@ class Gpt(nn.Module):
         """float32 logits [.., V] of states [.., D]."""
         logits: Tensor = self.code_head(states)
         return logits.float()
+
+
+def _add_and_norm(x: Tensor, y: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+    summed, normal = fused.layer_norm(x, y, norm.weight, norm.bias, norm.eps)
+    return summed, normal
 
 
 def spoken_ids(ids: Sequence[int], config: GptConfig) -> list[int]:
