@@ -13,7 +13,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from serving.models.indextts2.codes import attention_triton, sampling_triton
+from serving.models.indextts2.codes import attention_triton, linear_triton, sampling_triton
 from serving.models.indextts2.mel import fused_triton, wavenet_triton
 from serving.models.indextts2.noise import GOLDEN, MIX_1, MIX_2
 from serving.models.indextts2.wave import snake_triton
@@ -38,22 +38,19 @@ class Case:
 def cases() -> dict[str, Case]:
     """Every kernel, in the dtypes of the CUDA profiles."""
     return {
-        "decode attention, parts": Case(
+        "decode attention": Case(
             attention_triton._parts,
-            dict.fromkeys(("q", "keys", "values"), "*bf16")
+            dict.fromkeys(("q", "keys", "values", "out"), "*bf16")
             | dict.fromkeys(("slots", "lengths"), "*i64")
             | dict.fromkeys(("part_out", "part_max", "part_sum"), "*fp32")
-            | {"scale": "fp32"}
+            | {"arrived": "*i32", "scale": "fp32"}
             | dict.fromkeys(("slot_stride", "head_stride", "heads", "parts"), "i32"),
             {"CELLS": attention_triton.PART_CELLS, "BLOCK": 32, "WIDTH": 64, "WRITES": True},
             multiples=("slot_stride", "head_stride"),
         ),
-        "decode attention, merge": Case(
-            attention_triton._merge,
-            dict.fromkeys(("part_out", "part_max", "part_sum"), "*fp32")
-            | {"lengths": "*i64", "out": "*bf16", "heads": "i32", "parts": "i32"},
-            {"CELLS": attention_triton.PART_CELLS, "WIDTH": 64},
-        ),
+        "decode product, 1 row": _product(16, 32),
+        "decode product, 64 rows": _product(64, 32),
+        "decode product, 64 rows, float32": _product(64, 32, "*fp32"),
         "decode embedding": Case(
             sampling_triton._embed,
             dict.fromkeys(("slots", "counts", "codes"), "*i64")
@@ -82,27 +79,10 @@ def cases() -> dict[str, Case]:
             {"HAS_Y": True, "CENTRED": False, "ROWS": fused_triton.NORM_ROWS, "BLOCK": 512},
             multiples=("modulation_stride", "width"),
         ),
-        "flow attention": Case(
-            fused_triton._attention,
-            dict.fromkeys(("qkv", "out"), "*bf16")
-            | dict.fromkeys(("cos", "sin"), "*fp32")
-            | dict.fromkeys(("lengths", "kept"), "*i64")
-            | dict.fromkeys(("frames", "wanted", "heads"), "i32")
-            | {"scale": "fp32"},
-            {"HAS_KEPT": False, "QUERIES": fused_triton.QUERIES, "KEYS": fused_triton.KEYS, "HALF": 32},
-        ),
-        "flow swiglu": Case(
-            fused_triton._swiglu,
-            dict.fromkeys(("x", "weight", "out"), "*bf16")
-            | dict.fromkeys(("rows", "hidden", "depth"), "i32"),
-            {
-                "ROWS": fused_triton.TILE_ROWS,
-                "COLUMNS": fused_triton.TILE_COLUMNS,
-                "DEPTH": fused_triton.TILE_DEPTH,
-            },
-            warps=8,
-            multiples=("rows", "hidden", "depth"),
-        ),
+        "flow attention": _attention("*bf16", 2),
+        "flow attention, float32": _attention("*fp32", 4),
+        "flow swiglu": _swiglu("*bf16", 2),
+        "flow swiglu, float32": _swiglu("*fp32", 4),
         "wavenet gate": Case(
             wavenet_triton._gate,
             dict.fromkeys(("x", "condition", "out"), "*bf16")
@@ -120,6 +100,43 @@ def cases() -> dict[str, Case]:
         "snake, float32": _snake("*fp32"),
         "snake, bfloat16": _snake("*bf16"),
     }
+
+
+def _attention(number: str, size_bytes: int) -> Case:
+    queries, keys = fused_triton.ATTENTION_TILES[size_bytes]
+    return Case(
+        fused_triton._attention,
+        dict.fromkeys(("qkv", "out"), number)
+        | dict.fromkeys(("cos", "sin"), "*fp32")
+        | dict.fromkeys(("lengths", "kept"), "*i64")
+        | dict.fromkeys(("frames", "wanted", "heads"), "i32")
+        | {"scale": "fp32"},
+        {"HAS_KEPT": False, "QUERIES": queries, "KEYS": keys, "HALF": 32},
+    )
+
+
+def _swiglu(number: str, size_bytes: int) -> Case:
+    rows, columns, depth = fused_triton.SWIGLU_TILES[size_bytes]
+    return Case(
+        fused_triton._swiglu,
+        dict.fromkeys(("x", "weight", "out"), number) | dict.fromkeys(("rows", "hidden", "depth"), "i32"),
+        {"ROWS": rows, "COLUMNS": columns, "DEPTH": depth},
+        warps=8,
+        multiples=("rows", "hidden", "depth"),
+    )
+
+
+def _product(rows: int, columns: int, number: str = "*bf16") -> Case:
+    """With a norm before it and all that may follow."""
+    return Case(
+        linear_triton._linear,
+        dict.fromkeys(("x", "weight", "bias", "gain", "offset", "residual", "out"), number)
+        | dict.fromkeys(("rows", "width", "depth"), "i32")
+        | {"eps": "fp32"},
+        {"NORM": True, "GELU": True, "RESIDUAL": True}
+        | {"ROWS": rows, "COLUMNS": columns, "DEPTH": linear_triton.DEPTH},
+        multiples=("width", "depth"),
+    )
 
 
 def _snake(signal: str) -> Case:

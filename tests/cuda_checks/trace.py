@@ -36,7 +36,7 @@ FREE = frozenset(
     view_as_real view_as_complex device sym_size""".split()  # noqa: SIM905
 )
 """Operations that launch nothing."""
-LAUNCHES = {"topk": 2, "decode_attention": 2, "attend_and_write": 2, "cumsum": 2, "sort": 2}
+LAUNCHES = {"topk": 2, "cumsum": 2, "sort": 2}
 """Kernels of the operations that are more than one."""
 LOOK_UPS = frozenset(["index", "gather", "embedding", "index_select"])
 """They read as much as they give, not the whole table."""

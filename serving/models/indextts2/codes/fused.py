@@ -75,18 +75,36 @@ def _(qkv: Tensor, keys: Tensor, values: Tensor, slots: Tensor, lengths: Tensor,
     return qkv.new_empty(qkv.shape[0], *qkv.shape[2:])
 
 
-@torch.library.custom_op("indextts2::layer_norm", mutates_args=())
-def layer_norm(x: Tensor, y: Tensor, gain: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """x + y [R, D], and its layer norm."""
-    from serving.models.indextts2.mel.fused_triton import norm_triton
+@torch.library.custom_op("indextts2::linear", mutates_args=())
+def linear(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    gain: Tensor | None,
+    offset: Tensor | None,
+    eps: float,
+    residual: Tensor | None,
+    gelu: bool,
+) -> Tensor:
+    """residual + gelu(layer_norm(x) weight^T + bias); each but the product if asked for. At most MAX_ROWS rows.
 
-    rows, width = x.shape
-    # One frame a row, and the same modulation for all of them.
-    tables = (gain.expand(rows, width), bias.expand(rows, width))
-    summed, out = norm_triton(x[:, None], y[:, None], *tables, eps, centred=True)
-    return summed[:, 0], out[:, 0]
+    x [R, K], weight [N, K], gain and offset [K] of the norm, residual [R, N]. gelu is the approximation by tanh.
+    """
+    from serving.models.indextts2.codes.linear_triton import linear_triton
+
+    norm = None if gain is None or offset is None else (gain, offset)
+    return linear_triton(x, weight, bias, norm, residual, eps, gelu=gelu)
 
 
-@layer_norm.register_fake
-def _(x: Tensor, y: Tensor, gain: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(x), torch.empty_like(x)
+@linear.register_fake
+def _(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    gain: Tensor | None,
+    offset: Tensor | None,
+    eps: float,
+    residual: Tensor | None,
+    gelu: bool,
+) -> Tensor:
+    return x.new_empty(x.shape[0], weight.shape[0])

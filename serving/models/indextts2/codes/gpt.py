@@ -22,6 +22,9 @@ from serving.models.indextts2.codes import fused
 from serving.models.indextts2.codes.attention import decode_attention, extend_attention
 from serving.models.indextts2.config import GptConfig
 
+MAX_ROWS = 64
+"""Of a decode step whose layers are fused; past these the accumulators would not fit the registers."""
+
 
 class CodeCache:
     """Keys and values of every slot: per layer [rows, heads, cells, 64].
@@ -88,7 +91,7 @@ class Gpt(nn.Module):
         self.final_norm = nn.LayerNorm(dim)
         self.code_head = nn.Linear(dim, config.number_mel_codes)
         self.fused: frozenset[str] = frozenset()
-        """With "layer" in it, decode() runs the norms and the cache of each layer as Triton kernels; see fused.py."""
+        """With "layer" in it, decode() of few rows runs each layer as five Triton kernels; see fused.py."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -175,7 +178,7 @@ class Gpt(nn.Module):
     def decode(self, vectors: Tensor, slots: Tensor, lengths: Tensor, cache: CodeCache, span: int) -> Tensor:
         """Run one vector [R, D] per row at cell lengths[r]; `span` > every lengths[r]. Returns states [R,
         D]."""
-        if "layer" in self.fused:
+        if "layer" in self.fused and len(vectors) <= MAX_ROWS:
             return self._decode_fused(vectors, slots, lengths, cache, span)
         rows, dim = vectors.shape
         heads = self.config.heads
@@ -196,20 +199,18 @@ class Gpt(nn.Module):
     def _decode_fused(
         self, vectors: Tensor, slots: Tensor, lengths: Tensor, cache: CodeCache, span: int
     ) -> Tensor:
-        """decode() with nine kernels a layer: a sum and the norm after it are one, and so are the cache and its use."""
+        """decode() with five kernels a layer: norms, sums and activations are in the products, the cache in its use."""
         rows, dim = vectors.shape
         live = (lengths + 1).clamp(max=span)
-        blocks = [block for block in self.blocks if isinstance(block, Block)]
-        x, normal = vectors, blocks[0].attention_norm(vectors)
-        for layer, block in enumerate(blocks):
-            qkv = block.qkv(normal).view(rows, 3, self.config.heads, -1)
+        x = vectors
+        for layer, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            qkv = _product(x, block.qkv, norm=block.attention_norm).view(rows, 3, self.config.heads, -1)
             y = fused.attend_and_write(qkv, cache.keys[layer], cache.values[layer], slots, live, span)
-            x, normal = _add_and_norm(x, block.out(y.view(rows, dim)), block.mlp_norm)
-            y = block.down(F.gelu(block.up(normal), approximate="tanh"))
-            is_last = layer == len(blocks) - 1
-            x, normal = _add_and_norm(x, y, self.stack_norm if is_last else blocks[layer + 1].attention_norm)
-        states: Tensor = self.final_norm(normal)
-        return states
+            x = _product(y.view(rows, dim), block.out, residual=x)
+            hidden = _product(x, block.up, norm=block.mlp_norm, gelu=True)
+            x = _product(hidden, block.down, residual=x)
+        return self.normalise(x)
 
     def normalise(self, x: Tensor) -> Tensor:
         """ln_f and then final_norm: the official model has both."""
@@ -222,9 +223,17 @@ class Gpt(nn.Module):
         return logits.float()
 
 
-def _add_and_norm(x: Tensor, y: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
-    summed, normal = fused.layer_norm(x, y, norm.weight, norm.bias, norm.eps)
-    return summed, normal
+def _product(
+    x: Tensor,
+    layer: nn.Linear,
+    *,
+    norm: nn.LayerNorm | None = None,
+    residual: Tensor | None = None,
+    gelu: bool = False,
+) -> Tensor:
+    around = (None, None, 0.0) if norm is None else (norm.weight, norm.bias, norm.eps)
+    y: Tensor = fused.linear(x, layer.weight, layer.bias, *around, residual, gelu)
+    return y
 
 
 def spoken_ids(ids: Sequence[int], config: GptConfig) -> list[int]:

@@ -15,8 +15,6 @@ from torch import Tensor
 
 DEPTH = 128
 """Inputs of one pass of the loop."""
-MAX_ROWS = 64
-"""Past these the accumulators would not fit the registers, and the product is arithmetic, not memory."""
 
 
 @triton.jit  # type: ignore[untyped-decorator]

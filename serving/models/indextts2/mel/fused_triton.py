@@ -14,9 +14,11 @@ import triton.language as tl
 from torch import Tensor
 
 NORM_ROWS = 4
-QUERIES, KEYS = 64, 64
-"""Frames of one program of the attention, and of one pass of its loop."""
-TILE_ROWS, TILE_COLUMNS, TILE_DEPTH = 128, 64, 64
+ATTENTION_TILES = {2: (64, 64), 4: (32, 32)}
+"""Bytes of a number to the frames of one program of the attention, and of one pass of its loop."""
+SWIGLU_TILES = {2: (128, 64, 64), 4: (32, 32, 32)}
+"""Bytes of a number to rows and columns of one program, and inputs of one pass of its loop. float32 has no matrix units
+that keep its precision, so its tiles must leave room in the registers."""
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -173,7 +175,8 @@ def attention_triton(
     width = three // 3
     wanted = frames if kept is None else kept.shape[1]
     out = qkv.new_empty(batch, wanted, width)
-    launch: Any = _attention[(triton.cdiv(wanted, QUERIES), batch * heads)]
+    queries, keys = ATTENTION_TILES[qkv.element_size()]
+    launch: Any = _attention[(triton.cdiv(wanted, queries), batch * heads)]
     launch(
         qkv,
         cos,
@@ -186,8 +189,8 @@ def attention_triton(
         heads,
         (width // heads) ** -0.5,
         HAS_KEPT=kept is not None,
-        QUERIES=QUERIES,
-        KEYS=KEYS,
+        QUERIES=queries,
+        KEYS=keys,
         HALF=width // heads // 2,
     )
     return out
@@ -234,7 +237,8 @@ def swiglu_triton(x: Tensor, weight: Tensor) -> Tensor:
     rows, hidden = x.numel() // depth, len(weight) // 2
     out = x.new_empty(*shape, hidden)
     # Neighbouring programs share their rows of x, which then stay in the second-level cache.
-    launch: Any = _swiglu[(triton.cdiv(hidden, TILE_COLUMNS), triton.cdiv(rows, TILE_ROWS))]
+    tile_rows, columns, tile_depth = SWIGLU_TILES[x.element_size()]
+    launch: Any = _swiglu[(triton.cdiv(hidden, columns), triton.cdiv(rows, tile_rows))]
     launch(
         x,
         weight,
@@ -242,9 +246,9 @@ def swiglu_triton(x: Tensor, weight: Tensor) -> Tensor:
         rows,
         hidden,
         depth,
-        ROWS=TILE_ROWS,
-        COLUMNS=TILE_COLUMNS,
-        DEPTH=TILE_DEPTH,
+        ROWS=tile_rows,
+        COLUMNS=columns,
+        DEPTH=tile_depth,
         num_warps=8,
     )
     return out
