@@ -20,4 +20,4 @@ def test_kernels_compile_and_take_no_more_than_the_ratchet_says() -> None:
         if value > ratchet[kernel][what]
     }
     assert not worse, "(before, now)"
-    assert all(cost["shared_bytes"] <= 100 * 1024 for cost in now.values()), "of one program"
+    assert all(cost["shared_bytes"] <= 163 * 1024 for cost in now.values()), "what an A100 has"

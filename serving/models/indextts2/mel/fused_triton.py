@@ -86,7 +86,7 @@ def norm_triton(
     return [out] if y is None else [summed, out]
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def _rotated(first, second, cos, sin, dtype):  # type: ignore[no-untyped-def]
     """The two halves of heads, rotated in float32."""
     a, b = first.to(tl.float32), second.to(tl.float32)
