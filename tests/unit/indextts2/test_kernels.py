@@ -180,9 +180,9 @@ config = IndexTts2Config.tiny()
 gpt = RandomWeights(config, 0).load("gpt", torch.device("cpu"))
 assert config.gpt.layers > 1
 settings = (
-    Sampling(seed=2**62 + 5, top_k=30, min_codes=4, max_codes=9),
+    Sampling(seed=2**62 + 5, top_k=30, min_codes=3, max_codes=5),
     Sampling(seed=3, top_k=1, top_p=1.0, temperature=1.3),
-    Sampling(seed=0, top_k=128, top_p=1.0, repetition_penalty=1.0, max_codes=3),
+    Sampling(seed=0, top_k=60, top_p=1.0, repetition_penalty=1.0, max_codes=3),
     Sampling(seed=11, top_k=5, top_p=0.1),
 )
 
@@ -197,13 +197,13 @@ def run(positions, *fused):
     latents, emovec = torch.randn(4, condition.latents, condition.latent_dim), torch.randn(4, condition.latent_dim)
     text = torch.randint(2, 20, (4, 6))
     drawn = [decoding.prefill(slots, latents, emovec, text, torch.tensor([6, 2, 3, 5]))]
-    drawn += [decoding.decode(slots, decoding.cache.max_cells) for _ in range(11)]
+    drawn += [decoding.decode(slots, decoding.cache.max_cells) for _ in range(6)]
     return torch.stack(drawn), decoding
 
 with torch.inference_mode():
     for positions in ("aligned", "official"):
         plain, before = run(positions)
-        assert len(plain.unique()) > 10
+        assert len(plain.unique()) > 5
         ours, after = run(positions, "embedding", "sampler", "layer")
         assert torch.equal(ours, plain)
         for name in ("codes", "counts", "seen", "lengths"):
@@ -238,7 +238,7 @@ def test_triton_kernel_equals_the_plain_expression(name: str) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.stdout == "same\n", done.stderr
