@@ -142,6 +142,13 @@ def parity(session: nox.Session) -> None:
     )
 
 
+@nox.session
+def cuda_checks(session: nox.Session) -> None:
+    """Judge the CUDA path without a GPU; `nox -s tests` runs these checks too."""
+    install(session, "tests", extras="[indextts2]")
+    session.run("pytest", "tests/cuda_checks", *session.posargs)
+
+
 KERNEL_TESTS = (
     "tests/unit/hibari/test_kernels.py",
     "tests/unit/indextts2/cpu/test_flow_cpu.py",
