@@ -217,6 +217,13 @@ def bench_listen(session: nox.Session) -> None:
 
 
 @nox.session(tags=["bench"])
+def bench_simulate(session: nox.Session) -> None:
+    """Capacity in virtual time: what a device, a profile or a policy would hold, by a table of step costs."""
+    install(session, "bench", extras="[indextts2]")
+    session.run("python", "-m", "bench", "simulate", *session.posargs)
+
+
+@nox.session(tags=["bench"])
 def bench_micro(session: nox.Session) -> None:
     """Time the parts alone (pytest-benchmark)."""
     install(session, "bench")
