@@ -142,6 +142,13 @@ def parity(session: nox.Session) -> None:
     )
 
 
+@nox.session
+def cuda_checks(session: nox.Session) -> None:
+    """Judge the CUDA path without a GPU; `nox -s tests` runs these checks too."""
+    install(session, "tests", extras="[indextts2]")
+    session.run("pytest", "tests/cuda_checks", *session.posargs)
+
+
 KERNEL_TESTS = (
     "tests/unit/hibari/test_kernels.py",
     "tests/unit/indextts2/cpu/test_flow_cpu.py",
@@ -214,6 +221,13 @@ def bench_listen(session: nox.Session) -> None:
     """What a listener hears of one request at a time: onset, pauses, pace, words and their times."""
     install(session, "bench")
     session.run("python", "-m", "bench", "listen", *session.posargs)
+
+
+@nox.session(tags=["bench"])
+def bench_simulate(session: nox.Session) -> None:
+    """Capacity in virtual time: what a device, a profile or a policy would hold, by a table of step costs."""
+    install(session, "bench", extras="[indextts2]")
+    session.run("python", "-m", "bench", "simulate", *session.posargs)
 
 
 @nox.session(tags=["bench"])

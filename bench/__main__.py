@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from types import FrameType
 
 INTERRUPTED = 130
+MISSING = 2
+"""A package that a command needs is not installed."""
 
 COMMANDS = {
     "run": ("bench.headline.run", "the headline: this server against the reference, with a report"),
@@ -51,14 +53,24 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns its exit code; 130 if interrupted, and nothing that it started lives on."""
+    """Run one command. Returns its exit code; 130 if interrupted, and nothing that it started lives on; 2
+    if a package is missing, which is named."""
     parser = argparse.ArgumentParser(prog="bench", description="Measure the server.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     chosen = (sys.argv[1:] if argv is None else argv)[:1]
     for name, (module, help_text) in COMMANDS.items():
         command = commands.add_parser(name, help=help_text, description=help_text)
         if [name] == list(chosen):
-            importlib.import_module(module).add_arguments(command)
+            try:
+                importlib.import_module(module).add_arguments(command)
+            except ModuleNotFoundError as error:
+                missing = (error.name or "").partition(".")[0]
+                if missing in ("", "bench", "serving"):
+                    raise
+                print(
+                    f"bench {name}: needs the package {missing}, which is not installed here", file=sys.stderr
+                )
+                return MISSING
     arguments = parser.parse_args(argv)
     # SIGINT too: a shell starts what it puts in the background with SIGINT ignored, and a child of that would run on.
     for number in (signal.SIGINT, signal.SIGTERM):

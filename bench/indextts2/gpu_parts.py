@@ -16,11 +16,13 @@ import msgspec
 import torch
 from torch import nn
 
-from serving.engine.graphs import WARM_UP_RUNS
+from serving.engine.graphs import WARM_UP_RUNS, pick_bucket
+from serving.models.base import Bucket
 from serving.models.indextts2.codes.gpt import Gpt
 from serving.models.indextts2.config import GptConfig
 from serving.models.indextts2.mel.estimator import Estimator
 from serving.models.indextts2.model import IndexTts2Model
+from serving.models.indextts2.stages.mel import Integrate
 from serving.models.indextts2.wave.vocoder import Vocoder
 
 RATES = {
@@ -142,10 +144,17 @@ def decode_part(model: IndexTts2Model, rows: int, rate: Rates, clock: Clock) -> 
     if live < 1 or calls >= decoding.max_codes:
         raise ValueError(f"{decoding.max_codes} codes leave no room for {calls} calls: take more --codes")
     slots = torch.arange(rows, device=device)
-    decoding.lengths[slots], decoding.prefix_lengths[slots] = live, live
-    decoding.counts[slots], decoding.code_limit[slots] = 1, decoding.max_codes
-    decoding.min_codes[slots], decoding.top_k[slots], decoding.seen[slots] = decoding.max_codes, 30, False
-    decoding.codes[slots] = 0
+    for buffer, value in (
+        (decoding.lengths, live),
+        (decoding.prefix_lengths, live),
+        (decoding.counts, 1),
+        (decoding.code_limit, decoding.max_codes),
+        (decoding.min_codes, decoding.max_codes),
+        (decoding.top_k, 30),
+        (decoding.seen, False),
+        (decoding.codes, 0),
+    ):
+        buffer[:rows] = value
     span = decoding.cache.max_cells
     assert isinstance(decoding.gpt, Gpt)
     ms = clock.ms(lambda: decoding.decode(slots, span))
@@ -189,28 +198,53 @@ def flow_part(model: IndexTts2Model, rows: int, prompt: int, target: int, rate: 
             torch.full_like(slots, frames),
             torch.full_like(slots, prompt),
         )
-    kept = frames - max(prompt - flow.reach, 0)
-    ms = flow.iterations * clock.ms(lambda: flow.iterate(slots, frames, kept, ragged=False))
+    stage = model.stages["flow"]
+    assert isinstance(stage, Integrate)
+    shape: Bucket | None = Bucket(rows, frames)
+    if stage.static_prompt:
+        shape = pick_bucket(stage.buckets, rows, max(frames, target + stage.static_prompt))
+    if shape is None:
+        raise ValueError(f"no shape of the flow holds {rows} rows of {frames} frames")
+    inputs = stage.inputs(slots, shape, prompt)
+    ms = flow.iterations * clock.ms(lambda: stage.forward(*inputs))
     audio_s = rows * target * _frame_s(model)
     assert isinstance(flow.estimator, Estimator)
     passes = flow.iterations * (2 if flow.guidance else 1) * rows
-    floor_s = passes * estimator_flops(flow.estimator, frames) / rate.flops
+    kept = target + min(prompt, flow.reach)
+    floor_s = passes * estimator_flops(flow.estimator, frames, kept) / rate.flops
     return Part(
         name="flow",
         rows=rows,
-        shape=f"{prompt} + {target} frames",
+        shape=f"{prompt} + {target} frames as {shape.rows} x {shape.length}",
         ms=ms / audio_s,
         floor_ms=1e3 * floor_s / audio_s,
         unit="second of audio",
     )
 
 
-def estimator_flops(estimator: Estimator, frames: int) -> float:
-    """Operations of one row of one estimator call, as if every layer ran on every frame."""
-    timeless = [m for name, m in estimator.named_modules() if not name.startswith("time.")]
-    weights = sum(m.weight.numel() for m in timeless if isinstance(m, nn.Linear))
+def estimator_flops(estimator: Estimator, frames: int, kept: int) -> float:
+    """Operations of one row of one estimator call; of the last block and all that follows, at `kept` frames alone.
+
+    What is computed once for a window, or tabulated by time, is left out.
+    """
     config = estimator.config.dit
-    return frames * (2.0 * weights + 4.0 * config.depth * config.hidden_dim * frames)
+    once = ("time.", "merge_prompt", "merge_mu", "merge_style")
+    last = f"transformer.blocks.{config.depth - 1}."
+    everywhere = at_kept = 0.0
+    for name, module in estimator.named_modules():
+        if not isinstance(module, nn.Linear) or name.startswith(once):
+            continue
+        weights = float(module.weight.numel())
+        if name == last + "qkv":
+            everywhere, at_kept = everywhere + weights * 2 / 3, at_kept + weights / 3
+        elif name == last + "skip" or (
+            name.startswith(("merge_x", "transformer.")) and not name.startswith(last)
+        ):
+            everywhere += weights
+        else:
+            at_kept += weights
+    scores = 4.0 * config.hidden_dim * frames * ((config.depth - 1) * frames + kept)
+    return 2.0 * (everywhere * frames + at_kept * kept) + scores
 
 
 def vocoder_part(model: IndexTts2Model, rows: int, frames: int, rate: Rates, clock: Clock) -> Part:

@@ -86,6 +86,8 @@ class GpuRun(msgspec.Struct, kw_only=True):
     package: dict[str, float] = {}
     """Of each mode of the package, its real-time factor at one request (median)."""
     left_out: list[str] = []
+    failed: list[str] = []
+    """Parts that raised, and what."""
 
 
 def save(result: GpuRun, folder: Path) -> None:
@@ -139,6 +141,7 @@ def markdown(result: GpuRun) -> str:
         ]
     lines += ["", "Aims on an H100: " + "; ".join(f"{what} {aim}" for what, aim in AIMS.items()) + "."]
     lines += [f"Left out: {text}." for text in result.left_out]
+    lines += [f"FAILED: {text}" for text in result.failed]
     return "\n".join(lines) + "\n"
 
 

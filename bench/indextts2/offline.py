@@ -214,7 +214,7 @@ class StageTimer(Runner):
 
     def finish(self, launched: Launched) -> list[NDArray[np.float32] | None]:
         samples = super().finish(launched)
-        self._stage_s[launched.stage.name] += time.perf_counter() - launched.started_s
+        self._stage_s[launched.stage.name] += launched.busy_s
         return samples
 
 

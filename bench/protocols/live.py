@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from itertools import pairwise
@@ -130,6 +131,11 @@ def _stall_ms(pieces: list[tuple[float, float]]) -> float:
     return worst_s * 1000
 
 
+def _one_sentence() -> str:
+    """Half a minute of speech without an end in between: the engine is in the middle of it when it is cancelled."""
+    return re.sub(r"[^\w\s']+", "", texts("long", 1, seed=9)[0]) + ". "
+
+
 async def _stats(asking: Connection) -> dict[str, Any]:
     answer = await asking.request(request_bytes("GET", "bench", "/stats"), TIMEOUT_S)
     counters: dict[str, Any] = msgspec.json.decode(b"".join(piece for _, piece, _ in answer.pieces))
@@ -142,7 +148,7 @@ async def _cancel(socket: ClientConnection, asking: Connection, *, alone: bool) 
     `alone`: until no slot is used any more; otherwise the slots are others' too, and the count of aborts tells.
     """
     before = (await _stats(asking))["requests"]["aborted"]
-    await _send(socket, "input.text", text=" ".join(texts("long", 2, seed=9)))
+    await _send(socket, "input.text", text=_one_sentence())
     while isinstance(await socket.recv(), str):
         pass
     sent_at = time.monotonic()
@@ -150,7 +156,7 @@ async def _cancel(socket: ClientConnection, asking: Connection, *, alone: bool) 
     while True:
         now = await _stats(asking)
         idle = not now["slots_used"] and not now["waiting_segments"]
-        if now["requests"]["aborted"] > before and (idle or not alone):
+        if idle if alone else now["requests"]["aborted"] > before:
             break
         if time.monotonic() - sent_at > TIMEOUT_S:
             raise RuntimeError("a cancel freed nothing")
@@ -175,7 +181,7 @@ async def _neighbours(
     if cancels:
         freed_ms.append(await _cancel(socket, asking, alone=False))
     else:
-        await _send(socket, "input.text", text=" ".join(texts("long", 2, seed=9)))
+        await _send(socket, "input.text", text=_one_sentence())
         await _send(socket, "input.done")
         await _until(socket, "session.done")
     answers = await asyncio.gather(*streams)

@@ -53,6 +53,10 @@ class Stopped(Exception):
     """Shutdown came while the engine was loading or warming."""
 
 
+class DeviceLost(RuntimeError):
+    """A step has broken the device for this process; the engine must end and be started again."""
+
+
 class Pair(Protocol):
     """The engine's end of the connection to its client: a socket (transport.py), or an offline caller."""
 
@@ -292,6 +296,10 @@ class EngineLoop:
         """A step harms the requests in it and no other, unless the device itself is lost."""
         if isinstance(error, torch.AcceleratorError):
             raise error
+        try:
+            self._runner.check_device()
+        except Exception as lost:
+            raise DeviceLost(f"{what} left the device unusable: {type(lost).__name__}: {lost}") from error
         ids = ", ".join(sorted({part.request.request_id for part in parts}))
         if isinstance(error, InputError):
             logger.warning("%s failed for %s: %s: %s", what, ids, error.field, error)

@@ -30,7 +30,9 @@ class DeviceError(ValueError):
 
 
 def pick_device(engine: EngineProfile) -> torch.device:
-    """The device of a profile. Raises DeviceError, for engine.device or engine.cuda_graphs."""
+    """The device of a profile, made this thread's own: streams, events and captures take no other.
+
+    Raises DeviceError, for engine.device or engine.cuda_graphs."""
     name = engine.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -47,6 +49,8 @@ def pick_device(engine: EngineProfile) -> torch.device:
             raise DeviceError(
                 f"engine.device: there is no {name!r}; {torch.cuda.device_count()} devices here"
             )
+        device = torch.device("cuda", device.index or 0)
+        torch.cuda.set_device(device)
     elif engine.cuda_graphs:
         raise DeviceError("engine.cuda_graphs: needs a CUDA device, and engine.device is the CPU here")
     return device
@@ -67,11 +71,15 @@ class Launched:
     stage: Stage
     states: Sequence[Any]
     outputs: tuple[torch.Tensor, ...]
+    begun: torch.cuda.Event | None
+    """Passed when the device begins the step; None on the CPU."""
     copied: torch.cuda.Event | None
-    """Set when the host copies have arrived; None on the CPU."""
+    """Passed when the host copies have arrived; None on the CPU."""
     padded_units: int
     """Units of the shape that ran which no row wanted."""
     started_s: float
+    busy_s: float = 0.0
+    """Time of the step alone, once it is finished: of the device, without what it waited for others."""
 
 
 class Runner:
@@ -141,16 +149,15 @@ class Runner:
         stage = self._stages[name]
         lengths = [state.length for state in states]
         bucket = self._bucket(name, stage, len(states), max(lengths))
+        begun = self._mark()
         inputs = self._to_device(stage.collate(states, bucket))
         graphs = self._graphs.get(name)
         outputs = self._forward[name](*inputs) if graphs is None else graphs.run(bucket, inputs)
-        copied = None
         if self._device.type == "cuda":
             outputs = self._to_host(stage, outputs)
-            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            copied.record()
+        copied = self._mark()
         padding = bucket.rows * bucket.length - sum(lengths)
-        return Launched(stage, states, outputs, copied, padding, started_s)
+        return Launched(stage, states, outputs, begun, copied, padding, started_s)
 
     @torch.inference_mode()
     def finish(self, launched: Launched) -> list[NDArray[np.float32] | None]:
@@ -159,19 +166,39 @@ class Runner:
         Raises ModelError if scatter broke a rule of serving.models.base, and whatever the model raises.
         """
         name = launched.stage.name
-        if launched.copied is not None:
+        if launched.copied is not None and launched.begun is not None:
             launched.copied.synchronize()
+            # A step that is launched early waits for the one before it: the host's clock would count that twice.
+            launched.busy_s = 1e-3 * launched.begun.elapsed_time(launched.copied)
         samples = launched.stage.scatter(launched.states, launched.outputs)
         self._check(launched, samples)
-        step_s = time.perf_counter() - launched.started_s
-        self.busy_s += step_s
-        self.step_s[name] += step_s
-        self.step_times[name][bisect.bisect_left(STEP_BUCKETS_S, step_s)] += 1
+        if launched.copied is None:
+            launched.busy_s = time.perf_counter() - launched.started_s
+        self.busy_s += launched.busy_s
+        self.step_s[name] += launched.busy_s
+        self.step_times[name][bisect.bisect_left(STEP_BUCKETS_S, launched.busy_s)] += 1
         self.copies_to_host += len(launched.stage.to_host)
         self.steps[name] += 1
         self.rows[name] += len(launched.states)
         self.padded_units[name] += launched.padded_units
         return samples
+
+    def check_device(self) -> None:
+        """Wait for the device. Raises what a fault of any step so far has left it in; never on the CPU.
+
+        A context that a kernel has killed fails every later call, and by no means each of these as an
+        AcceleratorError: Triton and cuBLAS raise plain RuntimeErrors.
+        """
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+    def _mark(self) -> torch.cuda.Event | None:
+        """A moment in the device's order of work; None on the CPU."""
+        if self._device.type != "cuda":
+            return None
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
+        return event
 
     def _check(self, launched: Launched, samples: Sequence[object]) -> None:
         """What the scheduler relies on: one entry of samples per state, and states that want a stage that exists."""

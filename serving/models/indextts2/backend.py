@@ -16,7 +16,7 @@ from serving.models.indextts2.mel.cpu.estimator import check_sizes as check_esti
 from serving.models.indextts2.mel.cpu.estimator import library as estimator_library
 from serving.models.indextts2.mel.estimator import Estimator
 from serving.models.indextts2.networks import CodeModel, MelVocoder, VelocityEstimator
-from serving.models.indextts2.options import Options
+from serving.models.indextts2.options import FUSED, Options
 from serving.models.indextts2.wave.cpu.convolution import library as vocoder_library
 from serving.models.indextts2.wave.cpu.vocoder import CpuVocoder
 from serving.models.indextts2.wave.cpu.vocoder import check_sizes as check_vocoder_sizes
@@ -68,9 +68,20 @@ def load_networks(
         return Networks(cpu_gpt, estimator, CpuVocoder(weights.load("vocoder", device)), chosen_tier())
     plain: Estimator = weights.load("flow", device)
     vocoder: Vocoder = weights.load("vocoder", device)
+    parts = choose_fused(options, device)
     if device.type != "cpu":
         gpt = gpt.to(dtype)
-    return Networks(gpt, plain.cast(flow_dtype), vocoder.to(vocoder_dtype), "torch")
+    gpt.fused = parts
+    return Networks(gpt, plain.cast(flow_dtype).fuse(parts), vocoder.to(vocoder_dtype), "torch")
+
+
+def choose_fused(options: Options, device: torch.device) -> frozenset[str]:
+    """The parts that run as one kernel each. Raises ProfileError if some are demanded where there is no CUDA."""
+    if options.fused == "auto":
+        return frozenset(FUSED) if device.type == "cuda" else frozenset()
+    if options.fused and device.type != "cuda":
+        raise ProfileError(f"model.options.fused: these kernels run on CUDA, and the device is {device}")
+    return frozenset(options.fused)
 
 
 def build_kernels(config: IndexTts2Config) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from serving.models.base import ModelSpec
 from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.options import Fields, Options, check_options, sizes
+from serving.models.indextts2.spec import check_default, model_spec
 from serving.models.indextts2.text.segments import cut
 from serving.models.indextts2.text.stretches import Stretch, Write, for_pieces, stretches
 from serving.models.indextts2.text.tokenizer import character_tokenizer, load_tokenizer
@@ -17,9 +18,6 @@ from serving.models.indextts2.weights.config_file import ConfigError, read_confi
 from serving.profile import ProfileError, VoicesProfile
 from serving.protocol import InputError, Segment, SpeechParams
 from serving.text import Sentence
-
-SECONDS_PER_CHAR = 0.08
-"""Between English, about 0.065, and Chinese, about 0.25, whose texts are short."""
 
 
 class IndexTts2Frontend:
@@ -128,26 +126,3 @@ def create_frontend(options: Options, limits: VoicesProfile) -> IndexTts2Fronten
     voices = load_voices(options, limits)
     check_default(options, voices)
     return IndexTts2Frontend(voices, config, tokenizer, options)
-
-
-def check_default(options: Options, voices: Voices) -> None:
-    """Raise ProfileError unless there is the default voice that the profile names."""
-    if options.default_voice and options.default_voice not in voices:
-        raise ProfileError(
-            f"model.options.default_voice: no recording {options.default_voice!r}; there are {', '.join(voices)}"
-        )
-
-
-def model_spec(options: Options, config: IndexTts2Config, voices: Voices) -> ModelSpec:
-    """What callers may know of the voices that there are now."""
-    described = voices.described()
-    default = options.default_voice or next((voice.name for voice in described), "")
-    return ModelSpec(
-        name="indextts2",
-        sample_rate_hz=config.s2mel.mel.sample_rate_hz,
-        voices=described,
-        default_voice=default,
-        languages=options.languages,
-        seconds_per_char=SECONDS_PER_CHAR,
-        fields=Fields,
-    )

@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 
 from serving.models.base import ModelSpec, Stage
-from serving.models.indextts2.backend import load_networks
+from serving.models.indextts2.backend import choose_fused, load_networks
 from serving.models.indextts2.codes.decoding import Decoding
 from serving.models.indextts2.codes.gpt import spoken_ids
 from serving.models.indextts2.codes.sampling import Sampling
 from serving.models.indextts2.config import IndexTts2Config
-from serving.models.indextts2.frontend import check_default, model_spec
 from serving.models.indextts2.mel.flow import Flow
 from serving.models.indextts2.options import Fields, Options, check_options, sizes
+from serving.models.indextts2.spec import check_default, model_spec
 from serving.models.indextts2.stages.codes import Decode, Latents, Prefill
 from serving.models.indextts2.stages.condition import Condition
 from serving.models.indextts2.stages.mel import CodeReader, Integrate, MelParts, Prepare
@@ -84,6 +84,7 @@ class IndexTts2Model:
             max_text=self.max_text,
             positions=options.positions,
             second_rows=self.second_pass,
+            fused=choose_fused(options, device),
         )
         prompt_frames = self.whole.prompt_frames
         self.flow = Flow(

@@ -5,17 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_GOLDEN = -7046029254386353131
-_MIX_1 = -4658895280553007687
-_MIX_2 = -7723592293110705685
+GOLDEN = -7046029254386353131
+MIX_1 = -4658895280553007687
+MIX_2 = -7723592293110705685
 """The constants of splitmix64 (Steele, Lea, Flood, 2014) as signed 64-bit integers."""
 
 
 def hash_bits(seed: Tensor, *counters: Tensor) -> Tensor:
     """Hash int64 seeds and counters (broadcast together) to int64, every bit of which looks random."""
-    value = _mix(seed * _GOLDEN + _GOLDEN)
+    value = _mix(seed * GOLDEN + GOLDEN)
     for counter in counters:
-        value = _mix(value + (counter + 1) * _GOLDEN)
+        value = _mix(value + (counter + 1) * GOLDEN)
     return value
 
 
@@ -34,8 +34,8 @@ def gaussian(seed: Tensor, *counters: Tensor) -> Tensor:
 
 
 def _mix(value: Tensor) -> Tensor:
-    value = (value ^ _shift(value, 30)) * _MIX_1
-    value = (value ^ _shift(value, 27)) * _MIX_2
+    value = (value ^ _shift(value, 30)) * MIX_1
+    value = (value ^ _shift(value, 27)) * MIX_2
     return value ^ _shift(value, 31)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -14,6 +14,10 @@ from serving.profile import ProfileError
 
 MAX_TOP_K = 128
 """What the sampler sorts, see sampling.py."""
+
+
+Fused = Literal["norm", "attention", "swiglu", "wavenet", "layer", "embedding", "sampler"]
+FUSED: tuple[Fused, ...] = get_args(Fused)
 
 
 class Fields(RequestFields, frozen=True, kw_only=True):
@@ -89,6 +93,11 @@ class Options(ModelOptions, frozen=True, kw_only=True):
     """The stop is not drawn before; with min_codes = max_codes every segment has exactly that many codes."""
     repetition_penalty: Annotated[float, Meta(gt=0)] = 10.0
     kernels: Kernels = "auto"
+    fused: Literal["auto"] | list[Fused] = "auto"
+    """Parts that run as one Triton kernel each, on CUDA: of the flow norm, attention (with its rotation), swiglu and
+    wavenet, of decoding layer (its norms and its cache), embedding and sampler. auto: all of them on CUDA, none on a
+    CPU; an empty list: plain torch.
+    """
     flow_iterations: Annotated[int, Meta(ge=1, le=100)] = 25
     """Euler iterations of the flow."""
     guidance: Annotated[float, Meta(ge=0)] = 0.7

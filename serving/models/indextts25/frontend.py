@@ -9,11 +9,12 @@ import msgspec
 
 from serving.models.base import ModelSpec
 from serving.models.indextts2.config import IndexTts2Config
-from serving.models.indextts2.frontend import IndexTts2Frontend, check_default
-from serving.models.indextts2.frontend import model_spec as spec_of_2
+from serving.models.indextts2.frontend import IndexTts2Frontend
 from serving.models.indextts2.options import Fields as Fields2
 from serving.models.indextts2.options import Options as Options2
 from serving.models.indextts2.options import check_options, sizes
+from serving.models.indextts2.spec import check_default
+from serving.models.indextts2.spec import model_spec as spec_of_2
 from serving.models.indextts2.text.stretches import Stretch
 from serving.models.indextts2.voice.library import Voices, load_voices
 from serving.models.indextts2.weights.config_file import ConfigError

@@ -63,7 +63,9 @@ def test_every_part_and_load_on_the_cpu(tmp_path: Path) -> None:
     words = "gpu --tiny --device cpu --codes 24 --rows 1 3 --streams 1 2 --requests 2 --repeats 2"
     code = main([*words.split(), "--set", "model.options.prompt_s=0.4", "--out", str(tmp_path)])
     assert code == 0
-    result = json.loads((tmp_path / "result.json").read_bytes())
+    result = json.loads((tmp_path / "indextts2-low-latency" / "result.json").read_bytes())
+    assert result["failed"] == []
+    assert (tmp_path / "indextts2-throughput" / "result.json").exists()
     assert [(part["name"], part["rows"]) for part in result["parts"]] == [
         (name, rows) for rows in (1, 3) for name in ("decode", "flow", "vocoder")
     ]
@@ -75,7 +77,7 @@ def test_every_part_and_load_on_the_cpu(tmp_path: Path) -> None:
     assert [load["stagger_s"] for load in result["loads"]] == [0.0, 24 / 50]
     assert result["offline_rtf"] > 0
     assert result["graphs"] is False
-    table = (tmp_path / "result.md").read_text(encoding="utf-8")
+    table = (tmp_path / "indextts2-low-latency" / "result.md").read_text(encoding="utf-8")
     assert "| decode | 3 |" in table
     assert "toy shapes" in table
 
@@ -106,9 +108,11 @@ def test_floors_at_the_official_shapes() -> None:
         gpt, estimator, vocoder = Gpt(OFFICIAL.gpt), Estimator(OFFICIAL.s2mel), Vocoder(OFFICIAL.vocoder)
     assert weight_bytes(gpt) == pytest.approx(2 * 964.7e6, rel=2e-3), "of float32; bfloat16 is half"
     assert cell_bytes(OFFICIAL.gpt, 2) == 122_880
-    linear = estimator_flops(estimator, 1) - 26_624
+    linear = estimator_flops(estimator, 1, 1) - 26_624
     assert linear == pytest.approx(148.4e6, rel=0.03)
-    assert estimator_flops(estimator, 1000) - 1000 * linear == pytest.approx(26_624 * 1000**2)
+    assert estimator_flops(estimator, 1000, 1000) - 1000 * linear == pytest.approx(26_624 * 1000**2)
+    ratio = estimator_flops(estimator, 861, 861) / estimator_flops(estimator, 861, 430 + 16)
+    assert 1.15 < ratio < 1.25, "the tail on every frame counts a fifth too many"
     assert vocoder_flops_per_frame(vocoder) * 22050 / 256 == pytest.approx(155e9, rel=0.02)
 
 

@@ -103,6 +103,8 @@ class Synthesis(nn.Module):
     source_window: Tensor
     noise: Tensor
     tapers: Tensor
+    has_phase: Tensor
+    """1 but for the first and the last bin, which are real in the spectrum of a real signal."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,6 +115,9 @@ class Synthesis(nn.Module):
         generator = torch.Generator().manual_seed(NOISE_SEED)
         self.register_buffer("noise", torch.randn(NOISE_ROWS, 2, BINS, generator=generator))
         self.register_buffer("tapers", _tapers(window).float())
+        has_phase = torch.ones(BINS)
+        has_phase[[0, -1]] = 0.0
+        self.register_buffer("has_phase", has_phase)
 
     def forward(self, parameters: Sequence[Tensor], source: Tensor, noise_rows: Tensor) -> Tensor:
         """parameters lh, theta, ln, lr, phi [frames, 601] each, source [frames, 1200] samples, noise_rows [frames]
@@ -127,7 +132,8 @@ class Synthesis(nn.Module):
         z_real, z_imag = self.noise.index_select(0, noise_rows).unbind(1)
         real = harmonic * (cos * e_real - sin * e_imag) + noisy * z_real + free * phi.cos()
         imag = harmonic * (cos * e_imag + sin * e_real) + noisy * z_imag + free * phi.sin()
-        frames: Tensor = torch.fft.irfft(torch.complex(real, imag), n=N_FFT)
+        # What cuFFT makes of a first or last bin that is not real is undefined; other libraries pass it over.
+        frames: Tensor = torch.fft.irfft(torch.complex(real, imag * self.has_phase), n=N_FFT)
         return frames * self.window
 
 

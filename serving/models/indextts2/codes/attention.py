@@ -36,10 +36,10 @@ def decode_attention(
     Reads live cells only and copies none. `lengths` (int64 [R], at least 1) lives on the device of q; `span`
     bounds it and fixes the launch grid.
     """
-    if torch.compiler.is_compiling():
+    if q.is_cuda or torch.compiler.is_compiling():
         y: Tensor = _opaque(q, keys, values, slots, lengths, span)
         return y
-    # Not through the operator: its first call would import the whole compiler.
+    # On the CPU not through the operator: its first call would import the whole compiler.
     return _attend(q, keys, values, slots, lengths, span)
 
 

@@ -16,7 +16,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from serving.models.indextts2.codes.gpt import CodeCache
+from serving.models.indextts2.codes import fused
+from serving.models.indextts2.codes.gpt import CodeCache, Gpt
 from serving.models.indextts2.codes.sampling import draw, penalise
 from serving.models.indextts2.networks import CodeModel
 
@@ -41,13 +42,15 @@ class Decoding:
         max_text: int,
         positions: PositionMode = "official",
         second_rows: bool = False,
+        fused: frozenset[str] = frozenset(),
     ) -> None:
         """Allocate for `slots` segments of at most max_text text ids and max_codes codes.
 
         `second_rows` gives every slot a second cache row for the latents pass of official positions, so that
         it can run while the segment still decodes; without it that pass overwrites the cache of a finished
-        decode.
+        decode. `fused` names what is one kernel each: of "embedding" and "sampler"; see fused.py.
         """
+        self.fused = fused
         config = gpt.config
         device = gpt.device
         rows = slots + 1
@@ -104,7 +107,8 @@ class Decoding:
             self.cache.copy_rows(slots, slots + self.second_offset, vectors.shape[1])
         self.lengths[slots] = lengths
         self.prefix_lengths[slots] = lengths
-        self.counts[slots] = 0
+        # A Python number beside tensor indices would reach CUDA as a copy from the host, which no graph may hold.
+        self.counts[slots] = torch.zeros_like(slots)
         seen = torch.zeros_like(self.seen[slots])
         seen[:, _PENALISED_CODE] = True
         seen[:, self.gpt.config.start_mel_token] = True
@@ -115,13 +119,18 @@ class Decoding:
     def decode(self, slots: Tensor, span: int) -> Tensor:
         """Feed each slot's last code and draw the next; returns it, int64 [R]. span > the live cells of
         all."""
-        counts = self.counts[slots]
-        codes = self.codes[slots, (counts - 1).clamp(min=0)]
         lengths = self.lengths[slots]
-        positions = counts + 1 if self.positions == "official" else counts
-        vectors = self.gpt.embed_codes(codes, positions)
+        ahead = 1 if self.positions == "official" else 0
+        if "embedding" in self.fused:
+            vectors = self._embed(slots, ahead)
+        else:
+            counts = self.counts[slots]
+            codes = self.codes[slots, (counts - 1).clamp(min=0)]
+            vectors = self.gpt.embed_codes(codes, counts + ahead)
         states = self.gpt.decode(vectors, slots, lengths, self.cache, span)
-        self.lengths[slots] = (lengths + 1).clamp(max=self.cache.max_cells)
+        # Inert rows stay as short as they are: a spare slot that grew would be attended to at full length.
+        grown = torch.where(slots == self.spare, lengths, lengths + 1)
+        self.lengths[slots] = grown.clamp(max=self.cache.max_cells)
         return self._draw(slots, states)
 
     def latents(self, slots: Tensor, starts: Tensor, counts: Tensor, width: int, span: int) -> Tensor:
@@ -148,6 +157,13 @@ class Decoding:
         counts = self.counts[slots]
         place = counts.clamp(max=self.max_codes)
         self.states[slots, place] = states
+        if "sampler" in self.fused:
+            settings = [self.seed, self.top_k, self.min_codes, self.code_limit]
+            settings += [self.temperature, self.top_p, self.penalty]
+            drawn: Tensor = fused.draw(
+                self.gpt.logits(states), slots, self.seen, self.codes, self.counts, settings, stop
+            )
+            return drawn
         logits = penalise(self.gpt.logits(states), self.seen[slots], self.penalty[slots][:, None])
         is_stop = torch.arange(logits.shape[1], device=logits.device) == stop
         logits = logits.masked_fill(is_stop & (counts < self.min_codes[slots])[:, None], -torch.inf)
@@ -162,6 +178,13 @@ class Decoding:
         stopped = (counts > 0) & (self.codes[slots, (place - 1).clamp(min=0)] == stop)
         codes = torch.where(stopped | (counts >= self.code_limit[slots]), stop, codes)
         self.codes[slots, place] = codes
-        self.seen[slots, codes] = True
+        self.seen[slots, codes] = torch.ones_like(codes, dtype=torch.bool)
         self.counts[slots] = (counts + 1).clamp(max=self.max_codes + 1)
         return codes
+
+    def _embed(self, slots: Tensor, ahead: int) -> Tensor:
+        gpt = self.gpt
+        assert isinstance(gpt, Gpt)
+        tables = (gpt.code_embedding.weight, gpt.code_positions.weight)
+        vectors: Tensor = fused.embed(slots, self.counts, self.codes, *tables, ahead)
+        return vectors

@@ -19,8 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from serving.models.indextts2.codes import fused
 from serving.models.indextts2.codes.attention import decode_attention, extend_attention
 from serving.models.indextts2.config import GptConfig
+
+MAX_ROWS = 64
+"""Of a decode step whose layers are fused; past these the accumulators would not fit the registers."""
 
 
 class CodeCache:
@@ -90,6 +94,8 @@ class Gpt(nn.Module):
         self.stack_norm = nn.LayerNorm(dim)
         self.final_norm = nn.LayerNorm(dim)
         self.code_head = nn.Linear(dim, config.number_mel_codes)
+        self.fused: frozenset[str] = frozenset()
+        """With "layer" in it, decode() of few rows runs each layer as five Triton kernels; see fused.py."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -181,6 +187,8 @@ class Gpt(nn.Module):
     def decode(self, vectors: Tensor, slots: Tensor, lengths: Tensor, cache: CodeCache, span: int) -> Tensor:
         """Run one vector [R, D] per row at cell lengths[r]; `span` > every lengths[r]. Returns states [R,
         D]."""
+        if "layer" in self.fused and len(vectors) <= MAX_ROWS:
+            return self._decode_fused(vectors, slots, lengths, cache, span)
         rows, dim = vectors.shape
         heads = self.config.heads
         cells = lengths.clamp(max=cache.max_cells)[:, None]
@@ -197,6 +205,22 @@ class Gpt(nn.Module):
             x = block(x, functools.partial(attend, layer))
         return self.normalise(x)
 
+    def _decode_fused(
+        self, vectors: Tensor, slots: Tensor, lengths: Tensor, cache: CodeCache, span: int
+    ) -> Tensor:
+        """decode() with five kernels a layer: norms, sums and activations are in the products, the cache in its use."""
+        rows, dim = vectors.shape
+        live = (lengths + 1).clamp(max=span)
+        x = vectors
+        for layer, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            qkv = _product(x, block.qkv, norm=block.attention_norm).view(rows, 3, self.config.heads, -1)
+            y = fused.attend_and_write(qkv, cache.keys[layer], cache.values[layer], slots, live, span)
+            x = _product(y.view(rows, dim), block.out, residual=x)
+            hidden = _product(x, block.up, norm=block.mlp_norm, gelu=True)
+            x = _product(hidden, block.down, residual=x)
+        return self.normalise(x)
+
     def normalise(self, x: Tensor) -> Tensor:
         """ln_f and then final_norm: the official model has both."""
         states: Tensor = self.final_norm(self.stack_norm(x))
@@ -206,6 +230,19 @@ class Gpt(nn.Module):
         """float32 logits [.., V] of states [.., D]."""
         logits: Tensor = self.code_head(states)
         return logits.float()
+
+
+def _product(
+    x: Tensor,
+    layer: nn.Linear,
+    *,
+    norm: nn.LayerNorm | None = None,
+    residual: Tensor | None = None,
+    gelu: bool = False,
+) -> Tensor:
+    around = (None, None, 0.0) if norm is None else (norm.weight, norm.bias, norm.eps)
+    y: Tensor = fused.linear(x, layer.weight, layer.bias, *around, residual, gelu)
+    return y
 
 
 def spoken_ids(ids: Sequence[int], config: GptConfig) -> list[int]:

@@ -8,12 +8,14 @@ frames. Time enters by modulation alone, so every modulation vector is tabulated
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from serving.models.indextts2.config import DiTConfig
+from serving.models.indextts2.mel import fused
 
 NORM_EPS = 1e-5
 _ROPE_BASE = 10_000.0
@@ -32,11 +34,13 @@ def rope_tables(head_dim: int, frames: int, device: torch.device | None = None) 
     return torch.cos(angles), torch.sin(angles)
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate pairs (i, i + half) of x [B, T, H, D] by the angles of cos and sin, [.., T, 1, D / 2]
-    float32."""
-    first, second = x.float().chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
+class Rows(NamedTuple):
+    """Which frames of B ragged rows are live, said twice."""
+
+    lengths: Tensor
+    """int64 [B]."""
+    mask: Tensor | None
+    """bool [B, 1, 1, T], or None if all frames are."""
 
 
 class Block(nn.Module):
@@ -51,38 +55,38 @@ class Block(nn.Module):
         self.gate_up = nn.Linear(dim, 2 * hidden, bias=False)
         self.down = nn.Linear(hidden, dim, bias=False)
         self.skip = nn.Linear(2 * dim, dim) if takes_skip else None
+        self.fused: frozenset[str] = frozenset()
+        """Parts that are one kernel each; see fused.py."""
 
     def forward(
         self,
         x: Tensor,
-        attention_norm: tuple[Tensor, Tensor],
+        normal: Tensor,
         mlp_norm: tuple[Tensor, Tensor],
         rope: tuple[Tensor, Tensor],
-        mask: Tensor | None,
+        rows: Rows,
         kept: Tensor | None,
-    ) -> Tensor:
-        """Run B rows of T frames, x [B, T, C], or [B, T, 2 C] with the skip beside it.
+    ) -> tuple[Tensor, Tensor]:
+        """Run B rows of T frames, x [B, T, C] and its norm; the outputs are the sum of the two results.
 
-        `kept` [B, W] names the only frames whose outputs are wanted, if not
-        all."""
-        if self.skip is not None:
-            x = self.skip(x)
-        batch, width, dim = x.shape
-        q, k, v = self.qkv(modulated_norm(x, attention_norm)).view(batch, width, 3, self.heads, -1).unbind(2)
-        cos, sin = rope
-        k = rotate(k, cos[:, None], sin[:, None])
-        if kept is None:
-            q = rotate(q, cos[:, None], sin[:, None])
-        else:
-            q = rotate(take_frames(q, kept), cos[kept][:, :, None], sin[kept][:, :, None])
-            x = take_frames(x, kept)
-        y = F.scaled_dot_product_attention(
-            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask
+        So the sum and the norm that follows it are one pass. `kept` [B, W] names the only frames whose outputs are
+        wanted, if not all.
+        """
+        y = fused.attention(
+            self.qkv(normal), rope, rows.lengths, rows.mask, kept, self.heads, fused="attention" in self.fused
         )
-        x = x + self.out(y.transpose(1, 2).reshape(batch, -1, dim))
-        gate, up = self.gate_up(modulated_norm(x, mlp_norm)).chunk(2, dim=-1)
-        result: Tensor = x + self.down(F.silu(gate) * up)
-        return result
+        if kept is not None:
+            x = fused.take_frames(x, kept)
+        x, normal = fused.norm(x, self.out(y), mlp_norm, NORM_EPS, fused="norm" in self.fused)
+        return x, self.down(fused.swiglu(normal, self.gate_up.weight, fused="swiglu" in self.fused))
+
+    def join(self, x: Tensor, y: Tensor, pushed: Tensor) -> Tensor:
+        """The skip layer over x + y beside what was pushed, [B, T, C] each, without putting them side by side."""
+        assert self.skip is not None
+        dim = x.shape[-1]
+        joined = F.linear(pushed, self.skip.weight[:, dim:], self.skip.bias)
+        joined.view(-1, dim).addmm_((x + y).view(-1, dim), self.skip.weight[:, :dim].T)
+        return joined
 
 
 class Transformer(nn.Module):
@@ -101,39 +105,32 @@ class Transformer(nn.Module):
         self.sin: Tensor
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
+        self.fused: frozenset[str] = frozenset()
 
-    def forward(self, x: Tensor, scale: Tensor, shift: Tensor, mask: Tensor | None, kept: Tensor) -> Tensor:
+    def forward(self, x: Tensor, scale: Tensor, shift: Tensor, rows: Rows, kept: Tensor) -> Tensor:
         """x [B, T, C] to the outputs of frames `kept` [B, W], [B, W, C].
 
-        scale and shift [B, 2 depth + 1, C] are the modulation of each norm in order of use. `mask` is bool
-        [B, 1, 1, T], true for live frames, or None if all are. The last block attends to every frame but
-        computes queries for the kept ones alone.
+        scale and shift [B, 2 depth + 1, C] are the modulation of each norm in order of use. The last block attends to
+        every frame but computes queries for the kept ones alone.
         """
-        rope = (self.cos[: x.shape[1]], self.sin[: x.shape[1]])
+        rope = (self.cos, self.sin)
         pushed: list[Tensor] = []
-        last = len(self.blocks) - 1
+        last, one = len(self.blocks) - 1, "norm" in self.fused
+        y: Tensor | None = None
 
-        def norm(index: int) -> tuple[Tensor, Tensor]:
-            return scale[:, index, None], shift[:, index, None]
+        def modulation(index: int) -> tuple[Tensor, Tensor]:
+            return scale[:, index], shift[:, index]
 
         for index, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
             if index > self.middle:
-                x = torch.cat([x, pushed.pop()], dim=-1)
-            x = block(x, norm(2 * index), norm(2 * index + 1), rope, mask, kept if index == last else None)
-            if index < self.middle:
+                assert y is not None
+                x, y = block.join(x, y, pushed.pop()), None
+            x, normal = fused.norm(x, y, modulation(2 * index), NORM_EPS, fused=one)
+            if 0 < index <= self.middle:
                 pushed.append(x)
-        return modulated_norm(x, norm(2 * last + 2))
-
-
-def modulated_norm(x: Tensor, modulation: tuple[Tensor, Tensor]) -> Tensor:
-    """scale * rms_norm(x) + shift. The scale multiplies as it is: there is no one added to it."""
-    scale, shift = modulation
-    return F.rms_norm(x, (x.shape[-1],), eps=NORM_EPS) * scale + shift
-
-
-def take_frames(x: Tensor, frames: Tensor) -> Tensor:
-    """Frames [B, W] of x [B, T, ..], [B, W, ..]."""
-    return x[torch.arange(len(x), device=x.device)[:, None], frames]
+            x, y = block(x, normal, modulation(2 * index + 1), rope, rows, kept if index == last else None)
+        return fused.norm(x, y, modulation(2 * last + 2), NORM_EPS, fused=one)[1]
 
 
 def convert_transformer(official: Mapping[str, Tensor], heads: int) -> dict[str, Tensor]:

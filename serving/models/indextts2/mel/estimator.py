@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from serving.models.indextts2.config import S2MelConfig
-from serving.models.indextts2.mel.dit import Transformer, convert_transformer, take_frames
+from serving.models.indextts2.mel.dit import Block, Rows, Transformer, convert_transformer
+from serving.models.indextts2.mel.fused import norm, take_frames
 from serving.models.indextts2.mel.schedule import Schedule, TimeModulation, convert_time
 from serving.models.indextts2.mel.wavenet import WaveNet, convert_wavenet
 from serving.models.indextts2.weights.state_dict import fold_weight_norm, take
@@ -45,6 +45,14 @@ class Estimator(nn.Module):
         self.wavenet = WaveNet(config.wavenet)
         self.final = nn.Linear(wave_dim, wave_dim)
         self.mel_out = nn.Linear(wave_dim, mels)
+        self.fused: frozenset[str] = frozenset()
+
+    def fuse(self, parts: frozenset[str]) -> Estimator:
+        """Let these parts be one kernel each: of "norm", "attention", "swiglu" and "wavenet". Returns self."""
+        for module in self.modules():
+            if isinstance(module, Estimator | Transformer | Block | WaveNet):
+                module.fused = parts
+        return self
 
     @property
     def dtype(self) -> torch.dtype:
@@ -118,18 +126,23 @@ class Estimator(nn.Module):
         def both(t: Tensor) -> Tensor:
             return t.repeat(copies, *[1] * (t.dim() - 1))
 
-        mask = None
-        if ragged:
-            mask = both(torch.arange(width, device=x.device) < lengths[:, None])[:, None, None]
-        kept_frames = both(kept)
-        h = self.transformer(h, both(modulation.norm_scale), both(modulation.norm_shift), mask, kept_frames)
+        all_lengths, mask = both(lengths), None
+        if ragged and "attention" not in self.fused:
+            mask = (torch.arange(width, device=x.device) < all_lengths[:, None])[:, None, None]
+        rows, kept_frames = Rows(all_lengths, mask), both(kept)
+        h = self.transformer(h, both(modulation.norm_scale), both(modulation.norm_shift), rows, kept_frames)
         joined = self.join_hidden(h) + both(self.join_x(take_frames(x, kept)))
         wave = self.wavenet(self.wavenet_in(joined), both(modulation.condition), both(kept_lengths))
-        wave = F.layer_norm(wave + self.wavenet_around(joined), (wave.shape[-1],), eps=FINAL_NORM_EPS)
-        final = self.final(
-            wave * both(modulation.final_scale)[:, None] + both(modulation.final_shift)[:, None]
+        of_final = (both(modulation.final_scale), both(modulation.final_shift))
+        _, normal = norm(
+            wave,
+            self.wavenet_around(joined),
+            of_final,
+            FINAL_NORM_EPS,
+            centred=True,
+            fused="norm" in self.fused,
         )
-        velocity: Tensor = self.mel_out(final)
+        velocity: Tensor = self.mel_out(self.final(normal))
         if not guidance:
             return velocity
         guided, free = velocity.chunk(2)

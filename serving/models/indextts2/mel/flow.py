@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from serving.models.indextts2.mel.dit import take_frames
+from serving.models.indextts2.mel.fused import take_frames
 from serving.models.indextts2.mel.schedule import Schedule
 from serving.models.indextts2.networks import VelocityEstimator
 

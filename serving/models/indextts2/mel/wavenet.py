@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from serving.models.indextts2.config import WaveNetConfig
-from serving.models.indextts2.mel.dit import take_frames
+from serving.models.indextts2.mel import fused
 
 
 def reflect_index(lengths: Tensor, width: int, pad: int) -> Tensor:
@@ -30,11 +31,19 @@ class Layer(nn.Module):
         """Taps first: column tap * dim + channel."""
         self.residual_skip = nn.Linear(dim, dim if is_last else 2 * dim)
 
-    def forward(self, windows: Tensor, condition: Tensor) -> Tensor:
-        """windows [B, T, kernel C], condition [B, 1, 2 C]. Returns [B, T, 2 C], residual first; of the last,
-        [B, T, C]."""
-        signal, gate = (self.conv(windows) + condition).chunk(2, dim=-1)
-        y: Tensor = self.residual_skip(torch.tanh(signal) * torch.sigmoid(gate))
+    def forward(self, padded: Tensor, condition: Tensor, *, one: bool) -> Tensor:
+        """padded [B, T + kernel - 1, C], condition [B, 2 C]. Returns [B, T, 2 C], residual first; of the last,
+        [B, T, C]. `one`: the gate is one kernel, and the windows are not written out."""
+        batch, frames, dim = padded.shape
+        kernel = self.conv.weight.shape[1] // dim
+        if one:
+            weight = self.conv.weight.view(2 * dim, 1, kernel, dim).permute(0, 3, 1, 2)
+            image = padded.view(batch, 1, frames, dim).permute(0, 3, 1, 2)
+            signals = F.conv2d(image, weight, self.conv.bias).permute(0, 2, 3, 1)[:, 0]
+        else:
+            windows = padded.unfold(1, kernel, 1).transpose(2, 3)
+            signals = self.conv(windows.reshape(batch, -1, kernel * dim))
+        y: Tensor = self.residual_skip(fused.gate(signals, condition, fused=one))
         return y
 
 
@@ -50,6 +59,8 @@ class WaveNet(nn.Module):
             Layer(config.hidden_dim, config.kernel_size, is_last=index == config.num_layers - 1)
             for index in range(config.num_layers)
         )
+        self.fused: frozenset[str] = frozenset()
+        """See fused.py."""
 
     @property
     def reach(self) -> int:
@@ -58,18 +69,15 @@ class WaveNet(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor, lengths: Tensor) -> Tensor:
         """x [B, T, C], condition [B, layers, 2 C], live lengths int64 [B]. Returns [B, T, C]."""
-        batch, width, dim = x.shape
-        padded = reflect_index(lengths, width, self.kernel // 2)
+        pad, one = self.kernel // 2, "wavenet" in self.fused
+        borders = None if one else reflect_index(lengths, x.shape[1], pad)
+        outputs: Tensor | None = None
         total: Tensor | None = None
         for index, layer in enumerate(self.layers):
-            windows = take_frames(x, padded).unfold(1, self.kernel, 1).transpose(2, 3)
-            outputs = layer(windows.reshape(batch, width, self.kernel * dim), condition[:, index, None])
-            if index < len(self.layers) - 1:
-                residual, outputs = outputs.chunk(2, dim=-1)
-                x = x + residual
-            total = outputs if total is None else total + outputs
-        assert total is not None
-        return total
+            x, total = fused.wavenet_step(x, outputs, total, lengths, borders, pad)
+            outputs = layer(x, condition[:, index], one=one)
+        assert outputs is not None
+        return outputs if total is None else total + outputs
 
 
 def convert_wavenet(official: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,8 +13,8 @@ from serving.models.base import Bucket
 from serving.models.buckets import make_buckets
 from serving.models.indextts2.codes.codec import SemanticCodec
 from serving.models.indextts2.codes.decoding import Decoding
-from serving.models.indextts2.mel.dit import take_frames
 from serving.models.indextts2.mel.flow import Flow
+from serving.models.indextts2.mel.fused import take_frames
 from serving.models.indextts2.mel.regulator import LatentProjection, LengthRegulator
 from serving.models.indextts2.noise import gaussian
 from serving.models.indextts2.stages.shapes import extent, make_lengths, padded_slots
@@ -186,6 +186,21 @@ class Integrate:
                 stretch = state.stretch(self._vocoder_frames)
                 state.stage, state.length = "vocode", stretch.end - stretch.begin
         return slots, extent(width, device), extent(kept, device), extent(int(ragged), device)
+
+    @property
+    def static_prompt(self) -> int:
+        """Frames that every prompt counts as at least; 0 where shapes are those of the states."""
+        return self._static_prompt
+
+    def inputs(self, slots: Tensor, bucket: Bucket, prompt: int) -> tuple[Tensor, ...]:
+        """Inputs of forward, as serving makes them, for windows of one length and prompt in slots [R]."""
+        device = slots.device
+        if not self._static_prompt:
+            kept = bucket.length - max(prompt - self._flow.reach, 0)
+            return slots, extent(bucket.length, device), extent(kept, device), extent(0, device)
+        inert = slots.new_full((bucket.rows - len(slots),), self._flow.spare)
+        _, *extents = self.collate([], bucket)
+        return torch.cat([slots, inert]), *(value.to(device) for value in extents)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Nothing: the mel stays in the slots."""

@@ -28,7 +28,6 @@ _HALF_WIDTH = 0.3
 _BETA_FLOOR = 1e-9
 
 
-@functools.cache
 def sinc_filter() -> tuple[float, ...]:
     """The 12 taps: a sinc of cutoff 0.25 under a Kaiser window for a transition half-width of 0.3, sum one.
 
@@ -43,6 +42,10 @@ def sinc_filter() -> tuple[float, ...]:
     time = torch.arange(-TAPS // 2, TAPS // 2, dtype=torch.float64) + 0.5
     taps = window * torch.sinc(2 * _CUTOFF * time)
     return tuple((taps / taps.sum()).tolist())
+
+
+FILTER = sinc_filter()
+"""Computed where a compiler does not look: it cannot trace the window."""
 
 
 class AntiAliasedSnake(nn.Module):
@@ -92,7 +95,7 @@ def anti_aliased_snake(x: Tensor, frequency: Tensor, amplitude: Tensor, live: Te
 def snake_by_convolution(x: Tensor, frequency: Tensor, amplitude: Tensor, live: Tensor | None) -> Tensor:
     """The definition with two grouped convolutions of 7 taps: [B C, 1, T] to (even, odd) and back."""
     batch, channels, width = x.shape
-    taps = x.new_tensor(sinc_filter())
+    taps = x.new_tensor(FILTER)
     even_taps, odd_taps = taps[1::2], taps[0::2]
     up = 2.0 * torch.stack([F.pad(even_taps.flip(0), (0, 1)), F.pad(odd_taps.flip(0), (1, 0))])[:, None]
     down = torch.stack([F.pad(even_taps, (1, 0)), F.pad(odd_taps, (0, 1))])[None]
@@ -107,7 +110,7 @@ def snake_by_convolution(x: Tensor, frequency: Tensor, amplitude: Tensor, live: 
 def snake_by_shifts(x: Tensor, frequency: Tensor, amplitude: Tensor, live: Tensor | None) -> Tensor:
     """The definition as sums of shifted slices, which a compiler fuses into two loops."""
     width = x.shape[2]
-    taps = sinc_filter()
+    taps = FILTER
     padded = F.pad(_hold(x, live), (3, 3), mode="replicate")
 
     def shifted(signal: Tensor, offset: int) -> Tensor:

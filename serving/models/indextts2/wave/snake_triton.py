@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from serving.models.indextts2.wave.snake import sinc_filter
+from serving.models.indextts2.wave.snake import FILTER
 
 _BLOCK = 512
 _MARGIN = 3
@@ -102,5 +102,5 @@ _taps_by_device: dict[torch.device, Tensor] = {}
 def _taps(device: torch.device) -> Tensor:
     """The filter on a device, kept so that a captured graph reads an address that stays."""
     if device not in _taps_by_device:
-        _taps_by_device[device] = torch.tensor(sinc_filter(), dtype=torch.float32, device=device)
+        _taps_by_device[device] = torch.tensor(FILTER, dtype=torch.float32, device=device)
     return _taps_by_device[device]

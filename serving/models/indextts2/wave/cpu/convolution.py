@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from serving.models.indextts2.wave.snake import TAPS, AntiAliasedSnake, sinc_filter
+from serving.models.indextts2.wave.snake import FILTER, TAPS, AntiAliasedSnake
 from serving.native import load_library
 
 LANES = 8
@@ -99,7 +99,7 @@ class Convolution:
         self._columns = next(count for count in (16, 24, 8) if self.outputs % count == 0)
         self._weight = self._packed(weight.detach(), pieces)
         self._bias = _padded(bias if bias is not None else weight.new_zeros(outputs), self.outputs)
-        self._filter = torch.tensor(sinc_filter())
+        self._filter = torch.tensor(FILTER)
         if snake is not None:
             self._turns = _padded(snake.frequency.detach().double() / math.pi, self.inputs)
             self._amplitude = _padded(snake.amplitude, self.inputs)
