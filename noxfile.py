@@ -202,6 +202,13 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench", "run", *session.posargs)
 
 
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Do every fault to a server, and print what came of it. Words choose: `nox -s faults -- engine disk`."""
+    install(session, "bench")
+    session.run("python", "-m", "bench", "faults", *session.posargs)
+
+
 @nox.session(tags=["bench"])
 def bench_capacity(session: nox.Session) -> None:
     """How many listeners this server and the plain one hold at a stated SLO. --quick: 10 minutes for both."""

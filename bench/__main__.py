@@ -41,6 +41,8 @@ COMMANDS = {
         "bench.protocols.command",
         "what OpenAI's path, the coded formats and text over a WebSocket cost beside the plain way",
     ),
+    "faults": ("bench.faults.command", "faults done to a server: what was lost, and how soon all was well"),
+    "pressure": ("bench.faults.pressure", "ten times more clients than the server holds, or a soak"),
     "cheats": (
         "bench.cheats.command",
         "servers that cheat, and honest ones, through the checks of the bench",

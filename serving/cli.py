@@ -162,7 +162,7 @@ def _serve(arguments: argparse.Namespace) -> int:
             overrides.append(f"http.{key}={value}")
     profile = load_profile(arguments.profile, overrides)
 
-    from serving.http.server import AddressError, serve
+    from serving.http.front.server import AddressError, serve
 
     try:
         serve(profile)

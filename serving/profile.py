@@ -60,7 +60,9 @@ class EngineProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     cuda_graphs: bool = False
     """Capture each stage's buckets at start and replay them; cuda only."""
     request_timeout_s: PositiveFloat = 120.0
-    """A request expires this long after its arrival."""
+    """A request expires this long after its arrival; an engine whose step takes as long is started again."""
+    silence_s: Annotated[float, Meta(ge=1, le=600)] = 5.0
+    """An engine process that gives no sign of life for this long is killed and started again."""
     restart_limit: Annotated[int, Meta(ge=0)] = 3
     """Starts again after a death, at most this often within ten minutes; then the server gives up."""
     idle_unload_s: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
@@ -112,6 +114,23 @@ class HttpProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     max_body_bytes: PositiveInt = 1_000_000
     drain_s: PositiveInt = 30
     """After SIGTERM, requests in flight have this long to finish."""
+    header_s: Annotated[float, Meta(gt=0, le=3600)] = 10.0
+    """A connection has this long to send the head of a request."""
+    body_s: PositiveFloat = 15.0
+    """A body has this long to arrive; a recording has voices.upload_s."""
+    send_s: PositiveFloat = 20.0
+    """A reader that takes nothing of what is ready for it for this long is given up."""
+    max_connections: PositiveInt = 8192
+    """Open at once; fewer where the system allows fewer files."""
+    max_per_address: PositiveInt = 512
+    """Requests and WebSockets of one address that are under way at once; past it: 429."""
+    allowed_hosts: list[str] = []
+    """Names beside the loopback ones that a server on a loopback address is called by; "*" is any. On another address:
+    the only ones, if there are some."""
+    health_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """The main process answers GET /healthz and /readyz on this port too, whatever the HTTP process is busy with; 0:
+    on none.
+    """
     tls_cert: str = ""
     """Certificate chain in PEM; with tls_key the server speaks HTTPS."""
     tls_key: str = ""

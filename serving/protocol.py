@@ -248,13 +248,34 @@ class Overloaded(RuntimeError):
 
 
 class NotReady(Overloaded):
-    """The engine is starting, warming or being restarted."""
+    """The engine is starting, warming or being restarted. The message may say why in the words of an exception, `told`
+    is what clients are told.
+    """
+
+    def __init__(self, message: str, retry_after_s: float, told: str | None = None) -> None:
+        super().__init__(message, retry_after_s)
+        self.told = told or message
 
 
 class SpeechFailed(RuntimeError):
-    """An admitted request did not reach its end."""
+    """An admitted request did not reach its end. The message is for the log, `told` is what clients are told."""
 
-    def __init__(self, code: FailureCode, message: str, field: str | None = None) -> None:
+    def __init__(
+        self,
+        code: FailureCode,
+        message: str,
+        field: str | None = None,
+        retry_after_s: float | None = None,
+        reference: str = "",
+    ) -> None:
+        """`retry_after_s`: when the same request may do better, if that is known. `reference`: its name in the log."""
         super().__init__(message)
         self.code = code
         self.field = field
+        self.retry_after_s = retry_after_s
+        self.told = failed_inside(reference) if code == "internal" else message
+
+
+def failed_inside(reference: str) -> str:
+    """What a client is told of an error of ours: where to look, and nothing of what was found."""
+    return f"the server failed on this request; its log says why under {reference}"

@@ -96,6 +96,7 @@ _AT_FIELD = re.compile(r" - at `\$\.(\w+)(?:\[[\d.]+\])?`$")
 _UNKNOWN_FIELD = re.compile(r"unknown field `(.*)`$", re.DOTALL)
 _MISSING_FIELD = re.compile(r"missing required field `(\w+)`")
 _TYPES = re.compile(r"`([a-z]+(?: \| [a-z]+)*)`")
+_LONGEST_MISSPELT = 100
 _ELSEWHERE = {
     "input": "text",
     "prompt": "text",
@@ -313,7 +314,8 @@ def field_error(message: str, names: tuple[str, ...]) -> InputError | BodyError:
     """Say what msgspec found in the words of JSON. `names` are the fields that there are."""
     if unknown := _UNKNOWN_FIELD.search(message):
         near = [_ELSEWHERE[unknown[1]]] if unknown[1] in _ELSEWHERE else []
-        near += difflib.get_close_matches(unknown[1], names, n=1)
+        if len(unknown[1]) <= _LONGEST_MISSPELT:  # difflib's time grows with the name
+            near += difflib.get_close_matches(unknown[1], names, n=1)
         hint = f"did you mean `{near[0]}`?" if near else f"the fields are {', '.join(names)}"
         return InputError(unknown[1], f"not a field of a request; {hint}")
     if missing := _MISSING_FIELD.search(message):

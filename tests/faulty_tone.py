@@ -39,6 +39,10 @@ class Options(tone.Options, frozen=True, kw_only=True):
     """A step that holds this token raises."""
     crash_token: int | None = None
     """A step that holds this token ends the process without a word, as a segmentation fault would."""
+    hang_token: int | None = None
+    """A step that holds this token does not end."""
+    crash_at_start: bool = False
+    """The engine's process ends without a word while it loads."""
     mistake: Mistake | None = None
     """What the model does wrong with a segment that holds mistake_token."""
     mistake_token: int = ord("q")
@@ -59,6 +63,8 @@ def create_model(profile: Profile, options: Options, device: torch.device, dtype
                 window = state.tokens[state.done : state.done + state.length]
                 if options.crash_token in window:
                     os._exit(70)
+                if options.hang_token in window:
+                    time.sleep(3600)
                 if options.fail_token in window:
                     raise RuntimeError(f"token {options.fail_token} was asked to fail")
             if states:
@@ -97,6 +103,8 @@ def create_model(profile: Profile, options: Options, device: torch.device, dtype
                 raise RuntimeError("close was asked to fail")
 
     time.sleep(options.load_s)
+    if options.crash_at_start:
+        os._exit(70)
     model = FaultyTone(options, profile.engine, device)
     render = model.stages["render"]
     assert isinstance(render, RenderStage)

@@ -139,7 +139,7 @@ class Api:
             "raw_path": path.encode(),
             "query_string": query,
             "root_path": "",
-            "headers": list(headers),
+            "headers": [*([] if dict(headers).get(b"host") else [(b"host", b"127.0.0.1")]), *headers],
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 80),
             "state": {},
@@ -256,6 +256,15 @@ def wait_ready(process: subprocess.Popen[str], log: Path, limit_s: float) -> str
 def children(pid: int) -> list[int]:
     """Every descendant of a process, itself left out."""
     return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+
+
+def engine_pid(pid: int) -> int:
+    """The engine of a server whose main process is `pid`; fails if there is none."""
+    for process in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "serving.engine.process" in process.cmdline():
+                return int(process.pid)
+    raise AssertionError("the server has no engine process")
 
 
 def alive(pid: int) -> bool:

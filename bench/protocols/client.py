@@ -14,7 +14,7 @@ import msgspec
 import psutil
 
 from bench.load.http1 import Connection, Response, request_bytes
-from bench.servers.start import Server
+from bench.servers.start import Server, engine_pid
 
 TIMEOUT_S = 120.0
 
@@ -94,9 +94,9 @@ def front_cpu_s(server: Server) -> float:
     Raises RuntimeError where the kernel does not tell.
     """
     assert server.process is not None, "the server was started here"
-    total_ns = 0
+    engine, total_ns = engine_pid(server.process), 0
     for process in server.process.children(recursive=True):
-        if process.pid == server.info["engine_pid"]:
+        if process.pid == engine:
             continue
         with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError):
             for task in Path(f"/proc/{process.pid}/task").iterdir():

@@ -306,3 +306,12 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def _tail(descriptor: int, size: int = 2000) -> str:
     end = os.lseek(descriptor, 0, os.SEEK_END)
     return os.pread(descriptor, size, max(0, end - size)).decode(errors="replace").strip()
+
+
+def engine_pid(server: psutil.Process) -> int:
+    """The engine's process of a server of ours, found by its command line. Raises RuntimeError if there is none."""
+    for process in server.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "serving.engine.process" in process.cmdline():
+                return int(process.pid)
+    raise RuntimeError("the server has no engine process")

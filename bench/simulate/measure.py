@@ -23,7 +23,7 @@ from bench.indextts2.offline import Streams
 from bench.load.generator import LoadPlan, Outcome, generate
 from bench.machine import machine
 from bench.metrics import ttfa_s
-from bench.servers.start import Server, start_server
+from bench.servers.start import Server, engine_pid, start_server
 from bench.simulate.costs import CostTable, ServerCost, Step, StepCost, fit
 from bench.simulate.listeners import TIMEOUT_S
 from bench.simulate.speeches import speeches
@@ -203,7 +203,7 @@ def _one_client(server: Server, mix: str) -> Outcome:
 def _http_cpu_s(server: Server) -> float:
     """CPU seconds of all processes of the server but the engine's."""
     assert server.process is not None, "it was started here"
-    engine = int(server.info["engine_pid"])
+    engine = engine_pid(server.process)
     total = 0.0
     for process in (server.process, *server.process.children(recursive=True)):
         if process.pid != engine:

@@ -18,13 +18,14 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from serving.engine.admission import Admission
-from serving.engine.supervisor import EngineState, EngineUnavailable, Supervisor
-from serving.engine.watch import Load, Watch, Watcher
-from serving.models.base import ModelError, ModelSpec
+from serving.engine.life.supervisor import EngineState, EngineUnavailable, Supervisor
+from serving.engine.transport import pull
+from serving.engine.utterance import Utterance
+from serving.engine.watch import Load, Watcher
+from serving.models.base import ModelSpec
 from serving.profile import Profile
 from serving.protocol import (
     Abort,
@@ -39,7 +40,6 @@ from serving.protocol import (
     InputError,
     NotReady,
     Ready,
-    RequestStats,
     Segment,
     SpeechFailed,
     SpeechParams,
@@ -61,32 +61,10 @@ logger = logging.getLogger(__name__)
 FRONTEND_THREADS = 2
 SETTLE_S = 0.05
 """settled() looks this often."""
-PULL_S = 0.005
-"""A frontend works this long on one request before others have their turn."""
-
-
-@dataclass(slots=True, eq=False)
-class Utterance:
-    """A request under way. Only the client that made it changes it."""
-
-    request_id: str
-    stats: RequestStats | None = None
-    """What the request cost; set when it was spoken to its end."""
-    failure: SpeechFailed | None = None
-    """Why it was not."""
-    ended: bool = False
-    """The engine makes no more of it."""
-    segments: list[Segment] = field(default_factory=list)
-    """Those that were sent, if the request wants Times."""
-    unread: deque[NDArray[np.float32] | Times] = field(default_factory=deque)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    timed: bool = False
-    watches: list[Watch] = field(default_factory=list)
-
-    def note(self, segments: list[Segment]) -> None:
-        """Keep the segments that Times will refer to."""
-        if self.timed:
-            self.segments += segments
+STATS_S = 2.0
+"""The engine has this long to tell its counters."""
+GRACE_S = 2.0
+"""Past the deadline of a request the engine has this long to say so itself."""
 
 
 class EngineClient:
@@ -121,8 +99,12 @@ class EngineClient:
 
     @property
     def problem(self) -> str | None:
-        """Why the engine is RESTARTING or FAILED."""
+        """Why the engine is RESTARTING or FAILED, for the log: it may name files."""
         return self._supervisor.problem
+
+    def retry_after_s(self) -> float:
+        """When an engine that is not READY is likely to be."""
+        return self._supervisor.retry_after_s()
 
     async def start(self) -> None:
         """Start the engine and return at once. Raises RuntimeError the second time."""
@@ -145,8 +127,10 @@ class EngineClient:
         """Begin to speak. `audio_s` estimates the length, for admission.
 
         The first segment is sent as soon as the frontend has made it, the rest as they come. Raises NotReady
-        or Overloaded before anything is done, and InputError or ModelError from the frontend's first segment.
+        or Overloaded before anything is done, InputError or ModelError from the frontend's first segment, and
+        SpeechFailed if that takes longer than a request may.
         """
+        timeout_s = self._profile.engine.request_timeout_s
         self._check_ready(wake=True)
         utterance = Utterance(secrets.token_hex(8))
         request_id = utterance.request_id
@@ -155,28 +139,33 @@ class EngineClient:
             for begin in self._watchers:
                 if (watch := begin(params, streaming, audio_s)) is not None:
                     utterance.watches.append(watch)
-            first, _ = await asyncio.get_running_loop().run_in_executor(self._pool, _pull, segments, 1)
+            async with asyncio.timeout(timeout_s):
+                first, _ = await asyncio.get_running_loop().run_in_executor(self._pool, pull, segments, 1)
             if not first:
                 raise InputError("text", "holds nothing that can be spoken")
             self._check_ready()
-        except BaseException:
+        except BaseException as error:
             self._admission.close(request_id)
             for watch in utterance.watches:
                 watch.ended(utterance)
+            if isinstance(error, TimeoutError):
+                raise SpeechFailed("expired", "the text was not read in time") from None
             raise
         utterance.timed = params.timestamps != "none"
-        utterance.note(first)
+        _keep(utterance, first)
         self._utterances[request_id] = utterance
         self._send(
             Submit(
                 request_id=request_id,
                 params=params,
                 streaming=streaming,
-                timeout_s=self._profile.engine.request_timeout_s,
+                timeout_s=timeout_s,
                 segments=first,
                 last=False,
             )
         )
+        loop = asyncio.get_running_loop()
+        utterance.deadline = loop.call_later(timeout_s + GRACE_S, self._overdue, utterance)
         self._extending[request_id] = asyncio.create_task(self._extend(utterance, segments))
         return utterance
 
@@ -246,12 +235,20 @@ class EngineClient:
             await asyncio.sleep(SETTLE_S)
 
     async def stats(self) -> Stats:
-        """The engine's counters. Raises NotReady if it cannot answer."""
+        """The engine's counters. Raises NotReady if it cannot answer, or does not within STATS_S."""
         self._check_ready()
         answer: asyncio.Future[Stats] = asyncio.get_running_loop().create_future()
         self._asked.append(answer)
         self._send(GetStats())
-        return await answer
+        try:
+            async with asyncio.timeout(STATS_S):
+                return await answer
+        except TimeoutError:
+            raise NotReady("the engine does not answer", 1.0) from None
+
+    def _overdue(self, utterance: Utterance) -> None:
+        """The engine has not ended a request that is past its deadline: it hangs, or has lost it."""
+        self.abort(utterance, SpeechFailed("expired", "the request took longer than it may"))
 
     def _check_ready(self, *, wake: bool = False) -> None:
         if self._supervisor.state is not EngineState.READY:
@@ -269,13 +266,14 @@ class EngineClient:
         last = False
         while not last:
             try:
-                more, last = await loop.run_in_executor(self._pool, _pull, segments, None)
+                more, last = await loop.run_in_executor(self._pool, pull, segments, None)
             except Exception as error:
                 logger.error("the frontend failed for %s", request_id, exc_info=error)
-                self._end(utterance, SpeechFailed("internal", f"the frontend failed: {error}"))
+                why = f"the frontend failed: {error}"
+                self._end(utterance, SpeechFailed("internal", why, reference=request_id))
                 self._send(Abort(request_id=request_id))
                 return
-            utterance.note(more)
+            _keep(utterance, more)
             self._send(Extend(request_id=request_id, segments=more, last=last))
         self._extending.pop(request_id, None)
 
@@ -302,7 +300,7 @@ class EngineClient:
             case Failed(request_id=request_id, code=code, message=text, field=field_name):
                 utterance = self._utterances.get(request_id)
                 if utterance is not None:
-                    self._end(utterance, SpeechFailed(code, text, field_name))
+                    self._end(utterance, SpeechFailed(code, text, field_name, reference=request_id))
             case Stats():
                 answer = self._asked.popleft()
                 if not answer.done():
@@ -315,6 +313,8 @@ class EngineClient:
         request_id = utterance.request_id
         utterance.failure = failure
         utterance.ended = True
+        if utterance.deadline is not None:
+            utterance.deadline.cancel()
         self._utterances.pop(request_id, None)
         extending = self._extending.pop(request_id, None)
         if extending is not None and extending is not asyncio.current_task():
@@ -325,25 +325,16 @@ class EngineClient:
         utterance.wake.set()
 
     def _fail_all(self, code: FailureCode, message: str) -> None:
+        retry_after_s = self.retry_after_s() if code == "engine_died" else None
         for utterance in list(self._utterances.values()):
-            self._end(utterance, SpeechFailed(code, message))
+            self._end(utterance, SpeechFailed(code, message, retry_after_s=retry_after_s))
         while self._asked:
             answer = self._asked.popleft()
             if not answer.done():
                 answer.set_exception(NotReady(message, 1.0))
 
 
-def _pull(segments: Iterator[Segment], limit: int | None) -> tuple[list[Segment], bool]:
-    """The segments that come within PULL_S, at least one and at most `limit`, and whether there are no more.
-
-    Raises what the frontend raises, and ModelError for a segment that the engine could not read.
-    """
-    pulled: list[Segment] = []
-    until_s = time.monotonic() + PULL_S
-    for segment in segments:
-        if not all(type(token) is int for token in segment.tokens):
-            raise ModelError(f"segment {segment.index}: the frontend's tokens are not all of type int")
-        pulled.append(segment)
-        if len(pulled) == limit or time.monotonic() >= until_s:
-            return pulled, False
-    return pulled, True
+def _keep(utterance: Utterance, segments: list[Segment]) -> None:
+    """Keep the segments that Times will refer to."""
+    if utterance.timed:
+        utterance.segments += segments

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 import torch
 
+from serving.engine.life.watchdog import Steps
 from serving.engine.requests import Part, Plan, Speech, StageLimits
 from serving.engine.runner import DeviceError, Launched, Runner, pick_device, pick_workers
 from serving.engine.scheduler import Scheduler
@@ -72,15 +73,20 @@ class Pair(Protocol):
     def send_chunk(self, request_id: str, samples: NDArray[np.float32]) -> None: ...
 
 
-def run_engine(profile: Profile, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
-    """Load, warm up, then serve until Shutdown. Sends Broken before it returns if it cannot go on."""
+def run_engine(
+    profile: Profile, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, steps: Steps | None = None
+) -> None:
+    """Load, warm up, then serve until Shutdown. Sends Broken before it returns if it cannot go on.
+
+    `steps` is told what the loop does, for whoever watches it.
+    """
     import zmq
 
     from serving.engine.transport import EnginePair
 
     pair = EnginePair(context, endpoint)
     try:
-        loop = _start(profile, pair)
+        loop = _start(profile, pair, {} if steps is None else steps)
         loop.run()
     except (Stopped, zmq.ContextTerminated):
         logger.info("engine stopped before its time")
@@ -93,7 +99,7 @@ def run_engine(profile: Profile, context: zmq.Context[zmq.Socket[bytes]], endpoi
         pair.close()
 
 
-def _start(profile: Profile, pair: EnginePair) -> EngineLoop:
+def _start(profile: Profile, pair: EnginePair, steps: Steps) -> EngineLoop:
     """Load the model and warm it, telling the client how far it is."""
     started_s = time.monotonic()
 
@@ -123,7 +129,7 @@ def _start(profile: Profile, pair: EnginePair) -> EngineLoop:
             pid=os.getpid(),
         )
     )
-    return EngineLoop(profile, pair, model, runner, workers)
+    return EngineLoop(profile, pair, model, runner, workers, steps=steps)
 
 
 class EngineLoop:
@@ -139,11 +145,13 @@ class EngineLoop:
         *,
         clock: Callable[[], float] = time.monotonic,
         start_workers: Callable[[Runner, int], Workers] = Threads,
+        steps: Steps | None = None,
     ) -> None:
         """`clock` and `start_workers` are others in virtual time alone."""
         self._workers = workers
         self._clock = clock
         self._start_workers = start_workers
+        self._steps: Steps = {} if steps is None else steps
         self._pair = pair
         self._model = model
         self._runner = runner
@@ -194,12 +202,14 @@ class EngineLoop:
                     plan = self._scheduler.plan(self._clock(), workers=idle)
                     if plan is None:
                         break
+                    self._steps[id(plan)] = time.monotonic()
                     workers.start(plan)
                 if not workers.running:
                     self._deliver()
                     self._sleep()
                     continue
                 for plan, launched in workers.ended(NEWCOMER_S if idle else None):
+                    del self._steps[id(plan)]
                     if isinstance(launched, Exception):
                         self._launch_failed(plan, launched)
                     else:
@@ -208,6 +218,7 @@ class EngineLoop:
 
     def _begin_turn(self) -> bool:
         """Take the messages that came, drop what is too late, fill the slots. False after Shutdown."""
+        self._steps["turn"] = time.monotonic()
         for message in self._pair.receive():
             if isinstance(message, Shutdown):
                 return False
@@ -310,6 +321,7 @@ class EngineLoop:
                 self._pair.send(message)
 
     def _sleep(self) -> None:
+        self._steps.pop("turn", None)
         expiry_s = self._scheduler.next_expiry_s()
         self._pair.wait(None if expiry_s is None else expiry_s - self._clock())
 

@@ -22,6 +22,8 @@ from pathlib import Path
 import msgspec
 import zmq
 
+from serving.engine.life.lifeline import die_with_parent
+from serving.engine.life.watchdog import Steps, send_beats
 from serving.observe.logs import log_config
 from serving.profile import Profile
 
@@ -48,6 +50,10 @@ class EngineProcess:
         self._folder = Path(tempfile.mkdtemp(prefix="tts-engine-"))
         self.endpoint = f"ipc://{self._folder}/engine.sock"
         self._child: subprocess.Popen[bytes] | None = None
+        self.beats: int | None = 0
+        """Signs of life that came."""
+        self.step_age_s = 0.0
+        """What the last one told: how long the oldest step has taken."""
 
     def start(self, profile: Profile, on_exit: Callable[[str], None]) -> None:
         """Start it. on_exit is called in this event loop once it has ended, with how it ended.
@@ -56,8 +62,11 @@ class EngineProcess:
         """
         loop = asyncio.get_running_loop()
         child = subprocess.Popen(
-            [sys.executable, "-m", "serving.engine.process"],
+            # -P: nothing is imported from the working directory because it lies there.
+            [sys.executable, "-P", "-m", "serving.engine.process"],
             stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
             # A session of its own: Ctrl-C in the terminal is the parent's to answer.
             start_new_session=True,
             env=WAITING | os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
@@ -68,6 +77,9 @@ class EngineProcess:
         with contextlib.suppress(BrokenPipeError):
             child.stdin.write(msgspec.json.encode(Launch(profile, self.endpoint)) + b"\n")
             child.stdin.flush()
+        assert child.stdout is not None
+        os.set_blocking(child.stdout.fileno(), False)
+        loop.add_reader(child.stdout.fileno(), self._read_beats)
 
         def watch() -> None:
             code = child.wait()
@@ -76,6 +88,16 @@ class EngineProcess:
                 loop.call_soon_threadsafe(on_exit, how)
 
         threading.Thread(target=watch, name="engine-watch", daemon=True).start()
+
+    def _read_beats(self) -> None:
+        assert self._child is not None
+        assert self._child.stdout is not None
+        beats = self._child.stdout.read(4096)
+        if not beats:  # its end: the watch tells
+            asyncio.get_running_loop().remove_reader(self._child.stdout.fileno())
+            return
+        self.beats = (self.beats or 0) + len(beats)
+        self.step_age_s = float(beats[-1])
 
     def connected(self) -> None:
         """The child has spoken: nobody else will connect, so the socket's path is not needed any more."""
@@ -89,12 +111,17 @@ class EngineProcess:
     def close(self) -> None:
         """Give back what it held. Call it after on_exit, or if it was never started."""
         self.connected()
-        if self._child is not None and self._child.stdin is not None:
+        if self._child is not None and self._child.stdin is not None and self._child.stdout is not None:
             self._child.stdin.close()
+            asyncio.get_running_loop().remove_reader(self._child.stdout.fileno())
+            self._child.stdout.close()
 
 
 class EngineThread:
-    """An engine in a thread of this process, over an inproc socket."""
+    """An engine in a thread of this process, over an inproc socket. Nothing can end a thread that is stuck."""
+
+    beats: int | None = None
+    step_age_s = 0.0
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         self._context = context
@@ -126,7 +153,15 @@ class EngineThread:
 
 
 def main() -> None:
-    """The child's entry: `python -m serving.engine.process`, with a Launch on standard input."""
+    """The child's entry: `python -m serving.engine.process`, with a Launch on standard input.
+
+    Standard output is the pipe of the signs of life; what is printed goes to standard error.
+    """
+    die_with_parent()
+    pipe = os.dup(1)
+    os.dup2(2, 1)
+    steps: Steps = {}
+    send_beats(pipe, steps)
     # Unbuffered: a thread that waits inside sys.stdin's lock would break the interpreter's shutdown.
     parent = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
     launch = msgspec.json.decode(parent.readline(), type=Launch)
@@ -141,7 +176,7 @@ def main() -> None:
     from serving.engine.loop import run_engine  # after the watch: loading torch takes seconds
 
     with zmq.Context() as context:
-        run_engine(launch.profile, context, launch.endpoint)
+        run_engine(launch.profile, context, launch.endpoint, steps)
 
 
 if __name__ == "__main__":

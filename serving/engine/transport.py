@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from serving.protocol import Chunk, FromEngine, Shutdown, ToEngine
+from serving.models.base import ModelError
+from serving.protocol import Chunk, FromEngine, Segment, Shutdown, ToEngine
 
 MESSAGES_PER_TURN = 64
 """Messages that the asyncio side takes before it lets the rest of its event loop run."""
+
+PULL_S = 0.005
+"""A frontend works this long on one request before others have their turn."""
 
 _encoder = msgspec.msgpack.Encoder()
 _from_engine: msgspec.msgpack.Decoder[FromEngine] = msgspec.msgpack.Decoder(FromEngine)
@@ -126,3 +130,19 @@ class ClientPair:
         if not self._socket.closed:
             self._loop.remove_reader(self._socket.fileno())
             self._socket.close(0)
+
+
+def pull(segments: Iterator[Segment], limit: int | None) -> tuple[list[Segment], bool]:
+    """The segments that come within PULL_S, at least one and at most `limit`, and whether there are no more.
+
+    Raises what the frontend raises, and ModelError for a segment that the engine could not read.
+    """
+    pulled: list[Segment] = []
+    until_s = time.monotonic() + PULL_S
+    for segment in segments:
+        if not all(type(token) is int for token in segment.tokens):
+            raise ModelError(f"segment {segment.index}: the frontend's tokens are not all of type int")
+        pulled.append(segment)
+        if len(pulled) == limit or time.monotonic() >= until_s:
+            return pulled, False
+    return pulled, True

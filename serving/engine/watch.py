@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from serving.engine.client import Utterance
+    from serving.engine.utterance import Utterance
 
 
 class Load(NamedTuple):

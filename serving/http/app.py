@@ -23,6 +23,7 @@ from serving.engine.watch import Watcher
 from serving.http.access.door import audio_of_key, door_of
 from serving.http.batch.route import batch_route
 from serving.http.cached import AnswerCache
+from serving.http.front.guard import Guard
 from serving.http.live.nari import nari_route
 from serving.http.live.stream import stream_route
 from serving.http.observe.calls import Watched
@@ -50,6 +51,7 @@ from serving.http.schema import (
 )
 from serving.http.speech import AbortOnExit, Speaker, speech_routes
 from serving.http.texts import text_routes
+from serving.http.voices import PATH as VOICES_PATH
 from serving.http.voices import VoiceChanges, voice_routes
 from serving.models import load_frontend, open_voices
 from serving.profile import Profile, ProfileError
@@ -62,10 +64,15 @@ _PROGRESS_INTERVAL_S = 10.0
 """A part of the warm-up that takes longer than this, such as a compilation, is mentioned again."""
 
 
-def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) -> Litestar:
+def create_app(
+    profile: Profile,
+    on_failed: Callable[[], None] | None = None,
+    on_beat: Callable[[bool], None] | None = None,
+) -> Litestar:
     """Build the application; its lifespan starts and stops the engine.
 
-    `on_failed` is called once if the engine cannot start or died more often than engine.restart_limit.
+    `on_failed` is called once if the engine cannot start or died more often than engine.restart_limit, `on_beat` all
+    the time while the event loop runs, with whether the engine is ready.
     Raises what load_frontend raises (ProfileError, for one) if the model cannot be had, and ProfileError for origins
     and voice aliases that cannot be.
     """
@@ -88,7 +95,7 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
     async def run_engine(_: Litestar) -> AsyncIterator[None]:
         await changes.sweep()
         await engine.start()
-        tasks = [asyncio.create_task(_watch(engine, profile, on_failed))]
+        tasks = [asyncio.create_task(_watch(engine, profile, on_failed, on_beat))]
         if profile.engine.idle_unload_s:
             tasks.append(asyncio.create_task(_unload(engine, profile.engine.idle_unload_s)))
         if cache is not None:
@@ -148,7 +155,9 @@ def create_app(profile: Profile, on_failed: Callable[[], None] | None = None) ->
         ),
         logging_config=None,
     )
+    app.asgi_handler = Guard(app.asgi_handler, profile.http, {VOICES_PATH: profile.voices.upload_s})
     if metrics is not None or traces is not None or profile.http.access_log:
+        # Outermost: what the guard refuses is counted too.
         app.asgi_handler = Watched(
             app.asgi_handler, metrics, access_log=profile.http.access_log, traces=traces
         )
@@ -176,7 +185,12 @@ def _provide(value: Any) -> Provide:
     return Provide(provide, sync_to_thread=False)
 
 
-async def _watch(engine: EngineClient, profile: Profile, on_failed: Callable[[], None] | None) -> None:
+async def _watch(
+    engine: EngineClient,
+    profile: Profile,
+    on_failed: Callable[[], None] | None,
+    on_beat: Callable[[bool], None] | None,
+) -> None:
     """Announce the server whenever its engine becomes ready; call on_failed when it never will again."""
     was_ready = False
     said_at = time.monotonic()
@@ -189,6 +203,8 @@ async def _watch(engine: EngineClient, profile: Profile, on_failed: Callable[[],
             if (progress := engine.warming) is not None:
                 logger.info("still at: %s (%d of %d)", progress.what, progress.done, progress.total)
         was_ready = is_ready
+        if on_beat is not None:
+            on_beat(is_ready)
         await asyncio.sleep(_WATCH_INTERVAL_S)
     logger.critical("stopping: %s", engine.problem)
     if on_failed is not None:

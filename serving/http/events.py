@@ -94,7 +94,7 @@ async def event_stream(
             yield event(
                 Failure(
                     openai_error(
-                        STATUS_OF_FAILURE[error.code], error.code, str(error), their_name(error.field)
+                        STATUS_OF_FAILURE[error.code], error.code, error.told, their_name(error.field)
                     ).error
                 )
             )

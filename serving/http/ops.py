@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -40,13 +41,12 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     kernels: str | None = None
     """What the networks run in: scalar, avx2 or avx512 of the CPU kernels, or torch."""
     warmup_s: float | None = None
-    engine_pid: int | None = None
     progress: Warming | None = None
     """What the engine is doing until it is ready."""
     cache: CacheState | None = None
     """Of the answers that are kept; null if none are. While it is not null, no measurement counts."""
     problem: str | None = None
-    """Why the engine died or could not start."""
+    """That the engine died or could not start; the server's log says why."""
 
 
 class Voices(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,12 +90,11 @@ async def readyz(
         dtype=info.dtype if info else None,
         kernels=info.kernels if info else None,
         warmup_s=info.warmup_s if info else None,
-        engine_pid=info.pid if info else None,
         progress=None if ready else engine.warming,
         cache=None if cache is None else cache.state,
-        problem=engine.problem,
+        problem=None if engine.problem is None else f"the engine is {engine.state.value}; the log says why",
     )
-    headers: dict[str, Any] = {} if ready else {"Retry-After": "1"}
+    headers: dict[str, Any] = {} if ready else {"Retry-After": str(math.ceil(engine.retry_after_s()))}
     return Response(readiness, status_code=200 if ready else 503, headers=headers)
 
 

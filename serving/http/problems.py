@@ -26,15 +26,13 @@ from serving.protocol import (
     SpeechFailed,
     VoiceConflict,
     VoiceUnknown,
+    failed_inside,
 )
 from serving.request import BodyError
 
 logger = logging.getLogger(__name__)
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
-
-RETRY_AFTER_DEATH_S = 5
-"""An engine that died is being started again; most are back by then."""
 
 STATUS_OF_FAILURE: dict[FailureCode, int] = {
     "expired": 504,
@@ -101,19 +99,24 @@ def _problem(
     field: str | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response[bytes]:
-    title = http.HTTPStatus(status).phrase if status != 499 else "Client Closed Request"
-    openai = request.scope["path"].startswith(OPENAI_PREFIX)
-    body: Problem | OpenAIEnvelope = (
-        openai_error(status, code, detail, field)
-        if openai
-        else Problem(title=title, status=status, code=code, detail=detail, field=field)
-    )
+    body, media_type = problem_body(request.scope["path"], status, code, detail, field)
     return Response(
-        msgspec.json.encode(body),
+        body,
         status_code=status,
-        media_type="application/json" if openai else PROBLEM_MEDIA_TYPE,
+        media_type=media_type,
         headers={"X-Request-Id": request_id(request), **(headers or {})},
     )
+
+
+def problem_body(
+    path: str, status: int, code: str, detail: str, field: str | None = None
+) -> tuple[bytes, str]:
+    """The body of an error on a path, and its media type."""
+    if path.startswith(OPENAI_PREFIX):
+        return msgspec.json.encode(openai_error(status, code, detail, field)), "application/json"
+    title = http.HTTPStatus(status).phrase if status != 499 else "Client Closed Request"
+    problem = Problem(title=title, status=status, code=code, detail=detail, field=field)
+    return msgspec.json.encode(problem), PROBLEM_MEDIA_TYPE
 
 
 def openai_error(status: int, code: str, message: str, param: str | None = None) -> OpenAIEnvelope:
@@ -144,7 +147,8 @@ def _body_error(request: AnyRequest, error: BodyError) -> Response[bytes]:
 def _overloaded(request: AnyRequest, error: Overloaded) -> Response[bytes]:
     code = "not_ready" if isinstance(error, NotReady) else "overloaded"
     headers = {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
-    return _problem(request, 503, code, str(error), headers=headers)
+    told = error.told if isinstance(error, NotReady) else str(error)
+    return _problem(request, 503, code, told, headers=headers)
 
 
 def _rate_limited(request: AnyRequest, error: RateLimited) -> Response[bytes]:
@@ -154,10 +158,10 @@ def _rate_limited(request: AnyRequest, error: RateLimited) -> Response[bytes]:
 
 def _speech_failed(request: AnyRequest, error: SpeechFailed) -> Response[bytes]:
     logger.warning("request %s failed (%s): %s", request_id(request), error.code, error)
-    headers = {"Retry-After": str(RETRY_AFTER_DEATH_S)} if error.code == "engine_died" else None
+    headers = {"Retry-After": str(math.ceil(error.retry_after_s))} if error.retry_after_s else None
     openai = request.scope["path"].startswith(OPENAI_PREFIX)
     field = their_name(error.field) if openai else error.field
-    text = str(error)
+    text = error.told
     if field != error.field:
         text = f"{field}:{text.removeprefix(f'{error.field}:')}"
     return _problem(request, STATUS_OF_FAILURE[error.code], error.code, text, field=field, headers=headers)
@@ -185,8 +189,9 @@ def _not_found(request: AnyRequest, _: NotFoundException) -> Response[bytes]:
 
 
 def _unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
-    logger.error("request %s: unexpected error", request_id(request), exc_info=error)
-    return _problem(request, 500, "internal", "the server failed on this request; its log says why")
+    reference = request_id(request)
+    logger.error("request %s: unexpected error", reference, exc_info=error)
+    return _problem(request, 500, "internal", failed_inside(reference))
 
 
 EXCEPTION_HANDLERS: ExceptionHandlersMap = {

@@ -33,8 +33,12 @@ SPEECH_HEADERS = {
 
 _PROBLEMS = {
     400: "The body or a field of it is wrong; `field` names it",
+    403: "The page that asks is of another origin, see http.cors_origins",
+    408: "The body did not arrive within http.body_s",
     413: "The body is too large",
     415: "The body is not sent as application/json",
+    421: "The server has another name, see http.allowed_hosts",
+    429: "Too many requests of one address are under way; Retry-After says when to come again",
     500: "The server failed on this request",
     503: "Not ready, overloaded, or the engine died; Retry-After says when to come again",
     504: "The request took longer than engine.request_timeout_s",
@@ -61,6 +65,8 @@ VOICE_RESPONSES = {
         409: "The name is taken, the store is full, or the voice is needed",
         413: "The recording is too large",
         415: "The body is not multipart/form-data",
+        421: _PROBLEMS[421],
+        429: _PROBLEMS[429],
         503: "Other recordings are being taken; Retry-After says when to come again",
         507: "The disk is full or cannot be written",
     }.items()

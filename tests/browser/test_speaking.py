@@ -12,7 +12,7 @@ import pytest
 
 from tests.browser.acting import finished, heard, until, value
 from tests.browser.conftest import OpenPage
-from tests.support import Server, serving
+from tests.support import Server, engine_pid, serving
 
 TEXT = "Dr. Lee paid $5. Then she left, and nobody spoke."
 LONG = "The harbour was quiet when the first boats came home. " * 90
@@ -176,7 +176,7 @@ def test_an_engine_that_dies_breaks_the_answer_off(open_page: OpenPage, slow_ser
     page.fill("#text", "one two three four five six seven eight nine ten " * 6)
     page.click("#speak")
     heard(page, 100)
-    psutil.Process(httpx.get(f"{slow_server.base_url}/readyz").json()["engine_pid"]).kill()
+    psutil.Process(engine_pid(slow_server.pid)).kill()
     until(page, "document.querySelector('#problem').textContent")
     assert "broke off" in page.inner_text("#problem")
     assert page.is_disabled("#stop")

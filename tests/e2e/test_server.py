@@ -146,7 +146,7 @@ def raw(server: str, request: bytes, *, then_read: bool = True) -> bytes:
 
 
 def test_broken_http_does_not_stop_the_server(server: str) -> None:
-    head = b"POST /tts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = b"POST /tts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     assert b" 400 " in raw(server, b"nonsense\r\n\r\n")
     assert b" 413 " in raw(server, head + b"Content-Length: 99999999999\r\n\r\n")
     assert b" 400 " in raw(server, head + b"Content-Length: 9\r\n\r\n" + b'{"text":"')
@@ -167,7 +167,7 @@ def test_the_http_process_imports_no_torch() -> None:
     program = (
         "import sys, json\n"
         "from serving.http.app import create_app\n"
-        "from serving.http import server\n"
+        "from serving.http.front import server\n"
         "from serving.profile import load_profile\n"
         "create_app(load_profile('default'))\n"
         "heavy = {'torch', 'torchaudio', 'onnx'}\n"

@@ -17,7 +17,7 @@ import soundfile
 
 from tests.cloning import RATE_HZ, VOICES, WAVE, audio, good
 from tests.e2e.test_indextts2 import SETTINGS
-from tests.support import Server, serving
+from tests.support import Server, engine_pid, serving
 
 pytestmark = pytest.mark.e2e
 
@@ -65,8 +65,7 @@ def names(url: str) -> list[str]:
 
 def http_process(server: Server) -> psutil.Process:
     """The process that answers, of the three."""
-    engine = httpx.get(f"{server.base_url}/readyz").json()["engine_pid"]
-    return psutil.Process(engine).parent()
+    return psutil.Process(engine_pid(server.pid)).parent()
 
 
 def test_add_speak_list_delete(cloning: Server, folder: Path) -> None:

@@ -121,7 +121,7 @@ def _failed(index: int, error: Failure) -> ItemResult:
     return ItemResult(
         index=index,
         status="error",
-        error=str(error),
+        error=error.told if isinstance(error, SpeechFailed | NotReady) else str(error),
         error_status=status,
         error_code=code,
         error_param=param and param[:200],

@@ -148,10 +148,10 @@ def failure_of(error: Exception) -> tuple[str, str, str | None]:
         case InputError():
             return "invalid_field", f"{error.field[:60]}: {error}", error.field[:200]
         case NotReady():
-            return "not_ready", str(error), None
+            return "not_ready", error.told, None
         case Overloaded():
             return "overloaded", str(error), None
         case SpeechFailed():
-            return error.code, str(error), error.field
+            return error.code, error.told, error.field
         case _:
             raise error

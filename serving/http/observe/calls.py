@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from contextvars import ContextVar
@@ -101,7 +102,11 @@ class Watched:
 
         async def noted(message: Message) -> None:
             call.sent(message)
-            await send(message)
+            try:
+                await send(message)
+            except asyncio.CancelledError:  # a reader that takes nothing was given up
+                call.gone, call.complete = True, False
+                raise
 
         async def coming() -> Any:
             message = await receive()
@@ -111,18 +116,19 @@ class Watched:
 
         identity = REQUEST_ID.set(request_id(Request(scope)))
         token = CALL.set(call)
+        method = _method(scope)  # the guard makes a GET of a HEAD
         span = None if self._traces is None else self._traces.begin(scope)
         try:
             await self._app(scope, coming, noted)
         finally:
-            self._record(scope, call)
+            self._record(scope, call, method)
             if span is not None:
                 span.end(_endpoint(scope), call)
             CALL.reset(token)
             REQUEST_ID.reset(identity)
 
-    def _record(self, scope: Scope, call: Call) -> None:
-        endpoint, method, outcome = _endpoint(scope), _method(scope), call.outcome
+    def _record(self, scope: Scope, call: Call, method: str) -> None:
+        endpoint, outcome = _endpoint(scope), call.outcome
         duration_s = time.perf_counter() - call.started_s
         if (metrics := self._metrics) is not None:
             metrics.requests.labels(method, endpoint, outcome).inc()

@@ -111,7 +111,7 @@ class HibariFrontend:
             try:
                 phonemes = self._locked(batch)
             except Exception as error:
-                logger.warning("the phonemizer gave up on %r: %r", " ".join(w.spoken for w in batch), error)
+                logger.warning("the phonemizer gave up on %d words: %s", len(batch), type(error).__name__)
                 phonemes = [self._alone(word) for word in batch]
             for index, parts in enumerate(phonemes, start):
                 pieces += [Piece(part, index) for part in parts if part]
@@ -123,12 +123,14 @@ class HibariFrontend:
             return phonemize_words(g2p, words)
 
     def _alone(self, word: Word) -> list[str]:
-        """A word of a sentence that the phonemizer gave up on: as it is, else its letters, which it knows."""
-        try:
-            return self._locked([word])[0]
-        except Exception:
-            spelled = " ".join(letter for letter in letters(word.spoken).split() if letter.isascii())
-            return self._locked([word._replace(spoken=spelled)])[0]
+        """A word of a sentence that the phonemizer gave up on: as it is, else its letters, else left out."""
+        spelled = " ".join(letter for letter in letters(word.spoken).split() if letter.isascii())
+        for spoken in (word.spoken, spelled):
+            try:
+                return self._locked([word._replace(spoken=spoken)])[0]
+            except Exception as error:
+                logger.warning("the phonemizer gave up on a word: %s", type(error).__name__)
+        return []
 
     def _segment(
         self, pieces: Sequence[Piece], sentence: Sentence, *, index: int, lead_s: float, start: int, end: int

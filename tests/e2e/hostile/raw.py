@@ -32,7 +32,7 @@ async def exchange(server: Server, *pieces: bytes, half_close: bool = False) -> 
 
 
 def head(method: str, path: str, *lines: str) -> bytes:
-    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: server", *lines, "", ""]).encode("latin-1")
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", *lines, "", ""]).encode("latin-1")
 
 
 def status_of(answer: bytes) -> int | None:

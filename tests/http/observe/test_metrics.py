@@ -13,7 +13,7 @@ from serving.http.app import create_app
 from serving.http.observe.metrics import Metrics
 from serving.http.observe.utterances import watcher_of
 from serving.protocol import SpeechParams
-from tests.support import Api, running, tone_profile
+from tests.support import JSON, Api, running, tone_profile
 
 TEXT = {"text": "Hello there, all of you"}
 RATE_HZ = 1000
@@ -53,6 +53,20 @@ async def test_requests_by_endpoint_and_outcome() -> None:
     assert seen["tts_request_duration_seconds_count", "/tts"] == 1, "only what was spoken"
     assert seen["tts_time_to_first_byte_seconds_count", "/tts/stream"] == 2
     assert not any("made" in label for key in seen for label in key[1:])
+
+
+async def test_what_the_guard_refuses_and_gives_up_is_counted() -> None:
+    async with running(create_app(tone_profile("http.send_s=0.2", "http.access_log=true"))) as api:
+        await api.until("/readyz", lambda answer: answer["ready"])
+        stranger = ((b"origin", b"https://stranger.example"), (b"x-request-id", b"mine-7"), *JSON)
+        refused = await api.call("POST", "/tts", TEXT, stranger)
+        assert (refused.status, refused.headers["x-request-id"]) == (403, "mine-7")
+        await api.call("HEAD", "/voices", headers=())
+        await api.call("POST", "/tts", TEXT, stall_after=1, gone=asyncio.Event())
+        seen = await scrape(api)
+    assert seen["tts_requests_total", "none", "POST", "unauthorized"] == 1
+    assert seen["tts_requests_total", "/voices", "HEAD", "ok"] == 1
+    assert seen["tts_requests_total", "/tts", "POST", "aborted"] == 1
 
 
 async def test_the_engine_and_its_stages() -> None:

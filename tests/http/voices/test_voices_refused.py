@@ -180,6 +180,11 @@ async def test_a_body_of_another_type(cloning: Api, kind: str, status: int) -> N
     assert (answer.status, error_of(answer)["param"]) == (status, None)
 
 
+async def test_a_compressed_body_is_refused_packed(cloning: Api) -> None:
+    answer = await cloning.call("POST", VOICES, b"", (*headers(), (b"content-encoding", b"gzip")))
+    assert (answer.status, error_of(answer)["code"]) == (415, "unsupported_media_type")
+
+
 async def test_a_body_that_declares_too_much_is_not_read(cloning: Api) -> None:
     answer = await cloning.call(
         "POST", VOICES, body_parts=[b"x"] * 9, headers=headers(content_length="1000000000")
@@ -204,7 +209,8 @@ async def test_a_body_that_does_not_arrive_is_given_up(folder: Path) -> None:
         scope: Any = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
             "path": VOICES, "raw_path": VOICES.encode(), "query_string": b"", "root_path": "",
-            "headers": list(headers()), "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "state": {},
+            "headers": [(b"host", b"localhost"), *headers()],
+            "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "state": {},
             "extensions": {},
         }  # fmt: skip
         await api.app(scope, receive, send)

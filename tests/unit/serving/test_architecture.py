@@ -49,6 +49,7 @@ TORCH_FREE = (
     "serving/engine/admission.py",
     "serving/engine/client.py",
     "serving/engine/many.py",
+    "serving/engine/utterance.py",
     "serving/engine/watch.py",
     "serving/access",
     "serving/observe",

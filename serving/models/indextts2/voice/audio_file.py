@@ -11,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.protocol import InputError
+from serving.voices.plain import open_plain
 
 SNDFILE_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3", ".opus"})
 FFMPEG_SUFFIXES = frozenset({".m4a", ".mp4", ".aac", ".webm", ".mka", ".wma", ".amr", ".3gp", ".caf"})
 SUFFIXES = SNDFILE_SUFFIXES | FFMPEG_SUFFIXES
 MOST_S = 120.0
-"""Of a longer file that FFmpeg reads the rest is not decoded."""
+"""Of a longer file the rest is not decoded."""
+MOST_BYTES = 500_000_000
+"""Of a file; a larger one is refused unread."""
 
 
 def read_audio(path: Path, field: str) -> tuple[NDArray[np.float32], int]:
@@ -32,7 +35,9 @@ def _by_sndfile(path: Path, field: str) -> tuple[NDArray[np.float32], int]:
     import soundfile
 
     try:
-        data, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+        with open_plain(path, MOST_BYTES) as plain, soundfile.SoundFile(plain) as file:
+            rate_hz = file.samplerate
+            data = file.read(int(MOST_S * rate_hz), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise _unreadable(path, field, error) from None
     return data, rate_hz
@@ -44,7 +49,7 @@ def _by_ffmpeg(path: Path, field: str) -> tuple[NDArray[np.float32], int]:
     parts: list[NDArray[np.float32]] = []
     samples = 0
     try:
-        with av.open(str(path)) as container:
+        with open_plain(path, MOST_BYTES) as plain, av.open(plain, "r") as container:
             if not container.streams.audio:
                 raise InputError(field, f"{path.name} holds no audio")
             stream = container.streams.audio[0]

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.models.indextts2.options import Options
-from serving.models.indextts2.voice.audio_file import SUFFIXES
+from serving.models.indextts2.voice.audio_file import MOST_BYTES, SUFFIXES
 from serving.profile import ProfileError
 from serving.protocol import InputError
+from serving.voices.plain import open_plain
 from serving.voices.recording import Limits
 
 BUILT_IN = "hum"
@@ -38,7 +39,7 @@ class Reference:
         if self.path is None:
             return f"built-in {self.name}"
         try:
-            with self.path.open("rb") as file:
+            with open_plain(self.path, MOST_BYTES) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise InputError(
@@ -59,7 +60,7 @@ def placed(options: Options) -> dict[str, Reference]:
 
 
 def voice_files(folder: Path) -> dict[str, Path]:
-    """Voice name to recording, sorted by name. Hidden files, other suffixes and what is no file are passed over.
+    """Voice name to recording, sorted by name. Hidden files, other suffixes, links and what is no file are passed over.
 
     Raises ProfileError if the folder does not exist, or if two files would have one name.
     """
@@ -81,8 +82,13 @@ def recording_files(folder: Path) -> list[Path]:
     return [
         path
         for path in sorted(folder.iterdir())
-        if not path.name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file()
+        if not path.name.startswith(".") and path.suffix.lower() in SUFFIXES and _is_plain(path)
     ]
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether it is a file itself, and no link to one."""
+    return path.is_file() and not path.is_symlink()
 
 
 def built_in_wave(sample_rate_hz: int) -> NDArray[np.float32]:

@@ -9,10 +9,11 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from serving.engine.life.watchdog import BEAT_S, Watchdog
 from serving.engine.process import EngineProcess, EngineThread
 from serving.engine.transport import ClientPair
 from serving.profile import Profile
@@ -29,7 +30,10 @@ BACKOFF_S = (0.1, 1.0, 2.0)
 """Pause before the first, second and any later restart within the window."""
 STOP_S = 5.0
 """The engine has this long to end by itself."""
+KILL_S = 5.0
+"""A killed engine that is still there after this is left to the kernel."""
 WARMING_RETRY_S = 2.0
+"""Of an engine whose start has not been measured yet."""
 FAILED_RETRY_S = 60.0
 
 
@@ -123,12 +127,19 @@ class Supervisor:
         """The refusal of a request, with the reason why the engine takes none. `wake` starts one that was unloaded."""
         if wake and self.state is EngineState.IDLE:
             self._woken.set()
-        if self.state in (EngineState.IDLE, EngineState.STARTING) and self._start_up_s is not None:
-            gone_s = time.monotonic() - self._started_s if self.state is EngineState.STARTING else 0.0
-            return NotReady(f"the engine is {self.state.value}", self._start_up_s - gone_s)
         why = f": {self.problem}" if self.problem else ""
-        retry_after_s = FAILED_RETRY_S if self.state is EngineState.FAILED else WARMING_RETRY_S
-        return NotReady(f"the engine is {self.state.value}{why}", retry_after_s)
+        told = f"the engine is {self.state.value}"
+        return NotReady(told + why, self.retry_after_s(), told)
+
+    def retry_after_s(self) -> float:
+        """When the engine is likely to take requests: after what its last start took, less what has passed."""
+        if self.state is EngineState.FAILED:
+            return FAILED_RETRY_S
+        if self._start_up_s is None:
+            return WARMING_RETRY_S
+        is_starting = self._engine is not None and self.state is not EngineState.IDLE
+        gone_s = time.monotonic() - self._started_s if is_starting else 0.0
+        return max(self._start_up_s - gone_s, 1.0)
 
     def _set_state(self, state: EngineState) -> None:
         self.state = state
@@ -211,17 +222,21 @@ class Supervisor:
 
         stopping = asyncio.ensure_future(self._stop.wait())
         resting = asyncio.ensure_future(self._rest.wait())
-        self._started_s = time.monotonic()
         self._broken = self.warming = None
         engine = EngineProcess() if self._profile.engine.process else EngineThread(context)
         self._engine = engine
         try:
             self.pair = pair = ClientPair(context, engine.endpoint, self._receive)
+            self._started_s = time.monotonic()
             engine.start(self._profile, on_exit)
-            await asyncio.wait((exited, stopping, resting), return_when=asyncio.FIRST_COMPLETED)
-            if not exited.done():
+            stuck = await self._watch(engine, exited, stopping, resting)
+            if stuck is not None:
+                self._set_state(EngineState.RESTARTING)
+                engine.kill()
+                await asyncio.wait((exited,), timeout=KILL_S)
+            elif not exited.done():
                 await self._shut_down(engine, pair, exited)
-            return self.info is not None, exited.result()
+            return self.info is not None, stuck or exited.result()
         finally:
             stopping.cancel()
             resting.cancel()
@@ -234,6 +249,23 @@ class Supervisor:
             if not self._rest.is_set() or self._stop.is_set():
                 self._set_state(EngineState.STOPPED if self._stop.is_set() else EngineState.RESTARTING)
             self._on_down("engine_died", "the engine died while it spoke")
+
+    async def _watch(
+        self, engine: EngineProcess | EngineThread, exited: asyncio.Future[str], *orders: asyncio.Future[Any]
+    ) -> str | None:
+        """Wait until the engine has ended, is to end by one of `orders`, or is stuck; why it is stuck, else None."""
+        limits = self._profile.engine
+        watchdog = Watchdog(limits.silence_s, limits.request_timeout_s)
+        while True:
+            done, _ = await asyncio.wait(
+                (exited, *orders), timeout=BEAT_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            if done:
+                return None
+            if engine.beats is not None:
+                stuck = watchdog.look(engine.beats, engine.step_age_s, ready=self.info is not None)
+                if stuck is not None:
+                    return stuck
 
     async def _shut_down(
         self, engine: EngineProcess | EngineThread, pair: ClientPair, exited: asyncio.Future[str]

@@ -1,0 +1,143 @@
+"""Clients that send slowly, read nothing, or leave half of the connection open."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.faults.server import TONE, Victim, check, serving, until
+
+READERS = 145
+SLOW_BODIES = 1050
+LONG = "The harbour was quiet when the first boats came home, and nobody spoke of it. " * 60
+SHORT_DEADLINES = (
+    *("--set", "http.send_s=3"),
+    *("--set", "http.body_s=4"),
+    *("--set", "http.header_s=4"),
+    *("--set", "http.max_per_address=2000"),
+)
+
+
+@contextlib.contextmanager
+def _connections(victim: Victim, count: int, *, small_window: bool = False) -> Iterator[list[socket.socket]]:
+    opened: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            client = socket.socket()
+            if small_window:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(10)
+            client.connect((victim.host, victim.port))
+            opened.append(client)
+        yield opened
+    finally:
+        for client in opened:
+            client.close()
+
+
+def _head(victim: Victim, path: str, length: int) -> bytes:
+    lines = [
+        f"POST {path} HTTP/1.1",
+        f"Host: {victim.host}:{victim.port}",
+        "Content-Type: application/json",
+        f"Content-Length: {length}",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def _health_ms(victim: Victim, count: int = 50) -> tuple[float, float]:
+    """Median and worst time of /healthz on new connections, one after another."""
+    took_ms = []
+    for _ in range(count):
+        begun_s = time.monotonic()
+        check(victim.status("/healthz", 5) == 200, "/healthz is silent")
+        took_ms.append((time.monotonic() - begun_s) * 1e3)
+    return statistics.median(took_ms), max(took_ms)
+
+
+def readers_that_never_read(folder: Path) -> str:
+    """145 who ask for long texts and read nothing: given up, and their place is free."""
+    with serving(folder, *TONE, *SHORT_DEADLINES) as victim:
+        body = b'{"text": "' + LONG.encode() + b'"}'
+        with _connections(victim, READERS, small_window=True) as clients:
+            begun_s = time.monotonic()
+            for client in clients:
+                client.sendall(_head(victim, "/tts/stream", len(body)) + body)
+            time.sleep(0.5)
+            middle, worst = _health_ms(victim)
+            until(lambda: victim.speak(LONG[:4000]).status_code == 200, 30, "a long text is taken")
+            took_s = time.monotonic() - begun_s
+            until(lambda: not _established(victim), 30, "their connections are closed")
+        return f"a long text was taken {took_s:.1f} s after they came; /healthz {middle:.0f} ms, worst {worst:.0f} ms"
+
+
+def bodies_of_one_byte(folder: Path) -> str:
+    """1,050 who send one byte of a body and wait: /healthz answers, and all are closed."""
+    with serving(folder, *TONE, *SHORT_DEADLINES) as victim:
+        with _connections(victim, SLOW_BODIES) as clients:
+            for client in clients:
+                client.sendall(_head(victim, "/tts", 100) + b"{")
+            middle, worst = _health_ms(victim)
+            check(victim.speak().status_code == 200, "it does not speak")
+            answers = [client.recv(65_536).split(b" ", 2)[1] for client in clients]
+            check(set(answers) == {b"408"}, f"they got {set(answers)}")
+        return f"all got 408; meanwhile /healthz {middle:.0f} ms, worst {worst:.0f} ms, and a neighbour was served"
+
+
+def heads_that_never_end(folder: Path) -> str:
+    """300 who send half a head, and 300 who send nothing."""
+    with serving(folder, *TONE, *SHORT_DEADLINES) as victim, _connections(victim, 600) as clients:
+        for client in clients[:300]:
+            client.sendall(b"POST /tts HTTP/1.1\r\nHost: loc")
+        middle, worst = _health_ms(victim)
+        took_s = until(lambda: not _established(victim), 30, "all are closed")
+        return f"all closed after {took_s:.1f} s; /healthz {middle:.0f} ms, worst {worst:.0f} ms"
+
+
+def half_closed(folder: Path) -> str:
+    """200 who close their sending half in the middle of a body, or after it."""
+    with serving(folder, *TONE, *SHORT_DEADLINES) as victim:
+        victim.speak()
+        before = victim.files()
+        body = b'{"text": "Hello."}'
+        whole = 0
+        with _connections(victim, 200) as clients:
+            for number, client in enumerate(clients):
+                sent = body if number % 2 else body[:5]
+                client.sendall(_head(victim, "/tts", len(body)) + sent)
+                client.shutdown(socket.SHUT_WR)
+            for client in clients:
+                with contextlib.suppress(ConnectionError):
+                    whole += client.recv(65_536).startswith(b"HTTP/1.1 200")
+        until(lambda: victim.files() <= before, 20, "the files are closed")
+        check(victim.speak().status_code == 200, "it does not speak")
+        return f"{whole} of 100 with a whole body were answered (Granian takes the others as gone); no file stays open"
+
+
+def few_files(folder: Path) -> str:
+    """700 connections to a server that may open 320 files in all."""
+    import resource
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (320, 320))
+
+    with serving(folder, *TONE, *SHORT_DEADLINES, prepare=limit) as victim:
+        with _connections(victim, 700):
+            time.sleep(1)
+            lives = victim.process.poll() is None
+        check(lives, "it ended")
+        took_s = until(lambda: victim.status("/healthz") == 200, 20, "/healthz answers")
+        check(victim.speak().status_code == 200, "it does not speak")
+        return f"answers {took_s:.1f} s after they left"
+
+
+def _established(victim: Victim) -> int:
+    """Connections of clients that the server's side holds."""
+    return sum(
+        connection.status == "ESTABLISHED" and connection.laddr.port == victim.port
+        for connection in victim.http().net_connections("tcp")
+    )

@@ -1,0 +1,70 @@
+"""python -m bench faults: do every fault to a server of its own, and print what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from bench.faults import clients, disks, lives
+from bench.faults.server import FaultError
+
+Fault = Callable[[Path], str]
+
+FAULTS: dict[str, Fault] = {
+    "engine killed": lives.engine_killed,
+    "engine frozen": lives.engine_frozen,
+    "engine hung in a step": lives.engine_hung,
+    "engine dies at start": lives.engine_crashes_at_start,
+    "frozen engine, SIGTERM": lives.frozen_engine_at_the_end,
+    "HTTP process killed": lives.http_killed,
+    "main process killed": lives.main_killed,
+    "terminal closed": lives.terminal_closed,
+    "SIGTERM with streams": lives.told_to_end,
+    "two starts, one port": lives.two_on_one_port,
+    "log closed": lives.log_closed,
+    "145 readers read nothing": clients.readers_that_never_read,
+    "1,050 bodies of one byte": clients.bodies_of_one_byte,
+    "600 heads without an end": clients.heads_that_never_end,
+    "200 half-closed sockets": clients.half_closed,
+    "few open files": clients.few_files,
+    "disk full": disks.disk_full,
+    "no name, no home": disks.home_read_only,
+    "clock jumps": disks.clock_jumps,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "only", nargs="*", metavar="WORD", help="only the faults that have one of these words"
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Do the faults. Returns 1 if the server did not survive one of them as it should."""
+    console = Console(width=160)
+    table = Table(title="faults")
+    for column in ("fault", "survived", "what came of it", "took"):
+        table.add_column(column)
+    failed = 0
+    for name, fault in FAULTS.items():
+        if arguments.only and not any(word in name for word in arguments.only):
+            continue
+        begun_s = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="tts-faults-") as folder:
+            Path(folder).chmod(0o777)  # the unnamed user's too
+            try:
+                said, survived = fault(Path(folder)), "yes"
+            except (FaultError, httpx.HTTPError, OSError) as error:
+                said, survived = f"{type(error).__name__}: {error}", "NO"
+                failed += 1
+        console.print(f"{name}: {survived}: {said}")
+        table.add_row(name, survived, said, f"{time.monotonic() - begun_s:.0f} s")
+    console.print(table)
+    return 1 if failed else 0

@@ -1,0 +1,1 @@
+"""The life of the engine: start, signs of life, death, restart, end."""

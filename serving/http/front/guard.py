@@ -1,0 +1,189 @@
+"""What every request passes before the application sees it: who may ask, and how long he may take.
+
+It stands around the whole application, so that an unknown path or a refusal is treated like any answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from litestar import Request
+from litestar.enums import ScopeType
+from litestar.exceptions import HTTPException
+from litestar.types import (
+    ASGIApp,
+    HTTPReceiveMessage,
+    HTTPScope,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    WebSocketReceiveMessage,
+)
+
+from serving.access.address import is_loopback
+from serving.http.problems import problem_body
+from serving.http.speech import request_id
+from serving.profile import HttpProfile
+
+logger = logging.getLogger(__name__)
+
+_BODY_HEADROOM_S = 1.0
+"""A path with a deadline of its own for the body tells it in its own words first."""
+
+
+class Guard:
+    """An ASGI application around another one.
+
+    Hosts: a server on a loopback address, or one with http.allowed_hosts, answers to those names alone, and to pages
+    that came from them or from http.cors_origins. A page whose name was pointed at this machine (DNS rebinding) is so
+    refused, and a form of another site too.
+
+    Time: a body has http.body_s to arrive, a reader http.send_s to take what is ready for him.
+    """
+
+    def __init__(self, app: ASGIApp, http: HttpProfile, slow_bodies: Mapping[str, float]) -> None:
+        """`slow_bodies`: paths whose bodies have this many seconds of their own to arrive."""
+        self._app = app
+        self._http = http
+        self._slow_bodies = slow_bodies
+        self._is_local = is_loopback(http.host)
+        self._is_checked = (self._is_local or bool(http.allowed_hosts)) and "*" not in http.allowed_hosts
+        self._hosts = {name.lower() for name in http.allowed_hosts}
+        if self._is_local:
+            self._hosts |= {"localhost", "127.0.0.1", "::1"}
+        self._under_way: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind: str = scope["type"]
+        if kind == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if (refusal := self._refusal(scope)) is not None:
+            await _refuse(scope, send, *refusal)
+            return
+        address = scope["client"][0] if scope["client"] else ""
+        if self._under_way[address] >= self._http.max_per_address:
+            text = f"{self._http.max_per_address} requests of your address are under way, that is the limit"
+            await _refuse(scope, send, 429, "too_many_requests", text)
+            return
+        self._under_way[address] += 1
+        try:
+            if scope["type"] == ScopeType.HTTP:
+                await self._timed(scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
+        finally:
+            self._under_way[address] -= 1
+            if not self._under_way[address]:
+                del self._under_way[address]
+
+    def _refusal(self, scope: Scope) -> tuple[int, str, str] | None:
+        """Status, code and detail of a request that may not be made."""
+        given = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"host"]
+        if len(given) > 1:
+            return 400, "malformed_request", "a request has one Host header"
+        if not given and scope["http_version"] == "1.1":
+            return 400, "malformed_request", "a request has a Host header"
+        if not self._is_checked:
+            return None
+        if given and not self._is_own(host := _name_of(given[0])):
+            return 421, "misdirected", f"this server is not {host[:100]!r}; see http.allowed_hosts"
+        origin = next(
+            (value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"), None
+        )
+        if origin is None or scope.get("method") == "OPTIONS":
+            return None
+        allowed = self._http.cors_origins
+        if "*" in allowed or origin in allowed or self._is_own(_name_of(urlsplit(origin).netloc)):
+            return None
+        return 403, "forbidden", f"pages of {origin[:100]} may not ask this server; see http.cors_origins"
+
+    def _is_own(self, host: str) -> bool:
+        return host in self._hosts or (self._is_local and _is_this_machine(host))
+
+    async def _timed(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        """Run the application with deadlines, and answer HEAD as GET without a body."""
+        is_head = scope["method"] == "HEAD"
+        if is_head:
+            scope["method"] = "GET"
+        limit_s = self._slow_bodies.get(scope["path"].rstrip("/"), 0.0)
+        limit_s = limit_s + _BODY_HEADROOM_S if limit_s else self._http.body_s
+        until_s = asyncio.get_running_loop().time() + limit_s
+        came = late = stalled = False
+
+        async def timed_receive() -> HTTPReceiveMessage | WebSocketReceiveMessage:
+            nonlocal came, late
+            if came:
+                return await receive()
+            if late:
+                return {"type": "http.disconnect"}
+            try:
+                async with asyncio.timeout_at(until_s):
+                    message = await receive()
+            except TimeoutError:
+                late = True
+                raise HTTPException(f"the body did not come within {limit_s:g} s", status_code=408) from None
+            came = not message.get("more_body", False)
+            return message
+
+        async def timed_send(message: Message) -> None:
+            nonlocal stalled
+            if message["type"] == "http.response.start":
+                message = message | {"headers": _with_nosniff(message["headers"])}
+            elif is_head and message["type"] == "http.response.body":
+                message = message | {"body": b""}
+            try:
+                async with asyncio.timeout(self._http.send_s):
+                    await send(message)
+            except TimeoutError:
+                stalled = True
+                raise OSError("the reader takes nothing") from None
+
+        try:
+            await self._app(scope, timed_receive, timed_send)
+        except Exception:
+            if not stalled:
+                raise
+            logger.warning("a reader took nothing for %g s and is given up", self._http.send_s)
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether browsers take this name or literal for this machine, whatever a name server says."""
+    return host.endswith(".localhost") or is_loopback(host)
+
+
+def _name_of(netloc: str) -> str:
+    """The host of "host:port", "[::1]:port" or either without port, in lower case."""
+    if netloc.startswith("["):
+        return netloc[1:].partition("]")[0].lower()
+    return netloc.partition(":")[0].lower().rstrip(".")
+
+
+def _with_nosniff(headers: object) -> list[tuple[bytes, bytes]]:
+    kept = [(bytes(name), bytes(value)) for name, value in headers]  # type: ignore[attr-defined]
+    if all(name.lower() != b"x-content-type-options" for name, _ in kept):
+        kept.append((b"x-content-type-options", b"nosniff"))
+    return kept
+
+
+async def _refuse(scope: Scope, send: Send, status: int, code: str, detail: str) -> None:
+    if scope["type"] == ScopeType.WEBSOCKET:
+        await send({"type": "websocket.close", "code": 1008, "reason": detail[:120]})
+        return
+    body, media_type = problem_body(scope["path"], status, code, detail)
+    headers = [
+        (b"content-type", media_type.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-content-type-options", b"nosniff"),
+        (b"x-request-id", request_id(Request(scope)).encode()),
+        *([(b"retry-after", b"1")] if status == 429 else []),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send(
+        {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body, "more_body": False}
+    )

@@ -1,0 +1,235 @@
+"""Granian around the application: one HTTP process, started from Python with one set of settings."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import logging.config
+import multiprocessing
+import os
+import signal
+import socket
+import ssl
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from granian._granian import SocketHolder
+from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server import MPServer
+
+from serving.engine.life.lifeline import end_with_parent_process
+from serving.http.front.health import Beat, HealthListener
+from serving.observe.logs import log_config
+from serving.profile import HttpProfile, Profile, ProfileError
+
+_OTHER_FILES = 256
+"""Files that are no connections: libraries, the voices, the engine's socket."""
+_MIN_CONNECTIONS = 64
+_ENDING = {signal.SIGTERM, signal.SIGINT}
+_MOST_WAITING = 1024
+"""Connections that the kernel holds until they are taken; it caps this itself."""
+
+
+class AddressError(OSError):
+    """The server cannot listen where the profile says."""
+
+
+def listen(host: str, port: int, backlog: int) -> socket.socket:
+    """A socket that listens on a host and a port; port 0 takes a free one. Raises AddressError.
+
+    It is bound once and held from then on: between a look at whether a port is free and its use another server could
+    take it. It shares its port with no other, as Granian's own sockets would.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise AddressError(f"http.host: {host!r} is no address of this machine: {error.strerror}") from None
+    family, kind, protocol, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    listener = socket.socket(family, kind, protocol)
+    try:
+        # Lets connections of a server that has just stopped linger; it does not share a port that listens.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(backlog)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise AddressError(f"http.port: {port} on {address[0]} is taken by another server") from None
+        raise AddressError(f"cannot listen on {address[0]} port {port}: {error.strerror}") from None
+    return listener
+
+
+def _limit_connections(listener: socket.socket, send_s: float) -> None:
+    """What the kernel does for every connection of a listener: end those whose client is gone or takes nothing."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform == "linux":
+        # Also for a reader that keeps its window shut: what the application gave up is not kept for him.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(send_s * 1000))
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+
+
+def _open_files(wanted: int) -> int:
+    """Raise the limit of open files of this process and its children towards `wanted`; what it is then."""
+    if sys.platform == "win32":
+        return wanted
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if soft != unlimited and soft < wanted:
+        soft = wanted if hard == unlimited else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return wanted if soft == unlimited else soft
+
+
+def tls_files(http: HttpProfile) -> tuple[Path | None, Path | None]:
+    """Certificate and private key, None for both without TLS. Raises ProfileError for what TLS cannot begin with."""
+    if not (http.tls_cert or http.tls_key):
+        return None, None
+    for name, value in (("http.tls_cert", http.tls_cert), ("http.tls_key", http.tls_key)):
+        if not value:
+            raise ProfileError(f"{name}: is missing; TLS takes a certificate and its private key")
+        try:
+            Path(value).read_bytes()
+        except OSError as error:
+            raise ProfileError(f"{name}: cannot read {value}: {error.strerror}") from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    def refuse() -> bytes:
+        raise ProfileError("http.tls_key: has a password, which nobody can type here")
+
+    try:
+        context.load_cert_chain(http.tls_cert, http.tls_key, refuse)
+    except ssl.SSLError as error:
+        raise ProfileError(f"http.tls_cert, http.tls_key: {error.reason or error}") from None
+    return Path(http.tls_cert), Path(http.tls_key)
+
+
+class _Server(MPServer):
+    """Granian on a socket that is bound already, ended by SIGHUP as by SIGTERM."""
+
+    def __init__(self, listener: socket.socket, health: HealthListener | None, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._listener = listener
+        self._health = health
+
+    def _init_shared_socket(self) -> None:
+        if sys.platform != "linux":  # the workers of other systems cannot inherit a descriptor by its number
+            self._listener.close()
+            super()._init_shared_socket()  # type: ignore[no-untyped-call]
+            return
+        self._sso = None
+        self._shd = SocketHolder(self._listener.fileno(), False, self.backlog)  # type: ignore[call-arg, assignment]
+        self._sfd = self._listener.fileno()  # type: ignore[assignment]
+
+    def _drop_shared_socket(self) -> None:
+        self._listener.close()
+        super()._drop_shared_socket()  # type: ignore[no-untyped-call]
+
+    def _spawn_workers(self, spawn_target: Any, target_loader: Any) -> None:
+        # Until the child has handlers of its own it has this process's, which would do nothing there: a signal waits.
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        super()._spawn_workers(spawn_target, target_loader)  # type: ignore[no-untyped-call]
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        if self._health is not None:
+            self._health.start()  # after the fork, which takes no threads along
+
+    def signal_handler_reload(self, *_: Any) -> None:
+        """A closed terminal ends the server; unless it was started to outlive it (nohup)."""
+        if not self._outlives_terminal:
+            self.signal_handler_interrupt()  # type: ignore[no-untyped-call]
+
+    _outlives_terminal = False
+
+    def serve(self, *arguments: Any, **settings: Any) -> None:
+        self._outlives_terminal = (
+            sys.platform != "win32" and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        )
+        super().serve(*arguments, **settings)
+
+
+def serve(profile: Profile) -> None:
+    """Serve until SIGTERM, SIGHUP or Ctrl-C, then let requests in flight finish within http.drain_s.
+
+    Raises AddressError before anything is started, ProfileError for TLS that cannot begin or if the model refuses its
+    options, and SystemExit(1) if the HTTP process or the engine failed; the log says why.
+    """
+    if sys.platform == "linux" and multiprocessing.get_start_method(allow_none=True) is None:
+        multiprocessing.set_start_method("fork")  # the HTTP process inherits the socket
+    certificate, private_key = tls_files(profile.http)
+    files = _open_files(profile.http.max_connections + _OTHER_FILES)
+    connections = max(min(profile.http.max_connections, files - _OTHER_FILES), _MIN_CONNECTIONS)
+    backlog = min(connections, _MOST_WAITING)
+    listener = listen(profile.http.host, profile.http.port, backlog)
+    _limit_connections(listener, profile.http.send_s)
+    host, port = listener.getsockname()[:2]
+    profile = msgspec.structs.replace(
+        profile, http=msgspec.structs.replace(profile.http, host=host, port=port)
+    )
+    beat = Beat()
+    health = None
+    if profile.http.health_port:
+        health = HealthListener(listen(host, profile.http.health_port, _MOST_WAITING), beat)
+    logs = log_config(profile.observe)
+    logging.config.dictConfig(logs)
+    refused, refuse = multiprocessing.Pipe(duplex=False)
+    server = _Server(
+        listener,
+        health,
+        target="serving.http.app:create_app",
+        address=host,
+        port=port,
+        interface=Interfaces.ASGI,
+        workers=1,
+        loop=Loops.asyncio if sys.platform == "win32" else Loops.uvloop,
+        http=HTTPModes.auto if profile.http.http2 else HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=max(1, int(profile.http.header_s * 1000))),
+        websockets=True,
+        backlog=backlog,
+        backpressure=connections,
+        log_level=LogLevels.warning,
+        log_dictconfig=logs,
+        respawn_failed_workers=False,
+        workers_kill_timeout=profile.http.drain_s,
+        ssl_cert=certificate,
+        ssl_key=private_key,
+        ssl_protocol_min=SSLProtocols.tls12,
+    )
+    try:
+        server.serve(target_loader=functools.partial(_load, profile, refuse, beat), wrap_loader=False)
+    except SystemExit:
+        if refused.poll():
+            raise ProfileError(refused.recv()) from None
+        raise
+
+
+def _load(profile: Profile, refuse: Connection, beat: Beat) -> Any:
+    """Build the application in the HTTP process; a ProfileError goes to the parent, which reports it."""
+    end_with_parent_process()
+    if sys.platform != "win32":
+        for number in _ENDING:  # at once while it loads; Granian's own handlers come after this
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        signal.signal(
+            signal.SIGHUP, signal.SIG_IGN
+        )  # the main process answers it, and ends this one in order
+    from serving.http.app import create_app
+
+    try:
+        return create_app(profile, on_failed=_stop_this_process, on_beat=beat.tell)
+    except ProfileError as error:
+        refuse.send(str(error))
+        sys.exit(2)
+
+
+def _stop_this_process() -> None:
+    # The HTTP process ends in order, and Granian's main process, which did not ask for it, exits with 1.
+    os.kill(os.getpid(), signal.SIGTERM)
