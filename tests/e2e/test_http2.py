@@ -52,7 +52,7 @@ class Client(contextlib.AbstractContextManager["Client"]):
     def post(self, path: str, body: dict[str, object]) -> int:
         """Ask; the number of the stream."""
         number = self.connection.get_next_available_stream_id()
-        names = {":method": "POST", ":path": path, ":scheme": "http", ":authority": "server"}
+        names = {":method": "POST", ":path": path, ":scheme": "http", ":authority": "localhost"}
         self.connection.send_headers(number, [*names.items(), ("content-type", "application/json")])
         self.connection.send_data(number, json.dumps(body).encode(), end_stream=True)
         self.connection.increment_flow_control_window(2**30, number)
