@@ -231,6 +231,13 @@ def bench_simulate(session: nox.Session) -> None:
 
 
 @nox.session(tags=["bench"])
+def bench_cheats(session: nox.Session) -> None:
+    """Servers that cheat, and honest ones, through the checks of the bench: all of them, in some minutes."""
+    install(session, "bench")
+    session.run("python", "-m", "bench", "cheats", *session.posargs)
+
+
+@nox.session(tags=["bench"])
 def bench_micro(session: nox.Session) -> None:
     """Time the parts alone (pytest-benchmark)."""
     install(session, "bench")
