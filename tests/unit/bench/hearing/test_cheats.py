@@ -15,7 +15,7 @@ from bench.cheats.table import CHEATS, HONEST, Row
 
 pytestmark = pytest.mark.slow
 
-KINDS = ("plain", "slow", "8 bit", "float32")
+KINDS = ("plain", "slow", "8 bit", "float")
 
 
 @pytest.fixture(scope="module")
