@@ -15,11 +15,9 @@ from bench.hearing.doubts import LEAST_BANDWIDTH
 from bench.hearing.length import pauses_expected, slowness, tolerance
 from bench.hearing.voices import (
     KNOWN,
-    OTHER_PITCH,
-    OTHER_VOICE_DB,
     Voice,
+    another_voice,
     at_another_rate,
-    distance_db,
     same_voice,
     voice_of,
 )
@@ -91,9 +89,7 @@ def _judge_waves(cell: Cell, voice: Voice) -> None:
                 found.append("too short for its text: words are missing, or it is faster than the others")
             elif off - voice.slowness > tolerance(sample.text):
                 found.append("too long for its text: words are added, or it is slower than the others")
-        pitches = voice.pitch_hz and heard.pitch_hz
-        other_pitch = pitches and abs(math.log(heard.pitch_hz / voice.pitch_hz)) > OTHER_PITCH
-        if heard.bands_db and (other_pitch or distance_db(heard.bands_db, voice.bands_db) > OTHER_VOICE_DB):
+        if another_voice(heard, voice):
             found.append("another voice, or another sound, than the other waves")
         if abs(heard.level_dbfs - voice.level_dbfs) > LEVEL_DB:
             found.append("much louder or quieter than the other waves")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.hearing.length import slowness
-from bench.records import Sample
+from bench.records import Heard, Sample
 
 SAME_VOICE_DB = 1.5
 """Root mean square distance of two long-term spectra, medians over waves. The same voice: up to 0.42."""
@@ -21,6 +21,9 @@ OTHER_VOICE_DB = 5.0
 """Of one wave from its arm's median. The farthest honest wave: 2.6."""
 OTHER_PITCH = 0.18
 """The same of the logs of their pitches. The farthest honest wave: 0.09."""
+SPREADS = 5.0
+"""A wave is another's only if it is also this many times farther off than the waves of its arm by the median: voices
+differ in how even they are, and the limits above are those of a very even one."""
 LEAST_WAVES = 3
 BANDS_PER_OCTAVE = 3
 
@@ -37,6 +40,10 @@ class Voice:
     nyquist_hz: float
     """What its sample rate can carry."""
     level_dbfs: float
+    pitch_spread: float = 0.0
+    """Median distance of a wave's pitch from the arm's, by pitches_apart."""
+    bands_spread_db: float = 0.0
+    """The same of the spectra."""
 
 
 KNOWN = (
@@ -61,10 +68,14 @@ def voice_of(name: str, samples: Sequence[Sample]) -> Voice | None:
     paces = [pace for sample in samples if (pace := slowness(sample)) is not None]
     if len(heard) < LEAST_WAVES or len(paces) < LEAST_WAVES:
         return None
+    bands_db = tuple(float(band) for band in np.median([one.bands_db for one in heard], axis=0))
+    pitch_hz = float(np.median([one.pitch_hz for one in heard]))
     return Voice(
         name=name,
-        bands_db=tuple(float(band) for band in np.median([one.bands_db for one in heard], axis=0)),
-        pitch_hz=float(np.median([one.pitch_hz for one in heard])),
+        bands_db=bands_db,
+        pitch_hz=pitch_hz,
+        pitch_spread=float(np.median([pitches_apart(one.pitch_hz, pitch_hz) for one in heard])),
+        bands_spread_db=float(np.median([distance_db(one.bands_db, bands_db) for one in heard])),
         slowness=float(np.median(paces)),
         bandwidth_hz=float(np.median([one.bandwidth_hz for one in heard])),
         nyquist_hz=float(np.median([sample.sample_rate_hz / 2 for sample in samples])),
@@ -78,6 +89,24 @@ def same_voice(one: Voice, other: Voice) -> bool:
         distance_db(one.bands_db, other.bands_db) <= SAME_VOICE_DB
         and abs(_pitch_ratio(one, other)) < SAME_PITCH
     )
+
+
+def another_voice(heard: Heard, voice: Voice) -> bool:
+    """Whether a wave has the sound of another voice than its arm's other waves."""
+    if not heard.bands_db:
+        return False
+    pitch = pitches_apart(heard.pitch_hz, voice.pitch_hz) if heard.pitch_hz and voice.pitch_hz else 0.0
+    return pitch > max(OTHER_PITCH, SPREADS * voice.pitch_spread) or distance_db(
+        heard.bands_db, voice.bands_db
+    ) > max(OTHER_VOICE_DB, SPREADS * voice.bands_spread_db)
+
+
+def pitches_apart(one_hz: float, other_hz: float) -> float:
+    """log of the ratio of two pitches; an octave does not count, for it is easily heard wrongly. 0 without a pitch."""
+    if not (one_hz and other_hz):
+        return 0.0
+    apart = abs(math.log(one_hz / other_hz))
+    return min(apart, abs(apart - math.log(2)))
 
 
 def _pitch_ratio(one: Voice, other: Voice) -> float:
