@@ -38,6 +38,8 @@ WER_LIMIT_ARM = 0.10
 """Errors per word over all transcribed waves of an arm and a text mix; above it all their cells are INVALID."""
 WER_ABOVE_BEST = 0.05
 """Above that of the best other arm on the same texts."""
+LEAST_WAVES = 8
+"""From so many waves on arms are compared: one name that the recogniser spells its own way is 2 % of four waves."""
 MISSING_LIMIT, ADDED_LIMIT = 0.05, 0.05
 """Words not heard and words too many, per word."""
 ENDS_LIMIT, LEAST_ENDS = 0.2, 2
@@ -145,7 +147,7 @@ def set_error_rate(cells: list[Cell], others: Sequence[Words] = ()) -> None:
 def _reasons(cell: Cell, words: Words, best: float | None) -> Iterator[str]:
     if words.rate > WER_LIMIT_ARM:
         yield f"unintelligible: {cell.arm} has a WER of {words.rate:.1%} on {cell.texts} texts"
-    elif best is not None and words.rate > best + WER_ABOVE_BEST:
+    elif best is not None and words.waves >= LEAST_WAVES and words.rate > best + WER_ABOVE_BEST:
         yield (
             f"less intelligible: {cell.arm} has a WER of {words.rate:.1%} on {cell.texts} texts, another arm {best:.1%}"
         )

@@ -19,8 +19,8 @@ SAME_PITCH = 0.1
 """log of the ratio of their median pitches."""
 OTHER_VOICE_DB = 5.0
 """Of one wave from its arm's median. The farthest honest wave: 2.6."""
-OTHER_PITCH = 0.18
-"""The same of the logs of their pitches. The farthest honest wave: 0.09."""
+OTHER_PITCH = 0.28
+"""The same of the logs of their pitches. The farthest honest wave of ours: 0.09; of a natural man's voice: 0.19."""
 SPREADS = 5.0
 """A wave is another's only if it is also this many times farther off than the waves of its arm by the median: voices
 differ in how even they are, and the limits above are those of a very even one."""

@@ -26,7 +26,12 @@ ENGINE: dict[str, Any] = {"threads": 1, "workers": 1, "max_slots": 2, "max_step_
 def open_offline(device: str, *, positions: str) -> Offline:
     engine = EngineProfile(device=device, cuda_graphs=device == "cuda", **ENGINE)
     # Fused kernels are no part of the capture, and need the driver of a device.
-    options: dict[str, Any] = {"positions": positions, "kernels": "torch", "max_segment_tokens": 40, "fused": []}
+    options: dict[str, Any] = {
+        "positions": positions,
+        "kernels": "torch",
+        "max_segment_tokens": 40,
+        "fused": [],
+    }
     return Offline(make_profile(engine, **options), prompt_s=0.4)
 
 
