@@ -1,8 +1,8 @@
-"""Every server of the table of cheats is named by the checks, and every honest one is let pass.
+"""Servers of the table of cheats are named by the checks, and honest ones are let pass.
 
-Through the real generator, its HTTP client and the checks of `bench run`; the speech is the embedded voice's. Every third
-cheat and the four plain kinds of honest server are tried here, for they take seconds each; `nox -s bench_cheats` tries
-them all.
+Through the real generator, its HTTP client and the checks of `bench run`; the speech is the embedded voice's. Every
+third cheat and the four plain kinds of honest server are tried here, for they take seconds each; `nox -s bench_cheats`
+tries them all.
 """
 
 from __future__ import annotations
