@@ -100,12 +100,12 @@ class Gpt(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of activations and weights."""
-        return self.final_norm.weight.dtype
+        return self.text_positions.weight.dtype
 
     @property
     def device(self) -> torch.device:
         """Where everything lies."""
-        return self.final_norm.weight.device
+        return self.text_positions.weight.device
 
     def prefix(
         self, latents: Tensor, emovec: Tensor, text: Tensor, text_lengths: Tensor
