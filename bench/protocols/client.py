@@ -65,7 +65,7 @@ async def post(connection: Connection, path: str, body: dict[str, object]) -> An
     """One answer. Raises Refused if it is not complete or not 200."""
     sent_at = time.monotonic()
     content = msgspec.json.encode(body)
-    message = request_bytes("POST", "bench", path, {"Content-Type": "application/json"}, content)
+    message = request_bytes("POST", "localhost", path, {"Content-Type": "application/json"}, content)
     answer = await connection.request(message, TIMEOUT_S)
     if answer.status != 200 or not answer.complete:
         raise Refused(f"{path} answered {answer.status}: {b''.join(p for _, p, _ in answer.pieces)[:200]!r}")

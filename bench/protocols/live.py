@@ -137,7 +137,7 @@ def _one_sentence() -> str:
 
 
 async def _stats(asking: Connection) -> dict[str, Any]:
-    answer = await asking.request(request_bytes("GET", "bench", "/stats"), TIMEOUT_S)
+    answer = await asking.request(request_bytes("GET", "localhost", "/stats"), TIMEOUT_S)
     counters: dict[str, Any] = msgspec.json.decode(b"".join(piece for _, piece, _ in answer.pieces))
     return counters
 
