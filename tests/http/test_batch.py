@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from serving.http.app import create_app
+from serving.http.batch.packing import ZipPacker
 from tests.http.test_openai import error_of
 from tests.support import Answer, Api, running, tone_profile
 
@@ -244,6 +245,14 @@ async def test_a_client_that_goes_leaves_nothing_behind() -> None:
             await work
             await api.until("/stats", lambda stats: stats["slots_used"] == 0)
         assert (await api.call("POST", "/tts", {"text": "Still here."})).status == 200
+
+
+def test_a_zip_that_was_given_up_is_collected_in_silence() -> None:
+    packer = ZipPacker()
+    packer.add("a.wav", "audio/wav", b"samples")
+    packer._window.close()
+    packer._zip.close()
+    assert packer._window.take().endswith(b"\0\0"), "the end of the directory"
 
 
 async def test_what_is_not_made_in_time_has_expired() -> None:
