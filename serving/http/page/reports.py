@@ -32,6 +32,7 @@ MEDIA_TYPES = {
 _AS_A_PICTURE = {
     **HEADERS,
     "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+    "media-src data:; "
     "frame-ancestors 'self'",
 }
 """A report's own page may look as it likes and do nothing."""
