@@ -67,6 +67,7 @@ def measure(
         meter = CpuMeter(server)
         outcome = generate(plan)
         server_cpu, others_cpu = meter.shares()
+        left_its_cores = meter.fault()
         peak = None if server.pid is None else tree_peak_rss_bytes(server.pid)
         alive, info = server.alive(), server.info
     for sample in outcome.samples:
@@ -95,6 +96,7 @@ def measure(
         energy_j=outcome.energy_j,
     )
     validate(cell)
+    accuse(cell, left_its_cores)
     if keeps_answers(info):
         accuse(cell, [KEEPS_ANSWERS])
     if not alive:

@@ -74,6 +74,7 @@ def measure_cell(
     meter = CpuMeter(server)
     outcome = generate(plan)
     server_cpu_share, others_cpu = meter.shares()
+    left_its_cores = meter.fault()
     for sample in outcome.samples:
         if sample.wave is not None:
             sample.wave = f"{waves.name}/{sample.wave}"
@@ -101,6 +102,7 @@ def measure_cell(
         server_peak_rss_bytes=None if server.pid is None else tree_peak_rss_bytes(server.pid),
     )
     validate(cell)
+    accuse(cell, left_its_cores)
     if keeps_answers(server.info):
         accuse(cell, [KEEPS_ANSWERS])
     return cell
@@ -111,12 +113,18 @@ class CpuMeter:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        server.hold_to_cores()
         self._began = self._now()
 
     def _now(self) -> tuple[float, float | None, float, float]:
         own = os.times()
         generator = own.children_user + own.children_system
         return time.monotonic(), self._server.cpu_s(), generator, cpu_s()[0]
+
+    def fault(self) -> list[str]:
+        """What the server took beside its limit, as a reason against the cell."""
+        left = self._server.hold_to_cores()
+        return [f"left its cores: {left} threads ran on cores beside its limit"] if left else []
 
     def shares(self) -> tuple[float | None, float | None]:
         """Cores used by the server and, of this machine, by others; None where nobody can tell."""

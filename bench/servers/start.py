@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from bench.machine import tree_cpu_s
+from bench.servers.cores import hold, started_on
 from bench.servers.owner import owners, root
 from bench.targets.client import create_client
 from bench.targets.http import address
@@ -97,6 +98,8 @@ class Server:
     """How it is spoken to."""
     remote: bool = False
     """Whether it runs on another machine, and so uses nothing of this one."""
+    cores: tuple[int, ...] | None = None
+    """Those that it was limited to."""
 
     def alive(self) -> bool:
         """Whether the process that was started still runs."""
@@ -111,6 +114,10 @@ class Server:
     def pid(self) -> int | None:
         """Of the root of its processes on this machine."""
         return None if self.process is None else self.process.pid
+
+    def hold_to_cores(self) -> int:
+        """Put threads that left the cores of its limit back on them; how many there were."""
+        return 0 if self.cores is None or self.process is None else hold(self.process.pid, self.cores)
 
     def cpu_s(self) -> float | None:
         """CPU seconds that the server's processes have used so far: none of this machine's if it is remote.
@@ -155,7 +162,8 @@ def start_server(
     with tempfile.TemporaryFile() as log:
         started = time.monotonic()
         try:
-            with _on_cores(limits.cores):
+            cores = _cores(limits.cores)
+            with started_on(cores):
                 process = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
@@ -174,7 +182,7 @@ def start_server(
                 _check_owner(process, port)
             except StartFailed as error:
                 raise StartFailed(f"{arm}: {error}\n{_tail(log.fileno())}".rstrip()) from None
-            yield Server(arm, url, time.monotonic() - started, info, psutil.Process(process.pid))
+            yield Server(arm, url, time.monotonic() - started, info, psutil.Process(process.pid), cores=cores)
         finally:
             _stop(process)
 
@@ -249,20 +257,12 @@ def get(url: str, timeout_s: float = 5.0) -> tuple[int | None, dict[str, Any] | 
     return status, content if isinstance(content, dict) else None
 
 
-@contextlib.contextmanager
-def _on_cores(cores: int | None) -> Iterator[None]:
-    """What this thread starts meanwhile runs on the first `cores` cores. Raises StartFailed if there are fewer."""
-    if cores is None:
-        yield
-        return
-    usable = os.sched_getaffinity(0)
-    if cores > len(usable):
-        raise StartFailed(f"{cores} cores are asked for, and this machine gives {len(usable)}")
-    os.sched_setaffinity(0, sorted(usable)[:cores])
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, usable)
+def _cores(count: int | None) -> tuple[int, ...] | None:
+    """The first `count` cores that this process may use. Raises StartFailed if there are fewer."""
+    usable = sorted(os.sched_getaffinity(0)) if count else []
+    if count is not None and count > len(usable):
+        raise StartFailed(f"{count} cores are asked for, and this machine gives {len(usable)}")
+    return tuple(usable[:count]) if count else None
 
 
 def _wait_ready(process: subprocess.Popen[bytes], url: str, deadline: float) -> dict[str, Any]:

@@ -69,8 +69,11 @@ def test_a_third_partys_server_and_ours_and_the_plain_one_in_one_run(tmp_path: P
         assert cell.word_error_rate is not None
         # Another program may use this machine's cores meanwhile; the target itself is without a fault.
         assert [reason for reason in cell.reasons if not reason.startswith(OF_THE_MACHINE)] == []
-        assert (cell.server_cpu_share or 0.0) > 0.05
+        assert cell.server_cpu_share
         assert cell.others_cpu_share is not None
+    assert (measured.cells[1].server_cpu_share or 0.0) < 1.1, (
+        "its limit is one core, though onnxruntime pins threads"
+    )
     assert measured.cells[1].samples[0].sample_rate_hz == 22_050
     assert measured.arms[1].info["target"]["limits"] == {"cores": 1, "threads": 1}
     assert "piper" in (tmp_path / "run.md").read_text()

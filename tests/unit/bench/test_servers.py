@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from bench.records import load_run
+from bench.servers.cores import started_on
 from bench.servers.start import ArmSpec, Server, StartFailed, free_port, get, start_server, target_server
 from bench.targets.spec import Limits, Target
 from tests.unit.bench.support import FAKE, FAKE_SERVER
@@ -136,6 +138,35 @@ def test_a_local_target_is_started_within_its_limits() -> None:
         assert (environ["A"], environ["OMP_NUM_THREADS"]) == ("b", "3")
         assert (server.arm, server.target) == ("mine", target)
     assert len(psutil.Process().cpu_affinity()) > 1
+
+
+LEAVES_ITS_CORES = """
+import os, sys, threading
+def pinned():
+    os.sched_setaffinity(0, {int(sys.argv[1])})
+    print("left", flush=True)
+    threading.Event().wait()
+threading.Thread(target=pinned, daemon=True).start()
+threading.Event().wait()
+"""
+
+
+def test_a_thread_that_pins_itself_elsewhere_is_put_back_and_counted() -> None:
+    first, second = sorted(os.sched_getaffinity(0))[:2]
+    command = [sys.executable, "-c", LEAVES_ITS_CORES, str(second)]
+    with started_on((first,)):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"left\n"
+        server = Server("arm", "", None, {}, psutil.Process(process.pid), cores=(first,))
+        assert server.hold_to_cores() == 1
+        threads = [os.sched_getaffinity(thread.id) for thread in psutil.Process(process.pid).threads()]
+        assert threads == [{first}] * 2
+        assert server.hold_to_cores() == 0
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.parametrize(
