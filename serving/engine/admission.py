@@ -53,23 +53,32 @@ class Admission:
 
         A request longer than the whole bound may still run when nothing else does.
         """
+        if (refusal := self._refusal(audio_s)) is not None:
+            raise refusal
+        self._used_s = self._clock()
+        self._shares[request_id] = share = _Share(audio_s)
+        self.requests += 1
+        self.audio_s += share.held_s
+
+    def full(self) -> Overloaded | None:
+        """Why even the shortest text would be refused now, else None."""
+        return self._refusal(0.0)
+
+    def _refusal(self, audio_s: float) -> Overloaded | None:
         limits = self._limits
         if self.requests >= limits.max_requests:
             share_s = self.audio_s / max(self.requests, 1)
-            raise Overloaded(
+            return Overloaded(
                 f"{self.requests} requests are under way, the limit is {limits.max_requests}",
                 self._retry_after_s(share_s),
             )
         excess_s = self.audio_s + audio_s - limits.max_audio_s
         if excess_s > 0 and self.audio_s > 0:
-            raise Overloaded(
+            return Overloaded(
                 f"{self.audio_s:.0f} s of audio are under way, the limit is {limits.max_audio_s:g} s",
                 self._retry_after_s(min(excess_s, self.audio_s)),
             )
-        self._used_s = self._clock()
-        self._shares[request_id] = share = _Share(audio_s)
-        self.requests += 1
-        self.audio_s += share.held_s
+        return None
 
     @property
     def idle_s(self) -> float:

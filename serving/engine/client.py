@@ -39,6 +39,7 @@ from serving.protocol import (
     GetStats,
     InputError,
     NotReady,
+    Overloaded,
     Ready,
     Segment,
     SpeechFailed,
@@ -221,6 +222,10 @@ class EngineClient:
     def load(self) -> Load:
         """How much is under way."""
         return Load(self._admission.requests, self._admission.audio_s, self._supervisor.restarts)
+
+    def full(self) -> Overloaded | None:
+        """Why even the shortest text would be refused now; None while one would not, or no engine is there to ask."""
+        return self._admission.full() if self.state is EngineState.READY else None
 
     def unload(self, idle_s: float) -> None:
         """Unload the engine if no request has run for this long; the next one, which is refused, starts it again."""

@@ -23,7 +23,7 @@ from serving.engine.watch import Watcher
 from serving.http.access.door import audio_of_key, door_of
 from serving.http.batch.route import batch_route
 from serving.http.cached import AnswerCache
-from serving.http.front.guard import Guard
+from serving.http.front.guard import Full, Guard
 from serving.http.live.nari import nari_route
 from serving.http.live.stream import stream_route
 from serving.http.observe.calls import Watched
@@ -143,7 +143,11 @@ def create_app(
             "cache": _provide(cache and cache.store),
         },
         cors_config=_cors(profile.http.cors_origins),
-        middleware=[AbortOnExit(), *([] if door is None else [door])],
+        middleware=[
+            AbortOnExit(),
+            *([] if door is None else [door]),
+            *([Full(engine.full)] if cache is None else []),
+        ],
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=profile.http.max_body_bytes,
         openapi_config=OpenAPIConfig(

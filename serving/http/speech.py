@@ -42,6 +42,7 @@ from litestar.types import (
 
 from serving.audio.encode import Encoder, encoded, encoded_whole, encoder_for
 from serving.engine.client import EngineClient, Utterance
+from serving.http.access.door import SPEAKS
 from serving.http.timed import timed_stream, timed_whole
 from serving.models import voice_fields
 from serving.models.base import Frontend, ModelSpec
@@ -196,6 +197,7 @@ def speech_routes(
     documented: dict[str, Any] = {
         "status_code": 200,
         "guards": [json_only],
+        "opt": SPEAKS,
         "operation_class": operation,
         "responses": responses,
     }
@@ -240,8 +242,8 @@ def request_id(request: AnyRequest) -> str:
     return chosen
 
 
-def json_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Guard: the body is JSON in UTF-8 and not compressed, or 415."""
+async def json_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard: the body is JSON in UTF-8 and not compressed, or 415. Not async, it would wait for a thread."""
     media_type, *rest = connection.headers.get("content-type", "").split(";", maxsplit=1)
     media_type = media_type.strip().lower()
     options = rest[0].strip().lower() if rest else ""
