@@ -27,6 +27,7 @@ FAULTS: dict[str, Fault] = {
     "main process killed": lives.main_killed,
     "terminal closed": lives.terminal_closed,
     "SIGTERM with streams": lives.told_to_end,
+    "another profile": lives.profile_changed,
     "two starts, one port": lives.two_on_one_port,
     "log closed": lives.log_closed,
     "145 readers read nothing": clients.readers_that_never_read,

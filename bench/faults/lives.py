@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
+
 from bench.faults.server import (
     SLOW,
     TONE,
@@ -148,6 +150,38 @@ def _told_to_end(folder: Path, tell: Callable[[Victim], None]) -> str:
         check(endings == ["whole"] * 3, f"the streams were {endings}")
         check(victim.process.wait(5) == 0, f"the exit status is {victim.process.returncode}")
         return f"3 streams finished, status 0 after {took_s:.1f} s; lost: nothing"
+
+
+def profile_changed(folder: Path) -> str:
+    """SIGUSR1 with three streams in flight: first a wrong profile, then a right one."""
+    profile = folder / "mine.toml"
+    profile.write_text('extends = "default"\n[engine]\nmax_slots = 4\n', encoding="utf-8")
+    with serving(folder, "--profile", str(profile), *SLOW) as victim:
+        old = victim.engine()
+        readers = [Reader(victim, LETTERS * 3) for _ in range(3)]
+        check(all(reader.first.wait(30) for reader in readers), "the streams did not begin")
+        profile.write_text("[engine]\nmax_slots = 0\n", encoding="utf-8")
+        victim.process.send_signal(signal.SIGUSR1)
+        until(lambda: "is not taken" in victim.log.read_text(encoding="utf-8"), 10, "the log says why not")
+        check(victim.engine() == old and victim.speak("a").status_code == 200, "it does not speak")
+        profile.write_text('extends = "default"\n[engine]\nmax_slots = 6\n', encoding="utf-8")
+        victim.process.send_signal(signal.SIGUSR1)
+        refused = 0
+
+        def changed() -> bool:
+            nonlocal refused
+            refused += victim.speak("a").status_code != 200
+            return bool(httpx.get(f"{victim.url}/stats", timeout=5).json().get("slots") == 6)
+
+        took_s = until(changed, RECOVER_S, "the new engine takes over")
+        for reader in readers:
+            reader.join(40)
+        endings = [reader.ended for reader in readers]
+        check(endings == ["whole"] * 3, f"the streams were {endings}")
+        check(len({reader.size for reader in readers}) == 1, "a stream is shorter than another")
+        check(not refused, f"{refused} requests were refused meanwhile")
+        until(lambda: gone([old]), 20, "the old engine ends")
+        return f"wrong one: refused, in the log; right one: speaks after {took_s:.1f} s; lost: nothing, 3 streams whole"
 
 
 def two_on_one_port(folder: Path) -> str:

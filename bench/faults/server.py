@@ -157,6 +157,8 @@ class Reader(threading.Thread):
         self._url = f"{victim.url}/tts/stream"
         self._text = text
         self.first = threading.Event()
+        self.size = 0
+        """Bytes that came."""
         self.ended = ""
         """whole, cut, or the status of a refusal."""
         self.start()
@@ -168,7 +170,8 @@ class Reader(threading.Thread):
                 if answer.status_code != 200:
                     self.ended = str(answer.status_code)
                     return
-                for _ in answer.iter_raw():
+                for piece in answer.iter_raw():
+                    self.size += len(piece)
                     self.first.set()
             self.ended = "whole"
         except httpx.HTTPError:

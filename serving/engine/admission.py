@@ -37,7 +37,8 @@ class Admission:
     """
 
     def __init__(self, limits: AdmissionProfile, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limits = limits
+        self.limits = limits
+        """They may be replaced; what was let in stays."""
         self._clock = clock
         self._shares: dict[str, _Share] = {}
         self._recent: deque[tuple[float, float]] = deque()
@@ -65,7 +66,7 @@ class Admission:
         return self._refusal(0.0)
 
     def _refusal(self, audio_s: float) -> Overloaded | None:
-        limits = self._limits
+        limits = self.limits
         if self.requests >= limits.max_requests:
             share_s = self.audio_s / max(self.requests, 1)
             return Overloaded(

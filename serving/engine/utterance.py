@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from serving.engine.watch import Watch
-from serving.protocol import RequestStats, Segment, SpeechFailed, Times
+from serving.protocol import RequestStats, Segment, SpeechFailed, Times, ToEngine
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from serving.engine.life.supervisor import Supervisor
 
 
 @dataclass(slots=True, eq=False)
@@ -20,6 +22,8 @@ class Utterance:
     """A request under way. Only the client that made it changes it."""
 
     request_id: str
+    engine: Supervisor | None = None
+    """Who speaks it: another one may take the next requests meanwhile."""
     stats: RequestStats | None = None
     """What the request cost; set when it was spoken to its end."""
     failure: SpeechFailed | None = None
@@ -34,3 +38,13 @@ class Utterance:
     watches: list[Watch] = field(default_factory=list)
     deadline: asyncio.TimerHandle | None = None
     """Ends the request here if the engine does not."""
+
+    def send(self, message: ToEngine) -> None:
+        """Tell the engine that speaks it; if that is gone, its requests are failed anyway."""
+        if self.engine is not None and self.engine.pair is not None:
+            self.engine.pair.send(message)
+
+    def keep(self, segments: list[Segment]) -> None:
+        """Keep the segments that Times will refer to."""
+        if self.timed:
+            self.segments += segments

@@ -92,7 +92,7 @@ class Speaker:
         self.engine = engine
         self.text = text
         self.lexicon = load_lexicon(text)
-        self._frontend = frontend
+        self.frontend = frontend
         voice_fields(frontend.spec.fields)  # worked out once, before the first request pays for it
 
     async def answer(
@@ -117,7 +117,7 @@ class Speaker:
     @property
     def spec(self) -> ModelSpec:
         """What callers may know of the model now: voices come and go."""
-        return self._frontend.spec
+        return self.frontend.spec
 
     async def speak(self, order: Order, request: AnyRequest, *, streaming: bool) -> tuple[Order, Utterance]:
         """Hand an order to the engine. The end of the ASGI call ends the engine's work for it."""
@@ -130,7 +130,7 @@ class Speaker:
     def segments(self, order: Order) -> Iterator[Segment]:
         """What the model gets of an order's text, lazily. Raises InputError where it is pulled."""
         text = sentences(order, self.spec, self.text, self.lexicon)
-        return self._frontend.segments(text, order.params)
+        return self.frontend.segments(text, order.params)
 
     async def encoder(self, order: Order) -> Encoder:
         """What makes bytes of this order's samples."""
@@ -145,7 +145,7 @@ class Speaker:
         lead_s = sentence.lead_s / speed
         return await self.engine.submit(
             params,
-            self._frontend.segments([replace(sentence, lead_s=lead_s)], params),
+            self.frontend.segments([replace(sentence, lead_s=lead_s)], params),
             streaming=True,
             audio_s=lead_s + len(sentence.text) * self.spec.seconds_per_char / speed,
         )

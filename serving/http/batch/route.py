@@ -62,7 +62,7 @@ def batch_route(
             for index, call in enumerate(batch.items)
             if isinstance(call, SpeechCall)
         )
-        many = Many(speaker.engine, jobs, profile, limits.timeout_s)
+        many = Many(speaker.engine, jobs, speaker.engine.profile, limits.timeout_s)
         abort_on_exit(request, many.abort)
         await many.begin()
         name = request_id(request)
