@@ -12,7 +12,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from bench.faults import clients, disks, lives
+from bench.faults import clients, disks, hostile, lives
 from bench.faults.server import FaultError
 
 Fault = Callable[[Path], str]
@@ -38,6 +38,10 @@ FAULTS: dict[str, Fault] = {
     "disk full": disks.disk_full,
     "no name, no home": disks.home_read_only,
     "clock jumps": disks.clock_jumps,
+    "texts hard to read": hostile.texts_hard_to_read,
+    "kernels tampered with": hostile.kernels_tampered,
+    "modules of the folder": hostile.modules_of_the_folder,
+    "pages of others": hostile.pages_of_others,
 }
 
 

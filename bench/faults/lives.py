@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,11 +46,12 @@ def engine_killed(folder: Path) -> str:
         )
         check(victim.status("/healthz") == 200, "/healthz is silent")
         took_s = until(lambda: victim.status("/readyz") == 200, RECOVER_S, "a new engine")
+        used_s = _used_s(victim)
         for reader in readers:
             reader.join(10)
         check(all(reader.ended == "cut" for reader in readers), "a stream was not cut")
         check(victim.speak("a").status_code == 200, "it does not speak")
-        return f"back after {took_s:.1f} s; lost: the 4 streams in flight, each cut; then 503"
+        return f"back after {took_s:.1f} s, {used_s:.1f} s of them CPU; lost: 4 streams in flight, each cut; then 503"
 
 
 def engine_frozen(folder: Path) -> str:
@@ -58,14 +60,24 @@ def engine_frozen(folder: Path) -> str:
         reader = Reader(victim, LETTERS * 5)
         check(reader.first.wait(30), "the stream did not begin")
         victim.engine().send_signal(signal.SIGSTOP)
+        begun_s = time.monotonic()
         stats = victim.status("/stats", 5)
         check(stats == 503, f"/stats answers {stats}")
-        noticed_s = until(lambda: victim.status("/readyz") == 503, 10, "/readyz says 503")
-        took_s = until(lambda: victim.status("/readyz") == 200, RECOVER_S, "a new engine")
+        until(lambda: victim.status("/readyz") == 503, 10, "/readyz says 503")
+        noticed_s = time.monotonic() - begun_s
+        until(lambda: victim.status("/readyz") == 200, RECOVER_S, "a new engine")
+        took_s, used_s = time.monotonic() - begun_s, _used_s(victim)
         reader.join(10)
         check(reader.ended == "cut", f"the stream was {reader.ended}")
         check(victim.speak("a").status_code == 200, "it does not speak")
-        return f"noticed after {noticed_s:.1f} s, back {took_s:.1f} s later; lost: the stream in flight"
+        back = f"back after {took_s:.1f} s, {used_s:.1f} s of them CPU"
+        return f"noticed after {noticed_s:.1f} s, {back}; lost: the stream in flight"
+
+
+def _used_s(victim: Victim) -> float:
+    """CPU time that the engine has used: what its start takes on any load."""
+    times = victim.engine().cpu_times()
+    return float(times.user + times.system)
 
 
 def engine_hung(folder: Path) -> str:

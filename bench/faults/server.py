@@ -90,11 +90,21 @@ def serving(
     environ: dict[str, str] | None = None,
     prepare: Callable[[], None] | None = None,
     command: tuple[str, ...] = (),
+    flags: tuple[str, ...] = (),
+    cwd: Path | None = None,
 ) -> Iterator[Victim]:
     """A server on a free port; at the end nothing of it is left. `prepare` runs in its process before it begins."""
     log = folder / f"server-{time.monotonic_ns()}.log"
     with log.open("wb") as stderr:
-        process = start(stderr.fileno(), *arguments, environ=environ, prepare=prepare, command=command)
+        process = start(
+            stderr.fileno(),
+            *arguments,
+            environ=environ,
+            prepare=prepare,
+            command=command,
+            flags=flags,
+            cwd=cwd,
+        )
     try:
         yield Victim(process, _url(process, log), log)
     finally:
@@ -108,10 +118,13 @@ def start(
     environ: dict[str, str] | None = None,
     prepare: Callable[[], None] | None = None,
     command: tuple[str, ...] = (),
+    flags: tuple[str, ...] = (),
+    cwd: Path | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start `serve` with its log in `stderr`."""
+    """Start `serve` with its log in `stderr`; `flags` are the interpreter's."""
     return subprocess.Popen(
-        [*command, sys.executable, "-m", "serving", "serve", "--port", str(port), *arguments],
+        [*command, sys.executable, *flags, "-m", "serving", "serve", "--port", str(port), *arguments],
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=stderr,
