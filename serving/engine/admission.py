@@ -13,6 +13,8 @@ from serving.protocol import Overloaded
 RATE_WINDOW_S = 10.0
 """The engine's recent rate is that of this window."""
 RETRY_RANGE_S = (1.0, 60.0)
+CROWD_S = 1.0
+"""Whoever was refused within this time wants the next place too."""
 
 
 @dataclass(slots=True)
@@ -48,6 +50,7 @@ class Admission:
         self.audio_s = 0.0
         """Promised or unread."""
         self._used_s = clock()
+        self._refused: deque[float] = deque()
 
     def admit(self, request_id: str, audio_s: float) -> None:
         """Let a request of an estimated audio_s seconds in. Raises Overloaded, and then nothing is counted.
@@ -71,13 +74,13 @@ class Admission:
             share_s = self.audio_s / max(self.requests, 1)
             return Overloaded(
                 f"{self.requests} requests are under way, the limit is {limits.max_requests}",
-                self._retry_after_s(share_s),
+                self._retry_after_s(share_s * self._crowd()),
             )
         excess_s = self.audio_s + audio_s - limits.max_audio_s
         if excess_s > 0 and self.audio_s > 0:
             return Overloaded(
                 f"{self.audio_s:.0f} s of audio are under way, the limit is {limits.max_audio_s:g} s",
-                self._retry_after_s(min(excess_s, self.audio_s)),
+                self._retry_after_s(min(excess_s, self.audio_s) * self._crowd()),
             )
         return None
 
@@ -126,6 +129,14 @@ class Admission:
         self.end(request_id)
         if (share := self._shares.pop(request_id, None)) is not None:
             self.audio_s -= share.held_s
+
+    def _crowd(self) -> int:
+        """How many were refused lately, the one that is being refused among them."""
+        now = self._clock()
+        self._refused.append(now)
+        while self._refused[0] <= now - CROWD_S:
+            self._refused.popleft()
+        return len(self._refused)
 
     def _forget_old(self) -> None:
         while self._recent and self._recent[0][0] < self._clock() - RATE_WINDOW_S:
