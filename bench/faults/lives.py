@@ -99,7 +99,7 @@ def engine_crashes_at_start(folder: Path) -> str:
             stderr.fileno(), *SLOW, "--set", "engine.restart_limit=4", environ={"TTS_FAULT": "start"}
         )
     try:
-        took_s = until(lambda: process.poll() is not None, 90, "the server gives up")
+        took_s = until(lambda: process.poll() is not None, 240, "the server gives up")
     finally:
         end(process)
     text = log.read_text(encoding="utf-8")

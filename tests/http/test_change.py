@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from serving.engine.client import EngineUnavailable
 from serving.engine.life import succession
 from serving.http.app import create_app
 from serving.profile import Profile, load_profile
@@ -111,21 +114,16 @@ async def test_a_wrong_profile_changes_nothing(wrong: str, caplog: pytest.LogCap
         await api.until("/stats", lambda stats: stats.get("slots") == 5)
 
 
-async def test_without_memory_for_two_the_first_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_memory_for_two_there_is_no_second(monkeypatch: pytest.MonkeyPatch) -> None:
     def lines(file: Path) -> dict[str, int]:
         return {"MemAvailable": 900_000} if file.name == "meminfo" else {"RssAnon": 1_000_000}
 
-    file = File("engine.max_slots=3")
-    async with server(file) as api:
-        with monkeypatch.context() as patch:
-            patch.setattr(succession, "_lines", lines)
-            file.overrides = ("engine.max_slots=4",)
-            ask()
-            log = await said(caplog, "not taken")
-        assert "needs about 1.0 GB beside the first, 0.9 GB are free" in log
-        assert await slots(api) == 3
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as small:
+        succession.check_memory(small.pid)
+    succession.check_memory(small.pid)  # it is gone: nothing says how large it was
+    monkeypatch.setattr(succession, "_lines", lines)
+    with pytest.raises(EngineUnavailable, match=r"needs about 1\.0 GB beside the first, 0\.9 GB are free"):
+        succession.check_memory(small.pid)
 
 
 async def test_the_server_ends_while_an_engine_is_being_started(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -38,7 +38,8 @@ class Succession:
         if self._next is not None:
             raise EngineUnavailable("another engine is being started already")
         old = self.current
-        check_memory(old)
+        if old.info is not None and old.info.pid != os.getpid():  # in a thread its memory is everybody's
+            check_memory(old.info.pid)
         follower = self._next = self._make(profile)
         try:
             follower.start()
@@ -72,11 +73,9 @@ class Succession:
         await asyncio.gather(*(engine.stop() for engine in engines))
 
 
-def check_memory(engine: Supervisor) -> None:
-    """Raise EngineUnavailable if the machine has no room for a second engine as large. A device is not asked."""
-    if sys.platform != "linux" or engine.info is None:
-        return
-    status = _lines(Path(f"/proc/{engine.info.pid}/status"))
+def check_memory(pid: int) -> None:
+    """Raise EngineUnavailable if the machine has no room for a second process as large. A device is not asked."""
+    status = _lines(Path(f"/proc/{pid}/status"))
     needed_kb = status.get("RssAnon", 0) + status.get("RssShmem", 0)
     free_kb = _lines(Path("/proc/meminfo")).get("MemAvailable", needed_kb)
     if free_kb < needed_kb:
