@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from serving.engine.admission import Admission
 from serving.engine.life.succession import Succession
 from serving.engine.life.supervisor import EngineState, EngineUnavailable, Supervisor
-from serving.engine.transport import pull
+from serving.engine.transport import pull, tell
 from serving.engine.utterance import Utterance
 from serving.engine.watch import Load, Watcher
 from serving.models.base import ModelSpec
@@ -143,14 +143,12 @@ class EngineClient:
             self._admission.limits = profile.admission
             take()
 
-        return await self._engines.change(profile, swap, self._spoken)
+        return await self._engines.change(profile, swap, self._speaks)
 
-    async def _spoken(self, engine: Supervisor) -> None:
-        """Wait until an engine has nothing left to speak."""
-        while engine in self._submitting.values() or any(  # noqa: ASYNC110 - seldom
-            utterance.engine is engine for utterance in self._utterances.values()
-        ):
-            await asyncio.sleep(SETTLE_S)
+    def _speaks(self, engine: Supervisor) -> bool:
+        """Whether an engine has something left to speak."""
+        speaking = [utterance.engine for utterance in self._utterances.values()]
+        return engine in speaking or engine in self._submitting.values()
 
     async def submit(
         self, params: SpeechParams, segments: Iterator[Segment], *, streaming: bool, audio_s: float
@@ -189,7 +187,8 @@ class EngineClient:
         finally:
             del self._submitting[request_id]
         utterance.timed = params.timestamps != "none"
-        utterance.keep(first)
+        if utterance.timed:
+            utterance.segments += first
         self._utterances[request_id] = utterance
         order = Submit(
             request_id=request_id,
@@ -199,7 +198,7 @@ class EngineClient:
             segments=first,
             last=False,
         )
-        utterance.send(order)
+        tell(utterance, order)
         loop = asyncio.get_running_loop()
         utterance.deadline = loop.call_later(timeout_s + GRACE_S, self._overdue, utterance)
         self._extending[request_id] = asyncio.create_task(self._extend(utterance, segments))
@@ -247,7 +246,7 @@ class EngineClient:
         """
         if not utterance.ended:
             self._end(utterance, why or SpeechFailed("aborted", "the request was given up"))
-            utterance.send(Abort(request_id=utterance.request_id))
+            tell(utterance, Abort(request_id=utterance.request_id))
         elif utterance.unread:
             utterance.failure = utterance.failure or why
         utterance.unread.clear()
@@ -294,10 +293,11 @@ class EngineClient:
                 logger.error("the frontend failed for %s", request_id, exc_info=error)
                 why = f"the frontend failed: {error}"
                 self._end(utterance, SpeechFailed("internal", why, reference=request_id))
-                utterance.send(Abort(request_id=request_id))
+                tell(utterance, Abort(request_id=request_id))
                 return
-            utterance.keep(more)
-            utterance.send(Extend(request_id=request_id, segments=more, last=last))
+            if utterance.timed:
+                utterance.segments += more
+            tell(utterance, Extend(request_id=request_id, segments=more, last=last))
         self._extending.pop(request_id, None)
 
     def _receive(self, engine: Supervisor, message: FromEngine, samples: NDArray[np.float32] | None) -> None:

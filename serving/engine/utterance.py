@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from serving.engine.watch import Watch
-from serving.protocol import RequestStats, Segment, SpeechFailed, Times, ToEngine
+from serving.protocol import RequestStats, Segment, SpeechFailed, Times
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,13 +38,3 @@ class Utterance:
     watches: list[Watch] = field(default_factory=list)
     deadline: asyncio.TimerHandle | None = None
     """Ends the request here if the engine does not."""
-
-    def send(self, message: ToEngine) -> None:
-        """Tell the engine that speaks it; if that is gone, its requests are failed anyway."""
-        if self.engine is not None and self.engine.pair is not None:
-            self.engine.pair.send(message)
-
-    def keep(self, segments: list[Segment]) -> None:
-        """Keep the segments that Times will refer to."""
-        if self.timed:
-            self.segments += segments

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 from serving.engine.life.supervisor import EngineState, EngineUnavailable, Supervisor
@@ -14,6 +14,8 @@ from serving.protocol import Ready
 
 logger = logging.getLogger(__name__)
 
+LOOK_S = 0.05
+"""An engine that is to end is looked at this often."""
 FIXED = ("http", "access", "voices", "websocket", "observe", "batch", "cache", "text")
 """Tables of a profile that belong to the HTTP process: they change with a restart alone."""
 
@@ -28,12 +30,12 @@ class Succession:
         self._leaving: dict[Supervisor, asyncio.Task[None]] = {}
 
     async def change(
-        self, profile: Profile, take: Callable[[], None], left: Callable[[Supervisor], Awaitable[None]]
+        self, profile: Profile, take: Callable[[], None], speaks: Callable[[Supervisor], bool]
     ) -> Ready:
         """Start an engine by `profile` beside the one there is, and give it the requests from the moment it is ready.
 
-        `take` is called in that moment, in the same turn of the event loop. The old engine is ended once `left`
-        returns, which waits until it has spoken to its end. Raises EngineUnavailable, and then all is as it was.
+        `take` is called in that moment, in the same turn of the event loop. The old engine is ended once it
+        does not speak any more. Raises EngineUnavailable, and then all is as it was.
         """
         if self._next is not None:
             raise EngineUnavailable("another engine is being started already")
@@ -56,11 +58,12 @@ class Succession:
         follower.restarts = old.restarts
         self.current = follower
         take()
-        self._leaving[old] = asyncio.create_task(self._leave(old, left))
+        self._leaving[old] = asyncio.create_task(self._leave(old, speaks))
         return follower.info
 
-    async def _leave(self, old: Supervisor, left: Callable[[Supervisor], Awaitable[None]]) -> None:
-        await left(old)
+    async def _leave(self, old: Supervisor, speaks: Callable[[Supervisor], bool]) -> None:
+        while speaks(old):  # noqa: ASYNC110 - seldom
+            await asyncio.sleep(LOOK_S)
         await old.stop()
         self._leaving.pop(old, None)
         logger.info("the engine before has spoken to its end, and is gone")
