@@ -114,6 +114,29 @@ async def test_a_wrong_profile_changes_nothing(wrong: str, caplog: pytest.LogCap
         await api.until("/stats", lambda stats: stats.get("slots") == 5)
 
 
+async def test_answers_are_kept_again_after_a_change(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    kept = (f"cache.folder={tmp_path}", "cache.max_bytes=10000000")
+
+    async def asked(api: Api) -> str:
+        return (await api.call("POST", "/tts", {"text": "a", "seed": 1})).headers["x-cache"]
+
+    file = File("engine.max_slots=3", *kept)
+    async with server(file) as api:
+        async with asyncio.timeout(20):
+            while await asked(api) != "hit":  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+        file.overrides = ("engine.max_slots=4", "model.options.step_s=0.01", *kept)
+        ask()
+        await said(caplog, "speaks from now on")
+        async with asyncio.timeout(20):
+            while await asked(api) == "bypass":  # noqa: ASYNC110 - the new profile's digest is made
+                await asyncio.sleep(0.01)
+        assert await asked(api) == "hit"
+
+
 def test_without_memory_for_two_there_is_no_second(monkeypatch: pytest.MonkeyPatch) -> None:
     def lines(file: Path) -> dict[str, int]:
         return {"MemAvailable": 900_000} if file.name == "meminfo" else {"RssAnon": 1_000_000}
