@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -160,12 +161,13 @@ def _serve(arguments: argparse.Namespace) -> int:
     for key in ("host", "port"):
         if (value := getattr(arguments, key)) is not None:
             overrides.append(f"http.{key}={value}")
-    profile = load_profile(arguments.profile, overrides)
+    reread = functools.partial(load_profile, arguments.profile, overrides)
+    profile = reread()
 
     from serving.http.front.server import AddressError, serve
 
     try:
-        serve(profile)
+        serve(profile, reread)
     except AddressError as error:
         return _complain(str(error), USAGE)
     return OK

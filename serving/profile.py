@@ -61,7 +61,7 @@ class EngineProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Capture each stage's buckets at start and replay them; cuda only."""
     request_timeout_s: PositiveFloat = 120.0
     """A request expires this long after its arrival; an engine whose step takes as long is started again."""
-    silence_s: Annotated[float, Meta(ge=1, le=600)] = 5.0
+    silence_s: Annotated[float, Meta(ge=1, le=600)] = 3.0
     """An engine process that gives no sign of life for this long is killed and started again."""
     restart_limit: Annotated[int, Meta(ge=0)] = 3
     """Starts again after a death, at most this often within ten minutes; then the server gives up."""

@@ -1,8 +1,8 @@
 """python -m bench pressure: ten times more clients than the server holds, or a soak at a load that it holds.
 
-overload: peak goodput with as many clients as there are slots, then that many times --times. soak: --clients for
---minutes; memory, open files and the delay of the first sound are looked at all the time, and their slopes must not
-be above zero by more than chance.
+overload: the peak of goodput with as many clients as there are slots and with four times as many, then --times as many,
+then the first again, for a machine that others use meanwhile. What a refusal costs is told in CPU time, which is the
+same on any load: of a server whose only place is taken. soak: bench.faults.soak.
 """
 
 from __future__ import annotations
@@ -11,109 +11,152 @@ import argparse
 import asyncio
 import contextlib
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import httpx
+import msgspec
 import numpy as np
 import psutil
 
-from bench.faults.server import Victim, serving
+from bench.faults.crowd import CrowdPlan, Seen, connected, speech_request
+from bench.faults.server import SLOW, Victim, check, serving
+from bench.load.http1 import Connection, HttpError, request_bytes
 from bench.workload import texts
 
 SLOTS = 16
-REFUSED_PAUSE_S = 1.0
-"""A client that was refused comes again after this; the server itself asks for as much or more."""
+SETTLE_S = 2.0
 HEALTH_EVERY_S = 0.1
-BYTES_PER_S = 48_000
-"""Of the embedded voice: 24 kHz, 16 bits."""
+REFUSALS = 2000
+"""So many are timed one after another."""
 
 
 @dataclass
-class Seen:
-    """What the clients of one phase saw."""
+class Phase:
+    """What one crowd saw, what /healthz took meanwhile, and who used the cores."""
 
-    spoken_s: float = 0.0
-    whole: int = 0
-    broken: int = 0
-    refused_s: list[float] = field(default_factory=list)
-    first_s: list[tuple[float, float]] = field(default_factory=list)
-    """When, and the delay of the first sound."""
-    health_s: list[float] = field(default_factory=list)
-    took_s: float = 0.0
+    seen: Seen
+    health_s: list[float]
+    wall_s: float
+    """From its first request to its last answer, and the start of its process."""
+    http_cores: float
+    """Of the HTTP process: CPU seconds a second; below, of the engine and of all that is not ours."""
+    engine_cores: float
+    other_cores: float
 
     @property
-    def goodput(self) -> float:
-        """Seconds of audio of whole answers in a second."""
-        return self.spoken_s / self.took_s
+    def efficiency(self) -> float:
+        """Seconds of audio of whole answers for one CPU second of the server, whatever others do on the machine."""
+        return self.seen.heard_s / self.wall_s / (self.http_cores + self.engine_cores)
 
 
-async def _client(http: httpx.AsyncClient, lines: list[str], seen: Seen, until_s: float, number: int) -> None:
-    turn = number
-    while time.monotonic() < until_s:
-        body = {"text": lines[turn % len(lines)], "format": "pcm"}
-        turn += 1
-        begun_s = time.monotonic()
-        size = 0
-        try:
-            async with http.stream("POST", "/tts/stream", json=body) as answer:
-                if answer.status_code != 200:
-                    await answer.aread()
-                    seen.refused_s.append(time.monotonic() - begun_s)
-                    await asyncio.sleep(REFUSED_PAUSE_S)
-                    continue
-                async for piece in answer.aiter_raw():
-                    if not size:
-                        seen.first_s.append((begun_s, time.monotonic() - begun_s))
-                    size += len(piece)
-        except httpx.HTTPError:
-            seen.broken += 1
-            continue
-        seen.whole += 1
-        seen.spoken_s += size / BYTES_PER_S
+def press(victim: Victim, clients: int, duration_s: float, rate_rps: float = 0.0) -> Phase:
+    """Let a crowd ask, in a process of its own, while this one asks for /healthz."""
+    plan = CrowdPlan(
+        url=victim.url,
+        clients=clients,
+        duration_s=duration_s,
+        rate_rps=rate_rps,
+        settle_s=min(SETTLE_S, duration_s / 4),
+        texts=texts("short", 500, 7),
+    )
+    before, begun_s, machine = _used(victim), time.monotonic(), _busy_s()
+    seen, health_s = asyncio.run(_beside(plan))
+    wall_s = time.monotonic() - begun_s
+    http_s, engine_s = (after - sooner for sooner, after in zip(before, _used(victim), strict=True))
+    other_s = _busy_s() - machine - http_s - engine_s - seen.cpu_s
+    return Phase(seen, health_s, wall_s, http_s / wall_s, engine_s / wall_s, max(other_s, 0.0) / wall_s)
 
 
-async def _health(http: httpx.AsyncClient, seen: Seen) -> None:
+async def _beside(plan: CrowdPlan) -> tuple[Seen, list[float]]:
+    crowd = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.faults.crowd", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    health_s: list[float] = []
+    watch = asyncio.create_task(_health(plan.url, health_s))
+    try:
+        told, _ = await crowd.communicate(msgspec.json.encode(plan))
+        return msgspec.json.decode(told, type=Seen), health_s
+    finally:
+        watch.cancel()
+        if crowd.returncode is None:
+            crowd.kill()
+
+
+async def _health(url: str, took_s: list[float]) -> None:
+    ask = request_bytes("GET", urlsplit(url).netloc, "/healthz")
+    connection: Connection | None = None
     while True:
         begun_s = time.monotonic()
-        await http.get("/healthz")
-        seen.health_s.append(time.monotonic() - begun_s)
+        with contextlib.suppress(OSError, HttpError):  # a time out is told as what it took
+            if connection is None or not connection.open:
+                connection = await connected(url)
+            await connection.request(ask, 10.0)
+        took_s.append(time.monotonic() - begun_s)
         await asyncio.sleep(HEALTH_EVERY_S)
 
 
-async def _phase(url: str, clients: int, duration_s: float) -> Seen:
-    seen = Seen()
-    lines = texts("short", 500, 7)
-    limits = httpx.Limits(max_connections=None)
-    async with (
-        httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as http,
-        httpx.AsyncClient(base_url=url, timeout=10) as probe,
-    ):
-        begun_s = time.monotonic()
-        watch = asyncio.create_task(_health(probe, seen))
-        work = (_client(http, lines, seen, begun_s + duration_s, number) for number in range(clients))
-        await asyncio.gather(*work)
-        seen.took_s = time.monotonic() - begun_s
-        watch.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watch
-    return seen
+def _used(victim: Victim) -> tuple[float, float]:
+    """CPU seconds that the HTTP process and the engine have used."""
+    return _cpu_s(victim.http()), _cpu_s(victim.engine())
 
 
-def _ms(values_s: list[float], percent: float) -> str:
-    return f"{np.percentile(values_s, percent) * 1e3:.0f} ms" if values_s else "none"
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
-def _memory_mb(victim: Victim) -> float:
+def _busy_s() -> float:
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - times.iowait)
+
+
+def ms(values_s: list[float], percent: float) -> str:
+    """A percentile in words."""
+    return f"{np.percentile(values_s, percent) * 1e3:.1f} ms" if values_s else "none"
+
+
+def memory_mb(victim: Victim) -> float:
+    """Memory that is its processes' own."""
     return float(sum(process.memory_full_info().uss for process in victim.family())) / 1e6
 
 
-def _first_ms(url: str) -> float:
-    """Median delay of the first sound of five requests, one after another."""
-    took = asyncio.run(_phase(url, 1, 3.0))
-    return statistics.median(delay for _, delay in took.first_s) * 1e3
+def first_ms(victim: Victim) -> float:
+    """Median delay of the first sound of one client's requests, one after another, for three seconds."""
+    return statistics.median(delay for _, delay in press(victim, 1, 3.0).seen.first_s) * 1e3
+
+
+def refusal_cost_ms(folder: Path) -> tuple[float, list[float]]:
+    """CPU time of the HTTP process for one refusal, and what each took, of a server whose one place is taken."""
+    with serving(folder, *SLOW, "--set", "admission.max_requests=1") as victim:
+        return asyncio.run(_refuse(victim))
+
+
+async def _refuse(victim: Victim) -> tuple[float, list[float]]:
+    holder, client = await connected(victim.url), await connected(victim.url)
+    held = asyncio.create_task(holder.request(speech_request(victim.url, "a" * 4000), 120))
+    try:
+        ask = speech_request(victim.url, "One sentence of the usual length, to be refused.")
+        while not holder.response.pieces:
+            check(not held.done(), "the place could not be taken")
+            await asyncio.sleep(0.05)
+        took_s = []
+        used_s = _cpu_s(victim.http())
+        for _ in range(REFUSALS):
+            begun_s = time.monotonic()
+            answer = await client.request(ask, 10)
+            took_s.append(time.monotonic() - begun_s)
+            check(answer.status == 503 and client.open, f"refused with {answer.status}")
+        # The chunks of the one that holds the place, 20 a second, are counted in: they are few beside.
+        return (_cpu_s(victim.http()) - used_s) / REFUSALS * 1e3, took_s
+    finally:
+        holder.close()
+        client.close()
+        held.cancel()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -121,76 +164,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="of the overload")
     parser.add_argument("--times", type=int, default=10, help="the overload, in clients for each slot")
     parser.add_argument("--minutes", type=float, default=30.0, help="of the soak; 3 is its short form")
-    parser.add_argument("--clients", type=int, default=3, help="of the soak")
+    parser.add_argument(
+        "--share", type=float, default=0.8, help="of the soak: its load, as a share of the peak"
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Press, and print the figures. Returns 1 if the soak found growth or the overload broke an answer."""
-    with tempfile.TemporaryDirectory(prefix="tts-pressure-") as folder, serving(Path(folder)) as victim:
-        _first_ms(victim.url)
-        if arguments.what == "overload":
-            return _overload(victim, arguments)
-        return _soak(victim, arguments)
+    with tempfile.TemporaryDirectory(prefix="tts-pressure-") as folder:
+        if arguments.what == "soak":
+            from bench.faults.soak import soak
+
+            with serving(Path(folder)) as victim:
+                return soak(victim, arguments.minutes, arguments.share)
+        cost_ms, alone_s = refusal_cost_ms(Path(folder))
+        print(
+            f"one refusal alone         {cost_ms:.3f} ms of CPU; p50 {ms(alone_s, 50)}, p99 {ms(alone_s, 99)}"
+        )
+        with serving(Path(folder)) as victim:
+            return _overload(victim, arguments.seconds, SLOTS * arguments.times)
 
 
-def _overload(victim: Victim, arguments: argparse.Namespace) -> int:
-    before_ms, peak = _first_ms(victim.url), asyncio.run(_phase(victim.url, SLOTS, arguments.seconds / 3))
-    memory_mb = _memory_mb(victim)
-    seen = asyncio.run(_phase(victim.url, SLOTS * arguments.times, arguments.seconds))
-    after_ms, grown_mb = _first_ms(victim.url), _memory_mb(victim) - memory_mb
-    many = SLOTS * arguments.times
-    print(f"peak goodput, {SLOTS} clients   {peak.goodput:.1f} audio s/s")
-    print(f"goodput, {many} clients       {seen.goodput:.1f} audio s/s, {seen.goodput / peak.goodput:.0%}")
-    print(f"whole answers             {seen.whole}; broken {seen.broken}")
-    p50, p99 = _ms(seen.refused_s, 50), _ms(seen.refused_s, 99)
-    print(f"refusals                  {len(seen.refused_s)}: p50 {p50}, p99 {p99}")
-    print(f"/healthz                  p50 {_ms(seen.health_s, 50)}, p99 {_ms(seen.health_s, 99)}")
+def _overload(victim: Victim, seconds: float, many: int) -> int:
+    first_ms(victim)
+    before_ms = first_ms(victim)
+    peaks = [press(victim, clients, seconds / 4) for clients in (SLOTS, 4 * SLOTS)]
+    before_mb = memory_mb(victim)
+    phase = press(victim, many, seconds)
+    grown_mb = memory_mb(victim) - before_mb
+    after_ms = first_ms(victim)
+    peaks += [press(victim, clients, seconds / 4) for clients in (4 * SLOTS, SLOTS)]
+    for clients, peak in zip((SLOTS, 4 * SLOTS, 4 * SLOTS, SLOTS), peaks, strict=True):
+        print(f"goodput, {clients:3} clients      {_told(peak)}")
+    seen = phase.seen
+    print(f"goodput, {many:3} clients      {_told(phase)}")
+    best = statistics.mean(max(peak.seen.goodput for peak in pair) for pair in (peaks[:2], peaks[2:]))
+    efficient = statistics.mean(peak.efficiency for peak in peaks)
+    print(
+        f"of the peak               {seen.goodput / best:.0%} of the mean of the best before and the best after"
+    )
+    print(f"for a CPU second          {phase.efficiency / efficient:.0%} of the mean of those four")
+    print(f"whole answers             {seen.whole}; broken {len(seen.broken)} {seen.broken[:3]}")
+    print(
+        f"refusals                  {len(seen.refused_s)}: p50 {ms(seen.refused_s, 50)}, p99 {ms(seen.refused_s, 99)}"
+    )
+    asked = seen.retry_after_s or [0.0]
+    print(f"  Retry-After             median {statistics.median(asked):.0f} s, most {max(asked):.0f} s")
+    print(f"  the crowd's own lag     p50 {ms(seen.lag_s, 50)}, p99 {ms(seen.lag_s, 99)}")
+    print(f"/healthz                  p50 {ms(phase.health_s, 50)}, p99 {ms(phase.health_s, 99)}")
     print(f"memory                    {grown_mb:+.0f} MB")
     print(f"first sound, one client   {before_ms:.0f} ms before, {after_ms:.0f} ms after")
     return 1 if seen.broken else 0
 
 
-def _soak(victim: Victim, arguments: argparse.Namespace) -> int:
-    async def soak() -> tuple[Seen, list[tuple[float, float, float]]]:
-        looks: list[tuple[float, float, float]] = []
-
-        async def look() -> None:
-            while True:
-                looks.append((time.monotonic(), _memory_mb(victim), float(victim.files())))
-                await asyncio.sleep(max(arguments.minutes / 3, 1.0))
-
-        watch = asyncio.create_task(look())
-        try:
-            return await _phase(victim.url, arguments.clients, arguments.minutes * 60), looks
-        finally:
-            watch.cancel()
-
-    begun_s = time.monotonic()
-    seen, looks = asyncio.run(soak())
-    settled = [entry for entry in looks if entry[0] - begun_s > arguments.minutes * 60 / 5]
-    slow = [entry for entry in seen.first_s if entry[0] - begun_s > arguments.minutes * 60 / 5]
-    load = psutil.cpu_percent()
-    print(
-        f"{seen.whole} whole answers, {seen.broken} broken, goodput {seen.goodput:.1f} audio s/s, CPU {load:.0f} %"
+def _told(phase: Phase) -> str:
+    seen = phase.seen
+    first = ms([delay for _, delay in seen.first_s], 50)
+    return (
+        f"{seen.goodput:6.1f} audio s/s, {phase.efficiency:.0f} for a CPU second; first sound {first}; cores: "
+        f"engine {phase.engine_cores:.2f}, HTTP {phase.http_cores:.2f}, crowd {seen.cpu_s / seen.took_s:.2f}, "
+        f"others {phase.other_cores:.2f}"
     )
-    grows = False
-    for name, unit, points in (
-        ("memory", "MB/min", [(at, memory) for at, memory, _ in settled]),
-        ("open files", "/min", [(at, files) for at, _, files in settled]),
-        ("first sound", "ms/min", [(at, delay * 1e3) for at, delay in slow]),
-    ):
-        slope, margin = slope_per_min(points)
-        grows |= slope - margin > 0
-        print(f"{name:12} {slope:+.3f} {unit}, 95 % interval {slope - margin:+.3f} to {slope + margin:+.3f}")
-    return 1 if grows or seen.broken else 0
-
-
-def slope_per_min(points: list[tuple[float, float]]) -> tuple[float, float]:
-    """Least squares over (seconds, value): the slope in a minute, and the half width of its 95 % interval."""
-    at, value = np.array(points, dtype=float).T
-    at = (at - at.mean()) / 60
-    spread = float((at**2).sum())
-    slope = float((at * (value - value.mean())).sum() / spread)
-    rest = value - value.mean() - slope * at
-    error = float(np.sqrt((rest**2).sum() / max(len(at) - 2, 1) / spread))
-    return slope, 1.96 * error

@@ -90,11 +90,21 @@ def serving(
     environ: dict[str, str] | None = None,
     prepare: Callable[[], None] | None = None,
     command: tuple[str, ...] = (),
+    flags: tuple[str, ...] = (),
+    cwd: Path | None = None,
 ) -> Iterator[Victim]:
     """A server on a free port; at the end nothing of it is left. `prepare` runs in its process before it begins."""
     log = folder / f"server-{time.monotonic_ns()}.log"
     with log.open("wb") as stderr:
-        process = start(stderr.fileno(), *arguments, environ=environ, prepare=prepare, command=command)
+        process = start(
+            stderr.fileno(),
+            *arguments,
+            environ=environ,
+            prepare=prepare,
+            command=command,
+            flags=flags,
+            cwd=cwd,
+        )
     try:
         yield Victim(process, _url(process, log), log)
     finally:
@@ -108,10 +118,13 @@ def start(
     environ: dict[str, str] | None = None,
     prepare: Callable[[], None] | None = None,
     command: tuple[str, ...] = (),
+    flags: tuple[str, ...] = (),
+    cwd: Path | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start `serve` with its log in `stderr`."""
+    """Start `serve` with its log in `stderr`; `flags` are the interpreter's."""
     return subprocess.Popen(
-        [*command, sys.executable, "-m", "serving", "serve", "--port", str(port), *arguments],
+        [*command, sys.executable, *flags, "-m", "serving", "serve", "--port", str(port), *arguments],
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=stderr,
@@ -157,6 +170,8 @@ class Reader(threading.Thread):
         self._url = f"{victim.url}/tts/stream"
         self._text = text
         self.first = threading.Event()
+        self.size = 0
+        """Bytes that came."""
         self.ended = ""
         """whole, cut, or the status of a refusal."""
         self.start()
@@ -168,7 +183,8 @@ class Reader(threading.Thread):
                 if answer.status_code != 200:
                     self.ended = str(answer.status_code)
                     return
-                for _ in answer.iter_raw():
+                for piece in answer.iter_raw():
+                    self.size += len(piece)
                     self.first.set()
             self.ended = "whole"
         except httpx.HTTPError:

@@ -13,6 +13,8 @@ from serving.protocol import Overloaded
 RATE_WINDOW_S = 10.0
 """The engine's recent rate is that of this window."""
 RETRY_RANGE_S = (1.0, 60.0)
+CROWD_S = 1.0
+"""Whoever was refused within this time wants the next place too."""
 
 
 @dataclass(slots=True)
@@ -37,7 +39,8 @@ class Admission:
     """
 
     def __init__(self, limits: AdmissionProfile, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limits = limits
+        self.limits = limits
+        """They may be replaced; what was let in stays."""
         self._clock = clock
         self._shares: dict[str, _Share] = {}
         self._recent: deque[tuple[float, float]] = deque()
@@ -47,29 +50,39 @@ class Admission:
         self.audio_s = 0.0
         """Promised or unread."""
         self._used_s = clock()
+        self._refused: deque[float] = deque()
 
     def admit(self, request_id: str, audio_s: float) -> None:
         """Let a request of an estimated audio_s seconds in. Raises Overloaded, and then nothing is counted.
 
         A request longer than the whole bound may still run when nothing else does.
         """
-        limits = self._limits
-        if self.requests >= limits.max_requests:
-            share_s = self.audio_s / max(self.requests, 1)
-            raise Overloaded(
-                f"{self.requests} requests are under way, the limit is {limits.max_requests}",
-                self._retry_after_s(share_s),
-            )
-        excess_s = self.audio_s + audio_s - limits.max_audio_s
-        if excess_s > 0 and self.audio_s > 0:
-            raise Overloaded(
-                f"{self.audio_s:.0f} s of audio are under way, the limit is {limits.max_audio_s:g} s",
-                self._retry_after_s(min(excess_s, self.audio_s)),
-            )
+        if (refusal := self._refusal(audio_s)) is not None:
+            raise refusal
         self._used_s = self._clock()
         self._shares[request_id] = share = _Share(audio_s)
         self.requests += 1
         self.audio_s += share.held_s
+
+    def full(self) -> Overloaded | None:
+        """Why even the shortest text would be refused now, else None."""
+        return self._refusal(0.0)
+
+    def _refusal(self, audio_s: float) -> Overloaded | None:
+        limits = self.limits
+        if self.requests >= limits.max_requests:
+            share_s = self.audio_s / max(self.requests, 1)
+            return Overloaded(
+                f"{self.requests} requests are under way, the limit is {limits.max_requests}",
+                self._retry_after_s(share_s * self._crowd()),
+            )
+        excess_s = self.audio_s + audio_s - limits.max_audio_s
+        if excess_s > 0 and self.audio_s > 0:
+            return Overloaded(
+                f"{self.audio_s:.0f} s of audio are under way, the limit is {limits.max_audio_s:g} s",
+                self._retry_after_s(min(excess_s, self.audio_s) * self._crowd()),
+            )
+        return None
 
     @property
     def idle_s(self) -> float:
@@ -116,6 +129,14 @@ class Admission:
         self.end(request_id)
         if (share := self._shares.pop(request_id, None)) is not None:
             self.audio_s -= share.held_s
+
+    def _crowd(self) -> int:
+        """How many were refused lately, the one that is being refused among them."""
+        now = self._clock()
+        self._refused.append(now)
+        while self._refused[0] <= now - CROWD_S:
+            self._refused.popleft()
+        return len(self._refused)
 
     def _forget_old(self) -> None:
         while self._recent and self._recent[0][0] < self._clock() - RATE_WINDOW_S:

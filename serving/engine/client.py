@@ -15,14 +15,14 @@ import contextlib
 import logging
 import secrets
 import time
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from serving.engine.admission import Admission
+from serving.engine.life.succession import Succession
 from serving.engine.life.supervisor import EngineState, EngineUnavailable, Supervisor
-from serving.engine.transport import pull
+from serving.engine.transport import pull, tell
 from serving.engine.utterance import Utterance
 from serving.engine.watch import Load, Watcher
 from serving.models.base import ModelSpec
@@ -36,9 +36,8 @@ from serving.protocol import (
     FailureCode,
     Finished,
     FromEngine,
-    GetStats,
     InputError,
-    NotReady,
+    Overloaded,
     Ready,
     Segment,
     SpeechFailed,
@@ -46,7 +45,6 @@ from serving.protocol import (
     Stats,
     Submit,
     Times,
-    ToEngine,
     Warming,
 )
 
@@ -61,8 +59,6 @@ logger = logging.getLogger(__name__)
 FRONTEND_THREADS = 2
 SETTLE_S = 0.05
 """settled() looks this often."""
-STATS_S = 2.0
-"""The engine has this long to tell its counters."""
 GRACE_S = 2.0
 """Past the deadline of a request the engine has this long to say so itself."""
 
@@ -73,14 +69,28 @@ class EngineClient:
     def __init__(self, profile: Profile, spec: ModelSpec, watchers: Sequence[Watcher] = ()) -> None:
         self._watchers = watchers
         self.run_id = secrets.token_hex(8)
-        self._profile = profile
+        self.profile = profile
         self._spec = spec
-        self._supervisor = Supervisor(profile, self._receive, self._fail_all)
+        self._engines = Succession(self._make(profile), self._make)
         self._admission = Admission(profile.admission)
         self._utterances: dict[str, Utterance] = {}
+        self._submitting: dict[str, Supervisor] = {}
         self._extending: dict[str, asyncio.Task[None]] = {}
-        self._asked: deque[asyncio.Future[Stats]] = deque()
         self._pool = ThreadPoolExecutor(FRONTEND_THREADS, thread_name_prefix="frontend")
+
+    def _make(self, profile: Profile) -> Supervisor:
+        def receive(message: FromEngine, samples: NDArray[np.float32] | None) -> None:
+            self._receive(engine, message, samples)
+
+        def fail(code: FailureCode, message: str) -> None:
+            self._fail_all(engine, code, message)
+
+        engine = Supervisor(profile, receive, fail)
+        return engine
+
+    @property
+    def _supervisor(self) -> Supervisor:
+        return self._engines.current
 
     @property
     def state(self) -> EngineState:
@@ -117,9 +127,28 @@ class EngineClient:
     async def stop(self) -> None:
         """End the engine and fail what is in flight. Idempotent; the stop outlives a cancelled caller."""
         try:
-            await self._supervisor.stop()
+            await self._engines.stop()
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def change(self, profile: Profile, take: Callable[[], None]) -> Ready:
+        """Start an engine by `profile` beside this one. Once it is ready, it takes the next requests, and this one ends
+        when it has spoken those that it has. `take` is called in that moment.
+
+        Raises EngineUnavailable, and then nothing has changed.
+        """
+
+        def swap() -> None:
+            self.profile = profile
+            self._admission.limits = profile.admission
+            take()
+
+        return await self._engines.change(profile, swap, self._speaks)
+
+    def _speaks(self, engine: Supervisor) -> bool:
+        """Whether an engine has something left to speak."""
+        speaking = [utterance.engine for utterance in self._utterances.values()]
+        return engine in speaking or engine in self._submitting.values()
 
     async def submit(
         self, params: SpeechParams, segments: Iterator[Segment], *, streaming: bool, audio_s: float
@@ -130,11 +159,14 @@ class EngineClient:
         or Overloaded before anything is done, InputError or ModelError from the frontend's first segment, and
         SpeechFailed if that takes longer than a request may.
         """
-        timeout_s = self._profile.engine.request_timeout_s
-        self._check_ready(wake=True)
-        utterance = Utterance(secrets.token_hex(8))
+        timeout_s = self.profile.engine.request_timeout_s
+        engine = self._supervisor
+        if engine.state is not EngineState.READY:
+            raise engine.not_ready(wake=True)
+        utterance = Utterance(secrets.token_hex(8), engine)
         request_id = utterance.request_id
         self._admission.admit(request_id, audio_s)
+        self._submitting[request_id] = engine
         try:
             for begin in self._watchers:
                 if (watch := begin(params, streaming, audio_s)) is not None:
@@ -143,7 +175,8 @@ class EngineClient:
                 first, _ = await asyncio.get_running_loop().run_in_executor(self._pool, pull, segments, 1)
             if not first:
                 raise InputError("text", "holds nothing that can be spoken")
-            self._check_ready()
+            if engine.state is not EngineState.READY:
+                raise engine.not_ready()
         except BaseException as error:
             self._admission.close(request_id)
             for watch in utterance.watches:
@@ -151,19 +184,21 @@ class EngineClient:
             if isinstance(error, TimeoutError):
                 raise SpeechFailed("expired", "the text was not read in time") from None
             raise
+        finally:
+            del self._submitting[request_id]
         utterance.timed = params.timestamps != "none"
-        _keep(utterance, first)
+        if utterance.timed:
+            utterance.segments += first
         self._utterances[request_id] = utterance
-        self._send(
-            Submit(
-                request_id=request_id,
-                params=params,
-                streaming=streaming,
-                timeout_s=timeout_s,
-                segments=first,
-                last=False,
-            )
+        order = Submit(
+            request_id=request_id,
+            params=params,
+            streaming=streaming,
+            timeout_s=timeout_s,
+            segments=first,
+            last=False,
         )
+        tell(utterance, order)
         loop = asyncio.get_running_loop()
         utterance.deadline = loop.call_later(timeout_s + GRACE_S, self._overdue, utterance)
         self._extending[request_id] = asyncio.create_task(self._extend(utterance, segments))
@@ -211,7 +246,7 @@ class EngineClient:
         """
         if not utterance.ended:
             self._end(utterance, why or SpeechFailed("aborted", "the request was given up"))
-            self._send(Abort(request_id=utterance.request_id))
+            tell(utterance, Abort(request_id=utterance.request_id))
         elif utterance.unread:
             utterance.failure = utterance.failure or why
         utterance.unread.clear()
@@ -222,6 +257,10 @@ class EngineClient:
         """How much is under way."""
         return Load(self._admission.requests, self._admission.audio_s, self._supervisor.restarts)
 
+    def full(self) -> Overloaded | None:
+        """Why even the shortest text would be refused now; None while one would not, or no engine is there to ask."""
+        return self._admission.full() if self.state is EngineState.READY else None
+
     def unload(self, idle_s: float) -> None:
         """Unload the engine if no request has run for this long; the next one, which is refused, starts it again."""
         if self._admission.idle_s >= idle_s:
@@ -230,34 +269,17 @@ class EngineClient:
     async def settled(self) -> None:
         """Wait until every request that is admitted now has been spoken, given up or timed out."""
         under_way = self._admission.running()
-        until_s = time.monotonic() + self._profile.engine.request_timeout_s
+        until_s = time.monotonic() + self.profile.engine.request_timeout_s
         while time.monotonic() < until_s and any(map(self._admission.runs, under_way)):  # noqa: ASYNC110 - seldom
             await asyncio.sleep(SETTLE_S)
 
     async def stats(self) -> Stats:
-        """The engine's counters. Raises NotReady if it cannot answer, or does not within STATS_S."""
-        self._check_ready()
-        answer: asyncio.Future[Stats] = asyncio.get_running_loop().create_future()
-        self._asked.append(answer)
-        self._send(GetStats())
-        try:
-            async with asyncio.timeout(STATS_S):
-                return await answer
-        except TimeoutError:
-            raise NotReady("the engine does not answer", 1.0) from None
+        """The engine's counters. Raises NotReady if it cannot answer, or does not soon."""
+        return await self._supervisor.stats()
 
     def _overdue(self, utterance: Utterance) -> None:
         """The engine has not ended a request that is past its deadline: it hangs, or has lost it."""
         self.abort(utterance, SpeechFailed("expired", "the request took longer than it may"))
-
-    def _check_ready(self, *, wake: bool = False) -> None:
-        if self._supervisor.state is not EngineState.READY:
-            raise self._supervisor.not_ready(wake=wake)
-
-    def _send(self, message: ToEngine) -> None:
-        """Send if there is an engine; without one, its requests are failed anyway."""
-        if (pair := self._supervisor.pair) is not None:
-            pair.send(message)
 
     async def _extend(self, utterance: Utterance, segments: Iterator[Segment]) -> None:
         """Pull the rest of the segments and send them, several at a time if they are quick to come."""
@@ -271,14 +293,15 @@ class EngineClient:
                 logger.error("the frontend failed for %s", request_id, exc_info=error)
                 why = f"the frontend failed: {error}"
                 self._end(utterance, SpeechFailed("internal", why, reference=request_id))
-                self._send(Abort(request_id=request_id))
+                tell(utterance, Abort(request_id=request_id))
                 return
-            _keep(utterance, more)
-            self._send(Extend(request_id=request_id, segments=more, last=last))
+            if utterance.timed:
+                utterance.segments += more
+            tell(utterance, Extend(request_id=request_id, segments=more, last=last))
         self._extending.pop(request_id, None)
 
-    def _receive(self, message: FromEngine, samples: NDArray[np.float32] | None) -> None:
-        """What the engine sends: about requests to their utterances, about its own life to the supervisor."""
+    def _receive(self, engine: Supervisor, message: FromEngine, samples: NDArray[np.float32] | None) -> None:
+        """What an engine sends: about requests to their utterances, about its own life to its supervisor."""
         match message:
             case Chunk(request_id=request_id):
                 utterance = self._utterances.get(request_id)
@@ -301,12 +324,8 @@ class EngineClient:
                 utterance = self._utterances.get(request_id)
                 if utterance is not None:
                     self._end(utterance, SpeechFailed(code, text, field_name, reference=request_id))
-            case Stats():
-                answer = self._asked.popleft()
-                if not answer.done():
-                    answer.set_result(message)
-            case Warming() | Ready() | Broken():
-                self._supervisor.observe(message)
+            case Warming() | Ready() | Broken() | Stats():
+                engine.observe(message)
 
     def _end(self, utterance: Utterance, failure: SpeechFailed | None) -> None:
         """The engine makes no more of it."""
@@ -324,17 +343,8 @@ class EngineClient:
             watch.ended(utterance)
         utterance.wake.set()
 
-    def _fail_all(self, code: FailureCode, message: str) -> None:
+    def _fail_all(self, engine: Supervisor, code: FailureCode, message: str) -> None:
+        """An engine speaks nothing any more."""
         retry_after_s = self.retry_after_s() if code == "engine_died" else None
-        for utterance in list(self._utterances.values()):
+        for utterance in [one for one in self._utterances.values() if one.engine is engine]:
             self._end(utterance, SpeechFailed(code, message, retry_after_s=retry_after_s))
-        while self._asked:
-            answer = self._asked.popleft()
-            if not answer.done():
-                answer.set_exception(NotReady(message, 1.0))
-
-
-def _keep(utterance: Utterance, segments: list[Segment]) -> None:
-    """Keep the segments that Times will refer to."""
-    if utterance.timed:
-        utterance.segments += segments

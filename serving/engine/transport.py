@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 
 from serving.models.base import ModelError
 from serving.protocol import Chunk, FromEngine, Segment, Shutdown, ToEngine
+
+if TYPE_CHECKING:
+    from serving.engine.utterance import Utterance
 
 MESSAGES_PER_TURN = 64
 """Messages that the asyncio side takes before it lets the rest of its event loop run."""
@@ -130,6 +134,12 @@ class ClientPair:
         if not self._socket.closed:
             self._loop.remove_reader(self._socket.fileno())
             self._socket.close(0)
+
+
+def tell(utterance: Utterance, message: ToEngine) -> None:
+    """Send to the engine that speaks it; if that is gone, its requests are failed anyway."""
+    if utterance.engine is not None and utterance.engine.pair is not None:
+        utterance.engine.pair.send(message)
 
 
 def pull(segments: Iterator[Segment], limit: int | None) -> tuple[list[Segment], bool]:

@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from serving.engine.life.supervisor import Supervisor
+
 
 @dataclass(slots=True, eq=False)
 class Utterance:
     """A request under way. Only the client that made it changes it."""
 
     request_id: str
+    engine: Supervisor | None = None
+    """Who speaks it: another one may take the next requests meanwhile."""
     stats: RequestStats | None = None
     """What the request cost; set when it was spoken to its end."""
     failure: SpeechFailed | None = None

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import logging
 import re
+import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -23,7 +25,8 @@ from serving.engine.watch import Watcher
 from serving.http.access.door import audio_of_key, door_of
 from serving.http.batch.route import batch_route
 from serving.http.cached import AnswerCache
-from serving.http.front.guard import Guard
+from serving.http.change import Change
+from serving.http.front.guard import Full, Guard
 from serving.http.live.nari import nari_route
 from serving.http.live.stream import stream_route
 from serving.http.observe.calls import Watched
@@ -60,6 +63,7 @@ logger = logging.getLogger(__name__)
 
 _ORIGIN = re.compile(r"https?://[^/\s?#*]+")
 _WATCH_INTERVAL_S = 0.1
+CHANGE_SIGNAL = signal.SIGUSR1 if sys.platform != "win32" else 0
 _PROGRESS_INTERVAL_S = 10.0
 """A part of the warm-up that takes longer than this, such as a compilation, is mentioned again."""
 
@@ -68,11 +72,13 @@ def create_app(
     profile: Profile,
     on_failed: Callable[[], None] | None = None,
     on_beat: Callable[[bool], None] | None = None,
+    reread: Callable[[], Profile] | None = None,
 ) -> Litestar:
     """Build the application; its lifespan starts and stops the engine.
 
     `on_failed` is called once if the engine cannot start or died more often than engine.restart_limit, `on_beat` all
-    the time while the event loop runs, with whether the engine is ready.
+    the time while the event loop runs, with whether the engine is ready. `reread` reads the profile again, when SIGUSR1
+    comes to this process, whose main thread the event loop has then.
     Raises what load_frontend raises (ProfileError, for one) if the model cannot be had, and ProfileError for origins
     and voice aliases that cannot be.
     """
@@ -94,10 +100,14 @@ def create_app(
     @contextlib.asynccontextmanager
     async def run_engine(_: Litestar) -> AsyncIterator[None]:
         await changes.sweep()
+        change = None if reread is None else Change(speaker, cache, reread)
+        if change is not None:
+            asyncio.get_running_loop().add_signal_handler(CHANGE_SIGNAL, change.ask)
         await engine.start()
-        tasks = [asyncio.create_task(_watch(engine, profile, on_failed, on_beat))]
-        if profile.engine.idle_unload_s:
-            tasks.append(asyncio.create_task(_unload(engine, profile.engine.idle_unload_s)))
+        tasks = [
+            asyncio.create_task(_watch(engine, on_failed, on_beat)),
+            asyncio.create_task(_unload(engine)),
+        ]
         if cache is not None:
             tasks.append(asyncio.create_task(cache.prepare()))
         try:
@@ -107,6 +117,8 @@ def create_app(
         finally:
             for task in tasks:
                 task.cancel()
+            if change is not None:
+                await change.close()
             await engine.stop()
             await changes.close()
             if traces is not None:
@@ -138,12 +150,16 @@ def create_app(
         lifespan=[run_engine],
         dependencies={
             "engine": _provide(engine),
-            "spec": Provide(lambda: frontend.spec, sync_to_thread=False),
+            "spec": Provide(lambda: speaker.spec, sync_to_thread=False),
             "profile": _provide(profile),
             "cache": _provide(cache and cache.store),
         },
         cors_config=_cors(profile.http.cors_origins),
-        middleware=[AbortOnExit(), *([] if door is None else [door])],
+        middleware=[
+            AbortOnExit(),
+            *([] if door is None else [door]),
+            *([Full(engine.full)] if cache is None else []),
+        ],
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=profile.http.max_body_bytes,
         openapi_config=OpenAPIConfig(
@@ -187,7 +203,6 @@ def _provide(value: Any) -> Provide:
 
 async def _watch(
     engine: EngineClient,
-    profile: Profile,
     on_failed: Callable[[], None] | None,
     on_beat: Callable[[bool], None] | None,
 ) -> None:
@@ -197,7 +212,7 @@ async def _watch(
     while engine.state is not EngineState.FAILED:
         is_ready = engine.state is EngineState.READY
         if is_ready and not was_ready:
-            _announce(engine, profile)
+            _announce(engine, engine.profile)
         elif not is_ready and time.monotonic() - said_at > _PROGRESS_INTERVAL_S:
             said_at = time.monotonic()
             if (progress := engine.warming) is not None:
@@ -211,11 +226,12 @@ async def _watch(
         on_failed()
 
 
-async def _unload(engine: EngineClient, idle_s: float) -> None:
-    """Unload an engine that nobody uses."""
+async def _unload(engine: EngineClient) -> None:
+    """Unload an engine that nobody uses, if its profile says so."""
     while True:
-        await asyncio.sleep(min(idle_s / 4, 1.0))
-        if engine.state is EngineState.READY:
+        idle_s = engine.profile.engine.idle_unload_s
+        await asyncio.sleep(min(idle_s / 4, 1.0) if idle_s else 1.0)
+        if idle_s and engine.state is EngineState.READY:
             engine.unload(idle_s)
 
 

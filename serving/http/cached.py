@@ -49,6 +49,12 @@ class AnswerCache:
         self._engine = engine
         self._server: asyncio.Future[str] | None = None
 
+    def renew(self, profile: Profile) -> None:
+        """Answers are made by another profile from now on. What an answer begun before made is not kept."""
+        self._profile = profile
+        self._server = None
+        self._preparing = asyncio.create_task(self.prepare())
+
     async def prepare(self) -> None:
         """Read the weights once, for their digest; until then requests pass the cache by. Call it at the start."""
         self._server = asyncio.ensure_future(asyncio.to_thread(server_digest, self._profile))

@@ -17,6 +17,7 @@ from litestar.openapi.spec import Operation
 from litestar.params import FromPath, RawBody
 from litestar.response import Stream
 
+from serving.http.access.door import SPEAKS
 from serving.http.events import event_stream
 from serving.http.speech import UNBUFFERED, AnyRequest, Speaker, json_only
 from serving.openai import named_as_written, parse_speech
@@ -62,6 +63,7 @@ def openai_routes(
         "/v1/audio/speech",
         status_code=200,
         guards=[json_only],
+        opt=SPEAKS,
         operation_class=speaking,
         responses=responses,
     )

@@ -82,7 +82,7 @@ async def readyz(
     readiness = Readiness(
         ready=ready,
         state=engine.state.name.lower(),
-        profile=profile.name,
+        profile=engine.profile.name,
         model=spec.name,
         voices=[voice.name for voice in spec.voices],
         run_id=engine.run_id,

@@ -10,10 +10,11 @@ import logging
 import math
 
 import msgspec
-from litestar import Response
+from litestar import Request, Response
+from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
-from litestar.types import ExceptionHandlersMap
+from litestar.types import ExceptionHandlersMap, Scope, Send
 
 from serving.access.usage import RateLimited
 from serving.http.speech import BODY_CUT, AnyRequest, ClientGone, request_id
@@ -117,6 +118,27 @@ def problem_body(
     title = http.HTTPStatus(status).phrase if status != 499 else "Client Closed Request"
     problem = Problem(title=title, status=status, code=code, detail=detail, field=field)
     return msgspec.json.encode(problem), PROBLEM_MEDIA_TYPE
+
+
+async def refuse(
+    scope: Scope, send: Send, status: int, code: str, detail: str, *, retry_after_s: float | None = None
+) -> None:
+    """Answer an error for less than a Response takes: for what refuses many."""
+    if scope["type"] == ScopeType.WEBSOCKET:
+        await send({"type": "websocket.close", "code": 1008, "reason": detail[:120]})
+        return
+    body, media_type = problem_body(scope["path"], status, code, detail)
+    headers = [
+        (b"content-type", media_type.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-content-type-options", b"nosniff"),
+        (b"x-request-id", request_id(Request(scope)).encode()),
+    ]
+    if retry_after_s is not None:
+        headers.append((b"retry-after", str(max(1, math.ceil(retry_after_s))).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    is_head = scope["method"] == "HEAD"
+    await send({"type": "http.response.body", "body": b"" if is_head else body, "more_body": False})
 
 
 def openai_error(status: int, code: str, message: str, param: str | None = None) -> OpenAIEnvelope:

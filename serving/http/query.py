@@ -11,6 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Stream
 
+from serving.http.access.door import SPEAKS
 from serving.http.speech import AnyRequest, Speaker
 from serving.query import parse_query
 
@@ -22,7 +23,7 @@ _WHOLE = "bytes=0-"
 def query_routes(speaker: Speaker, responses: dict[int, ResponseSpec]) -> list[HTTPRouteHandler]:
     """The handler, documented by `responses`."""
 
-    @get("/tts", responses=responses)
+    @get("/tts", opt=SPEAKS, responses=responses)
     async def tts_of_query(request: AnyRequest) -> Response[bytes] | Stream:
         """Speak a text of at most 500 characters; the fields of POST /tts stand in the query.
 

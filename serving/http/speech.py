@@ -42,6 +42,7 @@ from litestar.types import (
 
 from serving.audio.encode import Encoder, encoded, encoded_whole, encoder_for
 from serving.engine.client import EngineClient, Utterance
+from serving.http.access.door import SPEAKS
 from serving.http.timed import timed_stream, timed_whole
 from serving.models import voice_fields
 from serving.models.base import Frontend, ModelSpec
@@ -91,7 +92,7 @@ class Speaker:
         self.engine = engine
         self.text = text
         self.lexicon = load_lexicon(text)
-        self._frontend = frontend
+        self.frontend = frontend
         voice_fields(frontend.spec.fields)  # worked out once, before the first request pays for it
 
     async def answer(
@@ -116,7 +117,7 @@ class Speaker:
     @property
     def spec(self) -> ModelSpec:
         """What callers may know of the model now: voices come and go."""
-        return self._frontend.spec
+        return self.frontend.spec
 
     async def speak(self, order: Order, request: AnyRequest, *, streaming: bool) -> tuple[Order, Utterance]:
         """Hand an order to the engine. The end of the ASGI call ends the engine's work for it."""
@@ -129,7 +130,7 @@ class Speaker:
     def segments(self, order: Order) -> Iterator[Segment]:
         """What the model gets of an order's text, lazily. Raises InputError where it is pulled."""
         text = sentences(order, self.spec, self.text, self.lexicon)
-        return self._frontend.segments(text, order.params)
+        return self.frontend.segments(text, order.params)
 
     async def encoder(self, order: Order) -> Encoder:
         """What makes bytes of this order's samples."""
@@ -144,7 +145,7 @@ class Speaker:
         lead_s = sentence.lead_s / speed
         return await self.engine.submit(
             params,
-            self._frontend.segments([replace(sentence, lead_s=lead_s)], params),
+            self.frontend.segments([replace(sentence, lead_s=lead_s)], params),
             streaming=True,
             audio_s=lead_s + len(sentence.text) * self.spec.seconds_per_char / speed,
         )
@@ -196,6 +197,7 @@ def speech_routes(
     documented: dict[str, Any] = {
         "status_code": 200,
         "guards": [json_only],
+        "opt": SPEAKS,
         "operation_class": operation,
         "responses": responses,
     }
@@ -240,8 +242,8 @@ def request_id(request: AnyRequest) -> str:
     return chosen
 
 
-def json_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Guard: the body is JSON in UTF-8 and not compressed, or 415."""
+async def json_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard: the body is JSON in UTF-8 and not compressed, or 415. Not async, it would wait for a thread."""
     media_type, *rest = connection.headers.get("content-type", "").split(";", maxsplit=1)
     media_type = media_type.strip().lower()
     options = rest[0].strip().lower() if rest else ""

@@ -12,6 +12,7 @@ from litestar.openapi.spec import Operation
 from litestar.params import RawBody
 
 from serving import captions
+from serving.http.access.door import SPEAKS
 from serving.http.speech import AnyRequest, Speaker, json_only, while_connected
 from serving.http.timed import JSON, sentence_of
 from serving.protocol import Times
@@ -39,7 +40,7 @@ def text_routes(
         """The words as they would go to the model, and the pauses between the sentences; nothing is spoken."""
         return spell(parse_spell(body, speaker.text.max_chars), speaker.spec, speaker.text, speaker.lexicon)
 
-    @post("/tts/captions", **shared, operation_class=captioning)
+    @post("/tts/captions", **shared, opt=SPEAKS, operation_class=captioning)
     async def tts_captions(body: RawBody, request: AnyRequest) -> Response[bytes]:
         """When each sentence and word of the same request to /tts is spoken.
 

@@ -85,11 +85,20 @@ def is_let_go(host: str | None, port: int | None, limit_s: float = 10.0) -> bool
 
 
 def test_sigterm_lets_a_stream_finish_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    with serving(tmp_path, *TONE, *SLOW) as server, httpx.Client(base_url=server.base_url) as idle:
+    profile = tmp_path / "mine.toml"
+    profile.write_text('extends = "default"\n')
+    settings = ("--profile", str(profile), *TONE, *SLOW)
+    with serving(tmp_path, *settings) as server, httpx.Client(base_url=server.base_url) as idle:
         family = children(server.pid)
         assert len(family) >= 2
         assert idle.get("/healthz").status_code == 200
         listener = Listener(server, "a" * 30)
+        profile.write_text("[engine]\nmax_slots = 0\n")
+        server.process.send_signal(signal.SIGUSR1)
+        until_s = time.monotonic() + 10
+        while "the profile is not taken" not in server.log.read_text() and time.monotonic() < until_s:
+            time.sleep(0.01)
+        assert "engine.max_slots" in server.log.read_text(), "a wrong profile changes nothing"
         code = server.stop(signal.SIGTERM)
         listener.join()
         assert listener.error is None

@@ -17,7 +17,17 @@ from serving.engine.life.watchdog import BEAT_S, Watchdog
 from serving.engine.process import EngineProcess, EngineThread
 from serving.engine.transport import ClientPair
 from serving.profile import Profile
-from serving.protocol import Broken, FailureCode, FromEngine, NotReady, Ready, Shutdown, Warming
+from serving.protocol import (
+    Broken,
+    FailureCode,
+    FromEngine,
+    GetStats,
+    NotReady,
+    Ready,
+    Shutdown,
+    Stats,
+    Warming,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +42,8 @@ STOP_S = 5.0
 """The engine has this long to end by itself."""
 KILL_S = 5.0
 """A killed engine that is still there after this is left to the kernel."""
+STATS_S = 2.0
+"""The engine has this long to tell its counters."""
 WARMING_RETRY_S = 2.0
 """Of an engine whose start has not been measured yet."""
 FAILED_RETRY_S = 60.0
@@ -77,6 +89,7 @@ class Supervisor:
         self._engine: EngineProcess | EngineThread | None = None
         self.pair: ClientPair | None = None
         """The connection to the engine that runs."""
+        self._asked: deque[asyncio.Future[Stats]] = deque()
         self._broken: str | None = None
         self._task: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
@@ -107,6 +120,12 @@ class Supervisor:
         if self.info is None:
             raise EngineUnavailable(self.problem or f"the engine is {self.state.value}")
         return self.info
+
+    async def first_start(self) -> None:
+        """Wait until it is known how the first start ends: READY, or any other state but STARTING."""
+        while self.state is EngineState.STARTING:
+            self._changed.clear()
+            await self._changed.wait()
 
     async def stop(self) -> None:
         """End the engine. Idempotent; if the caller is cancelled meanwhile, the stop goes on."""
@@ -141,13 +160,30 @@ class Supervisor:
         gone_s = time.monotonic() - self._started_s if is_starting else 0.0
         return max(self._start_up_s - gone_s, 1.0)
 
+    async def stats(self) -> Stats:
+        """The engine's counters. Raises NotReady if it cannot answer, or does not within STATS_S."""
+        if self.state is not EngineState.READY or self.pair is None:
+            raise self.not_ready()
+        answer: asyncio.Future[Stats] = asyncio.get_running_loop().create_future()
+        self._asked.append(answer)
+        self.pair.send(GetStats())
+        try:
+            async with asyncio.timeout(STATS_S):
+                return await answer
+        except TimeoutError:
+            raise NotReady("the engine does not answer", 1.0) from None
+
     def _set_state(self, state: EngineState) -> None:
         self.state = state
         self._changed.set()
 
-    def observe(self, message: Warming | Ready | Broken) -> None:
-        """Take note of how far the engine is."""
+    def observe(self, message: Warming | Ready | Broken | Stats) -> None:
+        """Take note of how far the engine is, or of its counters."""
         match message:
+            case Stats():
+                answer = self._asked.popleft()
+                if not answer.done():
+                    answer.set_result(message)
             case Warming():
                 if self.warming is None and self._engine is not None:
                     self._engine.connected()
@@ -248,6 +284,9 @@ class Supervisor:
             self.pair = self._engine = self.info = None
             if not self._rest.is_set() or self._stop.is_set():
                 self._set_state(EngineState.STOPPED if self._stop.is_set() else EngineState.RESTARTING)
+            while self._asked:
+                if not (answer := self._asked.popleft()).done():
+                    answer.set_exception(NotReady("the engine has ended", 1.0))
             self._on_down("engine_died", "the engine died while it spoke")
 
     async def _watch(

@@ -25,6 +25,8 @@ PUBLIC: dict[str, Any] = {"without_key": True}
 """opt of a route that answers everybody."""
 OPERATOR: dict[str, Any] = {"for_operators": True}
 """opt of a route that tells of everybody's requests."""
+SPEAKS: dict[str, Any] = {"speaks": True}
+"""opt of a route that asks the engine to speak."""
 
 MAX_KEY_BYTES = 512
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="tts-serving"'}

@@ -18,6 +18,7 @@ from serving.audio.files import suffix_of
 from serving.batch import Batch, Counts, Index, ItemResult, parse_batch
 from serving.engine.client import Utterance
 from serving.engine.many import Failure, Job, Many
+from serving.http.access.door import SPEAKS
 from serving.http.batch.packing import MultipartPacker, Packer, ZipPacker
 from serving.http.problems import STATUS_OF_FAILURE
 from serving.http.speech import UNBUFFERED, AnyRequest, Speaker, abort_on_exit, json_only, request_id
@@ -43,6 +44,7 @@ def batch_route(
         "/v1/audio/speech/batch",
         status_code=200,
         guards=[json_only],
+        opt=SPEAKS,
         operation_class=operation,
         responses=responses,
     )
@@ -60,7 +62,7 @@ def batch_route(
             for index, call in enumerate(batch.items)
             if isinstance(call, SpeechCall)
         )
-        many = Many(speaker.engine, jobs, profile, limits.timeout_s)
+        many = Many(speaker.engine, jobs, speaker.engine.profile, limits.timeout_s)
         abort_on_exit(request, many.abort)
         await many.begin()
         name = request_id(request)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
-from litestar import Request
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
+from litestar.middleware import ASGIMiddleware
 from litestar.types import (
     ASGIApp,
     HTTPReceiveMessage,
@@ -26,14 +26,34 @@ from litestar.types import (
 )
 
 from serving.access.address import is_loopback
-from serving.http.problems import problem_body
-from serving.http.speech import request_id
+from serving.http.problems import refuse
 from serving.profile import HttpProfile
+from serving.protocol import Overloaded
 
 logger = logging.getLogger(__name__)
 
 _BODY_HEADROOM_S = 1.0
 """A path with a deadline of its own for the body tells it in its own words first."""
+
+
+class Full(ASGIMiddleware):
+    """Refuses speech while admission can take nothing, before a body is looked at: a crowd must cost next to nothing.
+
+    It stands behind the door: who has no key hears that first. What is wrong with a body nobody hears meanwhile. Not
+    for a server that keeps answers: those need no room.
+    """
+
+    scopes = (ScopeType.HTTP,)
+
+    def __init__(self, full: Callable[[], Overloaded | None]) -> None:
+        """`full` tells why the shortest text would be refused now, else None."""
+        self._full = full
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        if scope["route_handler"].opt.get("speaks") and (why := self._full()) is not None:
+            await refuse(scope, send, 503, "overloaded", str(why), retry_after_s=why.retry_after_s)
+            return
+        await next_app(scope, receive, send)
 
 
 class Guard:
@@ -64,12 +84,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
         if (refusal := self._refusal(scope)) is not None:
-            await _refuse(scope, send, *refusal)
+            await refuse(scope, send, *refusal)
             return
         address = scope["client"][0] if scope["client"] else ""
         if self._under_way[address] >= self._http.max_per_address:
             text = f"{self._http.max_per_address} requests of your address are under way, that is the limit"
-            await _refuse(scope, send, 429, "too_many_requests", text)
+            await refuse(scope, send, 429, "too_many_requests", text, retry_after_s=1)
             return
         self._under_way[address] += 1
         try:
@@ -169,21 +189,3 @@ def _with_nosniff(headers: object) -> list[tuple[bytes, bytes]]:
     if all(name.lower() != b"x-content-type-options" for name, _ in kept):
         kept.append((b"x-content-type-options", b"nosniff"))
     return kept
-
-
-async def _refuse(scope: Scope, send: Send, status: int, code: str, detail: str) -> None:
-    if scope["type"] == ScopeType.WEBSOCKET:
-        await send({"type": "websocket.close", "code": 1008, "reason": detail[:120]})
-        return
-    body, media_type = problem_body(scope["path"], status, code, detail)
-    headers = [
-        (b"content-type", media_type.encode()),
-        (b"content-length", str(len(body)).encode()),
-        (b"x-content-type-options", b"nosniff"),
-        (b"x-request-id", request_id(Request(scope)).encode()),
-        *([(b"retry-after", b"1")] if status == 429 else []),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send(
-        {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body, "more_body": False}
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import logging
@@ -12,6 +13,7 @@ import signal
 import socket
 import ssl
 import sys
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -142,6 +144,12 @@ class _Server(MPServer):
         if self._health is not None:
             self._health.start()  # after the fork, which takes no threads along
 
+    def hand_on(self, number: int, _: object) -> None:
+        """Send a signal on to the HTTP process."""
+        for worker in self.wrks:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.inner.pid, number)
+
     def signal_handler_reload(self, *_: Any) -> None:
         """A closed terminal ends the server; unless it was started to outlive it (nohup)."""
         if not self._outlives_terminal:
@@ -156,9 +164,10 @@ class _Server(MPServer):
         super().serve(*arguments, **settings)
 
 
-def serve(profile: Profile) -> None:
+def serve(profile: Profile, reread: Callable[[], Profile]) -> None:
     """Serve until SIGTERM, SIGHUP or Ctrl-C, then let requests in flight finish within http.drain_s.
 
+    At SIGUSR1 `reread` reads the profile again, and an engine by it takes over.
     Raises AddressError before anything is started, ProfileError for TLS that cannot begin or if the model refuses its
     options, and SystemExit(1) if the HTTP process or the engine failed; the log says why.
     """
@@ -203,28 +212,29 @@ def serve(profile: Profile) -> None:
         ssl_key=private_key,
         ssl_protocol_min=SSLProtocols.tls12,
     )
+    if sys.platform != "win32":
+        signal.signal(signal.SIGUSR1, server.hand_on)
     try:
-        server.serve(target_loader=functools.partial(_load, profile, refuse, beat), wrap_loader=False)
+        server.serve(target_loader=functools.partial(_load, profile, reread, refuse, beat), wrap_loader=False)
     except SystemExit:
         if refused.poll():
             raise ProfileError(refused.recv()) from None
         raise
 
 
-def _load(profile: Profile, refuse: Connection, beat: Beat) -> Any:
+def _load(profile: Profile, reread: Callable[[], Profile], refuse: Connection, beat: Beat) -> Any:
     """Build the application in the HTTP process; a ProfileError goes to the parent, which reports it."""
     end_with_parent_process()
     if sys.platform != "win32":
         for number in _ENDING:  # at once while it loads; Granian's own handlers come after this
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
-        signal.signal(
-            signal.SIGHUP, signal.SIG_IGN
-        )  # the main process answers it, and ends this one in order
+        for number in (signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)  # for the main process, which does what is to be done here
     from serving.http.app import create_app
 
     try:
-        return create_app(profile, on_failed=_stop_this_process, on_beat=beat.tell)
+        return create_app(profile, on_failed=_stop_this_process, on_beat=beat.tell, reread=reread)
     except ProfileError as error:
         refuse.send(str(error))
         sys.exit(2)

@@ -32,7 +32,7 @@ _MESSAGE = msgspec.json.Decoder(Message)
 def only_from(origins: Collection[str]) -> Guard:
     """Guard: refuses pages of other origins than these and the server's own. Browsers apply no CORS to WebSockets."""
 
-    def check(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    async def check(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         origin = connection.headers.get("origin")
         if origin is None or origin in origins or "*" in origins:
             return

@@ -120,3 +120,19 @@ def test_nothing_is_left_when_all_are_closed(script: list[tuple[int, str]]) -> N
         admission.close(name)
     assert admission.requests == 0
     assert admission.audio_s == pytest.approx(0.0)
+
+
+def test_a_crowd_is_told_to_come_back_later_than_one_client() -> None:
+    admission, clock = make(max_requests=1)
+    admission.admit("a", 4.0)
+
+    def refused_s() -> float:
+        with pytest.raises(Overloaded) as refused:
+            admission.admit("b", 1.0)
+        return refused.value.retry_after_s
+
+    assert refused_s() == pytest.approx(4.0), "a place is free after 4 s"
+    assert [refused_s() for _ in range(4)] == pytest.approx([8.0, 12.0, 16.0, 20.0]), "and the next 4 s later"
+    clock.now += 1.0
+    assert refused_s() == pytest.approx(4.0), "those of a second ago are forgotten"
+    assert max(refused_s() for _ in range(100)) == 60.0
