@@ -1,7 +1,7 @@
 """The asyncio side of the engine: start it, submit speech, get samples, abort.
 
 client = EngineClient(profile, frontend.spec)
-await client.start()                     # returns at once; the engine loads and warms up meanwhile
+await client.start()  # returns at once; the engine loads and warms up meanwhile
 await client.wait_ready(timeout_s=60)
 utterance = await client.submit(params, frontend.segments(text, params), streaming=True, audio_s=4.0)
 async for samples in client.chunks(utterance): ...
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from serving.engine.admission import Admission
 from serving.engine.life.supervisor import EngineState, EngineUnavailable, Supervisor
-from serving.engine.transport import pull
+from serving.engine.transport import Pulled, pull, read
 from serving.engine.utterance import Utterance
 from serving.engine.watch import Load, Watcher
 from serving.models.base import ModelSpec
@@ -126,21 +126,23 @@ class EngineClient:
     ) -> Utterance:
         """Begin to speak. `audio_s` estimates the length, for admission.
 
-        The first segment is sent as soon as the frontend has made it, the rest as they come. Raises NotReady
-        or Overloaded before anything is done, InputError or ModelError from the frontend's first segment, and
-        SpeechFailed if that takes longer than a request may.
+        The first segment is sent as soon as the frontend has made it, the rest as they come. Raises NotReady or
+        Overloaded before anything is done, InputError or ModelError from the frontend's first segment, and SpeechFailed
+        if that takes longer than a request may.
         """
+        loop = asyncio.get_running_loop()
         timeout_s = self._profile.engine.request_timeout_s
         self._check_ready(wake=True)
-        utterance = Utterance(secrets.token_hex(8))
-        request_id = utterance.request_id
+        utterance = Utterance(request_id := secrets.token_hex(8))
         self._admission.admit(request_id, audio_s)
         try:
             for begin in self._watchers:
                 if (watch := begin(params, streaming, audio_s)) is not None:
                     utterance.watches.append(watch)
+            head: asyncio.Future[list[Segment]] = loop.create_future()
+            rest = loop.run_in_executor(self._pool, read, segments, loop, head)
             async with asyncio.timeout(timeout_s):
-                first, _ = await asyncio.get_running_loop().run_in_executor(self._pool, pull, segments, 1)
+                first = await head
             if not first:
                 raise InputError("text", "holds nothing that can be spoken")
             self._check_ready()
@@ -151,6 +153,11 @@ class EngineClient:
             if isinstance(error, TimeoutError):
                 raise SpeechFailed("expired", "the text was not read in time") from None
             raise
+        last = False
+        if rest.done() and rest.exception() is None:  # a text of one sentence: a message less, and a task
+            more, last = rest.result()
+            first += more
+            rest = rest if last else self._pull(segments)
         utterance.timed = params.timestamps != "none"
         _keep(utterance, first)
         self._utterances[request_id] = utterance
@@ -161,12 +168,12 @@ class EngineClient:
                 streaming=streaming,
                 timeout_s=timeout_s,
                 segments=first,
-                last=False,
+                last=last,
             )
         )
-        loop = asyncio.get_running_loop()
         utterance.deadline = loop.call_later(timeout_s + GRACE_S, self._overdue, utterance)
-        self._extending[request_id] = asyncio.create_task(self._extend(utterance, segments))
+        if not last:
+            self._extending[request_id] = asyncio.create_task(self._extend(utterance, segments, rest))
         return utterance
 
     async def chunks(self, utterance: Utterance) -> AsyncIterator[NDArray[np.float32]]:
@@ -259,30 +266,35 @@ class EngineClient:
         if (pair := self._supervisor.pair) is not None:
             pair.send(message)
 
-    async def _extend(self, utterance: Utterance, segments: Iterator[Segment]) -> None:
-        """Pull the rest of the segments and send them, several at a time if they are quick to come."""
-        loop = asyncio.get_running_loop()
+    def _pull(self, segments: Iterator[Segment]) -> asyncio.Future[Pulled]:
+        return asyncio.get_running_loop().run_in_executor(self._pool, pull, segments)
+
+    async def _extend(
+        self, utterance: Utterance, segments: Iterator[Segment], pulled: asyncio.Future[Pulled]
+    ) -> None:
+        """Send the rest of the segments, several at a time if they are quick to come. `pulled` are the next."""
         request_id = utterance.request_id
         last = False
         while not last:
             try:
-                more, last = await loop.run_in_executor(self._pool, pull, segments, None)
+                more, last = await pulled
             except Exception as error:
                 logger.error("the frontend failed for %s", request_id, exc_info=error)
-                why = f"the frontend failed: {error}"
-                self._end(utterance, SpeechFailed("internal", why, reference=request_id))
+                failure = SpeechFailed("internal", f"the frontend failed: {error}", reference=request_id)
+                self._end(utterance, failure)
                 self._send(Abort(request_id=request_id))
                 return
             _keep(utterance, more)
             self._send(Extend(request_id=request_id, segments=more, last=last))
+            if not last:
+                pulled = self._pull(segments)
         self._extending.pop(request_id, None)
 
     def _receive(self, message: FromEngine, samples: NDArray[np.float32] | None) -> None:
         """What the engine sends: about requests to their utterances, about its own life to the supervisor."""
         match message:
             case Chunk(request_id=request_id):
-                utterance = self._utterances.get(request_id)
-                if utterance is not None and samples is not None:
+                if samples is not None and (utterance := self._utterances.get(request_id)) is not None:
                     self._admission.made(request_id, len(samples) / self._spec.sample_rate_hz)
                     utterance.unread.append(samples)
                     for watch in utterance.watches:
@@ -293,13 +305,11 @@ class EngineClient:
                     utterance.unread.append(message)
                     utterance.wake.set()
             case Finished(request_id=request_id, stats=stats):
-                utterance = self._utterances.get(request_id)
-                if utterance is not None:
+                if (utterance := self._utterances.get(request_id)) is not None:
                     utterance.stats = stats
                     self._end(utterance, None)
             case Failed(request_id=request_id, code=code, message=text, field=field_name):
-                utterance = self._utterances.get(request_id)
-                if utterance is not None:
+                if (utterance := self._utterances.get(request_id)) is not None:
                     self._end(utterance, SpeechFailed(code, text, field_name, reference=request_id))
             case Stats():
                 answer = self._asked.popleft()
