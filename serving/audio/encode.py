@@ -189,8 +189,12 @@ async def encoded_whole(encoder: Encoder, chunks: AsyncIterator[NDArray[np.float
 
 def pcm16(samples: NDArray[np.float32]) -> bytes:
     """Encode finite float32 samples, shape (n,), as n signed 16-bit little-endian integers."""
-    scaled: NDArray[np.float32] = np.clip(samples, -1.0, 1.0) * 32767.0
-    return np.rint(scaled).astype("<i2").tobytes()
+    scaled: NDArray[np.float32] = samples * np.float32(32767.0)
+    # In place: each further array of a window's size is fresh memory from the system.
+    np.rint(scaled, out=scaled)
+    np.minimum(scaled, np.float32(32767.0), out=scaled)
+    np.maximum(scaled, np.float32(-32767.0), out=scaled)
+    return scaled.astype("<i2").tobytes()
 
 
 def wav_header(sample_rate_hz: int, samples: int | None = None) -> bytes:

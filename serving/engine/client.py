@@ -1,7 +1,7 @@
 """The asyncio side of the engine: start it, submit speech, get samples, abort.
 
 client = EngineClient(profile, frontend.spec)
-await client.start()                     # returns at once; the engine loads and warms up meanwhile
+await client.start()  # returns at once; the engine loads and warms up meanwhile
 await client.wait_ready(timeout_s=60)
 utterance = await client.submit(params, frontend.segments(text, params), streaming=True, audio_s=4.0)
 async for samples in client.chunks(utterance): ...
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from serving.engine.admission import Admission
 from serving.engine.life.succession import Succession
 from serving.engine.life.supervisor import EngineState, EngineUnavailable, Supervisor
-from serving.engine.transport import pull, tell
+from serving.engine.transport import Pulled, pull, read, tell
 from serving.engine.utterance import Utterance
 from serving.engine.watch import Load, Watcher
 from serving.models.base import ModelSpec
@@ -155,24 +155,26 @@ class EngineClient:
     ) -> Utterance:
         """Begin to speak. `audio_s` estimates the length, for admission.
 
-        The first segment is sent as soon as the frontend has made it, the rest as they come. Raises NotReady
-        or Overloaded before anything is done, InputError or ModelError from the frontend's first segment, and
-        SpeechFailed if that takes longer than a request may.
+        The first segment is sent as soon as the frontend has made it, the rest as they come. Raises NotReady or
+        Overloaded before anything is done, InputError or ModelError from the frontend's first segment, and SpeechFailed
+        if that takes longer than a request may.
         """
+        loop = asyncio.get_running_loop()
         timeout_s = self.profile.engine.request_timeout_s
         engine = self._supervisor
         if engine.state is not EngineState.READY:
             raise engine.not_ready(wake=True)
-        utterance = Utterance(secrets.token_hex(8), engine)
-        request_id = utterance.request_id
+        utterance = Utterance(request_id := secrets.token_hex(8), engine)
         self._admission.admit(request_id, audio_s)
         self._submitting[request_id] = engine
         try:
             for begin in self._watchers:
                 if (watch := begin(params, streaming, audio_s)) is not None:
                     utterance.watches.append(watch)
+            head: asyncio.Future[list[Segment]] = loop.create_future()
+            rest = loop.run_in_executor(self._pool, read, segments, loop, head)
             async with asyncio.timeout(timeout_s):
-                first, _ = await asyncio.get_running_loop().run_in_executor(self._pool, pull, segments, 1)
+                first = await head
             if not first:
                 raise InputError("text", "holds nothing that can be spoken")
             if engine.state is not EngineState.READY:
@@ -186,6 +188,11 @@ class EngineClient:
             raise
         finally:
             del self._submitting[request_id]
+        last = False
+        if rest.done() and rest.exception() is None:  # a text of one sentence: a message less, and a task
+            more, last = rest.result()
+            first += more
+            rest = rest if last else self._pull(segments)
         utterance.timed = params.timestamps != "none"
         if utterance.timed:
             utterance.segments += first
@@ -196,12 +203,12 @@ class EngineClient:
             streaming=streaming,
             timeout_s=timeout_s,
             segments=first,
-            last=False,
+            last=last,
         )
         tell(utterance, order)
-        loop = asyncio.get_running_loop()
         utterance.deadline = loop.call_later(timeout_s + GRACE_S, self._overdue, utterance)
-        self._extending[request_id] = asyncio.create_task(self._extend(utterance, segments))
+        if not last:
+            self._extending[request_id] = asyncio.create_task(self._extend(utterance, segments, rest))
         return utterance
 
     async def chunks(self, utterance: Utterance) -> AsyncIterator[NDArray[np.float32]]:
@@ -225,18 +232,11 @@ class EngineClient:
                     yield answer
                 if utterance.ended:
                     break
-                utterance.wake.clear()
-                await utterance.wake.wait()
+                await utterance.change()
             if utterance.failure is not None:
                 raise utterance.failure
         finally:
             self.abort(utterance)
-
-    async def wait_ended(self, utterance: Utterance) -> None:
-        """Wait until the engine makes no more of it. What was made lies unread, and counts as that."""
-        while not utterance.ended:
-            utterance.wake.clear()
-            await utterance.wake.wait()
 
     def abort(self, utterance: Utterance, why: SpeechFailed | None = None) -> None:
         """Give a request up: unread samples are dropped and the engine stops at its next step.
@@ -281,14 +281,18 @@ class EngineClient:
         """The engine has not ended a request that is past its deadline: it hangs, or has lost it."""
         self.abort(utterance, SpeechFailed("expired", "the request took longer than it may"))
 
-    async def _extend(self, utterance: Utterance, segments: Iterator[Segment]) -> None:
-        """Pull the rest of the segments and send them, several at a time if they are quick to come."""
-        loop = asyncio.get_running_loop()
+    def _pull(self, segments: Iterator[Segment]) -> asyncio.Future[Pulled]:
+        return asyncio.get_running_loop().run_in_executor(self._pool, pull, segments)
+
+    async def _extend(
+        self, utterance: Utterance, segments: Iterator[Segment], pulled: asyncio.Future[Pulled]
+    ) -> None:
+        """Send the rest of the segments, several at a time if they are quick to come. `pulled` are the next."""
         request_id = utterance.request_id
         last = False
         while not last:
             try:
-                more, last = await loop.run_in_executor(self._pool, pull, segments, None)
+                more, last = await pulled
             except Exception as error:
                 logger.error("the frontend failed for %s", request_id, exc_info=error)
                 why = f"the frontend failed: {error}"
@@ -298,14 +302,15 @@ class EngineClient:
             if utterance.timed:
                 utterance.segments += more
             tell(utterance, Extend(request_id=request_id, segments=more, last=last))
+            if not last:
+                pulled = self._pull(segments)
         self._extending.pop(request_id, None)
 
     def _receive(self, engine: Supervisor, message: FromEngine, samples: NDArray[np.float32] | None) -> None:
         """What an engine sends: about requests to their utterances, about its own life to its supervisor."""
         match message:
             case Chunk(request_id=request_id):
-                utterance = self._utterances.get(request_id)
-                if utterance is not None and samples is not None:
+                if samples is not None and (utterance := self._utterances.get(request_id)) is not None:
                     self._admission.made(request_id, len(samples) / self._spec.sample_rate_hz)
                     utterance.unread.append(samples)
                     for watch in utterance.watches:
@@ -316,13 +321,11 @@ class EngineClient:
                     utterance.unread.append(message)
                     utterance.wake.set()
             case Finished(request_id=request_id, stats=stats):
-                utterance = self._utterances.get(request_id)
-                if utterance is not None:
+                if (utterance := self._utterances.get(request_id)) is not None:
                     utterance.stats = stats
                     self._end(utterance, None)
             case Failed(request_id=request_id, code=code, message=text, field=field_name):
-                utterance = self._utterances.get(request_id)
-                if utterance is not None:
+                if (utterance := self._utterances.get(request_id)) is not None:
                     self._end(utterance, SpeechFailed(code, text, field_name, reference=request_id))
             case Warming() | Ready() | Broken() | Stats():
                 engine.observe(message)

@@ -177,7 +177,7 @@ class Many:
         return True
 
     async def _watch(self, job: Job, utterance: Utterance) -> None:
-        await self._client.wait_ended(utterance)
+        await utterance.wait_ended()
         if self._running.pop(job.key, None) is not None:
             self._unread.append((job, utterance))
         self._ended.put_nowait((job.key, utterance))

@@ -38,6 +38,12 @@ def _open(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
     return socket
 
 
+def _has_message(socket: zmq.Socket[bytes]) -> bool:
+    events = socket.get(zmq.EVENTS)
+    assert isinstance(events, int)
+    return bool(events & zmq.POLLIN)
+
+
 class EnginePair:
     """The engine's end. Use it from the thread that made it."""
 
@@ -52,7 +58,7 @@ class EnginePair:
         """Send samples of one request: any float array [n]."""
         header = _encoder.encode(Chunk(request_id=request_id, samples=len(samples)))
         self._socket.send(header, zmq.SNDMORE)
-        self._socket.send(samples.astype("<f4").tobytes())
+        self._socket.send(np.ascontiguousarray(samples, "<f4").data)
 
     def wait(self, timeout_s: float | None) -> None:
         """Sleep until a message is there; at most timeout_s seconds."""
@@ -61,11 +67,9 @@ class EnginePair:
     def receive(self) -> list[ToEngine]:
         """Every message that is there, in order; never blocks."""
         messages = []
-        while True:
-            try:
-                messages.append(_to_engine.decode(self._socket.recv(zmq.NOBLOCK)))
-            except zmq.Again:
-                return messages
+        while _has_message(self._socket):
+            messages.append(_to_engine.decode(self._socket.recv(zmq.NOBLOCK)))
+        return messages
 
     def send_last(self, message: FromEngine, timeout_s: float = 2.0) -> None:
         """Send and wait until the client answered by Shutdown: it has then read everything."""
@@ -119,12 +123,10 @@ class ClientPair:
 
     def _drain(self) -> None:
         for _ in range(MESSAGES_PER_TURN):
-            if self._socket.closed:
+            # Asked first: an exception for "nothing is there" would cost as much as a message.
+            if self._socket.closed or not _has_message(self._socket):
                 return
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
+            frames = self._socket.recv_multipart(zmq.NOBLOCK)
             samples = np.frombuffer(frames[1], "<f4") if len(frames) > 1 else None
             self._receiver(_from_engine.decode(frames[0]), samples)
         self._loop.call_soon(self._drain)
@@ -142,8 +144,12 @@ def tell(utterance: Utterance, message: ToEngine) -> None:
         utterance.engine.pair.send(message)
 
 
-def pull(segments: Iterator[Segment], limit: int | None) -> tuple[list[Segment], bool]:
-    """The segments that come within PULL_S, at least one and at most `limit`, and whether there are no more.
+Pulled = tuple[list[Segment], bool]
+"""Segments, and whether there are no more."""
+
+
+def pull(segments: Iterator[Segment], limit: int | None = None) -> Pulled:
+    """The segments that come within PULL_S, at least one and at most `limit`.
 
     Raises what the frontend raises, and ModelError for a segment that the engine could not read.
     """
@@ -156,3 +162,31 @@ def pull(segments: Iterator[Segment], limit: int | None) -> tuple[list[Segment],
         if len(pulled) == limit or time.monotonic() >= until_s:
             return pulled, False
     return pulled, True
+
+
+def read(
+    segments: Iterator[Segment], loop: asyncio.AbstractEventLoop, head: asyncio.Future[list[Segment]]
+) -> Pulled:
+    """Give `head`, a future of `loop`, the first segment as soon as it is there; then look for one more. For a thread.
+
+    The second look ends a text of one sentence in the same turn. More than that would hold up the first segments of
+    requests that come meanwhile.
+
+    What goes wrong before the first segment is given to `head` too; what goes wrong after it is raised.
+    """
+
+    def give(first: list[Segment]) -> None:
+        if not head.done():
+            head.set_result(first)
+
+    def refuse(error: Exception) -> None:
+        if not head.done():
+            head.set_exception(error)
+
+    try:
+        first, last = pull(segments, 1)
+    except Exception as error:
+        loop.call_soon_threadsafe(refuse, error)
+        return [], True
+    loop.call_soon_threadsafe(give, first)
+    return ([], True) if last else pull(segments, 1)

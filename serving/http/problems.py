@@ -17,7 +17,8 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.types import ExceptionHandlersMap, Scope, Send
 
 from serving.access.usage import RateLimited
-from serving.http.speech import BODY_CUT, AnyRequest, ClientGone, request_id
+from serving.http.speech import BODY_CUT, AnyRequest, request_id
+from serving.http.waiting import ClientGone
 from serving.openai import their_name
 from serving.protocol import (
     FailureCode,

@@ -15,12 +15,12 @@ import functools
 import logging
 import re
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from litestar import Request, Response, post
+from litestar import Litestar, Request, Response, post
 from litestar.connection import ASGIConnection
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, LitestarException
@@ -30,6 +30,8 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Operation
 from litestar.params import RawBody
 from litestar.response import Stream
+from litestar.response.base import ASGIResponse
+from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import (
     ASGIApp,
     HTTPReceiveMessage,
@@ -40,10 +42,11 @@ from litestar.types import (
     WebSocketReceiveMessage,
 )
 
-from serving.audio.encode import Encoder, encoded, encoded_whole, encoder_for
+from serving.audio.encode import Encoder, encoded, encoder_for
 from serving.engine.client import EngineClient, Utterance
 from serving.http.access.door import SPEAKS
-from serving.http.timed import timed_stream, timed_whole
+from serving.http.timed import timed_stream
+from serving.http.waiting import whole_answer
 from serving.models import voice_fields
 from serving.models.base import Frontend, ModelSpec
 from serving.profile import TextProfile
@@ -56,7 +59,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
 AnyRequest = Request[Any, Any, Any]
 
 _ABORT = "speech_abort"
@@ -71,10 +73,6 @@ _DRAIN_S = 1.0
 
 UNBUFFERED = {"X-Accel-Buffering": "no"}
 """Keeps nginx from holding a stream back."""
-
-
-class ClientGone(Exception):
-    """The client closed the connection; nobody reads the answer."""
 
 
 class Speaker:
@@ -103,7 +101,7 @@ class Speaker:
         async def fresh(headers: dict[str, str]) -> Response[bytes] | Stream:
             _, utterance = await self.speak(order, request, streaming=not whole)
             if whole:
-                return await self.whole(order, utterance, request, headers)
+                return await whole_answer(self, order, utterance, request.receive, headers)
             return await self.stream(order, utterance, headers)
 
         if self._cache is None:
@@ -165,21 +163,6 @@ class Speaker:
             named["X-Ignored-Fields"] = ", ".join(order.ignored_fields)
         return named
 
-    async def whole(
-        self, order: Order, utterance: Utterance, request: AnyRequest, headers: dict[str, str]
-    ) -> Response[bytes]:
-        """The answer of a request that is sent when its audio is complete."""
-        if order.params.timestamps != "none":
-            return await while_connected(request.receive, timed_whole(self, order, utterance, headers))
-        encoder = await self.encoder(order)
-        work = encoded_whole(encoder, self.engine.chunks(utterance))
-        audio, count = await while_connected(request.receive, work)
-        return Response(
-            audio,
-            media_type=encoder.media_type,
-            headers=headers | {"X-Audio-Seconds": f"{count / self.spec.sample_rate_hz:.3f}"},
-        )
-
     async def stream(self, order: Order, utterance: Utterance, headers: dict[str, str]) -> Stream:
         """The answer of a request whose audio is sent as it is made."""
         headers = headers | UNBUFFERED
@@ -187,7 +170,45 @@ class Speaker:
         if order.params.timestamps != "none":
             return timed_stream(self, order, utterance, encoder, headers)
         pieces = encoded(encoder, self.engine.chunks(utterance))
-        return Stream(pieces, media_type=encoder.media_type, headers=headers)
+        return AudioStream(pieces, media_type=encoder.media_type, headers=headers)
+
+
+class AudioStream(Stream):
+    """Pieces of audio, sent in the task of the request: a group of tasks for it costs as much as several pieces."""
+
+    iterator: AsyncIterator[bytes]
+
+    def to_asgi_response(self, app: Litestar | None, request: AnyRequest, **settings: Any) -> ASGIResponse:
+        """See litestar.Response; `settings` are those of the route."""
+        settings["headers"] = {**(settings.get("headers") or {}), **self.headers}
+        settings["media_type"] = self.media_type
+        settings["status_code"] = self.status_code or settings.get("status_code")
+        settings.pop("type_encoders", None)
+        return _AudioSender(iterator=self.iterator, **settings)
+
+
+class _AudioSender(ASGIStreamingResponse):
+    async def send_body(self, send: Send, receive: Receive) -> None:
+        """Send the pieces to their end, or until the client leaves."""
+        task = asyncio.current_task()
+        assert task is not None
+        left = False
+
+        async def listen() -> None:
+            nonlocal left
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            left = True
+            task.cancel()
+
+        listening = asyncio.ensure_future(listen())
+        try:
+            await self._stream(send)
+        except asyncio.CancelledError:
+            if not left or task.uncancel() > 0:
+                raise
+        finally:
+            listening.cancel()
 
 
 def speech_routes(
@@ -325,25 +346,3 @@ def _speech_failure(error: BaseException | None) -> SpeechFailed | None:
     while error is not None and not isinstance(error, SpeechFailed):
         error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__
     return error
-
-
-async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` to its end and return its result.
-
-    Raises ClientGone, and cancels the work, as soon as the client closes the connection. The body has been read.
-    """
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(receive))
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientGone
-    finally:
-        task.cancel()
-        gone.cancel()
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

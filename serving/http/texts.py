@@ -13,8 +13,9 @@ from litestar.params import RawBody
 
 from serving import captions
 from serving.http.access.door import SPEAKS
-from serving.http.speech import AnyRequest, Speaker, json_only, while_connected
+from serving.http.speech import AnyRequest, Speaker, json_only
 from serving.http.timed import JSON, sentence_of
+from serving.http.waiting import while_connected
 from serving.protocol import Times
 from serving.request import parse
 from serving.spell import Spelled, parse_spell, spell

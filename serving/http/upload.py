@@ -14,7 +14,8 @@ import msgspec
 from litestar.exceptions import HTTPException, InternalServerException
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-from serving.http.speech import AnyRequest, ClientGone
+from serving.http.speech import AnyRequest
+from serving.http.waiting import ClientGone
 from serving.protocol import InputError
 from serving.request import BodyError
 

@@ -57,15 +57,17 @@ class Window(NamedTuple):
         return range(self.done(layer, self.start), self.done(layer, self.stop))
 
 
-def next_window(start: int, blocks: int, frames: int, limit: int) -> Window:
+def next_window(start: int, blocks: int, frames: int, limit: int, spare: int = LOOKAHEAD) -> Window:
     """The window from `start` that completes about `blocks` more blocks, of at most `limit` units.
 
-    What would be left over and is shorter than the lookahead is taken along, for most of it is computed
-    anyway; where the limit forbids that, more is left over. `limit` must exceed LOOKAHEAD.
+    What would be left over and is no more than `spare` frames is taken along: of the lookahead most is computed
+    anyway. Where the limit forbids that, more is left over. `limit` must exceed LOOKAHEAD.
     """
     stop = start + min(blocks, limit) if start else min(blocks + OVERLAP // 2, limit - LOOKAHEAD)
-    if frames - stop <= LOOKAHEAD:
-        stop = frames if frames - start <= limit else frames - LOOKAHEAD - 1
+    if frames - stop <= spare and frames - start <= limit:
+        stop = frames
+    elif frames - stop <= LOOKAHEAD:
+        stop = frames - LOOKAHEAD - 1
     return Window(start, stop, frames)
 
 

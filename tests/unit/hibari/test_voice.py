@@ -102,15 +102,16 @@ def test_streamed_equals_offline(
 ) -> None:
     for sentence, whole in zip(sentences, offline, strict=True):
         chunks = speak(model, [(PARAMS, sentence)], urgent=True)[0]
-        assert len(chunks) > 1 or whole.size < 20000
+        assert len(chunks) > 1 or whole.size < 23000
         assert distance(np.concatenate(chunks), whole) <= TOLERANCE
 
 
 def test_first_window_is_small_and_windows_grow(model: HibariModel, sentences: list[Segment]) -> None:
-    chunks = speak(model, [(PARAMS, sentences[18])], urgent=True)[0]
-    seconds = [chunk.size / 24000 for chunk in chunks[:3]]
+    seconds = [chunk.size / 24000 for chunk in speak(model, [(PARAMS, sentences[18])], urgent=True)[0]]
     assert 0.15 < seconds[0] <= 0.25  # the window is of 0.25 s; the silence before the onset is cut from it
-    assert seconds[1:] == [1.0, 3.0]
+    assert len(seconds) == 3
+    assert seconds[1] == 1.0
+    assert 3.0 < seconds[2] <= 4.5  # the rest at once, no longer than the largest window and a half
 
 
 def test_a_ragged_batch_equals_each_row_alone(
@@ -149,7 +150,7 @@ def test_rows_that_join_and_leave_disturb_nobody(
                         entry[2].append(samples)
         for entry in list(active):
             number, state, chunks = entry
-            if state.stage is None or (number in dropped and len(chunks) == 2):
+            if state.stage is None or (number in dropped and len(chunks) == 1):
                 if state.stage is None:
                     finished.add(number)
                     assert distance(np.concatenate(chunks), offline[number]) <= TOLERANCE

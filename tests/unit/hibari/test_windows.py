@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from serving.models.hibari.constants import OVERLAP
+from serving.models.hibari.state import NEARLY_AS_QUICK, HibariState, choose_window
 from serving.models.hibari.windows import (
     FIRST,
     HISTORY,
@@ -21,20 +22,26 @@ from serving.models.hibari.windows import (
     next_window,
     plan,
 )
+from serving.profile import Profile, StreamingProfile
 
 LIMIT = 64
 
 
-def windows_of(frames: int, blocks: list[int]) -> list[Window]:
+def windows_of(frames: int, blocks: list[int], spare: int = LOOKAHEAD) -> list[Window]:
     """The windows of a segment when the steps ask for these numbers of blocks, over and over."""
     windows: list[Window] = []
     while not windows or windows[-1].stop < frames:
         start = windows[-1].stop if windows else 0
-        windows.append(next_window(start, blocks[len(windows) % len(blocks)], frames, LIMIT))
+        windows.append(next_window(start, blocks[len(windows) % len(blocks)], frames, LIMIT, spare))
     return windows
 
 
-segments = st.builds(windows_of, st.integers(6, 200), st.lists(st.integers(2, 100), min_size=1, max_size=5))
+segments = st.builds(
+    windows_of,
+    st.integers(6, 200),
+    st.lists(st.integers(2, 100), min_size=1, max_size=5),
+    st.sampled_from([LOOKAHEAD, NEARLY_AS_QUICK]),
+)
 
 
 @given(segments)
@@ -62,6 +69,42 @@ def test_a_first_window_needs_its_lookahead_and_two_frames_for_the_overlap() -> 
     assert window.stop == 22
     assert list(window.blocks) == list(range(20))
     assert len(window.new(-1)) == window.length == 22 + LOOKAHEAD
+
+
+def heard_as(frames: int, *, urgent: bool, growth: float = 4.0, max_chunk_s: float = 3.0) -> list[int]:
+    """Where the windows of a segment end."""
+    state = HibariState(
+        slot=0,
+        stage="decode",
+        length=1,
+        tokens=np.zeros(1, np.int64),
+        speed=1.0,
+        noise_seed=(0, 0),
+        urgent=urgent,
+        words=[],
+        trim=True,
+        gain=1.0,
+    )
+    profile = Profile(name="test", streaming=StreamingProfile(growth=growth, max_chunk_s=max_chunk_s))
+    stops = [0]
+    while stops[-1] < frames:
+        choose_window(state, stops[-1], frames, profile)
+        stops.append(state.window.stop)
+    return stops[1:]
+
+
+def test_a_listener_hears_a_sentence_in_two_windows_and_a_word_in_one() -> None:
+    assert heard_as(22 + NEARLY_AS_QUICK, urgent=True) == [22 + NEARLY_AS_QUICK]
+    assert heard_as(22 + NEARLY_AS_QUICK + 1, urgent=True) == [22, 22 + NEARLY_AS_QUICK + 1]
+    assert heard_as(22 + 360, urgent=True) == [22, 382]
+    assert heard_as(22 + 361, urgent=True) == [22, 102, 383]
+    assert heard_as(1000, urgent=True) == [22, 102, 342, 582, 822, 1000]
+    assert heard_as(1000, urgent=False) == [1000]
+
+
+def test_a_profile_with_small_windows_gets_small_windows() -> None:
+    sizes = np.diff([0, *heard_as(300, urgent=True, growth=1.0, max_chunk_s=0.25)])
+    assert sizes.max() <= 22 + LOOKAHEAD
 
 
 @settings(max_examples=30, deadline=None)
