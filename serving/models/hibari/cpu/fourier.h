@@ -7,11 +7,42 @@ enum {
   FOURIER_SIZE = 1200,
   FOURIER_HALF = FOURIER_SIZE / 2,
   FOURIER_BINS = FOURIER_HALF + 1,
+  FOURIER_ROOM = (FOURIER_BINS + LANES - 1) / LANES * LANES, /* bins, to whole vectors */
 };
 
 typedef struct {
   Floats re, im;
 } Complex;
+
+/* Rows and columns of LANES by LANES numbers exchanged. */
+INLINE void transpose(Floats x[LANES]) {
+#ifdef __AVX__
+  __m256 pairs[LANES], fours[LANES];
+#pragma GCC unroll 4
+  for (int i = 0; i < LANES; i += 2) {
+    pairs[i] = _mm256_unpacklo_ps((__m256)x[i], (__m256)x[i + 1]);
+    pairs[i + 1] = _mm256_unpackhi_ps((__m256)x[i], (__m256)x[i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < LANES; i += 4) {
+    fours[i] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0x44);
+    fours[i + 1] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0xee);
+    fours[i + 2] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0x44);
+    fours[i + 3] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < LANES / 2; ++i) {
+    x[i] = (Floats)_mm256_permute2f128_ps(fours[i], fours[i + 4], 0x20);
+    x[i + 4] = (Floats)_mm256_permute2f128_ps(fours[i], fours[i + 4], 0x31);
+  }
+#else
+  float from[LANES][LANES], to[LANES][LANES];
+  memcpy(from, x, sizeof from);
+  for (int i = 0; i < LANES; ++i)
+    for (int j = 0; j < LANES; ++j) to[j][i] = from[i][j];
+  memcpy(x, to, sizeof to);
+#endif
+}
 
 static inline Complex plus(Complex a, Complex b) { return (Complex){a.re + b.re, a.im + b.im}; }
 static inline Complex minus(Complex a, Complex b) { return (Complex){a.re - b.re, a.im - b.im}; }
