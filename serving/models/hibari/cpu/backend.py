@@ -34,7 +34,6 @@ class CpuBackend:
         Raises NativeError if they cannot be compiled, or have no room for these weights.
         """
         self.device = torch.device("cpu")
-        self.encoder: nn.Module = CpuEncoder(Encoder(weights))
         self.prosody: nn.Module = CpuProsodyNet(ProsodyNet(weights))
         self.pulses: nn.Module = CpuPulseSource(PulseSource())
         decoder, synthesis = Decoder(weights, torch.float32), Synthesis()
@@ -42,6 +41,7 @@ class CpuBackend:
         tier = chosen_tier()
         self.kernels: str = tier
         in_bytes = tier in IN_BYTES
+        self.encoder: nn.Module = CpuEncoder(Encoder(weights), in_bytes=in_bytes)
         self._decoder = CpuDecoder(decoder, in_bytes=in_bytes)
         self._synthesis = CpuSynthesis(heads, synthesis, in_bytes=in_bytes)
 

@@ -5,6 +5,7 @@
  * SYNTHESIS_ROWS frames on the stack, 750 KB in all. */
 #include "fourier.h"
 #include "matrix.h"
+#include "norm.h"
 
 enum {
   SYNTHESIS_ROWS = 24, /* frames whose parameters are predicted together: a multiple of MATRIX_ROWS and of LANES */
@@ -25,6 +26,7 @@ const int32_t max_inputs = SYNTHESIS_MAX_INPUTS, max_outputs = SYNTHESIS_MAX_OUT
 /* The five heads and the tables. */
 typedef struct {
   const Matrix *heads;        /* [SYNTHESIS_HEADS], of the same sizes and limit */
+  const float *scale, *shift; /* [channels]: the norm before them */
   const float *source_window; /* [FOURIER_SIZE] */
   const float *window;        /* [FOURIER_SIZE] */
   const float *noise;         /* [table][2][FOURIER_BINS] */
@@ -44,7 +46,7 @@ typedef struct {
   float *kept;               /* the same for the frames that follow; may be `before` itself */
   float *blocks;             /* the blocks that are complete after these frames and were not before: [..][hop] */
   int32_t rows, start, frames;
-} Frames;
+} Spectra;
 
 /* SYNTHESIS_ROWS frames, on the stack. */
 typedef struct {
@@ -63,15 +65,15 @@ typedef struct {
 } PulseSource;
 
 /* The five parameters of `count` frames from `first` on: layer norm, then the heads. */
-static void predict(const Synthesis *synthesis, const Frames *frames, int32_t first, int32_t count, Scratch *s) {
+static void predict(const Synthesis *synthesis, const Spectra *frames, int32_t first, int32_t count, Scratch *s) {
   const Matrix *heads = synthesis->heads;
   int16_t levels[SYNTHESIS_ROWS * SYNTHESIS_MAX_INPUTS]; /* or bytes, in half of it */
   int32_t zeros[SYNTHESIS_ROWS];
   float scales[SYNTHESIS_ROWS], row_in[SYNTHESIS_MAX_INPUTS];
   const Quantised rows = {levels, scales, zeros};
   for (int32_t row = 0; row < count; ++row) {
-    normalise(frames->features + (int64_t)(first + row) * synthesis->channels, synthesis->channels, synthesis->epsilon,
-              row_in);
+    normalise_row(frames->features + (int64_t)(first + row) * synthesis->channels, synthesis->channels,
+                  synthesis->epsilon, synthesis->scale, synthesis->shift, row_in);
     quantise_row(heads, row_in, synthesis->channels, row, &rows);
   }
   for (int head = 0; head < SYNTHESIS_HEADS; ++head) multiply(heads + head, &rows, count, s->parameters[head], 0);
@@ -169,7 +171,7 @@ static void add(const Synthesis *synthesis, const float *const recent[OVERLAP], 
 }
 
 /* Features to samples. */
-void synthesise(const Synthesis *synthesis, const Frames *frames) {
+void synthesise(const Synthesis *synthesis, const Spectra *frames) {
   static const float nothing[FOURIER_SIZE];
   const int32_t hop = synthesis->hop, end = frames->frames;
   Scratch s;

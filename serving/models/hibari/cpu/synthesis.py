@@ -22,7 +22,7 @@ from serving.models.hibari.constants import (
     OVERLAP,
     SAMPLE_RATE_HZ,
 )
-from serving.models.hibari.cpu.layers import Matrix, floats
+from serving.models.hibari.cpu.layers import Layer, floats
 from serving.models.hibari.torch.synthesis import PulseSource, Synthesis
 from serving.models.hibari.windows import Window
 from serving.native import NativeError, load_functions
@@ -33,7 +33,8 @@ _P, _I, _F = c_void_p, c_int32, c_float
 
 class _Synthesis(ctypes.Structure):
     _fields_ = (
-        ("heads", _P), ("source_window", _P), ("window", _P), ("noise", _P), ("turns", _P), ("tapers", _P),
+        ("heads", _P), ("scale", _P), ("shift", _P), ("source_window", _P), ("window", _P), ("noise", _P),
+        ("turns", _P), ("tapers", _P),
         ("channels", _I), ("hop", _I), ("epsilon", _F), ("highest", _F),
     )  # fmt: skip
 
@@ -68,13 +69,15 @@ class CpuSynthesis(nn.Module):
     def __init__(self, heads: Sequence[nn.Linear], synthesis: Synthesis, *, in_bytes: bool) -> None:
         """in_bytes: of the heads. Raises NativeError if synthesis.c has no room for heads of this size."""
         super().__init__()
-        self._heads = [Matrix(head, in_bytes=in_bytes) for head in heads]
-        self._structs = (MatrixStruct * len(heads))(*(head.as_struct for head in self._heads))
+        self._heads = [Layer(head, in_bytes=in_bytes) for head in heads]
+        self._structs = (MatrixStruct * len(heads))(*(head.as_struct.matrix for head in self._heads))
         if any(
             head.inputs > _room("max_inputs") or head.outputs > _room("max_outputs") for head in self._structs
         ):
             raise NativeError("synthesis.c has no room for heads of this size")
-        # One row of levels serves all five.
+        # One row of levels serves all five, behind one norm.
+        if self._heads[0].as_struct.scale is None:
+            raise NativeError("synthesis.c takes heads behind a norm")
         limit = min(struct.limit for struct in self._structs)
         for struct in self._structs:
             struct.limit = limit
@@ -84,6 +87,8 @@ class CpuSynthesis(nn.Module):
         self._turns = torch.stack((angles.cos(), angles.sin()), dim=1).float().contiguous()
         self._struct = _Synthesis(
             heads=ctypes.addressof(self._structs),
+            scale=self._heads[0].as_struct.scale,
+            shift=self._heads[0].as_struct.shift,
             source_window=synthesis.source_window.data_ptr(),
             window=synthesis.window.data_ptr(),
             noise=synthesis.noise.data_ptr(),
@@ -108,7 +113,8 @@ class CpuSynthesis(nn.Module):
         rows = window.stop - window.start
         assert (len(features), len(source), len(tail)) == (rows, rows + OVERLAP - 1, OVERLAP - 1)
         assert (noise_rows.shape, noise_rows.dtype) == ((rows,), torch.int64)
-        assert 0 < rows <= window.frames - window.start and window.frames > OVERLAP // 2
+        assert 0 < rows <= window.frames - window.start
+        assert window.frames > OVERLAP // 2
         blocks, kept = torch.empty(len(window.blocks), HOP), torch.empty(OVERLAP - 1, N_FFT)
         frames = _Frames(
             features=features.data_ptr(),
