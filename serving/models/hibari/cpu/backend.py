@@ -19,9 +19,9 @@ from serving.native.tiers import Tier, chosen_tier
 from serving.profile import Profile
 
 IN_BYTES: frozenset[Tier] = frozenset({"avx512"})
-"""Tiers in which the decoder's blocks and heads, three quarters of all products, have 8-bit weights and inputs: those
-that are twice as quick with them as with 16. The rest stays in 16 bits, for its errors would move pitch and durations
-(docs/decisions/integer-kernels.md has the distances).
+"""Tiers in which every matrix that the package keeps in bytes has 8-bit inputs too: those that are twice as quick with
+them as with 16. Its levels are the package's own, so only the inputs are rounded, each row by itself where the package
+rounds all rows by one scale (docs/decisions/integer-kernels.md has the distances).
 """
 
 
@@ -34,7 +34,6 @@ class CpuBackend:
         Raises NativeError if they cannot be compiled, or have no room for these weights.
         """
         self.device = torch.device("cpu")
-        self.prosody: nn.Module = CpuProsodyNet(ProsodyNet(weights))
         self.pulses: nn.Module = CpuPulseSource(PulseSource())
         decoder, synthesis = Decoder(weights, torch.float32), Synthesis()
         heads = [head for head in decoder.heads if isinstance(head, nn.Linear)]
@@ -42,6 +41,7 @@ class CpuBackend:
         self.kernels: str = tier
         in_bytes = tier in IN_BYTES
         self.encoder: nn.Module = CpuEncoder(Encoder(weights), in_bytes=in_bytes)
+        self.prosody: nn.Module = CpuProsodyNet(ProsodyNet(weights), in_bytes=in_bytes)
         self._decoder = CpuDecoder(decoder, in_bytes=in_bytes)
         self._synthesis = CpuSynthesis(heads, synthesis, in_bytes=in_bytes)
 

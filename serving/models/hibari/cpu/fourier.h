@@ -53,7 +53,7 @@ static inline Complex times(Complex a, const float *w) { /* w: cosine, sine of a
 }
 
 /* The sums over j of a[j] e^(-2 pi i j k / radix). */
-static inline void butterfly(int radix, Complex *a) {
+INLINE void butterfly(int radix, Complex *a) {
   if (radix == 2) {
     const Complex sum = plus(a[0], a[1]);
     a[1] = minus(a[0], a[1]), a[0] = sum;
@@ -74,27 +74,32 @@ static inline void butterfly(int radix, Complex *a) {
   }
 }
 
-/* Stockham's transform of FOURIER_HALF points, x to the returned one of x and y. turns [FOURIER_SIZE][2]: cosine and
- * sine. */
-static Complex *transform(Complex *x, Complex *y, const float *turns) {
-  static const int radices[] = {4, 5, 5, 3, 2};
-  int length = FOURIER_HALF, stride = 1;
-  for (int stage = 0; stage < 5; ++stage) {
-    const int radix = radices[stage], part = length / radix;
-    for (int p = 0; p < part; ++p)
-      for (int q = 0; q < stride; ++q) {
-        Complex a[5];
-        for (int k = 0; k < radix; ++k) a[k] = x[q + stride * (p + part * k)];
-        butterfly(radix, a);
-        y[q + stride * radix * p] = a[0];
-        for (int k = 1; k < radix; ++k) y[q + stride * (radix * p + k)] = times(a[k], turns + 4 * p * k * stride);
-      }
-    Complex *swap = x;
-    x = y, y = swap;
-    length = part, stride *= radix;
-  }
-  return x;
+/* A stage of Stockham's transform: `stride` transforms of `length` points, x to y. radix and the others are constants
+ * where it is called, so that what a butterfly takes and gives stays in registers. */
+INLINE void stage(int radix, int length, int stride, const Complex *x, Complex *y, const float *turns) {
+  const int part = length / radix;
+  for (int p = 0; p < part; ++p)
+    for (int q = 0; q < stride; ++q) {
+      Complex a[5];
+#pragma GCC unroll 5
+      for (int k = 0; k < radix; ++k) a[k] = x[q + stride * (p + part * k)];
+      butterfly(radix, a);
+      y[q + stride * radix * p] = a[0];
+#pragma GCC unroll 5
+      for (int k = 1; k < radix; ++k)
+        y[q + stride * (radix * p + k)] = part > 1 ? times(a[k], turns + 4 * p * k * stride) : a[k];
+    }
 }
+
+/* The transform of FOURIER_HALF points, x to y; x is lost. turns [FOURIER_SIZE][2]: cosine and sine. */
+static void transform(Complex *x, Complex *y, const float *turns) {
+  stage(4, 600, 1, x, y, turns);
+  stage(5, 150, 4, y, x, turns);
+  stage(5, 30, 20, x, y, turns);
+  stage(3, 6, 100, y, x, turns);
+  stage(2, 2, 300, x, y, turns);
+}
+_Static_assert(FOURIER_HALF == 4 * 5 * 5 * 3 * 2, "the stages are those of 600 points");
 
 /* Bin k of the transform of 2 FOURIER_HALF real numbers whose even and odd ones were transformed as z = even + i odd.
  */

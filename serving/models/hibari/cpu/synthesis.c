@@ -91,7 +91,8 @@ static void analyse(const Synthesis *synthesis, const float *source, int32_t lan
     for (int i = 0; i < LANES; ++i) samples[i] *= window[n + i];
     memcpy(one + n / 2, samples, sizeof samples);
   }
-  const Complex *z = transform(one, other, synthesis->turns);
+  transform(one, other, synthesis->turns);
+  const Complex *z = other;
   for (int k = 0; k < FOURIER_ROOM; k += LANES) {
     Floats real[LANES], imaginary[LANES];
     for (int i = 0; i < LANES; ++i) {
@@ -143,7 +144,8 @@ static void invert(const Synthesis *synthesis, Scratch *s) {
     const Complex odd = turned(times(minus(a, mirror), conjugate)), even = plus(a, mirror);
     one[k].im = even.re - odd.re, one[k].re = even.im - odd.im;
   }
-  const Complex *z = transform(one, other, turns);
+  transform(one, other, turns);
+  const Complex *z = other;
   for (int n = 0; n < FOURIER_SIZE; n += LANES) {
     Floats samples[LANES];
     for (int i = 0; i < LANES; i += 2) {
@@ -203,29 +205,42 @@ void synthesise(const Synthesis *synthesis, const Spectra *frames) {
   memcpy(frames->kept, s.samples, sizeof(float) * (OVERLAP - 1) * FOURIER_SIZE);
 }
 
+/* Cycles so far, in Hz, at each of `count` samples whose pitch goes from `from` to `to` by weight, of which `weights`
+ * are the running sums. A pitch below the lowest counts as it. */
+static void run_cycles(const PulseSource *source, float from, float to, const float *hz, const float *weights,
+                       int32_t count, float begun, float *cycles) {
+  const float lowest_hz = source->lowest_hz;
+  if (from >= lowest_hz && to >= lowest_hz) {
+    for (int32_t i = 0; i < count; ++i) cycles[i] = begun + ((float)(i + 1) * from + weights[i] * (to - from));
+    return;
+  }
+  float run = begun;
+  for (int32_t i = 0; i < count; ++i) cycles[i] = run += hz[i] > lowest_hz ? hz[i] : lowest_hz;
+}
+
 /* Pulses of a segment: f0 [frames] in Hz to blocks [frames + 3][hop], of which two lead and one trails as mirrors;
  * frames at least 3. */
 void pulses(const PulseSource *source, const float *f0, int32_t frames, float *blocks) {
-  const int32_t hop = source->hop;
+  const int32_t hop = source->hop, half = hop / 2;
   const float *weight = source->weight;
   const float rate_hz = source->rate_hz, lowest_hz = source->lowest_hz, highest_hz = source->highest_hz;
   float *samples = blocks + 2 * (int64_t)hop, hz[SYNTHESIS_MAX_HOP], cycles[SYNTHESIS_MAX_HOP];
+  float weights[SYNTHESIS_MAX_HOP];
+  for (int32_t i = 0; i < hop; ++i) weights[i] = weight[i] + (i % half ? weights[i - 1] : 0.0f);
   double start = 0;
   for (int32_t frame = 0; frame < frames; ++frame) {
     const float before = f0[frame ? frame - 1 : 0], here = f0[frame],
                 after = f0[frame + 1 < frames ? frame + 1 : frame];
-    const int32_t half = hop / 2;
+    float *to = samples + (int64_t)frame * hop;
+    if (before <= lowest_hz && here <= lowest_hz && after <= lowest_hz) {
+      memset(to, 0, sizeof(float) * (size_t)hop);
+      start += (double)lowest_hz * hop / rate_hz;
+      continue;
+    }
     for (int32_t i = 0; i < half; ++i) hz[i] = before + weight[i] * (here - before);
     for (int32_t i = half; i < hop; ++i) hz[i] = here + weight[i] * (after - here);
-    double sum = 0;
-    float run = 0;
-    for (int32_t i = 0; i < hop; ++i) {
-      const float floor_hz = hz[i] > lowest_hz ? hz[i] : lowest_hz;
-      run += floor_hz;
-      sum += floor_hz;
-      cycles[i] = run;
-    }
-    float *to = samples + (int64_t)frame * hop;
+    run_cycles(source, before, here, hz, weights, half, 0, cycles);
+    run_cycles(source, here, after, hz + half, weights + half, hop - half, cycles[half - 1], cycles + half);
     const float phase = (float)(start - floor(start));
     for (int32_t i = 0; i < hop; ++i) {
       const float floor_hz = hz[i] > lowest_hz ? hz[i] : lowest_hz;
@@ -238,7 +253,7 @@ void pulses(const PulseSource *source, const float *f0, int32_t frames, float *b
       const float wave = (peak ? harmonics : sine / (peak ? 1.0f : 2.0f * below)) - 0.5f;
       to[i] = hz[i] > lowest_hz ? wave : 0.0f;
     }
-    start += sum / rate_hz;
+    start += (double)cycles[hop - 1] / rate_hz;
   }
   const int64_t count = (int64_t)frames * hop;
   for (int32_t i = 0; i < 2 * hop; ++i) blocks[i] = samples[2 * hop - i];
