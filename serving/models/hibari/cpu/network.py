@@ -104,10 +104,10 @@ class CpuEncoder(nn.Module):
     """Encoder."""
 
     def __init__(self, encoder: Encoder, *, in_bytes: bool = False) -> None:
-        """in_bytes: of both text encoders' matrices."""
+        """in_bytes: of the features that the decoder reads; those of the prosody and the durations have 16 bits."""
         super().__init__()
         self._speech_text = CpuTextEncoder(encoder.speech_text, in_bytes=in_bytes)
-        self._prosody_text = CpuTextEncoder(encoder.prosody_text, in_bytes=in_bytes)
+        self._prosody_text = CpuTextEncoder(encoder.prosody_text)
         self._hidden = Layer(encoder.hidden)
         self._log_duration = encoder.log_duration.weight.detach()[0].contiguous()
         if self._hidden.width % LANES:
@@ -149,14 +149,12 @@ class CpuEncoder(nn.Module):
 class CpuProsodyNet(nn.Module):
     """ProsodyNet."""
 
-    def __init__(self, net: ProsodyNet, *, in_bytes: bool = False) -> None:
-        """in_bytes: of the blocks' matrices. Raises NativeError if network.c does not take it."""
+    def __init__(self, net: ProsodyNet) -> None:
+        """Raises NativeError if network.c does not take it."""
         super().__init__()
         self._first = Layer(net.pro_in)
         self._last, self._bias = net.pro_out.weight.detach().contiguous(), net.pro_out.bias.detach()
-        self._blocks = [
-            Block(block, in_bytes=in_bytes) for block in net.blocks if isinstance(block, ConvNeXt)
-        ]
+        self._blocks = [Block(block) for block in net.blocks if isinstance(block, ConvNeXt)]
         self._structs = (BlockStruct * len(self._blocks))(*(block.as_struct for block in self._blocks))
         if (
             len(self._blocks) % 2
