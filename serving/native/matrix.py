@@ -47,12 +47,15 @@ class Matrix:
         parts: int = 1,
         weight_levels: int = WEIGHT_LEVELS,
         in_bytes: bool = False,
+        step: Tensor | None = None,
     ) -> None:
         """weight [N, K] and bias [N], of any floating dtype; K a multiple of INPUT_MULTIPLE * parts, unless parts is 1.
 
         in_bytes: the weight and its inputs have 8 bits: four products an instruction where VNNI is, and slow elsewhere
         (tiers.py). The weight has BYTE_LEVELS levels on either side of zero, an input's row 256 between its least and
         its largest; one part.
+        step [N]: the size of an output's levels, for a weight that is made of BYTE_LEVELS of them at most and then
+        loses nothing; else an output's largest weight decides it.
 
         Raises ValueError if it is not.
         """
@@ -65,7 +68,9 @@ class Matrix:
             )
         outputs, inputs = -(-self.width // COLUMNS) * COLUMNS, self.channels // parts
         inputs = -(-inputs // INPUT_MULTIPLE) * INPUT_MULTIPLE
-        scale = weight.abs().amax(1).clamp_min(1e-30) / (BYTE_LEVELS if in_bytes else weight_levels)
+        if step is None:
+            step = weight.abs().amax(1) / (BYTE_LEVELS if in_bytes else weight_levels)
+        scale = step.double().clamp_min(1e-30)
         levels = torch.zeros(outputs, parts * inputs, dtype=torch.float64)
         levels[: self.width, : self.channels] = (weight / scale[:, None]).round()
         # No part's sum exceeds limit * (sum of an output's levels in it), whatever the input.

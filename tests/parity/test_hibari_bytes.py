@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from serving.models import load_frontend
 from serving.models.hibari import Fields
-from serving.models.hibari.constants import CHANNELS, NORM_EPS
+from serving.models.hibari.constants import CHANNELS
 from serving.models.hibari.cpu import backend as cpu_backend
 from serving.models.hibari.cpu.backend import CpuBackend
 from serving.models.hibari.weights import load_weights
@@ -51,16 +51,14 @@ def spoken(backend: CpuBackend, tokens: list[int], durations: Floats) -> dict[st
     speech, prosody, _ = backend.encoder(torch.tensor([tokens]), torch.tensor([len(tokens)]))
     of_frame = torch.from_numpy(np.repeat(np.arange(len(tokens)), durations.astype(np.int64)))
     frames = len(of_frame)
-    inside = torch.ones(1, frames, 1, dtype=torch.bool)
-    f0, energy = backend.prosody(prosody[:, of_frame], inside)
+    f0, energy = backend.prosody(prosody[:, of_frame], torch.tensor([frames]))
     pitch = torch.log1p(f0.relu()) / 5
     text = speech[0, of_frame].repeat_interleave(2, 0)
     inputs = functional.pad(torch.cat((text, pitch.T, energy.T), 1), (0, 0, REACH, REACH))
     window = Window(0, 2 * frames, 2 * frames)
     features, _ = backend._decoder(inputs, torch.empty(LAYERS - 1, 0, CHANNELS), window)
-    normal = functional.layer_norm(features, (CHANNELS,), eps=NORM_EPS)
     heads = backend._synthesis._heads
-    return {name: head(normal).numpy() for name, head in zip(NAMES, heads, strict=True)} | {
+    return {name: head(features).numpy() for name, head in zip(NAMES, heads, strict=True)} | {
         "f0": f0[0].numpy()
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +23,7 @@ KNEE = 0.8
 
 
 def trim_head(samples: Samples) -> Samples:
-    """The samples from FADE_IN before the onset on, faded in up to it.
+    """The samples from FADE_IN before the onset on, faded in up to it, where they lie.
 
     What it does depends on the first SEARCH_SAMPLES alone, so it is the same for a first window of any size.
     """
@@ -29,18 +31,23 @@ def trim_head(samples: Samples) -> Samples:
     frames = searched[: len(searched) // ONSET_FRAME * ONSET_FRAME].reshape(-1, ONSET_FRAME)
     loud = np.flatnonzero(np.square(frames).mean(1) > ONSET_RMS**2)
     onset = int(loud[0]) * ONSET_FRAME if loud.size else len(searched)
-    samples = samples[max(onset - FADE_IN, 0) :].copy()
+    samples = samples[max(onset - FADE_IN, 0) :]
     length = min(FADE_IN, len(samples))
-    samples[:length] *= np.linspace(0, 1, length, dtype=np.float32)
+    samples[:length] *= _ramp(length)
     return samples
 
 
 def fade_tail(samples: Samples) -> Samples:
-    """The samples faded out over the last FADE_OUT."""
+    """The samples faded out over the last FADE_OUT, where they lie."""
     length = min(FADE_OUT, len(samples))
-    return np.concatenate(
-        (samples[:-length], samples[-length:] * np.linspace(1, 0, length, dtype=np.float32))
-    )
+    samples[-length:] *= _ramp(length)[::-1]
+    return samples
+
+
+@functools.lru_cache(maxsize=16)
+def _ramp(length: int) -> Samples:
+    """From 0 to 1."""
+    return np.linspace(0, 1, length, dtype=np.float32)
 
 
 def amplify(samples: Samples, gain: float) -> Samples:

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from serving.models.base import Bucket, SegmentTimes
 from serving.models.buckets import make_buckets
 from serving.models.hibari.backend import Backend
 from serving.models.hibari.constants import (
+    INPUT_CHANNELS,
     MIN_F0_HZ,
     NOISE_ROWS,
     OVERLAP,
@@ -102,9 +102,9 @@ class Encode(nn.Module):
                 frames = lengthen(frames, state.breaks)
             if frames.sum() > MAX_PROSODY_FRAMES:
                 frames = np.minimum(frames, MAX_PROSODY_FRAMES // frames.size)
-            of_frame = self._put(np.repeat(np.arange(frames.size), frames))
-            state.speech_text = speech[row].index_select(0, of_frame)
-            state.prosody_text = prosody[row].index_select(0, of_frame)
+            state.of_frame = np.repeat(np.arange(frames.size), frames)
+            state.speech_text = speech[row, : frames.size].clone()  # the next step may write where it lies
+            state.prosody_text = prosody[row].index_select(0, self._put(state.of_frame))
             state.ends = 2 * np.cumsum(frames)
             state.stage, state.length = Prosody.name, int(frames.sum())
         return [None] * len(states)
@@ -135,43 +135,36 @@ class Prosody(nn.Module):
         self.profile = profile
         self.device = backend.device
 
-    def collate(self, states: Sequence[HibariState], bucket: Bucket) -> tuple[Tensor, Tensor, Tensor]:
-        """Text features [rows, frames, 128] and [rows, frames, 192], lengths [rows] int64."""
+    def collate(self, states: Sequence[HibariState], bucket: Bucket) -> tuple[Tensor, Tensor]:
+        """Text features [rows, frames, 192], lengths [rows] int64."""
         lengths = np.full(bucket.rows, 2, np.int64)
         lengths[: len(states)] = [state.length for state in states]
         return (
-            self._pad([state.speech_text for state in states], bucket, SPEECH_CHANNELS),
             self._pad([state.prosody_text for state in states], bucket, PROSODY_CHANNELS),
             torch.from_numpy(lengths).to(self.device),
         )
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """To decoder inputs [rows, 2 * frames, 130], f0 in Hz and energy, both [rows, 2 * frames]."""
-        speech, prosody, lengths = inputs
-        inside = (torch.arange(speech.shape[1], device=speech.device) < lengths[:, None]).unsqueeze(2)
-        f0, energy = self.net(prosody, inside)
-        pitch = torch.log1p(f0.relu()) / 5
-        text = speech.repeat_interleave(2, dim=1)
-        decoded = torch.cat((text, pitch.unsqueeze(2), energy.unsqueeze(2)), dim=2)
-        return decoded * inside.repeat_interleave(2, dim=1), f0, energy
+        """To pitch and energy as the decoder wants them [rows, 2 * frames, 2], and f0 in Hz and energy alone."""
+        f0, energy = self.net(*inputs)
+        return torch.stack((torch.log1p(f0.relu()) / 5, energy), 2), f0, energy
 
     def scatter(self, states: Sequence[HibariState], outputs: tuple[Tensor, ...]) -> list[Samples | None]:
-        decoded, f0, energies = outputs
         pitches: list[Tensor] = []
         for row, state in enumerate(states):
             frames = 2 * state.length
-            energy = energies[row, :frames].numpy()
+            spoken, f0 = outputs[0][row, :frames], outputs[1][row, :frames]
+            energy = outputs[2][row, :frames].numpy()
             places = edit(energy, state.ends, state.breaks, state.speed, trim=state.trim)
             count = len(places)
             state.times = _times(state, energy, places)
-            inputs = _between(decoded[row, :frames], places)
-            state.inputs = functional.pad(inputs, (0, 0, REACH, REACH))
-            pitches.append(_between(f0[row, :frames].unsqueeze(1), places, MIN_F0_HZ).squeeze(1))
+            state.inputs = self._inputs(state, spoken, places)
+            pitches.append(_between(f0.unsqueeze(1), places, MIN_F0_HZ).squeeze(1))
             # The noise of a frame does not depend on what is cut before it.
             begin = int(places[0])
             drawn = np.random.default_rng(state.noise_seed).integers(NOISE_ROWS, size=begin + count)
             state.noise_rows = drawn[begin:]
-            del state.speech_text, state.prosody_text
+            del state.speech_text, state.prosody_text, state.of_frame
         counts = [len(pitch) for pitch in pitches]
         sources = self.pulses(
             nn.utils.rnn.pad_sequence(pitches, batch_first=True), torch.tensor(counts, device=self.device)
@@ -181,6 +174,15 @@ class Prosody(nn.Module):
             state.stage = DECODE
             choose_window(state, 0, count, self.profile)
         return [None] * len(states)
+
+    def _inputs(self, state: HibariState, spoken: Tensor, places: Places) -> Tensor:
+        """The decoder's inputs at the places, with zeros on either side: [places + 6, 130]; spoken [frames, 2]."""
+        of_frame = state.of_frame[np.arange(len(spoken)) // 2]
+        text = _between(state.speech_text, places, of=of_frame)
+        inputs = spoken.new_zeros(len(places) + 2 * REACH, INPUT_CHANNELS)
+        inputs[REACH:-REACH, :SPEECH_CHANNELS] = text
+        inputs[REACH:-REACH, SPEECH_CHANNELS:] = _between(spoken, places)
+        return inputs
 
     def _pad(self, rows: list[Tensor], bucket: Bucket, channels: int) -> Tensor:
         if len(rows) == bucket.rows == 1 and len(rows[0]) == bucket.length:
@@ -198,15 +200,25 @@ def _times(state: HibariState, energy: Energy, places: Places) -> SegmentTimes:
     return SegmentTimes(0.0, words[-1][1] if words else len(places) * FRAME_S - cut_s, words)
 
 
-def _between(rows: Tensor, places: Places, least: float = -math.inf) -> Tensor:
-    """Rows [frames, channels] at places [n] between them: linear, but the nearest where either is not above `least`."""
+def _between(
+    rows: Tensor, places: Places, least: float = -math.inf, of: NDArray[np.int64] | None = None
+) -> Tensor:
+    """Frames [frames, channels] at places [n] between them: linear, but the nearest where either is not above `least`.
+
+    Frame f is row f, or row of[f].
+    """
     before = np.floor(places).astype(np.int64)
-    one = rows.index_select(0, torch.from_numpy(before).to(rows.device))
-    if np.array_equal(before, places):
+    whole = np.array_equal(before, places)
+    one = _frames(rows, before, of)
+    if whole:
         return one
-    behind = np.minimum(before + 1, len(rows) - 1)
-    other = rows.index_select(0, torch.from_numpy(behind).to(rows.device))
+    last = (len(rows) if of is None else len(of)) - 1
+    other = _frames(rows, np.minimum(before + 1, last), of)
     weight = torch.from_numpy((places - before).astype(np.float32)[:, None]).to(rows.device)
     if least > -math.inf:
         weight = torch.where((one > least) & (other > least), weight, weight.round())
     return torch.lerp(one, other, weight)
+
+
+def _frames(rows: Tensor, frames: NDArray[np.int64], of: NDArray[np.int64] | None) -> Tensor:
+    return rows.index_select(0, torch.from_numpy(frames if of is None else of[frames]).to(rows.device))

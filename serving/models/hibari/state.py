@@ -39,7 +39,8 @@ class HibariState(SegmentState):
     gain: float
     breaks: Sequence[Break] = ()
     ends: Frames = field(init=False)  # [tokens]: the prosody's frame of 12.5 ms behind each
-    speech_text: Tensor = field(init=False)  # [prosody frames, 128]
+    of_frame: Frames = field(init=False)  # [prosody frames]: which token each belongs to
+    speech_text: Tensor = field(init=False)  # [tokens, 128]
     prosody_text: Tensor = field(init=False)  # [prosody frames, 192]
     inputs: Tensor = field(init=False)  # [frames + 6, 130]
     source: Tensor = field(init=False)  # [frames + 3, 300]

@@ -162,29 +162,34 @@ def word_times(
     words: Sequence[WordSpan], tokens: Sequence[int], ends: Frames, energy: Energy, places: Places
 ) -> list[tuple[float, float]]:
     """When each word is heard, in seconds from the segment's first sample."""
-    silent = energy <= SILENT_ENERGY
-    times: list[tuple[float, float]] = []
+    silent: list[bool] = (energy <= SILENT_ENERGY).tolist()
+    ends_of: list[int] = ends.tolist()
+    heard: list[tuple[int, int]] = []
     behind = 0
     for word in words:
-        start, end = _heard(word.first, tokens, ends), _heard(word.last, tokens, ends)
-        if (quiet := np.flatnonzero(silent[behind:start])).size:  # a pause or a closure: the word follows it
-            start = behind + int(quiet[-1]) + 1
+        start, end = _heard(word.first, tokens, ends_of), _heard(word.last, tokens, ends_of)
+        quiet = next((frame for frame in range(start - 1, behind - 1, -1) if silent[frame]), None)
+        if quiet is not None:  # a pause or a closure: the word follows it
+            start = quiet + 1
         start = max(start, behind)
-        if (loud := np.flatnonzero(~silent[start:end])).size:
-            last = start + int(loud[-1])
-            start, end = start + int(loud[0]), last + 1
+        loud = next((frame for frame in range(start, end) if not silent[frame]), None)
+        if loud is not None:
+            last = next(frame for frame in range(end - 1, loud - 1, -1) if not silent[frame])
+            start, end = loud, last + 1
             if last + 1 < len(silent) and silent[last + 1]:
                 end -= QUIET_FRAMES
         behind = max(start, end)
-        start_s, end_s = np.searchsorted(places, (start, behind)) * FRAME_S
-        start_s = max(start_s - WORD_LEAD_S, 0.0)
-        if times and times[-1][1] > start_s:
-            times[-1] = (times[-1][0], float(start_s))
-        times.append((float(start_s), float(end_s)))
+        heard.append((start, behind))
+    times: list[tuple[float, float]] = []
+    for start_s, end_s in (np.searchsorted(places, heard) * FRAME_S).tolist():
+        begin_s = max(start_s - WORD_LEAD_S, 0.0)
+        if times and times[-1][1] > begin_s:
+            times[-1] = (times[-1][0], begin_s)
+        times.append((begin_s, end_s))
     return times
 
 
-def _heard(token: int, tokens: Sequence[int], ends: Frames) -> int:
+def _heard(token: int, tokens: Sequence[int], ends: Sequence[int]) -> int:
     """The frame from which a token is heard."""
-    start = int(ends[token - 1])
+    start = ends[token - 1]
     return max(start - (SIBILANT_LEADS if tokens[token] in _SIBILANTS else SOUND_LEADS), 0)

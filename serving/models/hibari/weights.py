@@ -16,7 +16,8 @@ def load_weights() -> Weights:
     """Name to array, named as torch would: `m.dec.0.pw1.weight` [out, in],
     `pn.text.attn.self_attn.in_proj_bias`.
 
-    Names m.* are the text encoder and the decoder, pn.* the prosody network.
+    Names m.* are the text encoder and the decoder, pn.* the prosody network. Beside each `weight` that the package
+    keeps in bytes lies a `step` []: the weight is a whole number of them, between -127 and 127.
     """
     with as_file(files("hibari").joinpath("assets/hibari.onnx")) as path:
         return dequantise(onnx.load(path).graph)
@@ -46,4 +47,6 @@ def dequantise(graph: onnx.GraphProto) -> Weights:
         scale = arrays[matrix.removesuffix("_quantized") + "_scale"]
         levels = arrays[matrix].astype(np.float32) - arrays[zero_point].astype(np.float32)
         weights[bias.removesuffix("bias") + "weight"] = np.ascontiguousarray((levels * scale).T)
+        if np.abs(levels).max() <= 127:
+            weights[bias.removesuffix("bias") + "step"] = scale
     return weights

@@ -24,7 +24,7 @@ def noise(count: int, level_db: float) -> np.ndarray:
 @pytest.mark.parametrize("silent", [0, 60, 600, 2400])
 def test_speech_begins_a_fade_after_the_cut(silent: int) -> None:
     samples = np.concatenate((noise(silent, -75), noise(4000, -50)))
-    heard = trim_head(samples)
+    heard = trim_head(samples.copy())
     cut = len(samples) - len(heard)
     assert cut == max(silent - FADE_IN, 0)
     np.testing.assert_array_equal(heard[FADE_IN:], samples[cut + FADE_IN :])
@@ -34,19 +34,19 @@ def test_speech_begins_a_fade_after_the_cut(silent: int) -> None:
 
 def test_what_is_cut_depends_on_the_first_samples_alone() -> None:
     samples = np.concatenate((noise(1000, -75), noise(20000, -40)))
-    short = trim_head(samples[: SEARCH_SAMPLES + 1200])
-    np.testing.assert_array_equal(trim_head(samples)[: len(short)], short)
+    short = trim_head(samples[: SEARCH_SAMPLES + 1200].copy())
+    np.testing.assert_array_equal(trim_head(samples.copy())[: len(short)], short)
 
 
 def test_a_window_without_an_onset_is_cut_no_further_than_it_is_searched() -> None:
     samples = noise(5000, -80)
-    assert len(trim_head(samples)) == 5000 - SEARCH_SAMPLES // ONSET_FRAME * ONSET_FRAME + FADE_IN
+    assert len(trim_head(samples.copy())) == 5000 - SEARCH_SAMPLES // ONSET_FRAME * ONSET_FRAME + FADE_IN
     assert len(trim_head(samples[:100])) <= 100
 
 
 def test_the_end_fades() -> None:
     samples = np.ones(1000, np.float32)
-    faded = fade_tail(samples)
+    faded = fade_tail(samples.copy())
     assert (faded[: 1000 - FADE_OUT] == 1).all()
     assert faded[-1] == 0
     assert (np.diff(faded[-FADE_OUT:]) < 0).all()

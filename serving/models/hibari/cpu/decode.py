@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from serving.models.base import Bucket
 from serving.models.buckets import make_buckets
-from serving.models.hibari.constants import CHANNELS, HOP, N_FFT, OVERLAP
+from serving.models.hibari.constants import CHANNELS, N_FFT, OVERLAP
 from serving.models.hibari.cpu.network import CpuDecoder
 from serving.models.hibari.cpu.synthesis import CpuSynthesis
 from serving.models.hibari.edges import Samples
 from serving.models.hibari.stages import DECODE
 from serving.models.hibari.state import HibariState, advance
-from serving.models.hibari.windows import FIRST, INSIDE, LAST, LAYERS, REACH, SECOND_TO_LAST, Window
+from serving.models.hibari.windows import LAYERS, REACH, Window
 from serving.profile import Profile
 
 INPUTS = 6
@@ -46,14 +46,14 @@ class CpuDecode(nn.Module):
     def collate(self, states: Sequence[HibariState], bucket: Bucket) -> tuple[Tensor, ...]:
         """Per row: inputs [frames + 6, 130], source blocks [frames + 3, 300], noise rows [frames], the window
         [3], the blocks' histories [8, 6, 256] and the last synthesised frames [3, 1200]. A first window has
-        no history and no frames.
+        no history, and frames of zeros.
         """
         parts: list[Tensor] = []
         for state in states:
             window = state.window
             if window.start == 0:
                 state.history = torch.empty(LAYERS - 1, 0, CHANNELS)
-                state.tail = torch.empty(0, N_FFT)
+                state.tail = torch.zeros(OVERLAP - 1, N_FFT)
             new = window.new(0)
             parts += (
                 state.inputs[new.start : new.stop + 2 * REACH],
@@ -72,8 +72,8 @@ class CpuDecode(nn.Module):
             frames_in, source, noise_rows, numbers, history, tail = inputs[at : at + INPUTS]
             window = Window(*numbers.tolist())
             features, history = self.decoder(frames_in, history, window)
-            frames = torch.cat((tail, self.synthesis(features, source, noise_rows)))
-            outputs += (self._overlap_add(frames, window), history, frames[1 - OVERLAP :].clone())
+            blocks, tail = self.synthesis(features, source, noise_rows, tail, window)
+            outputs += (blocks, history, tail)
         return tuple(outputs)
 
     def scatter(self, states: Sequence[HibariState], outputs: tuple[Tensor, ...]) -> list[Samples | None]:
@@ -82,20 +82,3 @@ class CpuDecode(nn.Module):
             blocks, state.history, state.tail = outputs[row * OUTPUTS : (row + 1) * OUTPUTS]
             samples.append(advance(state, blocks.flatten().numpy(), self.profile))
         return samples
-
-    def _overlap_add(self, frames: Tensor, window: Window) -> Tensor:
-        """frames [old + new, 1200] to this window's blocks [blocks, 300], in [-1, 1]."""
-        blocks = window.blocks
-        # Block m is the sum of part k of frame m + 2 - k; frames outside the segment are zero.
-        held = window.stop - len(frames)  # the first frame that is there
-        before = max(0, held - (blocks.start + 3 - OVERLAP))
-        behind = max(0, blocks.stop + 2 - window.stop)
-        parts = nn.functional.pad(frames, (0, 0, before, behind)).view(-1, OVERLAP, HOP)
-        first = blocks.start + 3 - OVERLAP - held + before
-        total = sum(parts[first + 3 - k : first + 3 - k + len(blocks), k] for k in range(OVERLAP))
-        assert isinstance(total, Tensor)
-        kinds = torch.full((len(blocks),), INSIDE)
-        for block, kind in ((0, FIRST), (window.frames - 2, SECOND_TO_LAST), (window.frames - 1, LAST)):
-            if block in blocks:
-                kinds[block - blocks.start] = kind
-        return total.mul_(self.synthesis.tapers[kinds]).clamp_(-1, 1)

@@ -7,11 +7,42 @@ enum {
   FOURIER_SIZE = 1200,
   FOURIER_HALF = FOURIER_SIZE / 2,
   FOURIER_BINS = FOURIER_HALF + 1,
+  FOURIER_ROOM = (FOURIER_BINS + LANES - 1) / LANES * LANES, /* bins, to whole vectors */
 };
 
 typedef struct {
   Floats re, im;
 } Complex;
+
+/* Rows and columns of LANES by LANES numbers exchanged. */
+INLINE void transpose(Floats x[LANES]) {
+#ifdef __AVX__
+  __m256 pairs[LANES], fours[LANES];
+#pragma GCC unroll 4
+  for (int i = 0; i < LANES; i += 2) {
+    pairs[i] = _mm256_unpacklo_ps((__m256)x[i], (__m256)x[i + 1]);
+    pairs[i + 1] = _mm256_unpackhi_ps((__m256)x[i], (__m256)x[i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < LANES; i += 4) {
+    fours[i] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0x44);
+    fours[i + 1] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0xee);
+    fours[i + 2] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0x44);
+    fours[i + 3] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < LANES / 2; ++i) {
+    x[i] = (Floats)_mm256_permute2f128_ps(fours[i], fours[i + 4], 0x20);
+    x[i + 4] = (Floats)_mm256_permute2f128_ps(fours[i], fours[i + 4], 0x31);
+  }
+#else
+  float from[LANES][LANES], to[LANES][LANES];
+  memcpy(from, x, sizeof from);
+  for (int i = 0; i < LANES; ++i)
+    for (int j = 0; j < LANES; ++j) to[j][i] = from[i][j];
+  memcpy(x, to, sizeof to);
+#endif
+}
 
 static inline Complex plus(Complex a, Complex b) { return (Complex){a.re + b.re, a.im + b.im}; }
 static inline Complex minus(Complex a, Complex b) { return (Complex){a.re - b.re, a.im - b.im}; }
@@ -22,7 +53,7 @@ static inline Complex times(Complex a, const float *w) { /* w: cosine, sine of a
 }
 
 /* The sums over j of a[j] e^(-2 pi i j k / radix). */
-static inline void butterfly(int radix, Complex *a) {
+INLINE void butterfly(int radix, Complex *a) {
   if (radix == 2) {
     const Complex sum = plus(a[0], a[1]);
     a[1] = minus(a[0], a[1]), a[0] = sum;
@@ -43,27 +74,32 @@ static inline void butterfly(int radix, Complex *a) {
   }
 }
 
-/* Stockham's transform of FOURIER_HALF points, x to the returned one of x and y. turns [FOURIER_SIZE][2]: cosine and
- * sine. */
-static Complex *transform(Complex *x, Complex *y, const float *turns) {
-  static const int radices[] = {4, 5, 5, 3, 2};
-  int length = FOURIER_HALF, stride = 1;
-  for (int stage = 0; stage < 5; ++stage) {
-    const int radix = radices[stage], part = length / radix;
-    for (int p = 0; p < part; ++p)
-      for (int q = 0; q < stride; ++q) {
-        Complex a[5];
-        for (int k = 0; k < radix; ++k) a[k] = x[q + stride * (p + part * k)];
-        butterfly(radix, a);
-        y[q + stride * radix * p] = a[0];
-        for (int k = 1; k < radix; ++k) y[q + stride * (radix * p + k)] = times(a[k], turns + 4 * p * k * stride);
-      }
-    Complex *swap = x;
-    x = y, y = swap;
-    length = part, stride *= radix;
-  }
-  return x;
+/* A stage of Stockham's transform: `stride` transforms of `length` points, x to y. radix and the others are constants
+ * where it is called, so that what a butterfly takes and gives stays in registers. */
+INLINE void stage(int radix, int length, int stride, const Complex *x, Complex *y, const float *turns) {
+  const int part = length / radix;
+  for (int p = 0; p < part; ++p)
+    for (int q = 0; q < stride; ++q) {
+      Complex a[5];
+#pragma GCC unroll 5
+      for (int k = 0; k < radix; ++k) a[k] = x[q + stride * (p + part * k)];
+      butterfly(radix, a);
+      y[q + stride * radix * p] = a[0];
+#pragma GCC unroll 5
+      for (int k = 1; k < radix; ++k)
+        y[q + stride * (radix * p + k)] = part > 1 ? times(a[k], turns + 4 * p * k * stride) : a[k];
+    }
 }
+
+/* The transform of FOURIER_HALF points, x to y; x is lost. turns [FOURIER_SIZE][2]: cosine and sine. */
+static void transform(Complex *x, Complex *y, const float *turns) {
+  stage(4, 600, 1, x, y, turns);
+  stage(5, 150, 4, y, x, turns);
+  stage(5, 30, 20, x, y, turns);
+  stage(3, 6, 100, y, x, turns);
+  stage(2, 2, 300, x, y, turns);
+}
+_Static_assert(FOURIER_HALF == 4 * 5 * 5 * 3 * 2, "the stages are those of 600 points");
 
 /* Bin k of the transform of 2 FOURIER_HALF real numbers whose even and odd ones were transformed as z = even + i odd.
  */

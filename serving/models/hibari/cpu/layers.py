@@ -1,4 +1,4 @@
-"""The layers of network.c for torch tensors."""
+"""The layers of layers.h and network.c for torch tensors."""
 
 from __future__ import annotations
 
@@ -11,27 +11,34 @@ import torch
 from torch import Tensor, nn
 
 from serving.models.hibari.constants import NORM_EPS
-from serving.models.hibari.torch.network import ConvNeXt
-from serving.native import NativeError, load_functions, matrix
-from serving.native.matrix import COLUMNS, MatrixStruct
+from serving.models.hibari.torch.network import ConvNeXt, Folded
+from serving.native import NativeError, load_functions
+from serving.native.matrix import COLUMNS, Matrix, MatrixStruct
 
 _P, _I, _F = c_void_p, c_int32, c_float
+NORM_MULTIPLE = 16
+"""Channels of a normalised row are a multiple of it: two vectors of vector.h."""
+
+
+class LayerStruct(ctypes.Structure):
+    """Layer of layers.h."""
+
+    _fields_ = (("matrix", MatrixStruct), ("scale", _P), ("shift", _P), ("channels", _I), ("width", _I))
 
 
 class BlockStruct(ctypes.Structure):
-    """Block of network.c."""
+    """Block of layers.h."""
 
     _fields_ = (
-        ("widen", MatrixStruct), ("narrow", MatrixStruct), ("taps", _P), ("taps_bias", _P),
+        ("widen", LayerStruct), ("narrow", LayerStruct), ("taps", _P), ("taps_bias", _P),
         ("tap_count", _I), ("dilation", _I), ("channels", _I),
     )  # fmt: skip
 
 
 class _Linear(ctypes.Structure):
     _fields_ = (
-        ("matrix", _P), ("x", _P), ("residual", _P), ("y", _P),
-        ("rows", _I), ("stride", _I), ("channels", _I), ("width", _I),
-        ("gelu", _I), ("normal", _I), ("epsilon", _F),
+        ("layer", _P), ("x", _P), ("residual", _P), ("y", _P),
+        ("rows", _I), ("stride", _I), ("gelu", _I), ("epsilon", _F),
     )  # fmt: skip
 
 
@@ -49,7 +56,9 @@ def library() -> ctypes.CDLL:
         Path(__file__).with_name("network.c"),
         linear=(_P,),
         convnext=(_P, _P, _F),
-        encode_text=(_P, _I, _P, _P),
+        encode_text=(_P, _P, _I, _P, _P),
+        encode=(_P, _P, _I, _P, _P, _P, _P),
+        predict=(_P, _P, _I, _P, _P, _P),
         decode=(_P, _P),
     )
 
@@ -60,36 +69,53 @@ def room(name: str) -> int:
     return c_int32.in_dll(library(), name).value
 
 
-class Matrix(matrix.Matrix):
-    """A linear layer in integers of 16 bits, or of 8."""
+class Layer:
+    """A linear layer in integers of 16 bits, or of 8, and the scale and shift of the norm before it."""
 
     def __init__(self, layer: nn.Linear, *, in_bytes: bool = False) -> None:
-        """Raises NativeError if network.c has no room for a layer of this size."""
-        super().__init__(layer.weight, layer.bias, in_bytes=in_bytes)
-        inputs, outputs = self.as_struct.inputs, self.as_struct.outputs
-        if inputs > room("max_inputs") or outputs > room("max_outputs"):
-            raise NativeError(f"network.c has no room for a layer of {self.channels} to {self.width}")
+        """A Folded one is taken apart, so that a weight which is made of whole steps keeps them.
 
-    def __call__(
-        self, x: Tensor, *, normal: bool = False, gelu: bool = False, residual: Tensor | None = None
-    ) -> Tensor:
-        """x float32 [rows, channels] to [rows, width]: (residual +) (gelu of) matrix @ (normalised) x + bias."""
+        Raises NativeError if network.c has no room for a layer of this size.
+        """
+        weight, bias = layer.weight.detach(), layer.bias.detach()
+        step = None
+        self._affine: tuple[Tensor, ...] = ()
+        if isinstance(layer, Folded) and layer.step is not None:
+            gain = torch.ones(len(bias)) if layer.gain is None else layer.gain
+            weight, bias, step = gain[:, None] * layer.plain, gain * layer.plain_bias, gain.abs() * layer.step
+            if layer.scale is not None and layer.shift is not None:
+                self._affine = (layer.scale.contiguous(), layer.shift.contiguous())
+        elif isinstance(layer, Folded) and layer.scale is not None:
+            self._affine = (torch.ones_like(layer.scale), torch.zeros_like(layer.scale))
+        self._matrix = Matrix(weight, bias, in_bytes=in_bytes, step=step)
+        self.width, self.channels = weight.shape
+        matrix = self._matrix.as_struct
+        if matrix.inputs > room("max_inputs") or matrix.outputs > room("max_outputs"):
+            raise NativeError(f"network.c has no room for a layer of {self.channels} to {self.width}")
+        if self._affine and self.channels % NORM_MULTIPLE:
+            raise NativeError(f"network.c takes norms of a multiple of {NORM_MULTIPLE} channels")
+        self.as_struct = LayerStruct(
+            matrix,
+            *((tensor.data_ptr() for tensor in self._affine) if self._affine else (None, None)),
+            self.channels,
+            self.width,
+        )
+
+    def __call__(self, x: Tensor, *, gelu: bool = False, residual: Tensor | None = None) -> Tensor:
+        """x float32 [rows, channels] to [rows, width]: (residual +) (gelu of) layer (of normalised) x."""
         x = floats(x, self.channels)
         y = torch.empty(len(x), self.width)
         if residual is not None:
             residual = floats(residual, self.width)
             assert len(residual) == len(x)
         job = _Linear(
-            matrix=self.address,
+            layer=ctypes.addressof(self.as_struct),
             x=x.data_ptr(),
             residual=None if residual is None else residual.data_ptr(),
             y=y.data_ptr(),
             rows=len(x),
             stride=self.channels,
-            channels=self.channels,
-            width=self.width,
             gelu=gelu,
-            normal=normal,
             epsilon=NORM_EPS,
         )
         library().linear(ctypes.byref(job))
@@ -106,9 +132,11 @@ class Block:
             raise NativeError(
                 f"network.c takes blocks of a multiple of {COLUMNS} channels, not {self._channels}"
             )
-        self._widen, self._narrow = (Matrix(layer, in_bytes=in_bytes) for layer in (block.pw1, block.pw2))
+        self._widen, self._narrow = (Layer(layer, in_bytes=in_bytes) for layer in (block.pw1, block.pw2))
         self._taps = block.taps.detach()[:, 0, 0, :].t().contiguous()  # [taps, channels]
         self._taps_bias = block.taps_bias.detach()
+        if len(self._taps) > room("max_taps"):
+            raise NativeError(f"network.c has no room for {len(self._taps)} taps")
         self.as_struct = BlockStruct(
             widen=self._widen.as_struct,
             narrow=self._narrow.as_struct,

@@ -1,7 +1,4 @@
-"""The network of torch/network.py, row by row, in the kernels of network.c.
-
-Matrix products are of 16-bit integers, exactly summed.
-"""
+"""The network of torch/network.py, row by row, in the kernels of network.c: one call a network."""
 
 from __future__ import annotations
 
@@ -10,35 +7,46 @@ from ctypes import c_float, c_int32, c_void_p
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from serving.models.hibari.constants import CHANNELS, INPUT_CHANNELS, NORM_EPS
-from serving.models.hibari.cpu.layers import Block, BlockStruct, Matrix, floats, library, room
+from serving.models.hibari.cpu.layers import Block, BlockStruct, Layer, LayerStruct, floats, library, room
 from serving.models.hibari.torch.network import (
     ConvNeXt,
     Decoder,
     Encoder,
     ProsodyNet,
     TextEncoder,
-    neighbours,
 )
 from serving.models.hibari.windows import HISTORY, LAYERS, REACH, Window
 from serving.native import NativeError
-from serving.native.matrix import ATTENTION_KEYS, MatrixStruct
+from serving.native.matrix import ATTENTION_KEYS
 
 _P, _I, _F = c_void_p, c_int32, c_float
+LANES = 8
+"""Numbers of a vector of vector.h."""
 
 
 class _TextEncoder(ctypes.Structure):
     _fields_ = (
-        ("convs", BlockStruct * 2), ("qkv", MatrixStruct), ("out", MatrixStruct), ("linear1", MatrixStruct),
-        ("linear2", MatrixStruct), ("repeats", _I), ("heads", _I), ("epsilon", _F),
+        ("convs", BlockStruct * 2), ("qkv", LayerStruct), ("out", LayerStruct), ("linear1", LayerStruct),
+        ("linear2", LayerStruct), ("embedding", _P), ("scale", _P), ("shift", _P), ("repeats", _I), ("heads", _I),
+        ("epsilon", _F),
+    )  # fmt: skip
+
+
+class _Encoder(ctypes.Structure):
+    _fields_ = (("speech", _P), ("prosody", _P), ("hidden", LayerStruct), ("log_duration", _P), ("bias", _F))
+
+
+class _Prosody(ctypes.Structure):
+    _fields_ = (
+        ("first", LayerStruct), ("blocks", _P), ("last", _P), ("bias", _P), ("block_count", _I), ("epsilon", _F),
     )  # fmt: skip
 
 
 class _Decoder(ctypes.Structure):
     _fields_ = (
-        ("first", MatrixStruct), ("blocks", _P), ("block_count", _I), ("reach", _I), ("width", _I),
+        ("first", LayerStruct), ("blocks", _P), ("block_count", _I), ("reach", _I), ("width", _I),
         ("epsilon", _F),
     )  # fmt: skip
 
@@ -53,37 +61,65 @@ class _Window(ctypes.Structure):
 class CpuTextEncoder:
     """TextEncoder, for one row."""
 
-    def __init__(self, text: TextEncoder) -> None:
-        """Raises NativeError if network.c has no room for it."""
-        self._text = text
+    def __init__(self, text: TextEncoder, *, in_bytes: bool = False) -> None:
+        """in_bytes: of all its matrices. Raises NativeError if network.c has no room for it."""
         size = text.channels // text.HEADS
         if size % ATTENTION_KEYS or size > room("max_head"):
             raise NativeError(f"network.c has no room for heads of {size} channels")
-        self._convs = [Block(conv) for conv in text.convs if isinstance(conv, ConvNeXt)]
-        self._layers = [Matrix(layer) for layer in (text.qkv, text.out, text.linear1, text.linear2)]
-        convs = (BlockStruct * 2)(*(conv.as_struct for conv in self._convs))
-        layers = (layer.as_struct for layer in self._layers)
-        self._struct = _TextEncoder(convs, *layers, text.repeats, text.HEADS, NORM_EPS)
-        self._spread = max(3 * text.channels, self._struct.linear1.outputs)
+        self.channels = text.channels
+        self._convs = [Block(conv, in_bytes=in_bytes) for conv in text.convs if isinstance(conv, ConvNeXt)]
+        self._layers = [
+            Layer(layer, in_bytes=in_bytes) for layer in (text.qkv, text.out, text.linear1, text.linear2)
+        ]
+        self._tables = [table.detach() for table in (text.embedding, text.norm_weight, text.norm_bias)]
+        self.as_struct = _TextEncoder(
+            (BlockStruct * 2)(*(conv.as_struct for conv in self._convs)),
+            *(layer.as_struct for layer in self._layers),
+            *(table.data_ptr() for table in self._tables),
+            text.repeats,
+            text.HEADS,
+            NORM_EPS,
+        )
+        self.scratch = text.channels + max(3 * text.channels, self.as_struct.linear1.width)
+        """Numbers of scratch that a token wants."""
 
     def __call__(self, ids: Tensor) -> Tensor:
         """ids [tokens] int64 to features [tokens, channels]."""
-        text = self._text
+        ids = self.checked(ids)
+        x, scratch = torch.empty(len(ids), self.channels), torch.empty(len(ids), self.scratch)
+        library().encode_text(
+            ctypes.byref(self.as_struct), ids.data_ptr(), len(ids), x.data_ptr(), scratch.data_ptr()
+        )
+        return x
+
+    def checked(self, ids: Tensor) -> Tensor:
+        """ids as the kernels read them; others are a mistake of ours."""
+        assert (ids.dtype, ids.dim()) == (torch.int64, 1)
         assert len(ids) <= room("max_tokens")
-        x = functional.embedding(ids, text.embedding)
-        scratch = torch.empty(len(x), text.channels + self._spread)
-        library().encode_text(ctypes.byref(self._struct), len(x), x.data_ptr(), scratch.data_ptr())
-        return functional.layer_norm(x, (text.channels,), text.norm_weight, text.norm_bias, NORM_EPS)
+        assert 0 <= int(ids.min()) <= int(ids.max()) < len(self._tables[0])
+        return ids.contiguous()
 
 
 class CpuEncoder(nn.Module):
     """Encoder."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, *, in_bytes: bool = False) -> None:
+        """in_bytes: of the features that the decoder reads; those of the prosody and the durations have 16 bits."""
         super().__init__()
-        self._speech_text = CpuTextEncoder(encoder.speech_text)
+        self._speech_text = CpuTextEncoder(encoder.speech_text, in_bytes=in_bytes)
         self._prosody_text = CpuTextEncoder(encoder.prosody_text)
-        self._hidden, self._log_duration = Matrix(encoder.hidden), encoder.log_duration
+        self._hidden = Layer(encoder.hidden)
+        self._log_duration = encoder.log_duration.weight.detach()[0].contiguous()
+        if self._hidden.width % LANES:
+            raise NativeError(f"network.c takes durations of a multiple of {LANES} channels")
+        self._struct = _Encoder(
+            speech=ctypes.addressof(self._speech_text.as_struct),
+            prosody=ctypes.addressof(self._prosody_text.as_struct),
+            hidden=self._hidden.as_struct,
+            log_duration=self._log_duration.data_ptr(),
+            bias=encoder.log_duration.bias.item(),
+        )
+        self._scratch = max(self._speech_text.scratch, self._prosody_text.scratch, self._hidden.width)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As Encoder.forward."""
@@ -97,30 +133,56 @@ class CpuEncoder(nn.Module):
         return speech, prosody, durations
 
     def _row(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        prosody = self._prosody_text(ids)
-        hidden = self._hidden(neighbours(functional.pad(prosody, (0, 0, 1, 1))[None], 3)[0], gelu=True)
-        frames = torch.expm1(self._log_duration(hidden).squeeze(1))
-        return self._speech_text(ids), prosody, frames.round().clamp_min(1).to(torch.int64)
+        ids = self._speech_text.checked(self._prosody_text.checked(ids))
+        speech = torch.empty(len(ids), self._speech_text.channels)
+        prosody = torch.zeros(len(ids) + 2, self._prosody_text.channels)
+        durations, scratch = torch.empty_like(ids), torch.empty(len(ids), self._scratch)
+        library().encode(
+            ctypes.byref(self._struct),
+            ids.data_ptr(),
+            len(ids),
+            *(tensor.data_ptr() for tensor in (speech, prosody, durations, scratch)),
+        )
+        return speech, prosody[1:-1], durations
 
 
 class CpuProsodyNet(nn.Module):
     """ProsodyNet."""
 
     def __init__(self, net: ProsodyNet) -> None:
+        """Raises NativeError if network.c does not take it."""
         super().__init__()
-        self._pro_in, self._pro_out = Matrix(net.pro_in), net.pro_out
+        self._first = Layer(net.pro_in)
+        self._last, self._bias = net.pro_out.weight.detach().contiguous(), net.pro_out.bias.detach()
         self._blocks = [Block(block) for block in net.blocks if isinstance(block, ConvNeXt)]
+        self._structs = (BlockStruct * len(self._blocks))(*(block.as_struct for block in self._blocks))
+        if (
+            len(self._blocks) % 2
+            or len(self._last) != 4
+            or any(block.channels != self._first.channels for block in self._structs)
+        ):
+            raise NativeError("network.c does not take a prosody of this form")
+        self._struct = _Prosody(
+            first=self._first.as_struct,
+            blocks=ctypes.addressof(self._structs),
+            last=self._last.data_ptr(),
+            bias=self._bias.data_ptr(),
+            block_count=len(self._blocks),
+            epsilon=NORM_EPS,
+        )
 
-    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """As ProsodyNet.forward; frames past a row's length are zero."""
-        f0, energy = x.new_zeros(len(x), 2 * x.shape[1]), x.new_zeros(len(x), 2 * x.shape[1])
-        for row, frames in enumerate(mask.sum((1, 2)).tolist()):
-            y = self._pro_in(x[row, :frames])
-            for block in self._blocks:
-                y = block(y)
-            both = self._pro_out(y)
-            f0[row, : 2 * frames] = both[:, :2].flatten() * 100
-            energy[row, : 2 * frames] = both[:, 2:].flatten()
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """As ProsodyNet.forward."""
+        rows, frames, channels = x.shape
+        f0, energy = torch.empty(2, rows, 2 * frames)
+        for row, count in enumerate(lengths.tolist()):
+            text, scratch = floats(x[row, :count], self._first.channels), torch.empty(2, count, channels)
+            library().predict(
+                ctypes.byref(self._struct),
+                text.data_ptr(),
+                count,
+                *(tensor.data_ptr() for tensor in (f0[row], energy[row], scratch)),
+            )
         return f0, energy
 
 
@@ -128,9 +190,9 @@ class CpuDecoder(nn.Module):
     """Decoder, for one row."""
 
     def __init__(self, decoder: Decoder, *, in_bytes: bool) -> None:
-        """in_bytes: of the blocks' matrices."""
+        """in_bytes: of the blocks' matrices. Raises NativeError if network.c has no room for it."""
         super().__init__()
-        self._first = Matrix(decoder.first)
+        self._first = Layer(decoder.first)
         blocks = [block for block in decoder.blocks if isinstance(block, ConvNeXt)]
         self._blocks = [Block(block, in_bytes=in_bytes) for block in blocks]
         self._structs = (BlockStruct * len(self._blocks))(*(block.as_struct for block in self._blocks))

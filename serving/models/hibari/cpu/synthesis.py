@@ -22,8 +22,9 @@ from serving.models.hibari.constants import (
     OVERLAP,
     SAMPLE_RATE_HZ,
 )
-from serving.models.hibari.cpu.layers import Matrix, floats
+from serving.models.hibari.cpu.layers import Layer, floats
 from serving.models.hibari.torch.synthesis import PulseSource, Synthesis
+from serving.models.hibari.windows import Window
 from serving.native import NativeError, load_functions
 from serving.native.matrix import MatrixStruct
 
@@ -32,13 +33,17 @@ _P, _I, _F = c_void_p, c_int32, c_float
 
 class _Synthesis(ctypes.Structure):
     _fields_ = (
-        ("heads", _P), ("source_window", _P), ("window", _P), ("noise", _P), ("turns", _P),
+        ("heads", _P), ("scale", _P), ("shift", _P), ("source_window", _P), ("window", _P), ("noise", _P),
+        ("turns", _P), ("tapers", _P),
         ("channels", _I), ("hop", _I), ("epsilon", _F), ("highest", _F),
     )  # fmt: skip
 
 
 class _Frames(ctypes.Structure):
-    _fields_ = (("features", _P), ("source", _P), ("noise_rows", _P), ("samples", _P), ("rows", _I))
+    _fields_ = (
+        ("features", _P), ("source", _P), ("noise_rows", _P), ("before", _P), ("kept", _P), ("blocks", _P),
+        ("rows", _I), ("start", _I), ("frames", _I),
+    )  # fmt: skip
 
 
 class _PulseSource(ctypes.Structure):
@@ -64,50 +69,66 @@ class CpuSynthesis(nn.Module):
     def __init__(self, heads: Sequence[nn.Linear], synthesis: Synthesis, *, in_bytes: bool) -> None:
         """in_bytes: of the heads. Raises NativeError if synthesis.c has no room for heads of this size."""
         super().__init__()
-        self._heads = [Matrix(head, in_bytes=in_bytes) for head in heads]
-        self._structs = (MatrixStruct * len(heads))(*(head.as_struct for head in self._heads))
+        self._heads = [Layer(head, in_bytes=in_bytes) for head in heads]
+        self._structs = (MatrixStruct * len(heads))(*(head.as_struct.matrix for head in self._heads))
         if any(
             head.inputs > _room("max_inputs") or head.outputs > _room("max_outputs") for head in self._structs
         ):
             raise NativeError("synthesis.c has no room for heads of this size")
-        # One row of levels serves all five.
+        # One row of levels serves all five, behind one norm.
+        if self._heads[0].as_struct.scale is None:
+            raise NativeError("synthesis.c takes heads behind a norm")
         limit = min(struct.limit for struct in self._structs)
         for struct in self._structs:
             struct.limit = limit
         self._synthesis = synthesis
-        self.tapers = synthesis.tapers
+        self._tapers = synthesis.tapers.contiguous()
         angles = torch.arange(N_FFT, dtype=torch.float64) * (2 * math.pi / N_FFT)
         self._turns = torch.stack((angles.cos(), angles.sin()), dim=1).float().contiguous()
         self._struct = _Synthesis(
             heads=ctypes.addressof(self._structs),
+            scale=self._heads[0].as_struct.scale,
+            shift=self._heads[0].as_struct.shift,
             source_window=synthesis.source_window.data_ptr(),
             window=synthesis.window.data_ptr(),
             noise=synthesis.noise.data_ptr(),
             turns=self._turns.data_ptr(),
+            tapers=self._tapers.data_ptr(),
             channels=self._heads[0].channels,
             hop=HOP,
             epsilon=NORM_EPS,
             highest=MAX_LOG_MAGNITUDE,
         )
 
-    def forward(self, features: Tensor, source: Tensor, noise_rows: Tensor) -> Tensor:
-        """Windowed frames [frames, 1200] of features [frames, 256] (not yet normalised), source blocks
-        [frames + 3, 300] and noise rows [frames] int64.
+    def forward(
+        self, features: Tensor, source: Tensor, noise_rows: Tensor, tail: Tensor, window: Window
+    ) -> tuple[Tensor, Tensor]:
+        """The blocks that a window completes [blocks, 300], in [-1, 1], and its last windowed frames [3, 1200].
+
+        Of the window's features [frames, 256] (not yet normalised), source blocks [frames + 3, 300], noise rows
+        [frames] int64, and the windowed frames before it [3, 1200]; those before the segment are zero.
         """
         features, source = floats(features, self._heads[0].channels), floats(source, HOP)
-        noise_rows = noise_rows.contiguous()
-        assert len(source) == len(features) + OVERLAP - 1
-        assert (noise_rows.shape, noise_rows.dtype) == ((len(features),), torch.int64)
-        samples = torch.empty(len(features), N_FFT)
+        noise_rows, tail = noise_rows.contiguous(), floats(tail, N_FFT)
+        rows = window.stop - window.start
+        assert (len(features), len(source), len(tail)) == (rows, rows + OVERLAP - 1, OVERLAP - 1)
+        assert (noise_rows.shape, noise_rows.dtype) == ((rows,), torch.int64)
+        assert 0 < rows <= window.frames - window.start
+        assert window.frames > OVERLAP // 2
+        blocks, kept = torch.empty(len(window.blocks), HOP), torch.empty(OVERLAP - 1, N_FFT)
         frames = _Frames(
             features=features.data_ptr(),
             source=source.data_ptr(),
             noise_rows=noise_rows.data_ptr(),
-            samples=samples.data_ptr(),
-            rows=len(features),
+            before=tail.data_ptr(),
+            kept=kept.data_ptr(),
+            blocks=blocks.data_ptr(),
+            rows=rows,
+            start=window.start,
+            frames=window.frames,
         )
         library().synthesise(ctypes.byref(self._struct), ctypes.byref(frames))
-        return samples
+        return blocks, kept
 
 
 class CpuPulseSource(nn.Module):

@@ -7,7 +7,7 @@ matrices.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -34,15 +34,8 @@ class ConvNeXt(nn.Module):
         taps = torch.from_numpy(kernel).unsqueeze(2).to(memory_format=torch.channels_last)
         self.taps = nn.Parameter(taps, requires_grad=False)
         self.taps_bias = _parameter(weights[f"{prefix}.dw.bias"])
-        self.pw1 = _linear(
-            *_fold_norm(
-                weights, f"{prefix}.norm", weights[f"{prefix}.pw1.weight"], weights[f"{prefix}.pw1.bias"]
-            )
-        )
-        gamma = weights[f"{prefix}.gamma"]
-        self.pw2 = _linear(
-            gamma[:, None] * weights[f"{prefix}.pw2.weight"], gamma * weights[f"{prefix}.pw2.bias"]
-        )
+        self.pw1 = folded(weights, f"{prefix}.pw1.", norm=f"{prefix}.norm")
+        self.pw2 = folded(weights, f"{prefix}.pw2.", gain=weights[f"{prefix}.gamma"])
 
     def forward(self, x: Tensor) -> Tensor:
         """[rows, frames, channels] to the same shape; frames beyond either end count as zero."""
@@ -89,24 +82,10 @@ class TextEncoder(nn.Module):
         self.convs = nn.ModuleList(ConvNeXt(weights, f"{prefix}.convs.{i}") for i in range(2))
         layer = f"{prefix}.attn"
         attention = f"{layer}.self_attn"
-        self.qkv = _linear(
-            *_fold_norm(
-                weights,
-                f"{layer}.norm1",
-                weights[f"{attention}.in_proj_weight"],
-                weights[f"{attention}.in_proj_bias"],
-            )
-        )
-        self.out = _linear(weights[f"{attention}.out_proj.weight"], weights[f"{attention}.out_proj.bias"])
-        self.linear1 = _linear(
-            *_fold_norm(
-                weights,
-                f"{layer}.norm2",
-                weights[f"{layer}.linear1.weight"],
-                weights[f"{layer}.linear1.bias"],
-            )
-        )
-        self.linear2 = _linear(weights[f"{layer}.linear2.weight"], weights[f"{layer}.linear2.bias"])
+        self.qkv = folded(weights, f"{attention}.in_proj_", norm=f"{layer}.norm1")
+        self.out = folded(weights, f"{attention}.out_proj.")
+        self.linear1 = folded(weights, f"{layer}.linear1.", norm=f"{layer}.norm2")
+        self.linear2 = folded(weights, f"{layer}.linear2.")
         self.norm_weight = _parameter(weights[f"{prefix}.norm.weight"])
         self.norm_bias = _parameter(weights[f"{prefix}.norm.bias"])
 
@@ -170,12 +149,13 @@ class ProsodyNet(nn.Module):
         )
         self.pro_out = _linear(weights["pn.pro_out.weight"][:, :, 0], weights["pn.pro_out.bias"])
 
-    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x [rows, frames, 192] of 25 ms, mask [rows, frames, 1]: f0 in Hz and energy, [rows, 2 * frames] of
-        12.5 ms.
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """x [rows, frames, 192] of 25 ms, lengths [rows] int64: f0 in Hz and energy, [rows, 2 * frames] of 12.5 ms.
 
-        Energy comes as the decoder wants it: the network's own value (times 5, then divided by 5).
+        Energy comes as the decoder wants it: the network's own value (times 5, then divided by 5). Frames past a
+        row's length are undefined.
         """
+        mask = (torch.arange(x.shape[1], device=x.device) < lengths[:, None]).unsqueeze(2)
         x = self.pro_in(x) * mask
         for block in self.blocks:
             x = block(x) * mask
@@ -196,8 +176,10 @@ class Decoder(nn.Module):
         super().__init__()
         self.first = _linear(_by_frame(weights["m.dec_in.weight"]), weights["m.dec_in.bias"])
         self.blocks = nn.ModuleList(ConvNeXt(weights, f"m.dec.{i}") for i in range(LAYERS - 1))
+        # One product of 3005 columns is 3 times slower on a CPU than five of 601: lh, theta, ln, lr, phi.
         self.heads = nn.ModuleList(
-            _linear(*_fold_norm(weights, "m.dec_norm", matrix, bias)) for matrix, bias in _heads(weights)
+            folded(weights, "m.head.", norm="m.dec_norm", part=part)
+            for part in np.split(np.arange(weights["m.head.bias"].size), 5)
         )
         for layer in (self.first, *self.heads):
             layer.to(dtype)
@@ -254,20 +236,6 @@ def _by_frame(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
     return kernel.transpose(0, 2, 1).reshape(kernel.shape[0], -1)
 
 
-def _heads(weights: Weights) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """The head's matrix and bias for each of lh, theta, ln, lr, phi. One product of 3005 columns is 3 times slower
-    on a CPU than five of 601.
-    """
-    yield from zip(np.split(weights["m.head.weight"], 5), np.split(weights["m.head.bias"], 5), strict=True)
-
-
-def _fold_norm(
-    weights: Weights, norm: str, matrix: NDArray[np.float32], bias: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """matrix @ (scale * x + shift) + bias as one matrix and bias."""
-    return matrix * weights[f"{norm}.weight"], bias + matrix @ weights[f"{norm}.bias"]
-
-
 def _parameter(array: NDArray[np.float32]) -> nn.Parameter:
     return nn.Parameter(torch.from_numpy(np.ascontiguousarray(array)), requires_grad=False)
 
@@ -275,4 +243,47 @@ def _parameter(array: NDArray[np.float32]) -> nn.Parameter:
 def _linear(matrix: NDArray[np.float32], bias: NDArray[np.float32]) -> nn.Linear:
     layer = nn.Linear(matrix.shape[1], matrix.shape[0], device="meta")
     layer.weight, layer.bias = _parameter(matrix), _parameter(bias)
+    return layer
+
+
+class Folded(nn.Linear):
+    """A linear layer behind a norm's scale and shift, or before a gain, with all of them in its weight and bias.
+
+    What they are made of stays beside them, in float32 on the CPU: weight = gain * plain * scale, where plain is a
+    whole number of steps, if `step` is known, and bias = gain * (plain_bias + plain @ shift).
+    """
+
+    plain: Tensor
+    plain_bias: Tensor
+    step: float | None
+    scale: Tensor | None
+    shift: Tensor | None
+    gain: Tensor | None
+
+
+def folded(
+    weights: Weights,
+    prefix: str,
+    *,
+    norm: str | None = None,
+    gain: NDArray[np.float32] | None = None,
+    part: NDArray[np.int64] | None = None,
+) -> Folded:
+    """The layer of `prefix`, or some of its outputs, behind a norm or before a gain [outputs]."""
+    matrix, bias, step = weights[f"{prefix}weight"], weights[f"{prefix}bias"], weights.get(f"{prefix}step")
+    if part is not None:
+        matrix, bias = matrix[part], bias[part]
+    weight, offset, scale, shift = matrix, bias, None, None
+    if norm is not None:
+        scale, shift = weights[f"{norm}.weight"], weights[f"{norm}.bias"]
+        weight, offset = matrix * scale, bias + matrix @ shift
+    if gain is not None:
+        weight, offset = gain[:, None] * weight, gain * offset
+    layer = Folded(matrix.shape[1], matrix.shape[0], device="meta")
+    layer.weight, layer.bias = _parameter(weight), _parameter(offset)
+    layer.plain, layer.plain_bias = torch.from_numpy(matrix), torch.from_numpy(bias)
+    layer.step = None if step is None else float(step)
+    layer.scale, layer.shift, layer.gain = (
+        None if array is None else torch.from_numpy(array) for array in (scale, shift, gain)
+    )
     return layer
