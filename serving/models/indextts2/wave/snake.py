@@ -69,24 +69,8 @@ def stored_parameters(alpha: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
     return torch.exp(alpha), 1.0 / (torch.exp(beta) + _BETA_FLOOR)
 
 
-@torch.library.custom_op("indextts2::snake_cuda", mutates_args=())
-def _snake_cuda(x: Tensor, frequency: Tensor, amplitude: Tensor, live: Tensor | None) -> Tensor:
-    from serving.models.indextts2.wave.snake_triton import anti_aliased_snake_triton
-
-    return anti_aliased_snake_triton(x, frequency, amplitude, live)
-
-
-@_snake_cuda.register_fake
-def _(x: Tensor, frequency: Tensor, amplitude: Tensor, live: Tensor | None) -> Tensor:
-    return torch.empty_like(x)
-
-
 def anti_aliased_snake(x: Tensor, frequency: Tensor, amplitude: Tensor, live: Tensor | None) -> Tensor:
-    """The activation by the Triton kernel on CUDA, by shifted sums when compiled, else by two
-    convolutions."""
-    if x.is_cuda:
-        y: Tensor = _snake_cuda(x.contiguous(), frequency, amplitude, live)
-        return y
+    """The activation by shifted sums when compiled, else by two convolutions; fused.py has it as a kernel."""
     if torch.compiler.is_compiling():
         return snake_by_shifts(x, frequency, amplitude, live)
     return snake_by_convolution(x, frequency, amplitude, live)
