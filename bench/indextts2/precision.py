@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.machine import commit, machine
+from bench.machine import commit, machine, machine_name
 from bench.records import write_json
 from serving.models.indextts2.codes.gpt import Gpt
 from serving.models.indextts2.codes.sampling import draw
@@ -59,6 +59,7 @@ class Result(msgspec.Struct, kw_only=True):
     commit: str | None
     dirty: bool
     tiny: bool
+    layers: int
     codes: int
     frames: int
     found: list[Figure] = []
@@ -71,6 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frames", type=int, default=96, help="of mel that are drawn, after as many of a prompt"
     )
+    parser.add_argument(
+        "--layers", type=int, help="of the code model; all that the official one has, if not given"
+    )
     parser.add_argument("--tiny", action="store_true", help="toy shapes, for a trial")
     parser.add_argument(
         "--out", type=Path, default=Path("reports/indextts2-precision"), help="folder of the result"
@@ -80,6 +84,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @torch.inference_mode()
 def main(arguments: argparse.Namespace) -> int:
     """Measure, write JSON and Markdown, print the table. Returns 0."""
+    config = IndexTts2Config.tiny() if arguments.tiny else IndexTts2Config.official()
+    gpt = msgspec.structs.replace(config.gpt, layers=arguments.layers or config.gpt.layers)
+    config = msgspec.structs.replace(config, gpt=gpt)
     head, dirty = commit()
     result = Result(
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -87,10 +94,10 @@ def main(arguments: argparse.Namespace) -> int:
         commit=head,
         dirty=dirty,
         tiny=arguments.tiny,
+        layers=config.gpt.layers,
         codes=arguments.codes,
         frames=arguments.frames,
     )
-    config = IndexTts2Config.tiny() if arguments.tiny else IndexTts2Config.official()
     for part in arguments.parts:
         for change, figures in PARTS[part](RandomWeights(config, 0), arguments):
             print(f"{part}: {change}: {figures}", file=sys.stderr)
@@ -273,8 +280,9 @@ def markdown(result: Result) -> str:
     """A table of each part."""
     sizes = "toy shapes" if result.tiny else "the official shapes"
     lines = [
-        f"Random weights of {sizes}; {result.codes} codes, {result.frames} frames of mel after a prompt as long, "
-        f"a third as many to samples; {result.machine.get('cpu', 'unknown CPU')}.",
+        f"Random weights of {sizes}, {result.layers} layers of the code model; {result.codes} codes, "
+        f"{result.frames} frames of mel after a prompt as long, a third as many to samples; "
+        f"{machine_name(result.machine)}.",
     ]
     for part in dict.fromkeys(figure.part for figure in result.found):
         found = [figure for figure in result.found if figure.part == part]

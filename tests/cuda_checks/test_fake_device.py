@@ -47,9 +47,9 @@ def test_plain_torch_runs_no_kernel_of_ours() -> None:
         model = model_of("indextts2-throughput", "model.options.fused=[]")
         for name in ("decode", "flow", "vocode"):
             seen = watch(model.stages[name], model.stages[name].buckets[0])
-            assert not seen.faults
+            assert seen.faults == []
             assert not [operation for operation in seen.names if hasattr(torch.ops.indextts2, operation)]
-    assert model.kernels == "torch"
+    assert getattr(model, "kernels", "") == "torch"
 
 
 def test_a_host_copy_and_a_wait_are_seen() -> None:

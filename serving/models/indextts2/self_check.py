@@ -19,9 +19,11 @@ from serving.models.base import ModelError
 from serving.models.indextts2.codes import fused as of_codes
 from serving.models.indextts2.codes.attention import extend_attention
 from serving.models.indextts2.codes.decoding import Decoding
+from serving.models.indextts2.codes.gpt import Block as CodeBlock
 from serving.models.indextts2.codes.gpt import Gpt
 from serving.models.indextts2.codes.sampling import Sampling, setting_rows
 from serving.models.indextts2.mel import fused as of_mel
+from serving.models.indextts2.mel.dit import Block as FlowBlock
 from serving.models.indextts2.mel.dit import rope_tables
 from serving.models.indextts2.mel.estimator import Estimator
 from serving.models.indextts2.mel.wavenet import reflect_index
@@ -104,6 +106,7 @@ def _attention(subjects: Subjects) -> Pairs:
 
 def _swiglu(subjects: Subjects) -> Pairs:
     draw, block = _of_flow(subjects), subjects.estimator.transformer.blocks[0]
+    assert isinstance(block, FlowBlock)
     weight: Tensor = block.gate_up.weight
     x = draw(2, 99, weight.shape[1])
     yield of_mel.swiglu(x, weight, fused=True), of_mel.swiglu(x.float(), weight.float())
@@ -134,6 +137,7 @@ def _present(
 def _layer(subjects: Subjects) -> Pairs:
     draw, gpt = _of_codes(subjects), subjects.gpt
     block = gpt.blocks[0]
+    assert isinstance(block, CodeBlock)
     up, down, normal = block.up, block.down, block.mlp_norm
     for rows in (1, 5, 33):
         x = draw(rows, gpt.config.model_dim)

@@ -3,6 +3,8 @@ them: the kernels are tested against these in test_kernels.py."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 import torch
@@ -49,7 +51,7 @@ def test_bfloat16_is_near(vocoder: Vocoder) -> None:
 
 def test_sizes_that_do_not_suit_are_named(vocoder: Vocoder) -> None:
     fused.check_sizes(vocoder)
-    changed = {
+    changed: dict[str, dict[str, Any]] = {
         "an upsampling by 4 with a kernel of 14": {"upsample_kernel_sizes": (14, 8, 4, 4, 4, 4)},
         "more than 3 residual blocks": {
             "resblock_kernel_sizes": (3, 3, 3, 3),

@@ -153,14 +153,15 @@ class Filter:
     dilation: int = 1
 
     @classmethod
-    def of(cls, conv: nn.Conv1d, dtype: torch.dtype) -> Filter:
+    def of(cls, conv: nn.Module, dtype: torch.dtype) -> Filter:
+        assert isinstance(conv, nn.Conv1d)
         return cls(_channels_last(conv.weight[:, :, None], dtype), conv.dilation[0])
 
     @classmethod
     def of_transposed(cls, conv: nn.ConvTranspose1d, dtype: torch.dtype) -> Filter:
         """A plain filter of 3 taps that gives `stride` times the channels: sample t R + j of channel o is its output
         j O + o at t. Sample t of the input meets sample t + d in tap j + padding - d R of the transposed one."""
-        rate, pad = conv.stride[0], conv.padding[0]
+        rate, pad = conv.stride[0], int(conv.padding[0])
         kernel, (inputs, outputs) = conv.kernel_size[0], conv.weight.shape[:2]
         taps = torch.zeros(rate, outputs, inputs, 3, device=conv.weight.device)
         for place in range(rate):
@@ -190,9 +191,13 @@ class Snakes:
     amplitude: Tensor
 
     @classmethod
-    def of(cls, biases: list[Tensor], snakes: list[AntiAliasedSnake]) -> Snakes:
-        rates, heights = [one.frequency for one in snakes], [one.amplitude for one in snakes]
-        return cls(*(torch.stack(rows).float() for rows in (biases, rates, heights)))
+    def of(cls, biases: list[Tensor], snakes: list[nn.Module]) -> Snakes:
+        tables: list[list[Tensor]] = [biases, [], []]
+        for snake in snakes:
+            assert isinstance(snake, AntiAliasedSnake)
+            tables[1].append(snake.frequency)
+            tables[2].append(snake.amplitude)
+        return cls(*(torch.stack(rows).float() for rows in tables))
 
     @property
     def tables(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -213,14 +218,14 @@ class Stage:
         self.dilated = [[Filter.of(block.dilated[i], dtype) for block in blocks] for i in _pairs(blocks)]
         self.plain = [[Filter.of(block.plain[i], dtype) for block in blocks] for i in _pairs(blocks)]
         nothing = torch.zeros_like(up.bias)
-        before = [up.bias for _ in blocks]
+        before: list[Tensor] = [up.bias for _ in blocks]
         """Biases of what a pair of convolutions takes in: those of the upsampling, then of the pair before."""
         self.outer, self.inner = [], []
         for index in _pairs(blocks):
             self.outer.append(Snakes.of(before, [block.snakes[2 * index] for block in blocks]))
-            inner = [block.dilated[index].bias for block in blocks]
+            inner = [_bias(block.dilated[index]) for block in blocks]
             self.inner.append(Snakes.of(inner, [block.snakes[2 * index + 1] for block in blocks]))
-            plain = [block.plain[index].bias for block in blocks]
+            plain = [_bias(block.plain[index]) for block in blocks]
             before = [bias + (up.bias if index == 0 else nothing) for bias in plain]
         self.bias = torch.stack(before).float().sum(0)
 
@@ -237,6 +242,12 @@ class Stage:
             made = self._between.activate(inner, [], *self.inner[index].tables, lengths, scale, dtype)
             added = [one(y) for one, y in zip(plain, made, strict=True)]
         return carried, added
+
+
+def _bias(conv: nn.Module) -> Tensor:
+    assert isinstance(conv, nn.Conv1d)
+    assert conv.bias is not None
+    return conv.bias
 
 
 def _pairs(blocks: list[ResidualBlock]) -> range:
@@ -257,13 +268,13 @@ class FusedVocoder:
         self.dtype = dtype
         kernels = len(self.config.resblock_kernel_sizes)
         self._first = Filter.of(plain.conv_in, dtype)
-        assert plain.conv_in.bias is not None
-        self._first_bias = plain.conv_in.bias.float()
+        self._first_bias = _bias(plain.conv_in).float()
         self._no_bias = torch.zeros(self.config.num_mels, device=self._first_bias.device)
-        blocks = list(plain.blocks)
+        blocks = [block for block in plain.blocks if isinstance(block, ResidualBlock)]
+        ups = [up for up in plain.ups if isinstance(up, nn.ConvTranspose1d)]
         self._stages = [
             Stage(up, blocks[index * kernels : (index + 1) * kernels], dtype, between)
-            for index, up in enumerate(plain.ups)
+            for index, up in enumerate(ups)
         ]
         width = plain.conv_out.in_channels
         self._last_snake = Snakes.of([self._no_bias.new_zeros(width)], [plain.snake_out])

@@ -70,8 +70,9 @@ def stored_parameters(alpha: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def anti_aliased_snake(x: Tensor, frequency: Tensor, amplitude: Tensor, live: Tensor | None) -> Tensor:
-    """The activation by shifted sums when compiled, else by two convolutions; fused.py has it as a kernel."""
-    if torch.compiler.is_compiling():
+    """The activation by shifted sums on CUDA, where a capture may hold no filter that comes from the host, and when
+    compiled; else by two convolutions. fused.py has it as a kernel."""
+    if x.is_cuda or torch.compiler.is_compiling():
         return snake_by_shifts(x, frequency, amplitude, live)
     return snake_by_convolution(x, frequency, amplitude, live)
 

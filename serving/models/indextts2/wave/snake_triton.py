@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import triton
 import triton.language as tl
@@ -32,11 +33,7 @@ JOINED = 1024
 
 def _squared_sine() -> list[float]:
     """Q of degree 5: sin^2(d) = z Q(z), z = d^2 <= (pi / 2)^2, off by 3e-8. By interpolation at Chebyshev points."""
-    fitted = Chebyshev.interpolate(
-        lambda z: [math.sin(math.sqrt(value)) ** 2 / value for value in z],
-        5,
-        domain=[0.0, (math.pi / 2) ** 2],
-    )
+    fitted = Chebyshev.interpolate(lambda z: np.sin(np.sqrt(z)) ** 2 / z, 5, domain=[0.0, (math.pi / 2) ** 2])
     coefficients: list[float] = fitted.convert(kind=Polynomial).coef.tolist()
     return coefficients
 
@@ -65,7 +62,7 @@ def _snake(x, rate, height):  # type: ignore[no-untyped-def]
     return x + height * (z * q)
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _sample(a, b, bias, place, end, channels, column, inside, HAS_B: tl.constexpr, dtype: tl.constexpr):  # type: ignore[no-untyped-def]
     """a + b + bias at `place` of each stretch, or at the row's nearest live sample, rounded as it is stored."""
     index = tl.minimum(tl.maximum(place, 0), end - 1)[:, None] * channels + column
