@@ -104,7 +104,7 @@ def main(arguments: argparse.Namespace) -> int:
             result.found.append(Figure(part=part, change=change, figures=figures))
             write_json(result, arguments.out / "result.json")
     (arguments.out / "result.md").write_text(markdown(result), encoding="utf-8")
-    print(markdown(result))
+    print(markdown(result), end="")
     return 0
 
 
