@@ -18,9 +18,9 @@ def test_levels_are_8_bits_of_each_output() -> None:
         before = layer.weight.copy_(torch.randn(3, 50) * torch.tensor([[1.0], [100.0], [0.0]])).clone()
         precision.levels_of_weights(layer)
     for row in range(3):
-        assert len(layer.weight[row].unique()) <= 255
+        assert len(set(layer.weight[row].tolist())) <= 255
         assert (layer.weight[row] - before[row]).abs().max() <= before[row].abs().max() / 254 * 1.01
-    assert len(layer.weight[0].unique()) > 20
+    assert len(set(layer.weight[0].tolist())) > 20
 
 
 def test_distances_of_waves_and_codes() -> None:
