@@ -33,6 +33,10 @@ COMMANDS = {
         "IndexTTS2 on a CPU: our core against the official package, in one run",
     ),
     "gpu": ("bench.indextts2.gpu", "IndexTTS2 on a GPU, offline: each stage against its floor, and streams"),
+    "precision": (
+        "bench.indextts2.precision",
+        "what bfloat16, 8 bits and fewer iterations change in IndexTTS2's codes, mel and waveform",
+    ),
     "simulate": ("bench.simulate.command", "capacity in virtual time: what a device or a policy would hold"),
     "listen": ("bench.listen.command", "what a listener hears: onset, pauses, pace, words and their times"),
     "targets": ("bench.targets.command", "the servers that --target can measure: what each adapter needs"),

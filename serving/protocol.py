@@ -139,7 +139,7 @@ class Ready(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     device: str
     dtype: str
     kernels: str | None
-    """What its networks run in: a tier of the CPU kernels, or torch; None of a model that does not say."""
+    """What its networks run in: a tier of the CPU kernels, torch, or triton; None of a model that does not say."""
     warmup_s: float
     pid: int
 

@@ -19,11 +19,10 @@ from torch import nn
 from serving.engine.graphs import WARM_UP_RUNS, pick_bucket
 from serving.models.base import Bucket
 from serving.models.indextts2.codes.gpt import Gpt
-from serving.models.indextts2.config import GptConfig
+from serving.models.indextts2.config import BigVganConfig, GptConfig
 from serving.models.indextts2.mel.estimator import Estimator
 from serving.models.indextts2.model import IndexTts2Model
 from serving.models.indextts2.stages.mel import Integrate
-from serving.models.indextts2.wave.vocoder import Vocoder
 
 RATES = {
     "H200": (4.8e12, 989e12),
@@ -250,12 +249,11 @@ def estimator_flops(estimator: Estimator, frames: int, kept: int) -> float:
 def vocoder_part(model: IndexTts2Model, rows: int, frames: int, rate: Rates, clock: Clock) -> Part:
     """Samples of `rows` stretches of mel, per second of audio."""
     vocoder = model.vocoder
-    assert isinstance(vocoder, Vocoder)
     mel = torch.randn(rows, vocoder.config.num_mels, frames, generator=torch.Generator().manual_seed(0))
-    mel = mel.to(vocoder.conv_in.weight.device, vocoder.dtype)
+    mel = mel.to(model.flow.x.device, vocoder.dtype)
     ms = clock.ms(lambda: vocoder(mel))
     audio_s = rows * frames * _frame_s(model)
-    floor_s = rows * frames * vocoder_flops_per_frame(vocoder) / rate.flops
+    floor_s = rows * frames * vocoder_flops_per_frame(vocoder.config) / rate.flops
     return Part(
         name="vocoder",
         rows=rows,
@@ -266,19 +264,16 @@ def vocoder_part(model: IndexTts2Model, rows: int, frames: int, rate: Rates, clo
     )
 
 
-def vocoder_flops_per_frame(vocoder: Vocoder) -> float:
+def vocoder_flops_per_frame(config: BigVganConfig) -> float:
     """Operations of the convolutions for one frame of mel; the activations are memory, not arithmetic."""
-    kernels = len(vocoder.config.resblock_kernel_sizes)
-    total, samples = 2.0 * vocoder.conv_in.weight.numel(), 1
-    for stage, (up, rate) in enumerate(zip(vocoder.ups, vocoder.config.upsample_rates, strict=True)):
-        assert isinstance(up, nn.ConvTranspose1d)
-        total += 2.0 * up.weight.numel() * samples
-        samples *= rate
-        for block in vocoder.blocks[stage * kernels : (stage + 1) * kernels]:
-            total += (
-                2.0 * samples * sum(m.weight.numel() for m in block.modules() if isinstance(m, nn.Conv1d))
-            )
-    return total + 2.0 * samples * vocoder.conv_out.weight.numel()
+    width, samples = config.upsample_initial_channel, 1
+    weights = 7.0 * config.num_mels * width
+    for rate, kernel in zip(config.upsample_rates, config.upsample_kernel_sizes, strict=True):
+        weights += samples * kernel * width * width / 2
+        width, samples = width // 2, samples * rate
+        blocks = zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True)
+        weights += samples * sum(2 * len(dilations) * size * width**2 for size, dilations in blocks)
+    return 2.0 * (weights + samples * 7 * width)
 
 
 def _frame_s(model: IndexTts2Model) -> float:

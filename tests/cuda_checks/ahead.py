@@ -85,9 +85,9 @@ def cases() -> dict[str, Case]:
         "flow swiglu, float32": _swiglu("*fp32", 4),
         "wavenet gate": Case(
             wavenet_triton._gate,
-            dict.fromkeys(("x", "condition", "out"), "*bf16")
+            dict.fromkeys(("x", "condition", "bias", "out"), "*bf16")
             | dict.fromkeys(("rows", "frames", "width", "condition_stride"), "i32"),
-            {"ROWS": wavenet_triton.FRAMES, "BLOCK": 512},
+            {"HAS_BIAS": True, "ROWS": wavenet_triton.FRAMES, "BLOCK": 512},
             multiples=("width", "condition_stride"),
         ),
         "wavenet step": Case(
@@ -97,8 +97,15 @@ def cases() -> dict[str, Case]:
             {"PAD": 2, "HAS_OUTPUTS": True, "HAS_TOTAL": True, "ROWS": wavenet_triton.FRAMES, "BLOCK": 512},
             multiples=("width",),
         ),
-        "snake, float32": _snake("*fp32"),
-        "snake, bfloat16": _snake("*bf16"),
+        "vocoder activation": _activation(),
+        "vocoder sum": Case(
+            snake_triton._join,
+            dict.fromkeys((f"{name}_{branch}" for name in "ab" for branch in range(3)), "*bf16")
+            | {"biases": "*fp32", "lengths": "*i64", "out": "*bf16"}
+            | dict.fromkeys(("frames", "channels", "scale"), "i32"),
+            {"COUNT": 3, "HAS_B": True, "HAS_LENGTHS": True, "BLOCK": snake_triton.JOINED},
+            multiples=("channels",),
+        ),
     }
 
 
@@ -139,12 +146,18 @@ def _product(rows: int, columns: int, number: str = "*bf16") -> Case:
     )
 
 
-def _snake(signal: str) -> Case:
+def _activation() -> Case:
+    """Of at least 128 channels; those of fewer have the same lanes, spread over more stretches of time."""
+    columns = 128
     return Case(
-        snake_triton._snake,
-        {"x": signal, "y": signal, "frequency": signal, "amplitude": signal, "live": "*i64", "taps": "*fp32"}
-        | {"channels": "i32", "width": "i32"},
-        {"HAS_LIVE": True, "BLOCK": snake_triton._BLOCK, "MARGIN": snake_triton._MARGIN},
+        snake_triton._activate,
+        dict.fromkeys((f"{name}_{branch}" for name in ("a", "b", "sum", "y") for branch in range(3)), "*bf16")
+        | dict.fromkeys(("biases", "frequency", "amplitude"), "*fp32")
+        | {"lengths": "*i64"}
+        | dict.fromkeys(("frames", "channels", "branches", "scale"), "i32"),
+        {"HAS_B": True, "HAS_LENGTHS": True, "STEPS": snake_triton.STEPS, "UNROLLED": snake_triton.UNROLLED}
+        | {"ROWS": snake_triton.LANES // columns, "COLUMNS": columns},
+        multiples=("channels",),
     )
 
 

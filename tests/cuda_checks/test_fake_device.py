@@ -41,6 +41,17 @@ def test_no_stage_does_what_a_capture_refuses(name: str) -> None:
     assert not found
 
 
+def test_plain_torch_runs_no_kernel_of_ours() -> None:
+    """What takes the place of a kernel that fails its check must itself be fit for a capture."""
+    with fake_device():
+        model = model_of("indextts2-throughput", "model.options.fused=[]")
+        for name in ("decode", "flow", "vocode"):
+            seen = watch(model.stages[name], model.stages[name].buckets[0])
+            assert seen.faults == []
+            assert not [operation for operation in seen.names if hasattr(torch.ops.indextts2, operation)]
+    assert getattr(model, "kernels", "") == "torch"
+
+
 def test_a_host_copy_and_a_wait_are_seen() -> None:
     """The first capture of an earlier prefill died of these."""
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bench.indextts2.offline import Offline, OfflineError, Streams
 from serving.engine.loop import DeviceLost
+from serving.engine.runner import pick_device
 from serving.models.indextts2.codes import gpt
 from serving.profile import EngineProfile
 from tests.cuda_checks.stand_in import StandInGraph, stand_in_cuda
@@ -91,6 +92,16 @@ def test_replayed_speech_equals_eager_speech(positions: str) -> None:
         assert len(wave) == CODES * 172 // 100 * 256
         np.testing.assert_allclose(replayed[name], wave, atol=2e-5)
     assert runner.busy_s == pytest.approx(sum(offline.stage_s.values()))
+
+
+def test_the_engine_s_thread_works_on_the_device_that_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A capture on cuda:1 would else take streams and events of cuda:0."""
+    chosen: list[torch.device] = []
+    with stand_in_cuda():
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+        monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+        assert pick_device(EngineProfile(device="cuda:1")).index == 1
+    assert [str(device) for device in chosen] == ["cuda:1"]
 
 
 def test_inert_rows_stay_short() -> None:

@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from serving.models import load_model
 from serving.models.base import Bucket, Model, Stage
+from serving.models.indextts2 import backend
 from serving.models.indextts2 import model as indextts2
 from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.weights.checkpoint import COMPONENTS, NoInitialWeights
@@ -86,6 +87,41 @@ def _one_attention(
     return y
 
 
+@torch.library.custom_op("cuda_checks::convolution", mutates_args=())
+def _convolution(
+    x: Tensor, weight: Tensor, stride: list[int], padding: list[int], dilation: list[int]
+) -> Tensor:
+    raise NotImplementedError
+
+
+@_convolution.register_fake
+def _(x: Tensor, weight: Tensor, stride: list[int], padding: list[int], dilation: list[int]) -> Tensor:
+    size = [
+        (x.shape[2 + i] + 2 * padding[i] - dilation[i] * (weight.shape[2 + i] - 1) - 1) // stride[i] + 1
+        for i in range(2)
+    ]
+    last = any(value.is_contiguous(memory_format=torch.channels_last) for value in (x, weight))
+    memory_format = torch.channels_last if last else torch.contiguous_format
+    return torch.empty(
+        x.shape[0], len(weight), *size, dtype=x.dtype, device=x.device, memory_format=memory_format
+    )
+
+
+def _one_convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] = 0,
+    dilation: int | tuple[int, int] = 1,
+) -> Tensor:
+    """One kernel, channels last if its input or its filter is, as by cuDNN; and one more for a bias."""
+    y: Tensor = _convolution(
+        x, weight, *([one] * 2 if isinstance(one, int) else list(one) for one in (stride, padding, dilation))
+    )
+    return y if bias is None else y + bias[:, None, None]
+
+
 @contextlib.contextmanager
 def fake_device() -> Iterator[None]:
     """Tensors made here have no values, and may lie on cuda:0."""
@@ -94,6 +130,7 @@ def fake_device() -> Iterator[None]:
         torch.no_grad(),
         mock.patch.object(nn.Module, "_apply", _apply),
         mock.patch.object(F, "scaled_dot_product_attention", _one_attention),
+        mock.patch.object(F, "conv2d", _one_convolution),
         mock.patch.object(indextts2, "open_weights", return_value=Shapes()),
     ):
         yield
@@ -105,7 +142,9 @@ def model_of(profile_name: str, *overrides: str) -> Model:
         ["model.options.weights=random", "model.options.preload=none"] if "indextts2" in profile_name else []
     )
     profile = load_profile(profile_name, [*shapes, *overrides])
-    return load_model(profile, DEVICE, getattr(torch, profile.engine.dtype))
+    # Values are what the check at the start compares, and there are none.
+    with mock.patch.object(backend, "sound_parts", lambda parts, subjects: parts):
+        return load_model(profile, DEVICE, getattr(torch, profile.engine.dtype))
 
 
 @dataclass(slots=True)

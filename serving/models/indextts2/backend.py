@@ -17,9 +17,11 @@ from serving.models.indextts2.mel.cpu.estimator import library as estimator_libr
 from serving.models.indextts2.mel.estimator import Estimator
 from serving.models.indextts2.networks import CodeModel, MelVocoder, VelocityEstimator
 from serving.models.indextts2.options import FUSED, Options
+from serving.models.indextts2.self_check import Subjects, sound_parts
 from serving.models.indextts2.wave.cpu.convolution import library as vocoder_library
 from serving.models.indextts2.wave.cpu.vocoder import CpuVocoder
 from serving.models.indextts2.wave.cpu.vocoder import check_sizes as check_vocoder_sizes
+from serving.models.indextts2.wave.fused import FusedVocoder
 from serving.models.indextts2.wave.vocoder import Vocoder
 from serving.models.indextts2.weights.checkpoint import Weights
 from serving.native import NativeError
@@ -38,7 +40,9 @@ class Networks(NamedTuple):
     estimator: VelocityEstimator
     vocoder: MelVocoder
     kernels: str
-    """What they run in: a tier of the CPU kernels, or torch."""
+    """What they run in: a tier of the CPU kernels, torch, or Triton's kernels and which of them are left out."""
+    fused: frozenset[str] = frozenset()
+    """Parts that run in Triton kernels; see options.FUSED."""
 
 
 def load_networks(
@@ -68,11 +72,22 @@ def load_networks(
         return Networks(cpu_gpt, estimator, CpuVocoder(weights.load("vocoder", device)), chosen_tier())
     plain: Estimator = weights.load("flow", device)
     vocoder: Vocoder = weights.load("vocoder", device)
-    parts = choose_fused(options, device)
     if device.type != "cpu":
         gpt = gpt.to(dtype)
+    plain.cast(flow_dtype)
+    parts = choose_fused(options, device)
+    parts = sound_parts(parts, Subjects(gpt, plain, vocoder, vocoder_dtype))
     gpt.fused = parts
-    return Networks(gpt, plain.cast(flow_dtype).fuse(parts), vocoder.to(vocoder_dtype), "torch")
+    made = FusedVocoder(vocoder, vocoder_dtype) if "vocoder" in parts else vocoder.to(vocoder_dtype)
+    return Networks(gpt, plain.fuse(parts), made, describe(parts), parts)
+
+
+def describe(parts: frozenset[str]) -> str:
+    """What runs in Triton's kernels, in words for /readyz: torch, triton, or triton without what is left out."""
+    missing = ", ".join(part for part in FUSED if part not in parts)
+    if not parts:
+        return "torch"
+    return f"triton without {missing}" if missing else "triton"
 
 
 def choose_fused(options: Options, device: torch.device) -> frozenset[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from serving.models.base import ModelSpec, Stage
-from serving.models.indextts2.backend import choose_fused, load_networks
+from serving.models.indextts2.backend import load_networks
 from serving.models.indextts2.codes.decoding import Decoding
 from serving.models.indextts2.codes.gpt import spoken_ids
 from serving.models.indextts2.codes.sampling import Sampling
@@ -84,7 +84,7 @@ class IndexTts2Model:
             max_text=self.max_text,
             positions=options.positions,
             second_rows=self.second_pass,
-            fused=choose_fused(options, device),
+            fused=networks.fused,
         )
         prompt_frames = self.whole.prompt_frames
         self.flow = Flow(

@@ -16,7 +16,7 @@ MAX_TOP_K = 128
 """What the sampler sorts, see sampling.py."""
 
 
-Fused = Literal["norm", "attention", "swiglu", "wavenet", "layer", "embedding", "sampler"]
+Fused = Literal["norm", "attention", "swiglu", "wavenet", "layer", "embedding", "sampler", "vocoder"]
 FUSED: tuple[Fused, ...] = get_args(Fused)
 
 
@@ -94,9 +94,10 @@ class Options(ModelOptions, frozen=True, kw_only=True):
     repetition_penalty: Annotated[float, Meta(gt=0)] = 10.0
     kernels: Kernels = "auto"
     fused: Literal["auto"] | list[Fused] = "auto"
-    """Parts that run as one Triton kernel each, on CUDA: of the flow norm, attention (with its rotation), swiglu and
-    wavenet, of decoding layer (its norms and its cache), embedding and sampler. auto: all of them on CUDA, none on a
-    CPU; an empty list: plain torch.
+    """Parts that run in Triton kernels, on CUDA: of the flow norm, attention (with its rotation), swiglu and wavenet;
+    of decoding layer (its norms and its cache), embedding and sampler, and what lies between the convolutions of the
+    vocoder. auto: all of them on CUDA, none on a CPU; an empty list: plain torch. One that differs from plain torch at
+    the start is left out.
     """
     flow_iterations: Annotated[int, Meta(ge=1, le=100)] = 25
     """Euler iterations of the flow."""

@@ -28,7 +28,6 @@ from bench.records import Sample
 from serving.models.indextts2.codes.gpt import Gpt
 from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.mel.estimator import Estimator
-from serving.models.indextts2.wave.vocoder import Vocoder
 from serving.models.indextts2.weights.checkpoint import NoInitialWeights
 from serving.profile import EngineProfile, ModelProfile, Profile
 
@@ -105,7 +104,7 @@ def test_it_imports_nothing_of_the_web_and_no_audio_packages() -> None:
 def test_floors_at_the_official_shapes() -> None:
     """Counted from our modules, against the figures of the official ones."""
     with NoInitialWeights():  # the memory is never touched
-        gpt, estimator, vocoder = Gpt(OFFICIAL.gpt), Estimator(OFFICIAL.s2mel), Vocoder(OFFICIAL.vocoder)
+        gpt, estimator = Gpt(OFFICIAL.gpt), Estimator(OFFICIAL.s2mel)
     assert weight_bytes(gpt) == pytest.approx(2 * 964.7e6, rel=2e-3), "of float32; bfloat16 is half"
     assert cell_bytes(OFFICIAL.gpt, 2) == 122_880
     linear = estimator_flops(estimator, 1, 1) - 26_624
@@ -113,7 +112,7 @@ def test_floors_at_the_official_shapes() -> None:
     assert estimator_flops(estimator, 1000, 1000) - 1000 * linear == pytest.approx(26_624 * 1000**2)
     ratio = estimator_flops(estimator, 861, 861) / estimator_flops(estimator, 861, 430 + 16)
     assert 1.15 < ratio < 1.25, "the tail on every frame counts a fifth too many"
-    assert vocoder_flops_per_frame(vocoder) * 22050 / 256 == pytest.approx(155e9, rel=0.02)
+    assert vocoder_flops_per_frame(OFFICIAL.vocoder) * 22050 / 256 == pytest.approx(155e9, rel=0.02)
 
 
 def test_rates_are_measured() -> None:

@@ -120,7 +120,14 @@ def frame_noise(seed: int, frames: int, mels: int) -> Tensor:
 
 
 def plain_attention(
-    q: Tensor, keys: Tensor, values: Tensor, slots: Tensor, lengths: Tensor, span: int
+    q: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    slots: Tensor,
+    lengths: Tensor,
+    span: int,
+    *,
+    fused: bool = False,
 ) -> Tensor:
     """The definition of decode_attention: softmax(q k / sqrt(D)) v over the live cells of each row, [R, H, D]."""
     mask = torch.arange(span) < lengths[:, None, None, None]

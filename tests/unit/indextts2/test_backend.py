@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from serving.models import load_options
-from serving.models.indextts2.backend import load_networks
+from serving.models.indextts2.backend import describe, load_networks
 from serving.models.indextts2.codes.cpu.gpt import CpuGpt
 from serving.models.indextts2.codes.gpt import Gpt
 from serving.models.indextts2.config import IndexTts2Config
-from serving.models.indextts2.options import Options
+from serving.models.indextts2.options import FUSED, Options
 from serving.models.indextts2.weights.checkpoint import RandomWeights
 from serving.profile import ProfileError
 from tests.unit.indextts2.support import CPU, make_profile
@@ -38,6 +38,12 @@ def networks(config: IndexTts2Config, **options: Any) -> Any:
     found = load_options(profile)
     assert isinstance(found, Options)
     return load_networks(RandomWeights(config, 0), found, profile, CPU, torch.float32)
+
+
+def test_what_is_left_out_is_named() -> None:
+    assert describe(frozenset(FUSED)) == "triton"
+    assert describe(frozenset(FUSED) - {"swiglu", "norm"}) == "triton without norm, swiglu"
+    assert describe(frozenset()) == "torch" == networks(TINY, kernels="torch").kernels
 
 
 def test_sizes_that_suit_run_in_kernels() -> None:

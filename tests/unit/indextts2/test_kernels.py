@@ -38,19 +38,37 @@ for width, span in ((16, 3 * PART_CELLS + 5), (64, 70)):
 print("same")
 """
 
-SNAKE = """
+ACTIVATION = """
 import torch
 from serving.models.indextts2.wave import snake_triton
-from serving.models.indextts2.wave.snake import snake_by_convolution
+from serving.models.indextts2.wave.fused import activate, activate_plain, join, join_plain
 
 torch.manual_seed(0)
-for width in (1, 2, 5, 40, 506, 507, 1030):
-    x = 2 * torch.randn(2, 3, width)
-    frequency, amplitude = torch.rand(3) + 0.5, torch.rand(3) + 0.5
-    for live in (None, torch.tensor([width, max(1, width - 4)])):
-        ours = snake_triton.anti_aliased_snake_triton(x, frequency, amplitude, live)
-        plain = snake_by_convolution(x, frequency, amplitude, live)
-        torch.testing.assert_close(ours, plain, atol=2e-6, rtol=1e-5)
+# Many short stretches in a program: the interpreter pays for steps, not for lanes.
+snake_triton.STEPS, snake_triton.LANES = 6, 512
+for frames, channels, branches, lengths, scale in (
+    (1, 24, 1, None, 1), (2, 3, 2, torch.tensor([1, 2]), 1), (61, 32, 3, torch.tensor([30, 4]), 2),
+):
+    bases, others = torch.randn(2, branches, 2, frames, channels).unbind(0)
+    bases, others = list(2 * bases), list(2 * others)
+    # What lies past a row's end must not be read, not even as a number far off.
+    for base in bases if lengths is not None else ():
+        for row, length in enumerate(lengths.tolist()):
+            base[row, length * scale :] = 1e30
+    clean = [base.where(base < 1e30, 0.0) for base in bases]
+    tables = torch.randn(branches, channels), 3 * torch.rand(branches, channels), torch.rand(branches, channels)
+    for added in ([], others):
+        settings = (lengths, scale, torch.float32)
+        ours = activate(bases, added, *tables, *settings)
+        plain = activate_plain(clean, added, *tables, *settings)
+        torch.testing.assert_close(ours, plain, atol=4e-6, rtol=1e-5)
+        if added or branches == 1:
+            ours, plain = join(bases, added, tables[0][0], *settings), join_plain(clean, added, tables[0][0], *settings)
+            torch.testing.assert_close(ours, plain, atol=4e-6, rtol=1e-5)
+half = [torch.randn(1, 17, 16).bfloat16()]
+args = ([*half], [*half], *torch.rand(3, 1, 16).unbind(0), None, 1, torch.bfloat16)
+# The interpreter cuts numbers down to bfloat16 where a device rounds them.
+torch.testing.assert_close(activate(*args), activate_plain(*args), atol=5e-2, rtol=3e-2)
 print("same")
 """
 
@@ -118,6 +136,10 @@ for scale in (1.0, 200.0):
     torch.testing.assert_close(
         gate(x, tables[:, 1], fused=True), gate(x, tables[:, 1]), atol=2e-6, rtol=1e-5
     )
+    bias = torch.randn(48)
+    torch.testing.assert_close(
+        gate(x, tables[:, 1], bias, fused=True), gate(x + bias, tables[:, 1]), atol=4e-6, rtol=1e-5
+    )
 for frames in (3, 19):
     lengths = torch.tensor([frames, max(1, frames - 5)])
     x = torch.randn(2, frames, 24)
@@ -164,6 +186,46 @@ with torch.inference_mode():
     assert all(mel.isfinite().all() and mel.std() > 0.1 for mel in plain)
     for ours, theirs in zip(mels(FUSED), plain, strict=True):
         torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=1e-3)
+print("same")
+"""
+
+SELF_CHECK = """
+import logging
+import torch
+from serving.models.indextts2.codes import sampling_triton
+from serving.models.indextts2.config import IndexTts2Config
+from serving.models.indextts2.mel import fused_triton
+from serving.models.indextts2.options import FUSED
+from serving.models.indextts2.self_check import CHECKS, Subjects, sound_parts
+from serving.models.indextts2.wave import snake_triton
+from serving.models.indextts2.weights.checkpoint import RandomWeights
+
+CPU = torch.device("cpu")
+weights = RandomWeights(IndexTts2Config.tiny(), 0)
+subjects = Subjects(*(weights.load(name, CPU) for name in ("gpt", "flow", "vocoder")), torch.float32)
+assert CHECKS.keys() == set(FUSED)
+said = []
+logging.getLogger("serving.models.indextts2.self_check").addFilter(lambda record: said.append(record.getMessage()))
+# Those of the vocoder take the interpreter a minute; test_kernels.py has them.
+sound = frozenset(FUSED) - {"vocoder"}
+assert sound_parts(sound, subjects) == sound and not said
+
+def shifted(x, weight):
+    return true_swiglu(x, weight).roll(1, 0)
+
+def broken(*args):
+    raise RuntimeError("Triton Error: planted\\nand more")
+
+true_swiglu, fused_triton.swiglu_triton = fused_triton.swiglu_triton, shifted
+sampling_triton.embed_triton = broken
+sampling_triton.draw_triton = lambda logits, slots, *rest: slots.clone()
+snake_triton.activate_triton = broken
+assert sound_parts(frozenset(FUSED), subjects) == sound - {"swiglu", "embedding", "sampler"}
+embedding, sampler, swiglu, vocoder = said
+assert embedding == "the fused kernel of 'embedding' is not used, plain torch is: RuntimeError: Triton Error: planted"
+assert "'sampler'" in sampler and "other whole numbers" in sampler
+assert "'swiglu'" in swiglu and "off by" in swiglu
+assert "'vocoder'" in vocoder and "planted" in vocoder
 print("same")
 """
 
@@ -215,9 +277,10 @@ print("same")
 """
 
 SCRIPTS = {
+    "the check at the start": SELF_CHECK,
     "decoding": DECODING,
     "decode attention": ATTENTION,
-    "anti-aliased snake": SNAKE,
+    "what lies between the vocoder's convolutions": ACTIVATION,
     "flow norm": NORM,
     "flow attention": FLOW_ATTENTION,
     "swiglu": SWIGLU,

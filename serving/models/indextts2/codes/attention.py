@@ -3,8 +3,9 @@
 Cache tensors are [rows, heads, cells, head_dim]; a batch names its rows in `slots`, so rows need not be
 neighbours and nothing is copied when a segment joins or leaves.
 
-Decoding reads one query per row against that row's live keys only. On CUDA a split-KV Triton kernel does it
-(serving.models.indextts2.codes.attention_triton); on the CPU each row attends to a view of its own live cells.
+Decoding reads one query per row against that row's live keys only. Fused, a split-KV Triton kernel does it
+(serving.models.indextts2.codes.attention_triton); on the CPU each row attends to a view of its own live cells; in plain
+torch on CUDA, whose host may not know the lengths, all cells up to a bound are read and masked.
 """
 
 from __future__ import annotations
@@ -29,13 +30,21 @@ def extend_attention(
 
 
 def decode_attention(
-    q: Tensor, keys: Tensor, values: Tensor, slots: Tensor, lengths: Tensor, span: int
+    q: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    slots: Tensor,
+    lengths: Tensor,
+    span: int,
+    *,
+    fused: bool = False,
 ) -> Tensor:
     """softmax(q k / sqrt(D)) v over cells 0 .. lengths[r] - 1 of row slots[r]; q [R, H, D], returns [R, H, D].
 
-    Reads live cells only and copies none. `lengths` (int64 [R], at least 1) lives on the device of q; `span`
-    bounds it and fixes the launch grid.
+    `lengths` (int64 [R], at least 1) lives on the device of q; `span` bounds it and fixes the launch grid.
     """
+    if q.is_cuda and not fused:
+        return extend_attention(q[:, :, None], keys, values, slots, lengths - 1, span)[:, :, 0]
     if q.is_cuda or torch.compiler.is_compiling():
         y: Tensor = _opaque(q, keys, values, slots, lengths, span)
         return y

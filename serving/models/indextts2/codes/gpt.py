@@ -197,7 +197,8 @@ class Gpt(nn.Module):
         def attend(layer: int, qkv: Tensor) -> Tensor:
             q, k, v = qkv.view(rows, 3, heads, -1).unbind(1)
             cache.write(layer, slots, cells, k[:, None], v[:, None])
-            y: Tensor = decode_attention(q, cache.keys[layer], cache.values[layer], slots, live, span)
+            cached = (cache.keys[layer], cache.values[layer])
+            y: Tensor = decode_attention(q, *cached, slots, live, span, fused="layer" in self.fused)
             return y.reshape(rows, dim)
 
         x = vectors

@@ -79,11 +79,13 @@ def swiglu(x: Tensor, weight: Tensor, *, fused: bool = False) -> Tensor:
     return F.silu(gate) * up
 
 
-def gate(x: Tensor, condition: Tensor, *, fused: bool = False) -> Tensor:
-    """tanh(signal) * sigmoid(gate) of x + condition, [B, T, 2 C] and [B, 2 C], signal first; [B, T, C]."""
+def gate(x: Tensor, condition: Tensor, bias: Tensor | None = None, *, fused: bool = False) -> Tensor:
+    """tanh(signal) * sigmoid(gate) of x [B, T, 2 C] + condition [B, 2 C] + bias [2 C], signal first; [B, T, C]."""
     if fused:
-        y: Tensor = _gate(x, condition)
+        y: Tensor = _gate(x, condition, bias)
         return y
+    if bias is not None:
+        x = x + bias
     signal, opening = (x + condition[:, None]).chunk(2, dim=-1)
     return torch.tanh(signal) * torch.sigmoid(opening)
 
@@ -167,14 +169,14 @@ def _(x: Tensor, weight: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("indextts2::wavenet_gate", mutates_args=())
-def _gate(x: Tensor, condition: Tensor) -> Tensor:
+def _gate(x: Tensor, condition: Tensor, bias: Tensor | None) -> Tensor:
     from serving.models.indextts2.mel.wavenet_triton import gate_triton
 
-    return gate_triton(x, condition)
+    return gate_triton(x, condition, bias)
 
 
 @_gate.register_fake
-def _(x: Tensor, condition: Tensor) -> Tensor:
+def _(x: Tensor, condition: Tensor, bias: Tensor | None) -> Tensor:
     return x.new_empty(*x.shape[:-1], x.shape[2] // 2)
 
 

@@ -16,11 +16,13 @@ FRAMES = 4
 def _gate(  # type: ignore[no-untyped-def]
     x,
     condition,
+    bias,
     out,
     rows,
     frames,
     width,
     condition_stride,
+    HAS_BIAS: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -33,6 +35,11 @@ def _gate(  # type: ignore[no-untyped-def]
     signal += tl.load(condition + given, mask=live, other=0.0).to(tl.float32)
     gate = tl.load(x + place + width, mask=live, other=0.0).to(tl.float32)
     gate += tl.load(condition + given + width, mask=live, other=0.0).to(tl.float32)
+    if HAS_BIAS:
+        # For each row anew, so that it arrives where it is wanted: no exchange between threads.
+        known = bias + (row * 0)[:, None] + column[None, :]
+        signal += tl.load(known, mask=live, other=0.0).to(tl.float32)
+        gate += tl.load(known + width, mask=live, other=0.0).to(tl.float32)
     # tanh by exponentials of what is never positive, so that none overflows.
     shrunk = tl.exp(-2.0 * tl.abs(signal))
     tanh = tl.where(signal < 0, -1.0, 1.0) * (1.0 - shrunk) / (1.0 + shrunk)
@@ -40,7 +47,7 @@ def _gate(  # type: ignore[no-untyped-def]
     tl.store(out + row[:, None] * width + column[None, :], result.to(out.dtype.element_ty), mask=live)
 
 
-def gate_triton(x: Tensor, condition: Tensor) -> Tensor:
+def gate_triton(x: Tensor, condition: Tensor, bias: Tensor | None) -> Tensor:
     """See serving.models.indextts2.mel.fused.gate."""
     batch, frames, double = x.shape
     width = double // 2
@@ -49,11 +56,13 @@ def gate_triton(x: Tensor, condition: Tensor) -> Tensor:
     launch(
         x,
         condition,
+        condition if bias is None else bias,
         out,
         batch * frames,
         frames,
         width,
         condition.stride(0),
+        HAS_BIAS=bias is not None,
         ROWS=FRAMES,
         BLOCK=triton.next_power_of_2(width),
     )

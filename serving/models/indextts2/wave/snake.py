@@ -51,6 +51,8 @@ FILTER = sinc_filter()
 class AntiAliasedSnake(nn.Module):
     """The activation over [B, C, T]. Frequencies and inverse amplitudes are stored ready to use."""
 
+    up: Tensor
+    down: Tensor
     REACH = 6
     """Samples to each side that an output depends on."""
 
@@ -58,10 +60,16 @@ class AntiAliasedSnake(nn.Module):
         super().__init__()
         self.frequency = nn.Parameter(torch.ones(channels))
         self.amplitude = nn.Parameter(torch.ones(channels))
+        # Here, so that they lie where the signal does: no capture may hold a copy from the host.
+        up, down = resampling_filters()
+        self.register_buffer("up", up, persistent=False)
+        self.register_buffer("down", down, persistent=False)
 
     def forward(self, x: Tensor, live: Tensor | None = None) -> Tensor:
         """Activate; with live int64 [B] each row is replicated at its own end, and zero past it."""
-        return anti_aliased_snake(x, self.frequency, self.amplitude, live)
+        if torch.compiler.is_compiling():
+            return snake_by_shifts(x, self.frequency, self.amplitude, live)
+        return snake_by_convolution(x, self.frequency, self.amplitude, live, (self.up, self.down))
 
 
 def stored_parameters(alpha: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,36 +77,27 @@ def stored_parameters(alpha: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
     return torch.exp(alpha), 1.0 / (torch.exp(beta) + _BETA_FLOOR)
 
 
-@torch.library.custom_op("indextts2::snake_cuda", mutates_args=())
-def _snake_cuda(x: Tensor, frequency: Tensor, amplitude: Tensor, live: Tensor | None) -> Tensor:
-    from serving.models.indextts2.wave.snake_triton import anti_aliased_snake_triton
-
-    return anti_aliased_snake_triton(x, frequency, amplitude, live)
-
-
-@_snake_cuda.register_fake
-def _(x: Tensor, frequency: Tensor, amplitude: Tensor, live: Tensor | None) -> Tensor:
-    return torch.empty_like(x)
-
-
-def anti_aliased_snake(x: Tensor, frequency: Tensor, amplitude: Tensor, live: Tensor | None) -> Tensor:
-    """The activation by the Triton kernel on CUDA, by shifted sums when compiled, else by two
-    convolutions."""
-    if x.is_cuda:
-        y: Tensor = _snake_cuda(x.contiguous(), frequency, amplitude, live)
-        return y
-    if torch.compiler.is_compiling():
-        return snake_by_shifts(x, frequency, amplitude, live)
-    return snake_by_convolution(x, frequency, amplitude, live)
-
-
-def snake_by_convolution(x: Tensor, frequency: Tensor, amplitude: Tensor, live: Tensor | None) -> Tensor:
-    """The definition with two grouped convolutions of 7 taps: [B C, 1, T] to (even, odd) and back."""
-    batch, channels, width = x.shape
-    taps = x.new_tensor(FILTER)
+def resampling_filters() -> tuple[Tensor, Tensor]:
+    """Filters of 7 taps, float32: [2, 1, 7] of the signal to (even, odd), and [1, 2, 7] of these back."""
+    taps = torch.tensor(FILTER)
     even_taps, odd_taps = taps[1::2], taps[0::2]
     up = 2.0 * torch.stack([F.pad(even_taps.flip(0), (0, 1)), F.pad(odd_taps.flip(0), (1, 0))])[:, None]
-    down = torch.stack([F.pad(even_taps, (1, 0)), F.pad(odd_taps, (0, 1))])[None]
+    return up, torch.stack([F.pad(even_taps, (1, 0)), F.pad(odd_taps, (0, 1))])[None]
+
+
+def snake_by_convolution(
+    x: Tensor,
+    frequency: Tensor,
+    amplitude: Tensor,
+    live: Tensor | None,
+    filters: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """The definition with two grouped convolutions of 7 taps: [B C, 1, T] to (even, odd) and back.
+
+    `filters` are resampling_filters(), on the signal's device; made if not given.
+    """
+    batch, channels, width = x.shape
+    up, down = (each.to(x.device, x.dtype) for each in filters or resampling_filters())
     padded = F.pad(_hold(x, live), (3, 3), mode="replicate")
     pair = F.conv1d(padded.view(batch * channels, 1, -1), up).view(batch, channels, 2, width)
     pair = _snake(pair, frequency[:, None, None], amplitude[:, None, None])
