@@ -89,7 +89,7 @@ class VirtualRunner(Runner):
             self._device_free_s = max(self._device_free_s, machine.now_s) + cost_s
             self._ends[id(launched)] = self._device_free_s
         else:
-            self.spend(cost_s)
+            self.spend(cost_s + self._table.server.turn_s)
         return launched
 
     def finish(self, launched: Launched) -> list[NDArray[np.float32] | None]:

@@ -101,6 +101,17 @@ def test_one_client_is_served_when_the_costs_say() -> None:
     assert [sample.events for sample in samples] == [sample.events for sample in again]
 
 
+def test_the_loop_is_billed_for_each_step_of_a_single_worker_too() -> None:
+    def first_s(turn_s: float) -> float:
+        table = CostTable(
+            device="by hand", source="a test", stages=TONE.stages, server=ServerCost(turn_s=turn_s)
+        )
+        simulation = open_simulation("default", ["model.name=tone"], table, seconds=5)
+        return ttfa_s(simulation.streams(1, mix="short", duration_s=0.1)[0]) or 0.0
+
+    assert first_s(0.001) == pytest.approx(first_s(0.0) + 0.002)
+
+
 def test_two_workers_hold_twice_as_much_as_one() -> None:
     def rate(speeds: tuple[float, ...]) -> float:
         table = CostTable(device="by hand", source="a test", stages=TONE.stages, speeds=speeds)
