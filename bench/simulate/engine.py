@@ -7,7 +7,7 @@ says.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -28,25 +28,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(slots=True)
-class Once:
-    """Stages whose values decide nothing: computed once for each shape, with the first inputs that come."""
+@dataclass(frozen=True, slots=True)
+class Hollow:
+    """Stages whose values decide nothing: what they answer, in the right shapes, is not computed."""
 
-    stages: Sequence[str]
-    _known: dict[tuple[object, ...], tuple[torch.Tensor, ...]] = field(default_factory=dict)
+    answers: Mapping[str, Forward]
 
     def of(self, name: str, forward: Forward) -> Forward:
-        """The forward of a stage, or one that remembers."""
-        if name not in self.stages:
-            return forward
-
-        def answer(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            key = (name, *(value.shape for value in inputs))
-            if key not in self._known:
-                self._known[key] = forward(*inputs)
-            return self._known[key]
-
-        return answer
+        """The forward of a stage, or its hollow answer."""
+        return self.answers.get(name, forward)
 
 
 class VirtualRunner(Runner):
@@ -60,11 +50,11 @@ class VirtualRunner(Runner):
         machine: Machine,
         *,
         padded: bool,
-        once: Once | None = None,
+        hollow: Hollow = Hollow({}),
     ) -> None:
         """`padded`: steps are billed as the bucket that a graph would have been captured for.
 
-        `once` computes some stages once for each shape alone.
+        `hollow` stages are billed alone.
         """
         super().__init__(model, engine, torch.device("cpu"))
         self._table = table
@@ -72,12 +62,14 @@ class VirtualRunner(Runner):
         self._padded = padded
         self._device_free_s = 0.0
         self._ends: dict[int, float] = {}
-        if once is not None:
-            self._forward = {name: once.of(name, forward) for name, forward in self._forward.items()}
+        self._forward = {name: hollow.of(name, forward) for name, forward in self._forward.items()}
 
     @property
     def overlaps(self) -> bool:
         return self._table.overlaps
+
+    def captured_rows(self, name: str) -> tuple[int, ...]:
+        return tuple(sorted({bucket.rows for bucket in self._stages[name].buckets})) if self._padded else ()
 
     def cost_s(self, name: str, states: Sequence[Any]) -> float:
         """What the table says of a step over `states`. Raises KeyError for a stage that it does not know."""
@@ -97,7 +89,7 @@ class VirtualRunner(Runner):
             self._device_free_s = max(self._device_free_s, machine.now_s) + cost_s
             self._ends[id(launched)] = self._device_free_s
         else:
-            self.spend(cost_s)
+            self.spend(cost_s + self._table.server.turn_s)
         return launched
 
     def finish(self, launched: Launched) -> list[NDArray[np.float32] | None]:

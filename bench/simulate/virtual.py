@@ -11,7 +11,7 @@ import torch
 from bench.indextts2.offline import TEXT_TOKENS, made_up_voice
 from bench.records import Sample
 from bench.simulate.costs import CostTable
-from bench.simulate.engine import Once, VirtualRunner, VirtualWorkers
+from bench.simulate.engine import Hollow, VirtualRunner, VirtualWorkers
 from bench.simulate.listeners import Listeners, Speech
 from bench.simulate.machine import Machine
 from bench.simulate.speeches import speeches
@@ -25,8 +25,6 @@ from serving.models.indextts2.voice.recordings import BUILT_IN
 from serving.profile import Profile, load_profile
 from serving.protocol import Segment, SpeechParams
 
-STEERLESS = ("flow", "vocode")
-"""Stages of IndexTTS2 whose values decide nothing; the others count codes, or write lengths into slots."""
 CODES_PER_S = {"indextts2": 50, "indextts25": 25}
 """By model."""
 
@@ -39,7 +37,7 @@ class Simulation:
     model: Model
     table: CostTable
     padded: bool
-    once: Once
+    hollow: Hollow
     make: Callable[[str, int], Iterator[Speech]]
     """Speeches of a mix of texts, from a seed."""
 
@@ -56,7 +54,7 @@ class Simulation:
     ) -> list[Sample]:
         machine = Machine(self.table.speeds)
         runner = VirtualRunner(
-            self.model, self.profile.engine, self.table, machine, padded=self.padded, once=self.once
+            self.model, self.profile.engine, self.table, machine, padded=self.padded, hollow=self.hollow
         )
         workers, _ = pick_workers(self.profile.engine, torch.device("cpu"), len(self.table.speeds))
         if self.table.overlaps:
@@ -117,16 +115,34 @@ def open_simulation(
     assert isinstance(model, IndexTts2Model)
     voice = made_up_voice(model.config, float(toy.model.options.get("prompt_s", 15.0)), torch.device("cpu"))
     model.store.put_voice(model.store.content_key(BUILT_IN), voice)
-    simulation = Simulation(toy, model, table, graphs, Once(STEERLESS), lambda _, seed: _made_up(model, seed))
+    simulation = Simulation(toy, model, table, graphs, hollow(model), lambda _, seed: _made_up(model, seed))
     simulation.rate([0.0], mix="")  # the voice and its emotion are kept from now on
     return simulation
+
+
+def hollow(model: IndexTts2Model) -> Hollow:
+    """Zeros for every stage of a toy, whose code counts are fixed: its lengths are all that steers it."""
+    hop = model.config.s2mel.mel.hop_length
+
+    def codes(slots: torch.Tensor, *_: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (torch.zeros(len(slots), dtype=torch.int64),)
+
+    def wave(mel: torch.Tensor, *_: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (torch.zeros(1).expand(len(mel), mel.shape[2] * hop),)
+
+    def nothing(*_: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return ()
+
+    return Hollow({"prefill": codes, "decode": codes, "prepare": nothing, "flow": nothing, "vocode": wave})
 
 
 def _real(profile: Profile, table: CostTable) -> Simulation:
     torch.set_num_threads(1)
     model = load_model(profile, torch.device("cpu"), getattr(torch, profile.engine.dtype))
     frontend = load_frontend(profile)
-    return Simulation(profile, model, table, False, Once(()), lambda mix, seed: speeches(frontend, mix, seed))
+    return Simulation(
+        profile, model, table, False, Hollow({}), lambda mix, seed: speeches(frontend, mix, seed)
+    )
 
 
 def _made_up(model: IndexTts2Model, seed: int) -> Iterator[Speech]:

@@ -159,7 +159,10 @@ class EngineLoop:
         self._scheduler = Scheduler(
             {
                 name: StageLimits(
-                    stage.max_rows, min(stage.max_units, engine.max_step_units), stage.lookahead
+                    stage.max_rows,
+                    min(stage.max_units, engine.max_step_units),
+                    stage.lookahead,
+                    runner.captured_rows(name),
                 )
                 for name, stage in model.stages.items()
             },

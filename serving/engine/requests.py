@@ -21,6 +21,8 @@ class StageLimits(NamedTuple):
     max_rows: int
     max_units: int
     lookahead: bool = False
+    rows: tuple[int, ...] = ()
+    """Rows of the shapes that are captured, ascending; empty where a step has as many as it wants."""
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +44,8 @@ class Part:
     begun: bool = False
     """It has made samples."""
     sent_samples: int = 0
+    spoke_s: float | None = None
+    """When it took an offer whose sound is not made yet."""
     timed: bool = False
     """Its Times were sent."""
 

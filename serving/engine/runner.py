@@ -115,6 +115,12 @@ class Runner:
         """A step may be launched while the one before it runs."""
         return self._device.type == "cuda"
 
+    def captured_rows(self, name: str) -> tuple[int, ...]:
+        """Rows of a stage's captured shapes, ascending; empty where a step runs in the shape of its rows."""
+        if not self._engine.cuda_graphs:
+            return ()
+        return tuple(sorted({bucket.rows for bucket in self._stages[name].buckets}))
+
     @torch.inference_mode()
     def warm(self, report: Report) -> None:
         """Run, compile and capture every shape that serving needs, with inert rows only."""

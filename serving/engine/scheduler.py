@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from serving.engine.policy import choose_step, speaks_now
 from serving.engine.requests import Part, Plan, Request, Speech, StageLimits
 from serving.models.base import SegmentTimes
 from serving.protocol import (
@@ -38,10 +39,12 @@ OFFLINE_SLACK_S = 5.0
 """A request without a listener is as urgent as one whose playback buffer empties this long after its arrival."""
 FOLLOWER_SLACK_S = 2.0
 """A segment is less urgent than the one before it in its request by this much."""
+NEWCOMER_S = 0.08
+"""On CUDA a request without sound yet is as urgent as a listener whose buffer empties this long after its arrival."""
+FIRST_SPEAKING_S = 0.1
+"""From an offer taken to its sound, until some were measured."""
 URGENT_S = 1.0
 """A listener whose playback buffer empties sooner than this gets small windows."""
-SPREAD = 2.0
-"""Rows of a step are at most this many times longer or shorter than the row that the step is for."""
 
 
 class Scheduler:
@@ -64,6 +67,8 @@ class Scheduler:
         self._join_s = join_s
         self._free = list(range(max_slots))[::-1]
         self._reserve = max_slots // 4
+        self._newcomer_s = NEWCOMER_S if join_s == float("inf") else 0.0
+        self._speaking_s = FIRST_SPEAKING_S
         self._requests: dict[str, Request] = {}
         self.max_slots = max_slots
         self.outcomes: Counter[str] = Counter(finished=0, aborted=0, failed=0, expired=0)
@@ -172,11 +177,15 @@ class Scheduler:
                 if state is None or state.stage is None or part.ended or part.in_steps > depth:
                     continue
                 due_s = buffer_empty_s + FOLLOWER_SLACK_S * behind + part.held_samples / self._rate_hz
+                in_hand_s = None if request.first_chunk_s is None else due_s - now
+                if state.offer_s and speaks_now(in_hand_s, self._speaking_s):
+                    state.take_offer()
+                    part.spoke_s = now
                 ready.append((due_s, part))
         if not ready:
             return None
         ready.sort(key=lambda item: item[0])
-        plan = self._batch(ready, now, workers)
+        plan = choose_step(ready, self._stages, now, self._join_s, workers)
         if after is not None and plan.stage != after.stage:
             return None
         for part in plan.parts:
@@ -187,31 +196,6 @@ class Scheduler:
                 part.request.first_step_s = now
         return plan
 
-    def _batch(self, ready: Sequence[tuple[float, Part]], now: float, workers: int) -> Plan:
-        lead_due_s, lead = ready[0]
-        assert lead.state is not None
-        assert lead.state.stage is not None
-        stage, length = lead.state.stage, max(lead.state.length, 1)
-        limits = self._stages[stage]
-        latest_s = float("inf")
-        if lead.request.streaming and lead_due_s < now + self._join_s:
-            latest_s = max(lead_due_s, now) + self._join_s
-        alike = sum(part.state is not None and part.state.stage == stage for _, part in ready)
-        max_rows = min(limits.max_rows, -(-alike // workers))
-        parts, longest = [lead], length
-        for due_s, part in ready[1:]:
-            state = part.state
-            assert state is not None
-            if len(parts) == max_rows or due_s > latest_s:
-                break
-            if state.stage != stage or not length <= SPREAD * max(state.length, 1) <= SPREAD**2 * length:
-                continue
-            stretched = max(longest, state.length)
-            if stretched * (len(parts) + 1) <= limits.max_units:
-                parts.append(part)
-                longest = stretched
-        return Plan(stage, parts)
-
     def complete(self, plan: Plan, samples: Sequence[NDArray[np.float32] | None], now: float) -> None:
         """A step has run and its states have moved on. `samples` are what each made; [] if the step failed."""
         for row, part in enumerate(plan.parts):
@@ -221,6 +205,9 @@ class Scheduler:
             if not part.ended:
                 made = samples[row] if samples else None
                 if made is not None and len(made):
+                    if part.spoke_s is not None:
+                        self._speaking_s += (now - part.spoke_s - self._speaking_s) / 8
+                        part.spoke_s = None
                     if not part.begun:
                         part.begun = True
                         made = self._after_lead(part, made)
@@ -240,7 +227,7 @@ class Scheduler:
         if not request.streaming:
             return request.arrived_s + OFFLINE_SLACK_S
         if request.first_chunk_s is None:
-            return request.arrived_s
+            return request.arrived_s + self._newcomer_s
         return request.first_chunk_s + request.samples / self._rate_hz
 
     def _append(self, request: Request, segments: Sequence[Segment], last: bool, now: float) -> None:

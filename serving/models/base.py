@@ -193,6 +193,13 @@ class SegmentState:
     """Units it wants of that stage."""
     times: SegmentTimes | None = field(default=None, kw_only=True)
     """Set by a stage of a model that knows when each word will be spoken, before the segment's first samples."""
+    offer_s: float = field(default=0.0, kw_only=True)
+    """Seconds of sound that it could make now instead of going on in `stage`; 0: it has no choice. The engine, which
+    knows what the listener has in hand, may take the offer."""
+
+    def take_offer(self) -> None:
+        """Make the sound that was offered: stage and length become those of its first step."""
+        raise NotImplementedError(f"{type(self).__name__} offers nothing")
 
 
 class Stage(Protocol):

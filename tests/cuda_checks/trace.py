@@ -114,8 +114,9 @@ def _one_convolution(
     stride: int | tuple[int, int] = 1,
     padding: int | tuple[int, int] = 0,
     dilation: int | tuple[int, int] = 1,
+    groups: int = 1,
 ) -> Tensor:
-    """One kernel, channels last if its input or its filter is, as by cuDNN; and one more for a bias."""
+    """One kernel for any number of groups, channels last if its input or its filter is, as by cuDNN; and one more for a bias."""
     y: Tensor = _convolution(
         x, weight, *([one] * 2 if isinstance(one, int) else list(one) for one in (stride, padding, dilation))
     )

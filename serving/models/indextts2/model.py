@@ -245,6 +245,7 @@ def windows(
             lookahead_s=options.lookahead_s,
             history_s=options.history_s,
             prompt_s=options.prompt_s,
+            follow=streaming.follow,
         )
 
     stream = make(streaming.first_chunk_s, streaming.growth, streaming.max_chunk_s)

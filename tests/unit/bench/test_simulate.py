@@ -9,7 +9,7 @@ import pytest
 from bench.metrics import audio_s, ttfa_s
 from bench.simulate.command import main as simulate_main
 from bench.simulate.costs import CostTable, ServerCost, Step, StepCost, fit, load_costs
-from bench.simulate.engine import Once
+from bench.simulate.engine import Hollow
 from bench.simulate.machine import Lane, Machine
 from bench.simulate.virtual import open_simulation
 
@@ -101,6 +101,17 @@ def test_one_client_is_served_when_the_costs_say() -> None:
     assert [sample.events for sample in samples] == [sample.events for sample in again]
 
 
+def test_the_loop_is_billed_for_each_step_of_a_single_worker_too() -> None:
+    def first_s(turn_s: float) -> float:
+        table = CostTable(
+            device="by hand", source="a test", stages=TONE.stages, server=ServerCost(turn_s=turn_s)
+        )
+        simulation = open_simulation("default", ["model.name=tone"], table, seconds=5)
+        return ttfa_s(simulation.streams(1, mix="short", duration_s=0.1)[0]) or 0.0
+
+    assert first_s(0.001) == pytest.approx(first_s(0.0) + 0.002)
+
+
 def test_two_workers_hold_twice_as_much_as_one() -> None:
     def rate(speeds: tuple[float, ...]) -> float:
         table = CostTable(device="by hand", source="a test", stages=TONE.stages, speeds=speeds)
@@ -112,13 +123,13 @@ def test_two_workers_hold_twice_as_much_as_one() -> None:
 
 
 @pytest.mark.slow
-def test_a_toy_that_computes_each_shape_once_is_timed_like_one_that_computes_all() -> None:
+def test_a_toy_that_computes_nothing_is_timed_like_one_that_computes_all() -> None:
     simulation = open_simulation("indextts2-low-latency", [], load_costs("h100-today"), seconds=1.0)
-    once = simulation.rate([0.0, 0.01, 0.2], mix="short")
-    simulation.once = Once(())
+    hollow = simulation.rate([0.0, 0.01, 0.2], mix="short")
+    simulation.hollow = Hollow({})
     whole = simulation.rate([0.0, 0.01, 0.2], mix="short")
-    assert [sample.events for sample in once] == [sample.events for sample in whole]
-    assert all(audio_s(sample) == pytest.approx(1.0, abs=0.03) for sample in once)
+    assert [sample.events for sample in hollow] == [sample.events for sample in whole]
+    assert all(audio_s(sample) == pytest.approx(1.0, abs=0.03) for sample in hollow)
 
 
 @pytest.mark.slow

@@ -45,7 +45,9 @@ def plan(options: StreamingOptions, codes: int, drawn_at_once: int) -> list[Wind
     spoken = drawn = 0
     while True:
         finished = drawn >= codes
-        window = next_window(options, len(windows), spoken, min(drawn, codes), finished=finished)
+        window = next_window(
+            options, options.window_codes(len(windows)), spoken, min(drawn, codes), finished=finished
+        )
         if window is None:
             if finished:
                 return windows
@@ -75,8 +77,8 @@ def test_windows_speak_every_frame_once(
 
 def test_the_first_window_waits_for_its_codes_and_its_lookahead_only() -> None:
     needed = OPTIONS.window_codes(0) + OPTIONS.lookahead_codes
-    assert next_window(OPTIONS, 0, 0, needed - 1, finished=False) is None
-    window = next_window(OPTIONS, 0, 0, needed, finished=False)
+    assert next_window(OPTIONS, OPTIONS.window_codes(0), 0, needed - 1, finished=False) is None
+    window = next_window(OPTIONS, OPTIONS.window_codes(0), 0, needed, finished=False)
     assert window is not None
     assert (window.last - window.first) * 256 / 22050 == pytest.approx(OPTIONS.first_s, abs=0.03)
 

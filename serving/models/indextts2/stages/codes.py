@@ -12,11 +12,9 @@ from serving.models.buckets import make_buckets
 from serving.models.indextts2.codes.decoding import Decoding
 from serving.models.indextts2.codes.sampling import Sampling, setting_rows
 from serving.models.indextts2.stages.shapes import extent, make_lengths, padded_slots
-from serving.models.indextts2.stages.state import Samples, SpeechState, after_codes
+from serving.models.indextts2.stages.state import LATENTS_AT_ONCE, Samples, SpeechState, after_codes
 from serving.models.indextts2.stages.streaming import SegmentStream
 
-LATENTS_AT_ONCE = 256
-"""Longest stretch of codes that the second pass takes in one step."""
 _INERT = Sampling(temperature=1.0, top_k=1, top_p=1.0, repetition_penalty=1.0, max_codes=1)
 
 
@@ -81,7 +79,7 @@ class Prefill:
                 reach=self._reach,
             )
             state.take_code(code, self._config.stop_mel_token)
-            state.choose(LATENTS_AT_ONCE)
+            state.choose()
         return [None] * len(states)
 
 
@@ -113,7 +111,7 @@ class Decode:
         for state, code in zip(states, outputs[0].tolist(), strict=False):
             state.take_code(code, stop)
             if state.stage == self.name:
-                state.choose(LATENTS_AT_ONCE)
+                state.choose()
         return [None] * len(states)
 
 
@@ -149,5 +147,5 @@ class Latents:
     def scatter(self, states: Sequence[SpeechState], outputs: tuple[Tensor, ...]) -> list[Samples | None]:
         for state in states:
             state.latents += state.length
-            state.choose(LATENTS_AT_ONCE)
+            state.choose()
         return [None] * len(states)

@@ -17,6 +17,9 @@ from serving.models.indextts2.voice.store import EmotionKey
 
 Samples = NDArray[np.float32]
 
+LATENTS_AT_ONCE = 256
+"""Longest stretch of codes that the second pass takes in one step."""
+
 
 def after_codes(*, second_pass: bool) -> tuple[str, ...]:
     """The stages that SpeechState.choose may choose."""
@@ -92,15 +95,26 @@ class SpeechState(SegmentState):
         last = min(last, first + at_once)
         return Stretch(first, last, max(0, first - reach), min(frames, last + reach))
 
-    def choose(self, latents_at_once: int) -> None:
+    def choose(self) -> None:
         """Choose the stage it wants next: a window if enough codes are drawn, else more codes, else nothing."""
         assert self.stream is not None
-        self.window = self.stream.next(self.codes, finished=self.is_finished)
+        if self.window is None:
+            self.window = self.stream.next(self.codes, finished=self.is_finished)
+        self.offer_s = 0.0
         if self.window is None:
             self.stage, self.length = (None, 0) if self.is_finished else ("decode", 1)
+            if not self.is_finished and (offered := self.stream.offered(self.codes)) is not None:
+                mel = self.stream.options.mel
+                self.offer_s = (offered.last - offered.first) * mel.hop_length / mel.sample_rate_hz
         elif self.second_pass and self.window.codes > self.latents:
-            self.stage, self.length = "latents", min(self.window.codes - self.latents, latents_at_once)
+            self.stage, self.length = "latents", min(self.window.codes - self.latents, LATENTS_AT_ONCE)
         else:
             # The condition is computed from the segment's first frame on, the flow from its prompt on.
             _, _, frames = self.stream.flow_frames(self.window)
             self.stage, self.length = "prepare", max(self.window.end, frames)
+
+    def take_offer(self) -> None:
+        """Speak a window of all that is drawn."""
+        assert self.stream is not None
+        self.window = self.stream.offered(self.codes)
+        self.choose()

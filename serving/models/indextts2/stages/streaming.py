@@ -38,6 +38,8 @@ class StreamingOptions:
     """Seconds of the reference that prompt the flow, its end; the official reference is at most 15."""
     frames_per_code: int = 1
     """CodecConfig.frames_per_code."""
+    follow: bool = False
+    """StreamingProfile.follow."""
     stretch: float = 1.0
     """How much longer than its codes say the speech is."""
 
@@ -66,8 +68,13 @@ class StreamingOptions:
         return target_frames(codes, self.frames_per_code, self.stretch)
 
     def window_codes(self, index: int) -> int:
-        """Codes spoken by the window of this index."""
+        """Codes spoken by the window of this index; the fewest of it, where windows follow the listener."""
         return max(1, self.codes(min(self.first_s * self.growth**index, self.max_s)))
+
+    @property
+    def most_codes(self) -> int:
+        """Most codes that a window speaks."""
+        return max(1, self.codes(self.max_s))
 
     @property
     def lookahead_codes(self) -> int:
@@ -87,13 +94,13 @@ class Window(NamedTuple):
 
 
 def next_window(
-    options: StreamingOptions, index: int, spoken_codes: int, codes: int, *, finished: bool
+    options: StreamingOptions, size: int, spoken_codes: int, codes: int, *, finished: bool
 ) -> Window | None:
-    """The window after `spoken_codes`, given that `codes` are drawn and whether the stop is among them.
+    """The window of `size` codes after `spoken_codes`, given that `codes` are drawn and whether the stop is among them.
 
     None while too few are drawn. The last window takes what is left if that is less than half a window more.
     """
-    size, lookahead = options.window_codes(index), options.lookahead_codes
+    lookahead = options.lookahead_codes
     last = spoken_codes + size
     if finished and codes <= last + max(lookahead, size // 2):
         if codes <= spoken_codes:
@@ -143,8 +150,21 @@ class SegmentStream:
         self.spoken_codes = 0
 
     def next(self, codes: int, *, finished: bool) -> Window | None:
-        """The next window if enough codes are drawn; see next_window."""
-        return next_window(self.options, self.index, self.spoken_codes, codes, finished=finished)
+        """The next window if enough codes are drawn; see next_window.
+
+        One that follows the listener is all that is left, or as large as windows are; before, it is an offer.
+        """
+        options = self.options
+        size = options.most_codes if options.follow else options.window_codes(self.index)
+        return next_window(options, size, self.spoken_codes, codes, finished=finished)
+
+    def offered(self, codes: int) -> Window | None:
+        """All that could be spoken now of a window which follows the listener; None while that is too little."""
+        options = self.options
+        size = codes - options.lookahead_codes - self.spoken_codes
+        if not options.follow or size < options.window_codes(self.index):
+            return None
+        return next_window(options, size, self.spoken_codes, codes, finished=False)
 
     def flow_frames(self, window: Window) -> tuple[int, int, int]:
         """First frame of what was spoken that prompts the window's flow, frames of the prompt, and of all."""

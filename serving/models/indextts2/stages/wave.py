@@ -11,7 +11,6 @@ from serving.models.base import Bucket
 from serving.models.buckets import make_buckets
 from serving.models.indextts2.mel.flow import Flow
 from serving.models.indextts2.networks import MelVocoder
-from serving.models.indextts2.stages.codes import LATENTS_AT_ONCE
 from serving.models.indextts2.stages.shapes import make_lengths
 from serving.models.indextts2.stages.state import Samples, SpeechState, after_codes
 from serving.models.indextts2.wave.vocoder import reach_frames
@@ -36,10 +35,11 @@ class Vocode:
         second_pass: bool = False,
     ) -> None:
         """`at_once`: longest stretch in frames; `static`: shapes follow from the bucket alone."""
-        self.max_rows, self.max_units = max_rows, max_units
-        self.next_stages: tuple[str, ...] = (self.name, *after_codes(second_pass=second_pass))
         longest = at_once + 2 * reach_frames(vocoder.config)
-        self.buckets = make_buckets(max_rows, max_units, make_lengths(min(96, longest), longest))
+        # Many rows at once save little, for time grows with frames, and whoever begins to speak would wait for them.
+        self.max_rows, self.max_units = max_rows, min(max_units, 2 * longest) if static else max_units
+        self.next_stages: tuple[str, ...] = (self.name, *after_codes(second_pass=second_pass))
+        self.buckets = make_buckets(max_rows, self.max_units, make_lengths(min(96, longest), longest))
         self._vocoder = vocoder
         self._flow = flow
         self._at_once = at_once
@@ -104,6 +104,6 @@ class Vocode:
         assert state.window is not None
         assert state.wave is not None
         samples: Samples = state.stream.emit(state.window, state.wave).numpy()
-        state.mel = state.wave = None
-        state.choose(LATENTS_AT_ONCE)
+        state.mel = state.wave = state.window = None
+        state.choose()
         return samples

@@ -1,0 +1,72 @@
+"""Pure functions of the scheduler: when a listener's next window begins, and which rows share a step."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Mapping, Sequence
+
+from serving.engine.requests import Part, Plan, StageLimits
+
+SPREAD = 2.0
+"""Rows of a step are at most this many times longer or shorter than the row that the step is for."""
+CAPTURED_SPREAD = 1.5
+"""The same where steps run in captured shapes, which pad the rows once more."""
+FULL = 0.75
+"""A captured shape runs with fewer rows than this share of its own only if there is none smaller."""
+SAFETY = 2.0
+MARGIN_S = 0.05
+"""A window begins when the listener has no more left than SAFETY times what windows take, and MARGIN_S."""
+
+
+def speaks_now(in_hand_s: float | None, speaking_s: float) -> bool:
+    """Whether what a segment offers is spoken now; else it goes on drawing, and the window will be larger.
+
+    `in_hand_s`: what its listener has left to play, negative if he has waited so long; None before his first sound, for
+    which nobody waits longer than the model asks. `speaking_s`: from an offer taken to its sound, as of late.
+    """
+    return in_hand_s is None or in_hand_s <= SAFETY * speaking_s + MARGIN_S
+
+
+def choose_step(
+    ready: Sequence[tuple[float, Part]],
+    stages: Mapping[str, StageLimits],
+    now: float,
+    join_s: float,
+    workers: int,
+) -> Plan:
+    """The stage of the most urgent part, and who joins it. `ready`: (due time, part), ascending, at least one.
+
+    `join_s` and `workers` are as in Scheduler.
+    """
+    lead_due_s, lead = ready[0]
+    assert lead.state is not None
+    assert lead.state.stage is not None
+    stage, length = lead.state.stage, max(lead.state.length, 1)
+    limits = stages[stage]
+    spread = CAPTURED_SPREAD if limits.rows else SPREAD
+    latest_s = float("inf")
+    if lead.request.streaming and lead_due_s < now + join_s:
+        latest_s = max(lead_due_s, now) + join_s
+    alike = sum(part.state is not None and part.state.stage == stage for _, part in ready)
+    max_rows = min(limits.max_rows, -(-alike // workers))
+    parts, longest = [lead], length
+    for due_s, part in ready[1:]:
+        state = part.state
+        assert state is not None
+        if len(parts) == max_rows or due_s > latest_s:
+            break
+        if state.stage != stage or not length <= spread * max(state.length, 1) <= spread**2 * length:
+            continue
+        stretched = max(longest, state.length)
+        if stretched * (len(parts) + 1) <= limits.max_units:
+            parts.append(part)
+            longest = stretched
+    return Plan(stage, parts[: fill(len(parts), limits.rows)])
+
+
+def fill(rows: int, shapes: Sequence[int]) -> int:
+    """How many of so many rows to run now: all, unless they would leave much of the smallest shape for them empty."""
+    above = bisect.bisect_left(shapes, rows)
+    if not 0 < above < len(shapes) or rows >= FULL * shapes[above]:
+        return rows
+    return shapes[above - 1]
