@@ -1,7 +1,8 @@
 """The code model in the kernels of gpt.c, for a CPU.
 
 Same weights, shapes and formulas as ../gpt.py; one call per step runs all layers. Weights have 12 bits, for reading
-them is what a step costs, and their inputs 16; products are exactly summed in parts; a row gives the same bits alone and in a batch, on one thread and on many.
+them is most of what a step costs, and inputs 16; their products are exactly summed in parts. A row gives the same bits
+alone and in a batch, on one thread and on many.
 """
 
 from __future__ import annotations
@@ -138,8 +139,8 @@ def _packed(levels: Tensor, bits: int) -> Tensor:
     if bits == 8:
         return levels.to(torch.int8)
     high = (levels / 16).floor()
-    low = (levels - 16 * high).to(torch.uint8).unflatten(-1, (2, -1))
-    nibbles = low[..., 0, :] | low[..., 1, :] << 4
+    first, second = (levels - 16 * high).to(torch.uint8).chunk(2, dim=-1)
+    nibbles = first | second << 4
     return torch.cat((high.to(torch.int8), nibbles.view(torch.int8)), -1)
 
 

@@ -4,7 +4,7 @@
 #include "attention_levels.h"
 
 enum {
-  FLOW_TILE = 48, /* frames of a layer that stay in the cache together: a multiple of MATRIX_ROWS */
+  FLOW_TILE = 24, /* frames of a layer that stay in the cache together: a multiple of MATRIX_ROWS */
   FLOW_CHANNELS = 512,
   FLOW_HIDDEN = 1536,
   FLOW_HEADS = 32,

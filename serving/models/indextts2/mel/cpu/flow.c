@@ -1,8 +1,8 @@
 /* The velocity estimator of the flow for one segment on a CPU: dit.py, wavenet.py and estimator.py in one call.
  *
- * A segment is one sequence, or two with guidance: the second reads neither prompt nor text. Matrix products are of
- * 16-bit integers, everything else float32. Threads share the frames of a layer in tiles; nothing that a frame's
- * result is summed from depends on their number.
+ * A segment is one sequence, or two with guidance: the second reads neither prompt nor text. Products of matrices and
+ * of attention are of 16-bit integers, everything else float32. Threads share the frames of a layer in tiles; nothing
+ * that a frame's result is summed from depends on their number.
  *
  * All arrays are contiguous, [frames][channels]. Nothing here allocates, fails or keeps state. */
 #include "transformer.h"
