@@ -35,7 +35,7 @@ OURS: dict[str, tuple[str, dict[str, Any]]] = {
         {"kernels": "torch", "positions": "official"},
     ),
     "ours": (
-        "ours as it serves on a CPU: our own kernels (products of the code model and the flow in 16-bit integers, the "
+        "ours as it serves on a CPU: our own kernels (products of the code model and the flow in integers, the "
         "vocoder in float32), aligned positions",
         {"kernels": "native", "positions": "aligned"},
     ),

@@ -124,8 +124,8 @@ class VirtualWorkers:
     ) -> None:
         """Nothing to end: no thread was started."""
 
-    def start(self, plan: Plan) -> None:
-        """Compute the step now; it ends when the virtual machine has worked it off."""
+    def start(self, plan: Plan, shares: int = 1) -> None:
+        """Compute the step now; it ends when the virtual machine has worked it off, on one core."""
         states = [part.state for part in plan.parts]
         cost_s = self.runner.cost_s(plan.stage, states)
         launched = Runner.launch(self.runner, plan.stage, states)

@@ -149,6 +149,7 @@ class EngineLoop:
     ) -> None:
         """`clock` and `start_workers` are others in virtual time alone."""
         self._workers = workers
+        self._spreads = getattr(model, "spreads", False)
         self._clock = clock
         self._start_workers = start_workers
         self._steps: Steps = {} if steps is None else steps
@@ -198,20 +199,24 @@ class EngineLoop:
             self._deliver()
 
     def _run_side_by_side(self) -> None:
-        """Several steps at once: cores that share no step never wait for each other."""
+        """Several steps at once: cores that share no step never wait for each other. One alone may take all."""
         with self._start_workers(self._runner, self._workers) as workers:
             while self._begin_turn():
-                while idle := self._workers - workers.running:
-                    plan = self._scheduler.plan(self._clock(), workers=idle)
-                    if plan is None:
-                        break
+                idle = self._workers - workers.running
+                plans: list[Plan] = []
+                while len(plans) < idle and (
+                    plan := self._scheduler.plan(self._clock(), workers=idle - len(plans))
+                ):
+                    plans.append(plan)
+                alone = self._spreads and len(plans) == 1 and not workers.running
+                for plan in plans:
                     self._steps[id(plan)] = time.monotonic()
-                    workers.start(plan)
+                    workers.start(plan, self._workers if alone else 1)
                 if not workers.running:
                     self._deliver()
                     self._sleep()
                     continue
-                for plan, launched in workers.ended(NEWCOMER_S if idle else None):
+                for plan, launched in workers.ended(NEWCOMER_S if len(plans) < idle else None):
                     del self._steps[id(plan)]
                     if isinstance(launched, Exception):
                         self._launch_failed(plan, launched)

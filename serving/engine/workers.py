@@ -29,8 +29,8 @@ class Workers(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def start(self, plan: Plan) -> None:
-        """Begin a step."""
+    def start(self, plan: Plan, shares: int = 1) -> None:
+        """Begin a step, with the cores of so many workers."""
         ...
 
     def ended(self, wait_s: float | None) -> list[Outcome]:
@@ -46,6 +46,7 @@ class Threads:
         self._pool = ThreadPoolExecutor(
             count, "step", initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),)
         )
+        self._threads = torch.get_num_threads()
         self._plans: dict[Future[Launched], Plan] = {}
 
     @property
@@ -60,9 +61,14 @@ class Threads:
     ) -> None:
         self._pool.shutdown()
 
-    def start(self, plan: Plan) -> None:
-        states = [part.state for part in plan.parts]
-        self._plans[self._pool.submit(self._runner.launch, plan.stage, states)] = plan
+    def start(self, plan: Plan, shares: int = 1) -> None:
+        self._plans[self._pool.submit(self._launch, plan, shares * self._threads)] = plan
+
+    def _launch(self, plan: Plan, threads: int) -> Launched:
+        """In a thread of the pool: the count of threads is that thread's own."""
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        return self._runner.launch(plan.stage, [part.state for part in plan.parts])
 
     def ended(self, wait_s: float | None) -> list[Outcome]:
         done, _ = wait(self._plans, wait_s, FIRST_COMPLETED)

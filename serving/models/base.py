@@ -254,7 +254,8 @@ class Stage(Protocol):
 class Model(Protocol):
     """The tensors of a model and its stages.
 
-    An attribute `kernels` may say what they run in: /readyz and the reports then name it.
+    An attribute `kernels` may say what they run in: /readyz and the reports then name it. An attribute `spreads`, if
+    true, says that more threads make a step quicker: on a CPU a step that is alone then takes all cores.
     """
 
     spec: ModelSpec

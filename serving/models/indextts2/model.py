@@ -53,6 +53,7 @@ class IndexTts2Model:
     has_latents = True
     """Codes come with latents, which official positions take from a second pass."""
     first_stages: tuple[str, ...] = ("condition", "prefill")
+    spreads = True
 
     def __init__(self, profile: Profile, options: Options, device: torch.device, dtype: torch.dtype) -> None:
         check_options(options)

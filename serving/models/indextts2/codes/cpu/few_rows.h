@@ -16,12 +16,15 @@ typedef struct {
   Finish finish;
 } Output;
 
-/* A Matrix whose levels are laid out [FEW_STREAMS][outputs / MATRIX_COLUMNS][parts][inputs / 2 /
- * FEW_STREAMS][MATRIX_COLUMNS][2]: a pair of inputs i of a part lies in stream i % FEW_STREAMS. They are int8 if there
- * is a scale for each part, else int16. */
+/* A Matrix whose levels are laid out [FEW_STREAMS][outputs / MATRIX_COLUMNS][parts][inputs / 2 / FEW_STREAMS] in
+ * pairs of inputs of MATRIX_COLUMNS outputs: pair i of a part lies in stream i % FEW_STREAMS. A pair of 8 bits is int8
+ * [MATRIX_COLUMNS][2]. Of 12 bits two pairs lie together, int8 [2][MATRIX_COLUMNS][2] and uint8 [MATRIX_COLUMNS][2]: a
+ * level is 16 times the former and four bits of the latter, the low ones for the first pair. Each part of an output has
+ * a scale of its own. */
 typedef struct {
   Matrix matrix;
-  const float *part_scale; /* [outputs / MATRIX_COLUMNS][parts][MATRIX_COLUMNS], or null */
+  const float *part_scale; /* [outputs / MATRIX_COLUMNS][parts][MATRIX_COLUMNS] */
+  int32_t bits;            /* 8 or 12 */
 } Weights;
 
 /* x times the normal distribution function, by its tanh approximation. */
@@ -30,49 +33,100 @@ static inline float gelu_tanh_of(float x) {
   return x / (1.0f + exp_of(-inner));
 }
 
-/* sums = `rows` <= MATRIX_ROWS rows by MATRIX_COLUMNS of one part: exact, then rounded to float32. `size` is the bytes
- * of a level, `stride` those of a stream. */
-INLINE void few_sums(const int rows, const int size, const char *panel, int64_t stride, const int16_t *const *from,
+/* Bytes of a pair of inputs of MATRIX_COLUMNS outputs. */
+INLINE int pair_bytes(int bits) { return MATRIX_COLUMNS * 2 * bits / 8; }
+
+/* Pairs of a stream that lie together. */
+INLINE int pairs_of(int bits) { return bits == 12 ? 2 : 1; }
+
+#if defined(__AVX512VNNI__)
+/* The levels of the pairs that lie together at `at`. */
+INLINE void unpack(int bits, const char *at, __m512i levels[2]) {
+  levels[0] = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)at));
+  if (bits == 8) return;
+  const __m512i second = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(at + 32)));
+  const __m512i low = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)(at + 64)));
+  levels[0] = _mm512_or_si512(_mm512_slli_epi16(levels[0], 4), _mm512_and_si512(low, _mm512_set1_epi16(15)));
+  levels[1] = _mm512_or_si512(_mm512_slli_epi16(second, 4), _mm512_srli_epi16(low, 4));
+}
+#elif defined(__AVX2__)
+/* The same, each pair's in two halves. */
+INLINE void unpack(int bits, const char *at, __m256i levels[2][2]) {
+#pragma GCC unroll 2
+  for (int half = 0; half < 2; ++half, at += 16) {
+    levels[0][half] = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)at));
+    if (bits == 8) continue;
+    const __m256i second = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(at + 32)));
+    const __m256i low = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(at + 64)));
+    levels[0][half] =
+        _mm256_or_si256(_mm256_slli_epi16(levels[0][half], 4), _mm256_and_si256(low, _mm256_set1_epi16(15)));
+    levels[1][half] = _mm256_or_si256(_mm256_slli_epi16(second, 4), _mm256_srli_epi16(low, 4));
+  }
+}
+#endif
+
+/* sums = `rows` <= MATRIX_ROWS rows by MATRIX_COLUMNS of one part: exact, then rounded to float32. `stride` is the
+ * bytes of a stream. */
+INLINE void few_sums(const int rows, const int bits, const char *panel, int64_t stride, const int16_t *const *from,
                      int32_t inputs, Floats (*sums)[2]) {
-#ifdef __AVX2__
+  const int pairs = pairs_of(bits);
+#if defined(__AVX512VNNI__)
+  __m512i total[MATRIX_ROWS];
+#pragma GCC unroll 6
+  for (int row = 0; row < rows; ++row) total[row] = _mm512_setzero_si512();
+  for (int32_t k = 0; k < inputs; k += 2 * FEW_STREAMS * pairs, panel += pairs * pair_bytes(bits))
+#pragma GCC unroll 4
+    for (int stream = 0; stream < FEW_STREAMS; ++stream) {
+      __m512i levels[2];
+      unpack(bits, panel + stream * stride, levels);
+#pragma GCC unroll 2
+      for (int pair = 0; pair < pairs; ++pair)
+#pragma GCC unroll 6
+        for (int row = 0; row < rows; ++row) {
+          int32_t x;
+          memcpy(&x, from[row] + k + 2 * (stream + FEW_STREAMS * pair), sizeof x);
+          total[row] = _mm512_dpwssd_epi32(total[row], levels[pair], _mm512_set1_epi32(x));
+        }
+    }
+#pragma GCC unroll 6
+  for (int row = 0; row < rows; ++row) _mm512_storeu_ps((float *)sums[row], _mm512_cvtepi32_ps(total[row]));
+#elif defined(__AVX2__)
   __m256i total[MATRIX_ROWS][2];
 #pragma GCC unroll 6
   for (int row = 0; row < rows; ++row) total[row][0] = total[row][1] = _mm256_setzero_si256();
-  for (int32_t k = 0; k < inputs; k += 2 * FEW_STREAMS, panel += 2 * MATRIX_COLUMNS * size)
+  for (int32_t k = 0; k < inputs; k += 2 * FEW_STREAMS * pairs, panel += pairs * pair_bytes(bits))
 #pragma GCC unroll 4
     for (int stream = 0; stream < FEW_STREAMS; ++stream) {
-      const char *at = panel + stream * stride;
-      __m256i left, right;
-      if (size == 1) {
-        left = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)at));
-        right = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(at + MATRIX_COLUMNS)));
-      } else {
-        left = _mm256_loadu_si256((const __m256i *)at);
-        right = _mm256_loadu_si256((const __m256i *)(at + 2 * MATRIX_COLUMNS));
-      }
+      __m256i levels[2][2];
+      unpack(bits, panel + stream * stride, levels);
+#pragma GCC unroll 2
+      for (int pair = 0; pair < pairs; ++pair)
 #pragma GCC unroll 6
-      for (int row = 0; row < rows; ++row) {
-        /* Left to themselves, compilers spill a sum where there are six rows. */
-        __m256i pair, product;
-        __asm__(
-            "vpbroadcastd %4, %2\n\tvpmaddwd %5, %2, %3\n\tvpaddd %3, %0, %0\n\t"
-            "vpmaddwd %6, %2, %2\n\tvpaddd %2, %1, %1"
-            : "+x"(total[row][0]), "+x"(total[row][1]), "=&x"(pair), "=&x"(product)
-            : "m"(*(const int32_t *)(from[row] + k + 2 * stream)), "x"(left), "x"(right));
-      }
+        for (int row = 0; row < rows; ++row) {
+          /* Left to themselves, compilers spill a sum where there are six rows. */
+          __m256i x, product;
+          __asm__(
+              "vpbroadcastd %4, %2\n\tvpmaddwd %5, %2, %3\n\tvpaddd %3, %0, %0\n\t"
+              "vpmaddwd %6, %2, %2\n\tvpaddd %2, %1, %1"
+              : "+x"(total[row][0]), "+x"(total[row][1]), "=&x"(x), "=&x"(product)
+              : "m"(*(const int32_t *)(from[row] + k + 2 * (stream + FEW_STREAMS * pair))), "x"(levels[pair][0]),
+                "x"(levels[pair][1]));
+        }
     }
 #pragma GCC unroll 6
   for (int row = 0; row < rows; ++row)
     for (int half = 0; half < 2; ++half) sums[row][half] = (Floats)_mm256_cvtepi32_ps(total[row][half]);
 #else
   int32_t total[MATRIX_ROWS][MATRIX_COLUMNS] = {{0}};
-  for (int32_t k = 0; k < inputs; k += 2 * FEW_STREAMS, panel += 2 * MATRIX_COLUMNS * size)
+  for (int32_t k = 0; k < inputs; k += 2 * FEW_STREAMS * pairs, panel += pairs * pair_bytes(bits))
     for (int stream = 0; stream < FEW_STREAMS; ++stream)
-      for (int row = 0; row < rows; ++row)
+      for (int pair = 0; pair < pairs; ++pair)
         for (int i = 0; i < 2 * MATRIX_COLUMNS; ++i) {
-          const char *at = panel + stream * stride + i * size;
-          const int32_t weight = size == 1 ? *(const int8_t *)at : *(const int16_t *)at;
-          total[row][i / 2] += from[row][k + 2 * stream + i % 2] * weight;
+          const char *at = panel + stream * stride;
+          int32_t weight = ((const int8_t *)at)[pair * 2 * MATRIX_COLUMNS + i];
+          if (bits == 12) weight = 16 * weight + (((const uint8_t *)at)[4 * MATRIX_COLUMNS + i] >> 4 * pair & 15);
+          for (int row = 0; row < rows; ++row)
+            total[row][i / 2] += from[row][k + 2 * (stream + FEW_STREAMS * pair) + i % 2] * weight;
         }
   for (int row = 0; row < rows; ++row)
     for (int c = 0; c < MATRIX_COLUMNS; ++c) sums[row][c / LANES][c % LANES] = (float)total[row][c];
@@ -80,31 +134,32 @@ INLINE void few_sums(const int rows, const int size, const char *panel, int64_t 
 }
 
 /* Columns column..column + MATRIX_COLUMNS of `rows` rows of x from `first`, into the same rows of the output. */
-INLINE void few_panel(const int rows, const int size, const Weights *weights, int32_t column, const Rows *x,
+INLINE void few_panel(const int rows, const int bits, const Weights *weights, int32_t column, const Rows *x,
                       int32_t first, const Output *output) {
   const Matrix *matrix = &weights->matrix;
   const int32_t inputs = matrix->inputs, parts = matrix->parts;
-  const int64_t stride = (int64_t)matrix->outputs * parts * inputs / FEW_STREAMS * size;
-  const char *panel = (const char *)matrix->levels + (int64_t)column * parts * inputs / FEW_STREAMS * size;
+  const int64_t pair = pair_bytes(bits),
+                stride = matrix->outputs / MATRIX_COLUMNS * parts * (inputs / 2 / FEW_STREAMS) * pair;
+  const char *panel =
+      (const char *)matrix->levels + column / MATRIX_COLUMNS * parts * (inputs / 2 / FEW_STREAMS) * pair;
   Floats totals[MATRIX_ROWS][2] = {{{0}}}, sums[MATRIX_ROWS][2];
-  for (int32_t part = 0; part < parts; ++part, panel += inputs * MATRIX_COLUMNS / FEW_STREAMS * size) {
+  for (int32_t part = 0; part < parts; ++part, panel += inputs / 2 / FEW_STREAMS * pair) {
     const int16_t *from[MATRIX_ROWS];
     for (int row = 0; row < rows; ++row) from[row] = x->levels + (first + row) * x->row_stride + part * x->part_stride;
-    few_sums(rows, size, panel, stride, from, inputs, sums);
+    few_sums(rows, bits, panel, stride, from, inputs, sums);
     Floats scale[2];
-    if (size == 1) memcpy(scale, weights->part_scale + (int64_t)column * parts + part * MATRIX_COLUMNS, sizeof scale);
+    memcpy(scale, weights->part_scale + (int64_t)column * parts + part * MATRIX_COLUMNS, sizeof scale);
 #pragma GCC unroll 6
     for (int row = 0; row < rows; ++row) {
       const float row_scale = x->scale[first + row + part * x->scale_stride];
 #pragma GCC unroll 2
-      for (int half = 0; half < 2; ++half)
-        totals[row][half] += size == 1 ? sums[row][half] * row_scale * scale[half] : sums[row][half] * row_scale;
+      for (int half = 0; half < 2; ++half) totals[row][half] += sums[row][half] * row_scale * scale[half];
     }
   }
   for (int row = 0; row < rows; ++row) {
     float total[MATRIX_COLUMNS], *to = output->y + (int64_t)(first + row) * output->stride + column;
     memcpy(total, totals[row], sizeof total);
-    for (int c = 0; c < MATRIX_COLUMNS; ++c) total[c] = total[c] * matrix->scale[column + c] + matrix->bias[column + c];
+    for (int c = 0; c < MATRIX_COLUMNS; ++c) total[c] += matrix->bias[column + c];
     if (output->finish == FINISH_GELU)
       for (int c = 0; c < MATRIX_COLUMNS; ++c) to[c] = gelu_tanh_of(total[c]);
     else if (output->finish == FINISH_ADD)
@@ -114,15 +169,15 @@ INLINE void few_panel(const int rows, const int size, const Weights *weights, in
   }
 }
 
-INLINE void few_panels(const int size, const Weights *weights, int32_t column, const Rows *x, int32_t rows,
+INLINE void few_panels(const int bits, const Weights *weights, int32_t column, const Rows *x, int32_t rows,
                        const Output *output) {
   for (int32_t first = 0; first < rows; first += MATRIX_ROWS) switch (rows - first) {
-      case 1: few_panel(1, size, weights, column, x, first, output); break;
-      case 2: few_panel(2, size, weights, column, x, first, output); break;
-      case 3: few_panel(3, size, weights, column, x, first, output); break;
-      case 4: few_panel(4, size, weights, column, x, first, output); break;
-      case 5: few_panel(5, size, weights, column, x, first, output); break;
-      default: few_panel(MATRIX_ROWS, size, weights, column, x, first, output);
+      case 1: few_panel(1, bits, weights, column, x, first, output); break;
+      case 2: few_panel(2, bits, weights, column, x, first, output); break;
+      case 3: few_panel(3, bits, weights, column, x, first, output); break;
+      case 4: few_panel(4, bits, weights, column, x, first, output); break;
+      case 5: few_panel(5, bits, weights, column, x, first, output); break;
+      default: few_panel(MATRIX_ROWS, bits, weights, column, x, first, output);
     }
 }
 
@@ -131,8 +186,8 @@ INLINE void few_panels(const int size, const Weights *weights, int32_t column, c
 static void few_rows(const Weights *weights, const Rows *x, int32_t rows, int32_t first, int32_t last,
                      const Output *output) {
   for (int32_t column = first; column < last; column += MATRIX_COLUMNS)
-    if (weights->part_scale)
-      few_panels(1, weights, column, x, rows, output);
+    if (weights->bits == 8)
+      few_panels(8, weights, column, x, rows, output);
     else
-      few_panels(2, weights, column, x, rows, output);
+      few_panels(12, weights, column, x, rows, output);
 }

@@ -1,7 +1,7 @@
 /* The code model's stack on a CPU: all layers in one call, whichever rows, and any count of new tokens of each.
  *
  * A token is one vector at one cell of one slot of the cache. It attends to the cells of its slot up to its own, which
- * other tokens of the call may fill. Products are of 16-bit integers, exactly summed in parts of the inputs; all else
+ * other tokens of the call may fill. Products are of integers, exactly summed in parts of the inputs; all else
  * is float32, and every sum's order is fixed. So a token's bits depend neither on who shares the call nor on how many
  * threads share the work.
  *

@@ -1,7 +1,8 @@
 """The code model in the kernels of gpt.c, for a CPU.
 
-Same weights, shapes and formulas as ../gpt.py; one call per step runs all layers. Matrix products are of 16-bit
-integers, exactly summed in parts; a row gives the same bits alone and in a batch, on one thread and on many.
+Same weights, shapes and formulas as ../gpt.py; one call per step runs all layers. Weights have 12 bits, for reading
+them is most of what a step costs, and inputs 16; their products are exactly summed in parts. A row gives the same bits
+alone and in a batch, on one thread and on many.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from serving.native.matrix import COLUMNS, INPUT_LEVELS, MatrixStruct
 
 _P, _I, _F = c_void_p, c_int32, c_float
 
-Bits = Literal[8, 16]
-WEIGHT_LEVELS = {16: 4095, 8: 127}
-"""By bits: level of an output's largest weight (8: in one part)."""
-PART_INPUTS = {16: 640, 8: 128}
-"""By bits: inputs of an exact sum at most. At 16 the largest of them then reaches about level 4000; at 8 each part of
-an output has a scale of its own, and short parts suffer less from one large weight."""
+Bits = Literal[8, 12]
+WEIGHT_LEVELS = {12: 2047, 8: 127}
+"""By bits: level of a part's largest weight."""
+PART_INPUTS = {12: 160, 8: 128}
+"""By bits: inputs of an exact sum at most. Each part of an output has a scale of its own, and short parts suffer less
+from one large weight."""
 STREAMS = 4
 """FEW_STREAMS of few_rows.h."""
 MAX_HEAD_SIZE = 64
@@ -44,7 +45,7 @@ class _Norm(ctypes.Structure):
 
 
 class _Weights(ctypes.Structure):
-    _fields_ = (("matrix", MatrixStruct), ("part_scale", _P))
+    _fields_ = (("matrix", MatrixStruct), ("part_scale", _P), ("bits", _I))
 
 
 class _Layer(ctypes.Structure):
@@ -112,31 +113,35 @@ class _Linear:
     def __init__(self, layer: nn.Linear, bits: int, pages: _Pages) -> None:
         outputs, channels = layer.weight.shape
         columns, parts = -(-outputs // COLUMNS) * COLUMNS, -(-channels // PART_INPUTS[bits])
-        while channels % (2 * STREAMS * parts):
+        together = 2 if bits == 12 else 1
+        while channels % (2 * STREAMS * together * parts):
             parts += 1
         inputs = channels // parts
         weight, bias = torch.zeros(columns, parts, inputs), torch.zeros(columns)
         weight[:outputs] = layer.weight.detach().view(outputs, parts, inputs)
         bias[:outputs] = layer.bias.detach()
-        scale = weight.abs().amax(2, keepdim=True)
-        if bits == 16:
-            scale = scale.amax(1, keepdim=True)
-        scale = scale.clamp_min(1e-30) / WEIGHT_LEVELS[bits]
+        scale = weight.abs().amax(2, keepdim=True).clamp_min(1e-30) / WEIGHT_LEVELS[bits]
         levels = weight.div_(scale).round_()
         # No part's sum exceeds limit * (sum of an output's levels in it), for any input.
         limit = min(INPUT_LEVELS, (2**31 - 1) // int(levels.abs().sum(2).max().item()))
-        streams = levels.view(-1, COLUMNS, parts, inputs // (2 * STREAMS), STREAMS, 2).permute(
-            4, 0, 2, 3, 1, 5
-        )
-        self._levels = pages.keep(streams.to(torch.int16 if bits == 16 else torch.int8).contiguous())
-        self._scale, self._bias = scale.view(-1) if bits == 16 else torch.ones(columns), bias
-        self._part_scale = scale.view(-1, COLUMNS, parts).transpose(1, 2).contiguous() if bits == 8 else None
+        shape = (-1, COLUMNS, parts, inputs // (2 * STREAMS * together), together, STREAMS, 2)
+        streams = levels.view(shape).permute(5, 0, 2, 3, 4, 1, 6).flatten(4)
+        self._levels = pages.keep(_packed(streams, bits).contiguous())
+        self._bias = bias
+        self._part_scale = scale.view(-1, COLUMNS, parts).transpose(1, 2).contiguous()
         self.width, self.parts = outputs, parts
-        pointers = (self._levels.data_ptr(), self._scale.data_ptr(), self._bias.data_ptr())
-        self.as_struct = _Weights(
-            MatrixStruct(*pointers, inputs, columns, parts, limit),
-            None if self._part_scale is None else self._part_scale.data_ptr(),
-        )
+        matrix = MatrixStruct(self._levels.data_ptr(), None, bias.data_ptr(), inputs, columns, parts, limit)
+        self.as_struct = _Weights(matrix, self._part_scale.data_ptr(), bits)
+
+
+def _packed(levels: Tensor, bits: int) -> Tensor:
+    """Bytes of whole levels [.., pairs * 2 COLUMNS], as few_rows.h reads them."""
+    if bits == 8:
+        return levels.to(torch.int8)
+    high = (levels / 16).floor()
+    first, second = (levels - 16 * high).to(torch.uint8).chunk(2, dim=-1)
+    nibbles = first | second << 4
+    return torch.cat((high.to(torch.int8), nibbles.view(torch.int8)), -1)
 
 
 def check_sizes(config: GptConfig) -> None:
@@ -154,7 +159,7 @@ class CpuGpt:
     dtype = torch.float32
     device = torch.device("cpu")
 
-    def __init__(self, gpt: Gpt, bits: Bits = 16) -> None:
+    def __init__(self, gpt: Gpt, bits: Bits = 12) -> None:
         """Take over `gpt`, which is left without blocks and code_head: each is freed once it is packed.
 
         `bits` are those of a stored weight. Raises ValueError if the size of the heads does not suit the kernels,
@@ -166,7 +171,7 @@ class CpuGpt:
         assert (gpt.dtype, gpt.device) == (self.dtype, self.device)
         self.prefix, self.embed_codes = gpt.prefix, gpt.embed_codes
         columns = -(-config.number_mel_codes // COLUMNS) * COLUMNS
-        pages = _Pages(bits // 8 * config.model_dim * (12 * config.model_dim * config.layers + columns))
+        pages = _Pages(bits * config.model_dim * (12 * config.model_dim * config.layers + columns) // 8)
         self._kept: list[Tensor | _Linear] = []
         self._layers = (_Layer * config.layers)()
         for layer in self._layers:

@@ -1,12 +1,13 @@
 /* The velocity estimator's parts and sizes, and what its layers share. */
 #pragma once
 
-#include "attention.h"
+#include "attention_levels.h"
 
 enum {
   FLOW_TILE = 24, /* frames of a layer that stay in the cache together: a multiple of MATRIX_ROWS */
   FLOW_CHANNELS = 512,
   FLOW_HIDDEN = 1536,
+  FLOW_HEADS = 32,
   WAVENET_TAPS = 5,    /* of a convolution; */
   WAVENET_GROUP = 4,   /* frames that share its products, */
   WAVENET_POINTS = 8,  /* one at each point; see toom_cook.py */
@@ -52,16 +53,7 @@ typedef struct {
   int32_t frame, count;
 } Tile;
 
-/* Where the heads of one sequence lie. Keys are in panels; see attention.h. */
-typedef struct {
-  float *queries, *keys, *values;
-} Heads;
-
 static inline float silu_of(float x) { return x / (1.0f + exp_of(-x)); }
-
-static inline int32_t padded_keys(int32_t frames) {
-  return (frames + ATTENTION_KEYS - 1) / ATTENTION_KEYS * ATTENTION_KEYS;
-}
 
 static inline int32_t tiles_of(int32_t frames, int32_t size) { return (frames + size - 1) / size; }
 
@@ -91,5 +83,5 @@ static void apply(const Matrix *matrix, const float *x, int32_t count, float *y)
       scales[part * FLOW_TILE + row] = quantise(x + ((int64_t)row * parts + part) * inputs, inputs, inputs,
                                                 matrix->limit, levels + ((int64_t)row * parts + part) * inputs);
   const Rows rows = {levels, scales, (int64_t)parts * inputs, inputs, FLOW_TILE};
-  multiply_rows(matrix, &rows, count, y, matrix->outputs);
+  multiply_many(matrix, &rows, count, y, matrix->outputs);
 }

@@ -1,7 +1,8 @@
 """The velocity estimator in the kernels of flow.c, for a CPU.
 
-Same weights, shapes and formulas as ../estimator.py. Matrix products are of 16-bit integers, exactly summed; everything
-else is float32. The segments of a step run one after the other, so that each gives the same bits alone and in a batch.
+Same weights, shapes and formulas as ../estimator.py. Products of matrices and of attention are of 16-bit integers,
+exactly summed; everything else is float32. The segments of a step run one after the other, so that each gives the same
+bits alone and in a batch.
 """
 
 from __future__ import annotations

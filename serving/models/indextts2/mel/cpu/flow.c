@@ -1,8 +1,8 @@
 /* The velocity estimator of the flow for one segment on a CPU: dit.py, wavenet.py and estimator.py in one call.
  *
- * A segment is one sequence, or two with guidance: the second reads neither prompt nor text. Matrix products are of
- * 16-bit integers, everything else float32. Threads share the frames of a layer in tiles; nothing that a frame's
- * result is summed from depends on their number.
+ * A segment is one sequence, or two with guidance: the second reads neither prompt nor text. Products of matrices and
+ * of attention are of 16-bit integers, everything else float32. Threads share the frames of a layer in tiles; nothing
+ * that a frame's result is summed from depends on their number.
  *
  * All arrays are contiguous, [frames][channels]. Nothing here allocates, fails or keeps state. */
 #include "transformer.h"
@@ -17,8 +17,9 @@ static int omp_get_thread_num(void) { return 0; }
 /* Scratch of one call, carved from one piece of memory; see plan(). */
 typedef struct {
   float *skips[16]; /* the shallow half's outputs, for the deep half; skips[0] is also what the layers work on */
-  float *queries, *keys, *values, *joined, *waves[2], *sum, *velocity, *weights;
-  int64_t weights_size;
+  Head heads[2][FLOW_HEADS];
+  float *joined, *waves[2], *sum, *velocity, *attention;
+  int64_t attention_size; /* of a thread */
 } Plan;
 
 static inline float *carve(float **memory, int64_t count) {
@@ -27,20 +28,30 @@ static inline float *carve(float **memory, int64_t count) {
   return piece;
 }
 
+static inline int16_t *carve_levels(float **memory, int64_t count) { return (int16_t *)carve(memory, (count + 1) / 2); }
+
 /* Cut scratch for both sequences of `frames` frames; returns the floats it takes (memory may be null). */
 static int64_t plan(const Estimator *net, int32_t frames, int32_t threads, float *memory, Plan *p) {
   float *at = memory;
   const int64_t rows = 2 * (int64_t)frames;
   for (int32_t half = 0; half <= net->depth / 2; ++half) p->skips[half] = carve(&at, rows * net->channels);
-  p->queries = carve(&at, rows * net->channels);
-  p->keys = carve(&at, 2 * (int64_t)padded_keys(frames) * net->channels);
-  p->values = carve(&at, rows * net->channels);
+  const int32_t size = net->channels / net->heads, padded = padded_keys(frames);
+  for (int copy = 0; copy < 2; ++copy)
+    for (int32_t head = 0; head < net->heads; ++head)
+      p->heads[copy][head] = (Head){
+          .queries = carve_levels(&at, (int64_t)frames * size),
+          .keys = carve_levels(&at, (int64_t)padded * size),
+          .values = carve_levels(&at, (int64_t)padded * size),
+          .query_scale = carve(&at, frames),
+          .key_scale = carve(&at, padded),
+          .value_scale = carve(&at, padded),
+      };
   p->joined = carve(&at, rows * net->channels);
   for (int buffer = 0; buffer < 2; ++buffer) p->waves[buffer] = carve(&at, rows * net->wave_channels);
   p->sum = carve(&at, rows * net->wave_channels);
   p->velocity = carve(&at, rows * net->mels);
-  p->weights_size = (int64_t)MATRIX_ROWS * padded_keys(frames);
-  p->weights = carve(&at, threads * p->weights_size);
+  p->attention_size = attend_scratch(frames);
+  p->attention = carve(&at, threads * p->attention_size);
   return at - memory;
 }
 
@@ -89,12 +100,11 @@ void estimate(const Estimator *net, const Segment *segment, int32_t threads, flo
   const int32_t channels = net->channels, middle = net->depth / 2;
   const int32_t tiles = tiles_of(frames, FLOW_TILE), kept_tiles = tiles_of(kept, FLOW_TILE);
   const int32_t spans = tiles_of(kept, WAVENET_SPAN);
-  const int64_t size = (int64_t)frames * channels, keys_size = (int64_t)padded_keys(frames) * channels;
+  const int64_t size = (int64_t)frames * channels;
   const int64_t kept_size = (int64_t)kept * net->wave_channels;
-  const Heads heads[2] = {{p.queries, p.keys, p.values}, {p.queries + size, p.keys + keys_size, p.values + size}};
 #pragma omp parallel num_threads(threads)
   {
-    float *weights = p.weights + omp_get_thread_num() * p.weights_size;
+    float *attention = p.attention + omp_get_thread_num() * p.attention_size;
 #pragma omp for schedule(dynamic)
     for (int32_t item = 0; item < tiles; ++item) {
       const Tile tile = tile_of(item, FLOW_TILE, 0, frames);
@@ -117,7 +127,7 @@ void estimate(const Estimator *net, const Segment *segment, int32_t threads, flo
         const int32_t copy = item / tiles;
         const Tile tile = tile_of(item % tiles, FLOW_TILE, 0, frames);
         const int64_t at = copy * size + (int64_t)tile.frame * channels;
-        project(net, segment, layer, tile, pushed ? pushed + at : 0, x + at, heads + copy);
+        project(net, segment, layer, tile, pushed ? pushed + at : 0, x + at, p.heads[copy]);
       }
 #pragma omp for schedule(dynamic)
       for (int32_t item = 0; item < copies * row_tiles; ++item) {
@@ -125,7 +135,7 @@ void estimate(const Estimator *net, const Segment *segment, int32_t threads, flo
         const Tile tile = tile_of(item % row_tiles, FLOW_TILE, first, frames);
         const int64_t at = copy * size + (int64_t)tile.frame * channels;
         float out[FLOW_TILE * FLOW_CHANNELS];
-        transform(net, segment, layer, tile, x + at, heads + copy, weights, out);
+        transform(net, segment, layer, tile, x + at, p.heads[copy], attention, out);
         memcpy(y + at, out, sizeof(float) * (size_t)(tile.count * channels));
       }
     }

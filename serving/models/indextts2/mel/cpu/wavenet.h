@@ -31,7 +31,7 @@ static void convolve(const Estimator *net, const GatedLayer *gated, const float 
                      levels + (group * parts + part) * inputs);
     }
     const Rows rows = {levels, scales, channels, inputs, WAVENET_GROUPS};
-    multiply_rows(gated->points + point, &rows, groups, products, 2 * channels);
+    multiply_many(gated->points + point, &rows, groups, products, 2 * channels);
     for (int32_t row = 0; row < groups * WAVENET_GROUP; ++row) {
       const float factor = net->gather[row % WAVENET_GROUP * WAVENET_POINTS + point];
       const float *from = products + row / WAVENET_GROUP * 2 * channels;

@@ -1,0 +1,98 @@
+"""How many threads a step gets: all cores where it is alone, of a model that spreads, else its worker's share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from serving.engine.loop import EngineLoop
+from serving.engine.runner import Launched, Runner
+from serving.models.base import Model, SegmentState
+from serving.models.tone.model import ToneModel
+from serving.models.tone.options import Options
+from serving.profile import EngineProfile, ModelProfile, Profile
+from serving.protocol import Finished, FromEngine, Segment, Shutdown, SpeechParams, Submit, ToEngine
+
+WORKERS = 3
+CPU = torch.device("cpu")
+
+
+class SpreadingTone(ToneModel):
+    spreads = True
+
+
+class Watched(Runner):
+    """Notes the threads of every step."""
+
+    def __init__(self, model: Model, engine: EngineProfile) -> None:
+        super().__init__(model, engine, CPU)
+        self.seen: list[int] = []
+
+    def launch(self, name: str, states: Sequence[SegmentState]) -> Launched:
+        self.seen.append(torch.get_num_threads())
+        return super().launch(name, states)
+
+
+class Client:
+    """At the engine's end of the socket: requests that come at once, and the end when all are finished."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        params = SpeechParams(voice="low", seed=0, fields={})
+        self._todo: list[ToEngine] = [
+            Submit(
+                request_id=str(index),
+                params=params,
+                streaming=False,
+                timeout_s=60.0,
+                segments=[Segment(index=0, tokens=[ord(c) for c in text])],
+                last=True,
+            )
+            for index, text in enumerate(texts)
+        ]
+        self._open = len(texts)
+
+    def receive(self) -> Sequence[ToEngine]:
+        messages, self._todo = self._todo, []
+        return messages if self._open else [Shutdown()]
+
+    def wait(self, timeout_s: float | None) -> None: ...
+
+    def send(self, message: FromEngine) -> None:
+        assert isinstance(message, Finished)
+        self._open -= 1
+
+    def send_chunk(self, request_id: str, samples: NDArray[np.float32]) -> None:
+        assert len(samples)
+
+
+def threads_of(texts: Sequence[str], *, spreads: bool) -> list[int]:
+    """Threads of each step that speaks the texts."""
+    options = Options(samples_per_token=16, window_tokens=2, max_window_tokens=2)
+    profile = Profile(name="test", model=ModelProfile(name="tone"))
+    model = (SpreadingTone if spreads else ToneModel)(options, profile.engine, CPU)
+    runner = Watched(model, profile.engine)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        EngineLoop(profile, Client(texts), model, runner, WORKERS).run()
+    finally:
+        torch.set_num_threads(before)
+    return runner.seen
+
+
+@pytest.mark.parametrize(("spreads", "expected"), [(True, WORKERS), (False, 1)])
+def test_a_request_alone(spreads: bool, expected: int) -> None:
+    seen = threads_of(["one alone"], spreads=spreads)
+    assert len(seen) >= 3
+    assert set(seen) == {expected}
+
+
+def test_requests_side_by_side_have_a_thread_each_until_one_is_left() -> None:
+    seen = threads_of(["abcdefgh", "abcdefgh ijklmnop qrstuvwx"], spreads=True)
+    assert seen[:2] == [1, 1]
+    assert seen[-1] == WORKERS
+    assert set(seen) == {1, WORKERS}
