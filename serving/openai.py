@@ -179,11 +179,16 @@ def speed_range(own: type[RequestFields]) -> tuple[float, float] | None:
 
 
 def body_schema(spec: ModelSpec) -> dict[str, Any]:
-    """JSON schema of a body for this model: OpenAI's fields, then ours."""
+    """JSON schema of a body for this model: OpenAI's fields, then ours, each of which may be null."""
     schema = inline_schema(SpeechBody)
     for name, field in request_schema(spec)["properties"].items():
-        if name not in THEIR_NAMES and name in used_fields(spec):
-            schema["properties"].setdefault(name, field)
+        if name not in THEIR_NAMES and (name in used_fields(spec) or name == "seed"):
+            kinds = field.pop("anyOf", None)
+            if kinds is None:
+                kept = {key: field.pop(key) for key in ("description", "default") if key in field}
+                kinds, field = [field], kept
+            nullable = kinds if {"type": "null"} in kinds else [*kinds, {"type": "null"}]
+            schema["properties"].setdefault(name, field | {"anyOf": nullable})
     return schema
 
 

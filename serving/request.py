@@ -96,6 +96,7 @@ _AT_FIELD = re.compile(r" - at `\$\.(\w+)(?:\[[\d.]+\])?`$")
 _UNKNOWN_FIELD = re.compile(r"unknown field `(.*)`$", re.DOTALL)
 _MISSING_FIELD = re.compile(r"missing required field `(\w+)`")
 _TYPES = re.compile(r"`([a-z]+(?: \| [a-z]+)*)`")
+_FLOAT_FOR_INT = "got `float`"
 _LONGEST_MISSPELT = 100
 _ELSEWHERE = {
     "input": "text",
@@ -292,12 +293,27 @@ def decode(body: bytes, kind: type[T]) -> tuple[T, frozenset[str]]:
     try:
         request = _decoder(kind).decode(text)
     except msgspec.ValidationError as error:
-        raise field_error(str(error), kind.__struct_fields__) from None
+        whole = _with_integers(text, kind) if _FLOAT_FOR_INT in str(error) else None
+        if whole is None:
+            raise field_error(str(error), kind.__struct_fields__) from None
+        request = whole
     except msgspec.DecodeError as error:
         raise _json_error(text, str(error)) from None
     except RecursionError:
         raise BodyError("the body is nested too deeply") from None
     return request, frozenset(_KEYS.decode(text))
+
+
+def _with_integers(text: str, kind: type[T]) -> T | None:
+    """The struct of a body in which an integer is written as 20.0, as JSON Schema has it; None if more is wrong."""
+    fields = {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in msgspec.json.decode(text).items()
+    }
+    try:
+        return msgspec.convert(fields, kind)
+    except msgspec.ValidationError:
+        return None
 
 
 def _check_voices(request: SpeechRequest, spec: ModelSpec) -> None:

@@ -21,7 +21,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from serving.cache.file import LENGTH_BYTES, MAGIC, Hit, Meta, on_disk, read_answer
+from serving.cache.file import LENGTH_BYTES, MAGIC, Hit, Meta, NoAnswerError, on_disk, read_answer
+from serving.observe.words import described
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class AnswerStore:
         """Note what went wrong."""
         with self._lock:
             self._failures += 1
-        logger.warning("cache %s: %s: %s", self.folder, what, error)
+        logger.warning("cache %s: %s: %s", self.folder, what, described(error))
 
     def find(self, key: str) -> Hit | None:
         """The answer of this key, if it is kept and unbroken; it becomes the most recently used."""
@@ -115,12 +116,12 @@ class AnswerStore:
             return None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            self._remove(path, ValueError("not a regular file"))
+            self._remove(path, NoAnswerError("not a regular file"))
             return None
         file = os.fdopen(descriptor, "rb")
         try:
             hit = read_answer(file, key)
-        except (OSError, ValueError) as error:
+        except (OSError, NoAnswerError) as error:
             file.close()
             self._remove(path, error)
             return None

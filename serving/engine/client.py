@@ -59,6 +59,9 @@ __all__ = ["EngineClient", "EngineState", "EngineUnavailable", "Utterance"]
 logger = logging.getLogger(__name__)
 
 FRONTEND_THREADS = 2
+"""For the first segments of requests."""
+EXTEND_THREADS = 1
+"""For what follows: however long the texts are that others send, no first segment waits for it in a queue."""
 SETTLE_S = 0.05
 """settled() looks this often."""
 STATS_S = 2.0
@@ -81,6 +84,7 @@ class EngineClient:
         self._extending: dict[str, asyncio.Task[None]] = {}
         self._asked: deque[asyncio.Future[Stats]] = deque()
         self._pool = ThreadPoolExecutor(FRONTEND_THREADS, thread_name_prefix="frontend")
+        self._rest = ThreadPoolExecutor(EXTEND_THREADS, thread_name_prefix="frontend-rest")
 
     @property
     def state(self) -> EngineState:
@@ -119,7 +123,8 @@ class EngineClient:
         try:
             await self._supervisor.stop()
         finally:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            for pool in (self._pool, self._rest):
+                pool.shutdown(wait=False, cancel_futures=True)
 
     async def submit(
         self, params: SpeechParams, segments: Iterator[Segment], *, streaming: bool, audio_s: float
@@ -266,7 +271,7 @@ class EngineClient:
         last = False
         while not last:
             try:
-                more, last = await loop.run_in_executor(self._pool, pull, segments, None)
+                more, last = await loop.run_in_executor(self._rest, pull, segments, None)
             except Exception as error:
                 logger.error("the frontend failed for %s", request_id, exc_info=error)
                 why = f"the frontend failed: {error}"

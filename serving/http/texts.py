@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,10 +17,12 @@ from litestar.params import RawBody
 from serving import captions
 from serving.http.speech import AnyRequest, Speaker, json_only, while_connected
 from serving.http.timed import JSON, sentence_of
-from serving.protocol import Times
+from serving.protocol import SpeechFailed, Times
 from serving.request import parse
 from serving.spell import Spelled, parse_spell, spell
 
+SPELL_S = 10.0
+"""The texts that came before it may take so long."""
 CAPTION_FORMATS = {
     JSON: captions.as_json,
     "text/vtt": captions.as_webvtt,
@@ -34,10 +39,23 @@ def text_routes(
     """The two handlers, documented by `spelling`, `captioning` and `responses`."""
     shared: dict[str, Any] = {"status_code": 200, "guards": [json_only], "responses": responses}
 
-    @post("/spell", **shared, operation_class=spelling, sync_to_thread=True)
-    def spell_out(body: RawBody) -> Spelled:
+    # One at a time: a thread of its own leaves those of the requests for speech alone.
+    pool = ThreadPoolExecutor(1, "spell")
+
+    @post("/spell", **shared, operation_class=spelling)
+    async def spell_out(body: RawBody, request: AnyRequest) -> Spelled:
         """The words as they would go to the model, and the pauses between the sentences; nothing is spoken."""
-        return spell(parse_spell(body, speaker.text.max_chars), speaker.spec, speaker.text, speaker.lexicon)
+        asked = parse_spell(body, speaker.text.max_chars)
+        work = partial(spell, asked, speaker.spec, speaker.text, speaker.lexicon)
+
+        async def spelled() -> Spelled:
+            async with asyncio.timeout(SPELL_S):
+                return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+        try:
+            return await while_connected(request.receive, spelled())
+        except TimeoutError:
+            raise SpeechFailed("expired", f"the text was not spelled out within {SPELL_S:g} s") from None
 
     @post("/tts/captions", **shared, operation_class=captioning)
     async def tts_captions(body: RawBody, request: AnyRequest) -> Response[bytes]:

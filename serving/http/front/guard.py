@@ -148,6 +148,7 @@ class Guard:
             await self._app(scope, timed_receive, timed_send)
         except Exception:
             if not stalled:
+                logger.error("request %s: not answered to its end", request_id(Request(scope)), exc_info=True)
                 raise
             logger.warning("a reader took nothing for %g s and is given up", self._http.send_s)
 
