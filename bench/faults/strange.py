@@ -176,7 +176,7 @@ def _mutated(chance: random.Random) -> str:
 
 def _run(chance: random.Random) -> str:
     """One thing again and again, to the end of what a request may hold, perhaps with words about it."""
-    one = chance.choice(_RUNS) + chance.choice(("", "", chance.choice(_RUNS)))
+    one: str = chance.choice(_RUNS) + chance.choice(("", "", chance.choice(_RUNS)))
     length = chance.choice((40, 300, 2000, MAX_CHARS))
     text = (one * length)[:length]
     return chance.choice(("", "Hello. ", "a")) + text + chance.choice(("", " the end.", "a", "."))
