@@ -15,10 +15,11 @@ import msgspec
 from msgspec import Meta
 
 from serving.captions import Sentence
+from serving.models import inline_schema
 from serving.models.base import ModelSpec
 from serving.openai import SpeechCall, parse_speech
 from serving.protocol import InputError
-from serving.request import BodyError, decode, inline_schema
+from serving.request import BodyError, decode
 
 Output = Literal["json", "zip", "multipart"]
 

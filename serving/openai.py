@@ -18,9 +18,10 @@ import msgspec
 from msgspec import Meta
 
 from serving.audio.encode import AudioFormat
+from serving.models import inline_schema
 from serving.models.base import ModelSpec, RequestFields
 from serving.protocol import InputError
-from serving.request import BodyError, Order, decode, inline_schema, parse, request_schema, used_fields
+from serving.request import BodyError, Order, decode, parse, request_schema, used_fields
 
 StreamFormat = Literal["audio", "sse"]
 

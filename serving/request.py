@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from serving.audio.encode import AudioFormat, OutputRate, output_rate_hz
-from serving.models import known_fields, voice_fields
+from serving.models import inline_schema, known_fields, voice_fields
 from serving.models.base import ModelSpec, RequestFields
 from serving.profile import ProfileError, TextProfile
 from serving.protocol import InputError, SpeechParams, Timestamps
@@ -207,22 +207,6 @@ def load_lexicon(text: TextProfile) -> Lexicon | None:
 def dropped_scripts(order: Order, spec: ModelSpec) -> tuple[str, ...]:
     """Names of the scripts of which the text has letters that are left out."""
     return foreign_scripts(order.text, language_of(order, spec)) if order.params.normalize else ()
-
-
-def inline_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """JSON schema of a struct, without references."""
-    document = msgspec.json.schema(kind)
-    definitions = document["$defs"]
-
-    def resolved(node: Any) -> Any:
-        if isinstance(node, dict):
-            if "$ref" in node:
-                return resolved(definitions[node["$ref"].rsplit("/", 1)[-1]])
-            return {key: resolved(value) for key, value in node.items()}
-        return [resolved(value) for value in node] if isinstance(node, list) else node
-
-    schema: dict[str, Any] = resolved({"$ref": document["$ref"]})
-    return schema
 
 
 def used_fields(spec: ModelSpec) -> frozenset[str]:

@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from serving.access.owner import private_folder
 from serving.cache.file import LENGTH_BYTES, MAGIC, Hit, Meta, NoAnswerError, on_disk, read_answer
 from serving.observe.words import described
 
@@ -48,15 +49,17 @@ class AnswerStore:
     """The folder. Its methods block; they may be called from any thread."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
-        """Never raises: a folder that cannot be made is a cache that keeps nothing."""
+        """Never raises: a folder that cannot be made, or that others can change, is a cache that keeps nothing."""
         self.folder = folder
         self.max_bytes = max_bytes
         self._lock = threading.Lock()
         self._hits = self._misses = self._failures = 0
+        self._is_own = False
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private_folder(folder)
+            self._is_own = True
         except OSError as error:
-            self.failed("the folder cannot be made", error)
+            self.failed("keeps nothing", error)
 
     @property
     def state(self) -> CacheState:
@@ -83,7 +86,10 @@ class AnswerStore:
 
     def record(self, key: str, media_type: str) -> Recording:
         """Begin to keep an answer."""
-        return Recording(self, key, media_type)
+        recording = Recording(self, key, media_type)
+        if not self._is_own:
+            recording.drop()
+        return recording
 
     def put(self, part: Path, key: str, size_bytes: int) -> None:
         """Move a whole file to its place, after making room for it. Raises OSError."""
@@ -104,6 +110,8 @@ class AnswerStore:
         return self._scan(but=self.folder)[0]
 
     def _find(self, key: str) -> Hit | None:
+        if not self._is_own:
+            return None
         path = self._path(key)
         try:
             # Neither a link nor a pipe may stand here: the one leads out of the folder, the other waits.

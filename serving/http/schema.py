@@ -12,10 +12,10 @@ from litestar.openapi.spec import Components, Operation, SecurityScheme
 from serving.audio.encode import AUDIO_FORMATS, FIXED_RATES_HZ, MEDIA_TYPES
 from serving.batch import Index, batch_schema
 from serving.http.problems import PROBLEM_MEDIA_TYPE, OpenAIEnvelope, Problem
+from serving.models import inline_schema as inline
 from serving.models import voice_fields
 from serving.models.base import ModelSpec
 from serving.openai import body_schema
-from serving.request import inline_schema as inline
 from serving.request import request_schema
 from serving.spell import Spelled, SpellRequest
 from serving.voices.folder import MAX_NAME_CHARS
