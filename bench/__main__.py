@@ -47,6 +47,7 @@ COMMANDS = {
         "bench.faults.texts",
         "strange texts through the frontends, and through a server beside a neighbour",
     ),
+    "keys": ("bench.faults.keys", "whether the time of a refusal tells how near a wrong key is"),
     "fuzz": ("bench.fuzz.command", "requests drawn from the OpenAPI document, right and wrong ones"),
     "cheats": (
         "bench.cheats.command",
