@@ -21,7 +21,7 @@ from serving.audio.encode import AudioFormat
 from serving.models import inline_schema
 from serving.models.base import ModelSpec, RequestFields
 from serving.protocol import InputError
-from serving.request import BodyError, Order, decode, parse, request_schema, used_fields
+from serving.request import MAX_FIELDS, BodyError, Order, decode, parse, request_schema, used_fields
 
 StreamFormat = Literal["audio", "sse"]
 
@@ -181,7 +181,7 @@ def speed_range(own: type[RequestFields]) -> tuple[float, float] | None:
 
 def body_schema(spec: ModelSpec) -> dict[str, Any]:
     """JSON schema of a body for this model: OpenAI's fields, then ours, each of which may be null."""
-    schema = inline_schema(SpeechBody)
+    schema = inline_schema(SpeechBody) | {"maxProperties": MAX_FIELDS}
     for name, field in request_schema(spec)["properties"].items():
         if name not in THEIR_NAMES and (name in used_fields(spec) or name == "seed"):
             kinds = field.pop("anyOf", None)

@@ -97,7 +97,9 @@ _UNKNOWN_FIELD = re.compile(r"unknown field `(.*)`$", re.DOTALL)
 _MISSING_FIELD = re.compile(r"missing required field `(\w+)`")
 _TYPES = re.compile(r"`([a-z]+(?: \| [a-z]+)*)`")
 _FLOAT_FOR_INT = "got `float`"
+MAX_FIELDS = 1000  # of a body; more are no mistake
 _LONGEST_MISSPELT = 100
+_LONGEST_MESSAGE = 1000
 _ELSEWHERE = {
     "input": "text",
     "prompt": "text",
@@ -285,18 +287,21 @@ def decode(body: bytes, kind: type[T]) -> tuple[T, frozenset[str]]:
         raise _json_error(text, str(error)) from None
     except RecursionError:
         raise BodyError("the body is nested too deeply") from None
-    return request, frozenset(_KEYS.decode(text))
+    sent = frozenset(_KEYS.decode(text))
+    if len(sent) > MAX_FIELDS:
+        raise BodyError(f"the body has {len(sent)} fields; the limit is {MAX_FIELDS}")
+    return request, sent
 
 
 def _with_integers(text: str, kind: type[T]) -> T | None:
     """The struct of a body in which an integer is written as 20.0, as JSON Schema has it; None if more is wrong."""
-    fields = {
-        name: int(value) if isinstance(value, float) and value.is_integer() else value
-        for name, value in msgspec.json.decode(text).items()
-    }
     try:
+        fields = {
+            name: int(value) if isinstance(value, float) and value.is_integer() else value
+            for name, value in msgspec.json.decode(text).items()
+        }
         return msgspec.convert(fields, kind)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, RecursionError):
         return None
 
 
@@ -312,6 +317,8 @@ def _check_voices(request: SpeechRequest, spec: ModelSpec) -> None:
 
 def field_error(message: str, names: tuple[str, ...]) -> InputError | BodyError:
     """Say what msgspec found in the words of JSON. `names` are the fields that there are."""
+    if len(message) > _LONGEST_MESSAGE:  # it repeats a name that the client wrote
+        message = f"{message[: _LONGEST_MESSAGE // 2]}…{message[-_LONGEST_MESSAGE // 2 :]}"
     if unknown := _UNKNOWN_FIELD.search(message):
         near = [_ELSEWHERE[unknown[1]]] if unknown[1] in _ELSEWHERE else []
         if len(unknown[1]) <= _LONGEST_MISSPELT:  # difflib's time grows with the name
@@ -338,10 +345,6 @@ def _json_error(text: str, message: str) -> InputError | BodyError:
     for key, value in tree.items() if isinstance(tree, dict) else ():
         if isinstance(value, float) and not math.isfinite(value):
             return InputError(key, f"expected a finite number, got {value}")
-        if isinstance(value, str) and _has_surrogate(value):
+        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
             return InputError(key, "half of a surrogate pair is no character")
     return BodyError(f"the body is not JSON: {message}")
-
-
-def _has_surrogate(value: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in value)

@@ -80,7 +80,7 @@ def text_routes(
             ]
 
         sentences = captions.joined(await while_connected(request.receive, collect()))
-        wanted = request.accept.best_match(list(CAPTION_FORMATS), JSON)
+        wanted = _wanted(request)
         return Response(
             CAPTION_FORMATS[wanted](sentences),
             media_type=wanted,
@@ -88,3 +88,11 @@ def text_routes(
         )
 
     return [spell_out, tts_captions]
+
+
+def _wanted(request: AnyRequest) -> str:
+    """The format of captions that Accept asks for; JSON where it cannot be read, as "q=1e999" cannot."""
+    try:
+        return request.accept.best_match(list(CAPTION_FORMATS), JSON)
+    except (ValueError, ArithmeticError):
+        return JSON

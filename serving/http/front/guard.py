@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from litestar import Request
 from litestar.enums import ScopeType
@@ -25,7 +24,7 @@ from litestar.types import (
     WebSocketReceiveMessage,
 )
 
-from serving.access.address import is_loopback
+from serving.access.address import is_loopback, netloc_of
 from serving.http.problems import problem_body
 from serving.http.speech import request_id
 from serving.profile import HttpProfile
@@ -99,7 +98,7 @@ class Guard:
         if origin is None or scope.get("method") == "OPTIONS":
             return None
         allowed = self._http.cors_origins
-        if "*" in allowed or origin in allowed or self._is_own(_name_of(urlsplit(origin).netloc)):
+        if "*" in allowed or origin in allowed or self._is_own(_name_of(netloc_of(origin))):
             return None
         return 403, "forbidden", f"pages of {origin[:100]} may not ask this server; see http.cors_origins"
 

@@ -8,7 +8,6 @@ import logging
 import uuid
 from collections.abc import Collection
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from litestar.connection import ASGIConnection, WebSocket
@@ -16,6 +15,7 @@ from litestar.exceptions import PermissionDeniedException
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard
 
+from serving.access.address import netloc_of
 from serving.observe.logs import REQUEST_ID
 from serving.profile import WebSocketProfile
 from serving.protocol import InputError, NotReady, Overloaded, SpeechFailed, failed_inside
@@ -38,7 +38,7 @@ def only_from(origins: Collection[str]) -> Guard:
         origin = connection.headers.get("origin")
         if origin is None or origin in origins or "*" in origins:
             return
-        if urlsplit(origin).netloc != connection.headers.get("host", ""):
+        if netloc_of(origin) != connection.headers.get("host", ""):
             raise PermissionDeniedException(f"pages of {origin[:100]} may not connect; see http.cors_origins")
 
     return check
