@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 
 from bench.faults.server import TONE, Victim, serving
-from bench.fuzz.recordings import recording
+from bench.fuzz.recordings import VOICE, recording
 
 PROGRAM = "schemathesis"
 HOOKS = "bench.fuzz.hooks"
@@ -42,7 +42,7 @@ def _keys(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
 def _cloning(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
     voices = folder / "voices"
     voices.mkdir(mode=0o700)
-    (voices / "ann.wav").write_bytes(recording(6.0, 180))
+    (voices / f"{VOICE}.wav").write_bytes(recording(6.0, 180))
     random = ("weights=random", "size=tiny", f"voices={voices}")
     options = [word for option in random for word in ("--set", f"model.options.{option}")]
     return ("--set", "model.name=indextts2", "--set", "engine.device=cpu", *options), {}
@@ -99,6 +99,7 @@ def _fuzz(program: str, victim: Victim, headers: dict[str, str], seed: int, case
     command = [program, "run", f"{victim.url}/schema/openapi.json", "--checks", "all", "--mode", "all"]
     command += ["--seed", str(seed), "--max-examples", str(math.ceil(cases / operations))]
     command += ["--continue-on-failure", "--no-shrink", "--request-timeout", str(REQUEST_S)]
+    command += ["--max-response-time", str(REQUEST_S)]
     for name, value in headers.items():
         command += ["--header", f"{name}: {value}"]
     environ = os.environ | {"SCHEMATHESIS_HOOKS": HOOKS, "PYTHONPATH": str(ROOT)}

@@ -7,6 +7,8 @@ import math
 import wave
 
 RATE_HZ = 16_000
+VOICE = "ann"
+"""The one voice that a server with voices of its users begins with."""
 
 
 def recording(seconds: float, pitch_hz: int) -> bytes:

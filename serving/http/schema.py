@@ -118,13 +118,10 @@ class Bounds:
         fields[text] |= {"maxLength": self.max_chars, "format": SPEAKABLE}
         if not spec.word_times and "timestamps" in fields:
             _each(fields["timestamps"], lambda kind: "enum" in kind and kind["enum"].remove("word"))
-        if self.voices is not None:
-            for name in voice_fields(spec.fields):
-                if name in fields:
-                    _each(fields[name], _of_names(self.voices))
-            if text != "text":
-                for name in ("voice", "speaker"):
-                    _each(fields[name], _of_names((*self.voices, *self.aliases)))
+        openai = ("voice", "speaker") if text != "text" else ()
+        for name in {*voice_fields(spec.fields), *openai} & fields.keys():
+            aliases = self.aliases if name in openai else ()
+            _each(fields[name], _of_names(None if self.voices is None else (*self.voices, *aliases)))
         return body | _rates(audio_format)
 
 
@@ -138,15 +135,15 @@ def _each(schema: dict[str, Any], change: Callable[[dict[str, Any]], object]) ->
         change(kind)
 
 
-def _of_names(names: Iterable[str]) -> Callable[[dict[str, Any]], None]:
-    """What bounds a name, or an object whose id is one."""
-    allowed = sorted(set(names))
+def _of_names(names: Iterable[str] | None) -> Callable[[dict[str, Any]], None]:
+    """What bounds a name, or an object whose id is one; None where names come and go."""
+    bound: dict[str, Any] = {"format": "voice"} if names is None else {"enum": sorted(set(names))}
 
     def change(kind: dict[str, Any]) -> None:
         if kind.get("type") == "string":
-            kind["enum"] = allowed
+            kind |= bound
         elif kind.get("type") == "object":
-            kind |= {"properties": {"id": {"type": "string", "enum": allowed}}, "required": ["id"]}
+            kind |= {"properties": {"id": {"type": "string"} | bound}, "required": ["id"]}
 
     return change
 
