@@ -23,8 +23,7 @@ from serving.engine.watch import Watcher
 from serving.http.access.door import audio_of_key, door_of
 from serving.http.batch.route import batch_route
 from serving.http.cached import AnswerCache
-from serving.http.front.guard import Guard
-from serving.http.front.methods import AllMethods
+from serving.http.front.guard import AllMethods, Guard
 from serving.http.live.nari import nari_route
 from serving.http.live.stream import stream_route
 from serving.http.observe.calls import Watched

@@ -22,7 +22,7 @@ from litestar.openapi.spec import Operation
 from litestar.params import FromPath
 
 from serving.access.address import is_loopback
-from serving.http.front.methods import SAYS_WHY_NOT
+from serving.http.front.guard import SAYS_WHY_NOT
 from serving.http.live.connection import only_from
 from serving.http.schema import READING_OPENAI
 from serving.http.speech import AnyRequest, Speaker
