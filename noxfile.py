@@ -210,6 +210,13 @@ def faults(session: nox.Session) -> None:
     session.run("python", "-m", "bench", "faults", *session.posargs)
 
 
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Requests drawn from the server's own OpenAPI document, by schemathesis: `nox -s fuzz -- --seed 1 2 3`."""
+    install(session, "fuzz", extras="[indextts2]")
+    session.run("python", "-m", "bench", "fuzz", *session.posargs)
+
+
 @nox.session(tags=["bench"])
 def bench_capacity(session: nox.Session) -> None:
     """How many listeners this server and the plain one hold at a stated SLO. --quick: 10 minutes for both."""

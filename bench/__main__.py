@@ -47,6 +47,12 @@ COMMANDS = {
     ),
     "faults": ("bench.faults.command", "faults done to a server: what was lost, and how soon all was well"),
     "pressure": ("bench.faults.pressure", "ten times more clients than the server holds, or a soak"),
+    "texts": (
+        "bench.faults.texts",
+        "strange texts through the frontends, and through a server beside a neighbour",
+    ),
+    "keys": ("bench.faults.keys", "whether the time of a refusal tells how near a wrong key is"),
+    "fuzz": ("bench.fuzz.command", "requests drawn from the OpenAPI document, right and wrong ones"),
     "cheats": (
         "bench.cheats.command",
         "servers that cheat, and honest ones, through the checks of the bench",

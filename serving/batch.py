@@ -15,10 +15,11 @@ import msgspec
 from msgspec import Meta
 
 from serving.captions import Sentence
+from serving.models import inline_schema
 from serving.models.base import ModelSpec
-from serving.openai import SpeechCall, body_schema, parse_speech
+from serving.openai import SpeechCall, parse_speech
 from serving.protocol import InputError
-from serving.request import BodyError, decode, inline_schema
+from serving.request import BodyError, decode
 
 Output = Literal["json", "zip", "multipart"]
 
@@ -26,6 +27,8 @@ DEFAULT_FORMAT = "wav"
 """vLLM-Omni's for a batch; a single request of OpenAI's API has mp3."""
 
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ALONE = ("stream", "stream_format")
+"""Fields of a single request that a batch has no use for."""
 _TEXT_OF_ALL = b'"."'
 """Stands for the text while the fields that hold for all items are checked."""
 
@@ -126,15 +129,19 @@ def parse_batch(
     return Batch(items, asked.output or "json", for_all.order.ignored_fields)
 
 
-def batch_schema(spec: ModelSpec, max_items: int) -> dict[str, Any]:
-    """JSON schema of a body for this model."""
+def batch_schema(item: dict[str, Any], max_items: int) -> dict[str, Any]:
+    """JSON schema of a body whose items are bodies of this schema. What else an item may be is an error of its own."""
     schema = inline_schema(BatchBody)
-    item = body_schema(spec)
-    for name in ("stream", "stream_format"):
-        del item["properties"][name]
-    shared = {name: field for name, field in item["properties"].items() if name != "input"}
-    schema["properties"] = {**shared, **schema["properties"]}
-    schema["properties"]["items"] |= {"items": item, "maxItems": max_items}
+    fields = {name: field for name, field in item["properties"].items() if name not in _ALONE}
+    item = item | {"properties": fields}
+    item_of_batch = {
+        "anyOf": [item, {"description": "Anything else: the result of this item tells what is wrong."}]
+    }
+    shared = {name: field for name, field in fields.items() if name != "input"}
+    schema["properties"] = {**shared, **schema["properties"], "input": False}
+    schema["properties"]["items"] |= {"items": item_of_batch, "maxItems": max_items}
+    if "anyOf" in item:
+        schema["anyOf"] = item["anyOf"]
     return schema
 
 

@@ -18,9 +18,10 @@ import msgspec
 from msgspec import Meta
 
 from serving.audio.encode import AudioFormat
+from serving.models import inline_schema
 from serving.models.base import ModelSpec, RequestFields
 from serving.protocol import InputError
-from serving.request import BodyError, Order, decode, inline_schema, parse, request_schema, used_fields
+from serving.request import MAX_FIELDS, BodyError, Order, decode, parse, request_schema, used_fields
 
 StreamFormat = Literal["audio", "sse"]
 
@@ -179,11 +180,16 @@ def speed_range(own: type[RequestFields]) -> tuple[float, float] | None:
 
 
 def body_schema(spec: ModelSpec) -> dict[str, Any]:
-    """JSON schema of a body for this model: OpenAI's fields, then ours."""
-    schema = inline_schema(SpeechBody)
+    """JSON schema of a body for this model: OpenAI's fields, then ours, each of which may be null."""
+    schema = inline_schema(SpeechBody) | {"maxProperties": MAX_FIELDS}
     for name, field in request_schema(spec)["properties"].items():
-        if name not in THEIR_NAMES and name in used_fields(spec):
-            schema["properties"].setdefault(name, field)
+        if name not in THEIR_NAMES and (name in used_fields(spec) or name == "seed"):
+            kinds = field.pop("anyOf", None)
+            if kinds is None:
+                kept = {key: field.pop(key) for key in ("description", "default") if key in field}
+                kinds, field = [field], kept
+            nullable = kinds if {"type": "null"} in kinds else [*kinds, {"type": "null"}]
+            schema["properties"].setdefault(name, field | {"anyOf": nullable})
     return schema
 
 

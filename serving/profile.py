@@ -209,6 +209,8 @@ class ObserveProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Count for GET /metrics."""
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_texts: bool = False
+    """Show what exceptions say, which may be a client's words; else the log tells their kind and their place."""
     traces_to: str = ""
     """Address that takes OpenTelemetry traces (OTLP over HTTP), as http://127.0.0.1:4318/v1/traces; empty: none."""
     traces_share: Annotated[float, Meta(gt=0, le=1)] = 1.0

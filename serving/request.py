@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from serving.audio.encode import AudioFormat, OutputRate, output_rate_hz
-from serving.models import known_fields, voice_fields
+from serving.models import inline_schema, known_fields, voice_fields
 from serving.models.base import ModelSpec, RequestFields
 from serving.profile import ProfileError, TextProfile
 from serving.protocol import InputError, SpeechParams, Timestamps
@@ -96,7 +96,10 @@ _AT_FIELD = re.compile(r" - at `\$\.(\w+)(?:\[[\d.]+\])?`$")
 _UNKNOWN_FIELD = re.compile(r"unknown field `(.*)`$", re.DOTALL)
 _MISSING_FIELD = re.compile(r"missing required field `(\w+)`")
 _TYPES = re.compile(r"`([a-z]+(?: \| [a-z]+)*)`")
+_FLOAT_FOR_INT = "got `float`"
+MAX_FIELDS = 1000  # of a body; more are no mistake
 _LONGEST_MISSPELT = 100
+_LONGEST_MESSAGE = 1000
 _ELSEWHERE = {
     "input": "text",
     "prompt": "text",
@@ -208,22 +211,6 @@ def dropped_scripts(order: Order, spec: ModelSpec) -> tuple[str, ...]:
     return foreign_scripts(order.text, language_of(order, spec)) if order.params.normalize else ()
 
 
-def inline_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """JSON schema of a struct, without references."""
-    document = msgspec.json.schema(kind)
-    definitions = document["$defs"]
-
-    def resolved(node: Any) -> Any:
-        if isinstance(node, dict):
-            if "$ref" in node:
-                return resolved(definitions[node["$ref"].rsplit("/", 1)[-1]])
-            return {key: resolved(value) for key, value in node.items()}
-        return [resolved(value) for value in node] if isinstance(node, list) else node
-
-    schema: dict[str, Any] = resolved({"$ref": document["$ref"]})
-    return schema
-
-
 def used_fields(spec: ModelSpec) -> frozenset[str]:
     """Request fields that change this model's audio; the answer names the other fields a client sent."""
     return _used(spec.fields, spec.seeded)
@@ -292,12 +279,30 @@ def decode(body: bytes, kind: type[T]) -> tuple[T, frozenset[str]]:
     try:
         request = _decoder(kind).decode(text)
     except msgspec.ValidationError as error:
-        raise field_error(str(error), kind.__struct_fields__) from None
+        whole = _with_integers(text, kind) if _FLOAT_FOR_INT in str(error) else None
+        if whole is None:
+            raise field_error(str(error), kind.__struct_fields__) from None
+        request = whole
     except msgspec.DecodeError as error:
         raise _json_error(text, str(error)) from None
     except RecursionError:
         raise BodyError("the body is nested too deeply") from None
-    return request, frozenset(_KEYS.decode(text))
+    sent = frozenset(_KEYS.decode(text))
+    if len(sent) > MAX_FIELDS:
+        raise BodyError(f"the body has {len(sent)} fields; the limit is {MAX_FIELDS}")
+    return request, sent
+
+
+def _with_integers(text: str, kind: type[T]) -> T | None:
+    """The struct of a body in which an integer is written as 20.0, as JSON Schema has it; None if more is wrong."""
+    try:
+        fields = {
+            name: int(value) if isinstance(value, float) and value.is_integer() else value
+            for name, value in msgspec.json.decode(text).items()
+        }
+        return msgspec.convert(fields, kind)
+    except (msgspec.ValidationError, RecursionError):
+        return None
 
 
 def _check_voices(request: SpeechRequest, spec: ModelSpec) -> None:
@@ -312,6 +317,8 @@ def _check_voices(request: SpeechRequest, spec: ModelSpec) -> None:
 
 def field_error(message: str, names: tuple[str, ...]) -> InputError | BodyError:
     """Say what msgspec found in the words of JSON. `names` are the fields that there are."""
+    if len(message) > _LONGEST_MESSAGE:  # it repeats a name that the client wrote
+        message = f"{message[: _LONGEST_MESSAGE // 2]}…{message[-_LONGEST_MESSAGE // 2 :]}"
     if unknown := _UNKNOWN_FIELD.search(message):
         near = [_ELSEWHERE[unknown[1]]] if unknown[1] in _ELSEWHERE else []
         if len(unknown[1]) <= _LONGEST_MISSPELT:  # difflib's time grows with the name
@@ -338,10 +345,6 @@ def _json_error(text: str, message: str) -> InputError | BodyError:
     for key, value in tree.items() if isinstance(tree, dict) else ():
         if isinstance(value, float) and not math.isfinite(value):
             return InputError(key, f"expected a finite number, got {value}")
-        if isinstance(value, str) and _has_surrogate(value):
+        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
             return InputError(key, "half of a surrogate pair is no character")
     return BodyError(f"the body is not JSON: {message}")
-
-
-def _has_surrogate(value: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in value)

@@ -21,7 +21,7 @@ class SpellRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     text: Annotated[str, Meta(description="What would be said.")]
     text_format: Annotated[TextFormat, Meta(description="As in a request for speech.")] = "auto"
     language: Annotated[
-        Annotated[str, Meta(pattern="^[A-Za-z-]{2,35}$")] | None,
+        Annotated[str, Meta(pattern=r"^[A-Za-z-]{2,35}$(?!\n)")] | None,
         Meta(description="A language tag; the model's own without it."),
     ] = None
     normalize: Annotated[bool, Meta(description="As in a request for speech.")] = True

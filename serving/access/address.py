@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from urllib.parse import urlsplit
 
 
 def is_loopback(host: str) -> bool:
@@ -13,3 +14,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def netloc_of(origin: str) -> str:
+    """Host and port of an origin; empty for "null" and for what is none, such as "http://["."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""

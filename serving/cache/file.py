@@ -19,6 +19,12 @@ LENGTH_BYTES = 4
 """Of the number that says how long Meta is."""
 
 
+class NoAnswerError(ValueError):
+    """A file is no whole answer of the key that is asked for."""
+
+    is_plain = True
+
+
 class Meta(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept beside the bytes of an answer."""
 
@@ -59,33 +65,33 @@ def on_disk(size_bytes: int) -> int:
 
 
 def read_answer(file: BinaryIO, key: str) -> Hit:
-    """A file as an answer, read once to its end. Raises ValueError if it is none, OSError."""
+    """A file as an answer, read once to its end. Raises NoAnswerError if it is none, OSError."""
     status = os.fstat(file.fileno())
     tail_bytes = LENGTH_BYTES + SUM_BYTES
     left = status.st_size - SUM_BYTES
     if left < len(MAGIC) + LENGTH_BYTES:
-        raise ValueError("cut")
+        raise NoAnswerError("cut")
     found = hashlib.sha256()
     while left:
         piece = file.read(min(left, PIECE_BYTES))
         if not piece:
-            raise ValueError("cut")
+            raise NoAnswerError("cut")
         found.update(piece)
         left -= len(piece)
     if file.read(SUM_BYTES) != found.digest():
-        raise ValueError("its checksum is wrong")
+        raise NoAnswerError("its checksum is wrong")
     file.seek(status.st_size - tail_bytes)
     meta_bytes = int.from_bytes(file.read(LENGTH_BYTES), "big")
     size_bytes = status.st_size - tail_bytes - meta_bytes - len(MAGIC)
     file.seek(0)
     if size_bytes < 0 or file.read(len(MAGIC)) != MAGIC:
-        raise ValueError("of another layout")
+        raise NoAnswerError("of another layout")
     file.seek(len(MAGIC) + size_bytes)
     try:
         meta = msgspec.json.decode(file.read(meta_bytes), type=Meta)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"of another layout: {error}") from None
+        raise NoAnswerError(f"of another layout: {error}") from None
     if meta.key != key:
-        raise ValueError("of another key")
+        raise NoAnswerError("of another key")
     file.seek(len(MAGIC))
     return Hit(meta, size_bytes, file)

@@ -21,7 +21,9 @@ from typing import BinaryIO
 
 import msgspec
 
-from serving.cache.file import LENGTH_BYTES, MAGIC, Hit, Meta, on_disk, read_answer
+from serving.access.owner import private_folder
+from serving.cache.file import LENGTH_BYTES, MAGIC, Hit, Meta, NoAnswerError, on_disk, read_answer
+from serving.observe.words import described
 
 logger = logging.getLogger(__name__)
 
@@ -47,15 +49,17 @@ class AnswerStore:
     """The folder. Its methods block; they may be called from any thread."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
-        """Never raises: a folder that cannot be made is a cache that keeps nothing."""
+        """Never raises: a folder that cannot be made, or that others can change, is a cache that keeps nothing."""
         self.folder = folder
         self.max_bytes = max_bytes
         self._lock = threading.Lock()
         self._hits = self._misses = self._failures = 0
+        self._is_own = False
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private_folder(folder)
+            self._is_own = True
         except OSError as error:
-            self.failed("the folder cannot be made", error)
+            self.failed("keeps nothing", error)
 
     @property
     def state(self) -> CacheState:
@@ -68,7 +72,7 @@ class AnswerStore:
         """Note what went wrong."""
         with self._lock:
             self._failures += 1
-        logger.warning("cache %s: %s: %s", self.folder, what, error)
+        logger.warning("cache %s: %s: %s", self.folder, what, described(error))
 
     def find(self, key: str) -> Hit | None:
         """The answer of this key, if it is kept and unbroken; it becomes the most recently used."""
@@ -82,7 +86,10 @@ class AnswerStore:
 
     def record(self, key: str, media_type: str) -> Recording:
         """Begin to keep an answer."""
-        return Recording(self, key, media_type)
+        recording = Recording(self, key, media_type)
+        if not self._is_own:
+            recording.drop()
+        return recording
 
     def put(self, part: Path, key: str, size_bytes: int) -> None:
         """Move a whole file to its place, after making room for it. Raises OSError."""
@@ -103,6 +110,8 @@ class AnswerStore:
         return self._scan(but=self.folder)[0]
 
     def _find(self, key: str) -> Hit | None:
+        if not self._is_own:
+            return None
         path = self._path(key)
         try:
             # Neither a link nor a pipe may stand here: the one leads out of the folder, the other waits.
@@ -115,12 +124,12 @@ class AnswerStore:
             return None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            self._remove(path, ValueError("not a regular file"))
+            self._remove(path, NoAnswerError("not a regular file"))
             return None
         file = os.fdopen(descriptor, "rb")
         try:
             hit = read_answer(file, key)
-        except (OSError, ValueError) as error:
+        except (OSError, NoAnswerError) as error:
             file.close()
             self._remove(path, error)
             return None

@@ -57,6 +57,9 @@ __all__ = ["EngineClient", "EngineState", "EngineUnavailable", "Utterance"]
 logger = logging.getLogger(__name__)
 
 FRONTEND_THREADS = 2
+"""For the first segments of requests."""
+EXTEND_THREADS = 1
+"""For what follows: however long the texts are that others send, no first segment waits for it in a queue."""
 SETTLE_S = 0.05
 """settled() looks this often."""
 GRACE_S = 2.0
@@ -77,6 +80,7 @@ class EngineClient:
         self._submitting: dict[str, Supervisor] = {}
         self._extending: dict[str, asyncio.Task[None]] = {}
         self._pool = ThreadPoolExecutor(FRONTEND_THREADS, thread_name_prefix="frontend")
+        self._rest = ThreadPoolExecutor(EXTEND_THREADS, thread_name_prefix="frontend-rest")
 
     def _make(self, profile: Profile) -> Supervisor:
         def receive(message: FromEngine, samples: NDArray[np.float32] | None) -> None:
@@ -129,7 +133,8 @@ class EngineClient:
         try:
             await self._engines.stop()
         finally:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            for pool in (self._pool, self._rest):
+                pool.shutdown(wait=False, cancel_futures=True)
 
     async def change(self, profile: Profile, take: Callable[[], None]) -> Ready:
         """Start an engine by `profile` beside this one. Once it is ready, it takes the next requests, and this one ends
@@ -282,7 +287,7 @@ class EngineClient:
         self.abort(utterance, SpeechFailed("expired", "the request took longer than it may"))
 
     def _pull(self, segments: Iterator[Segment]) -> asyncio.Future[Pulled]:
-        return asyncio.get_running_loop().run_in_executor(self._pool, pull, segments)
+        return asyncio.get_running_loop().run_in_executor(self._rest, pull, segments)
 
     async def _extend(
         self, utterance: Utterance, segments: Iterator[Segment], pulled: asyncio.Future[Pulled]

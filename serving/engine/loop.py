@@ -18,6 +18,7 @@ from serving.engine.scheduler import Scheduler
 from serving.engine.workers import Threads, Workers
 from serving.models import load_model
 from serving.models.base import Model, ModelError, SegmentState
+from serving.observe.words import described, requests_come
 from serving.profile import Profile, ProfileError
 from serving.protocol import (
     Abort,
@@ -94,7 +95,7 @@ def run_engine(
         pair.send_last(Broken(message=str(error)))
     except Exception as error:
         logger.exception("engine broke")
-        pair.send_last(Broken(message=f"{type(error).__name__}: {error}"))
+        pair.send_last(Broken(message=described(error)))
     finally:
         pair.close()
 
@@ -119,6 +120,7 @@ def _start(profile: Profile, pair: EnginePair, steps: Steps) -> EngineLoop:
     runner.warm(report)
     warmup_s = time.monotonic() - started_s
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    requests_come(log_texts=profile.observe.log_texts)
     pair.send(
         Ready(
             model=model.spec.name,
@@ -310,7 +312,7 @@ class EngineLoop:
             raise DeviceLost(f"{what} left the device unusable: {type(lost).__name__}: {lost}") from error
         ids = ", ".join(sorted({part.request.request_id for part in parts}))
         if isinstance(error, InputError):
-            logger.warning("%s failed for %s: %s: %s", what, ids, error.field, error)
+            logger.warning("%s failed for %s: %s: %s", what, ids, error.field, described(error))
             for part in parts:
                 self._scheduler.fail(part, f"{error.field}: {error}", self._clock(), error.field)
             return

@@ -24,7 +24,7 @@ import zmq
 
 from serving.engine.life.lifeline import die_with_parent
 from serving.engine.life.watchdog import Steps, send_beats
-from serving.observe.logs import log_config
+from serving.observe.logs import begin_logs
 from serving.profile import Profile
 
 logger = logging.getLogger(__name__)
@@ -165,7 +165,7 @@ def main() -> None:
     # Unbuffered: a thread that waits inside sys.stdin's lock would break the interpreter's shutdown.
     parent = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
     launch = msgspec.json.decode(parent.readline(), type=Launch)
-    logging.config.dictConfig(log_config(launch.profile.observe))
+    begin_logs(launch.profile.observe)
 
     def watch_parent() -> None:
         parent.read(1)

@@ -27,6 +27,7 @@ from serving.http.batch.route import batch_route
 from serving.http.cached import AnswerCache
 from serving.http.front.change import Change
 from serving.http.front.guard import Full, Guard
+from serving.http.front.methods import AllMethods
 from serving.http.live.nari import nari_route
 from serving.http.live.stream import stream_route
 from serving.http.observe.calls import Watched
@@ -45,6 +46,8 @@ from serving.http.schema import (
     PROBLEM_RESPONSES,
     SPEECH_HEADERS,
     VOICE_RESPONSES,
+    WITH_KEYS,
+    Bounds,
     batch_operation,
     captions_operation,
     openai_operation,
@@ -57,6 +60,7 @@ from serving.http.texts import text_routes
 from serving.http.voices import PATH as VOICES_PATH
 from serving.http.voices import VoiceChanges, voice_routes
 from serving.models import load_frontend, open_voices
+from serving.observe.words import requests_come
 from serving.profile import Profile, ProfileError
 
 logger = logging.getLogger(__name__)
@@ -100,6 +104,7 @@ def create_app(
     @contextlib.asynccontextmanager
     async def run_engine(_: Litestar) -> AsyncIterator[None]:
         await changes.sweep()
+        requests_come(log_texts=observe.log_texts)
         change = None if reread is None else Change(speaker, cache, reread)
         if change is not None:
             asyncio.get_running_loop().add_signal_handler(CHANGE_SIGNAL, change.ask)
@@ -125,14 +130,21 @@ def create_app(
                 await asyncio.to_thread(traces.close)
 
     speaker = Speaker(engine, frontend, profile.text, cache)
-    changes = VoiceChanges(speaker, open_voices(profile), profile)
+    library = open_voices(profile)
+    changes = VoiceChanges(speaker, library, profile)
+    spec = frontend.spec
+    bounds = Bounds(
+        max_chars=profile.text.max_chars,
+        voices=tuple(voice.name for voice in spec.voices) if library is None else None,
+        aliases=tuple(profile.http.voice_aliases),
+    )
     routes = [
-        *speech_routes(speaker, speech_operation(frontend.spec), PROBLEM_RESPONSES),
-        *text_routes(speaker, spell_operation(), captions_operation(frontend.spec), PROBLEM_RESPONSES),
+        *speech_routes(speaker, speech_operation(spec, bounds), PROBLEM_RESPONSES),
+        *text_routes(speaker, spell_operation(bounds), captions_operation(spec, bounds), PROBLEM_RESPONSES),
         *voice_routes(speaker, changes, profile, voice_operation(), VOICE_RESPONSES),
-        *openai_routes(speaker, profile.http, openai_operation(frontend.spec), OPENAI_RESPONSES),
+        *openai_routes(speaker, profile.http, openai_operation(spec, bounds), OPENAI_RESPONSES),
         batch_route(
-            speaker, profile, batch_operation(frontend.spec, profile.batch.max_items), OPENAI_RESPONSES
+            speaker, profile, batch_operation(spec, bounds, profile.batch.max_items), OPENAI_RESPONSES
         ),
         *(query_routes(speaker, PROBLEM_RESPONSES) if profile.http.allow_get else []),
         stream_route(speaker, profile.websocket, profile.http),
@@ -157,6 +169,7 @@ def create_app(
         cors_config=_cors(profile.http.cors_origins),
         middleware=[
             AbortOnExit(),
+            AllMethods(),
             *([] if door is None else [door]),
             *([Full(engine.full)] if cache is None else []),
         ],
@@ -165,6 +178,7 @@ def create_app(
         openapi_config=OpenAPIConfig(
             title="tts-serving",
             version=__version__,
+            **({} if door is None else WITH_KEYS),
             path="/schema",
             use_handler_docstrings=True,
             render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],

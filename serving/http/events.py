@@ -17,6 +17,7 @@ from serving.engine.client import Utterance
 from serving.http.problems import STATUS_OF_FAILURE, OpenAIError, openai_error
 from serving.http.speech import Speaker
 from serving.http.timed import sentence_of
+from serving.observe.words import described
 from serving.openai import their_name
 from serving.protocol import SpeechFailed, Times
 from serving.request import Order
@@ -90,7 +91,7 @@ async def event_stream(
                     if piece := await feed(encoder, answer):
                         yield delta(piece)
         except SpeechFailed as error:
-            logger.warning("events of a request end early (%s): %s", error.code, error)
+            logger.warning("events of a request end early (%s): %s", error.code, described(error))
             yield event(
                 Failure(
                     openai_error(

@@ -19,6 +19,7 @@ from litestar.response import Stream
 
 from serving.http.access.door import SPEAKS
 from serving.http.events import event_stream
+from serving.http.schema import MISSING_OPENAI, READING_OPENAI
 from serving.http.speech import UNBUFFERED, AnyRequest, Speaker, json_only
 from serving.openai import named_as_written, parse_speech
 from serving.profile import HttpProfile
@@ -81,19 +82,19 @@ def openai_routes(
             order, utterance = await speaker.speak(call.order, request, streaming=True)
         return await event_stream(speaker, order, utterance, headers | UNBUFFERED, http.heartbeat_s)
 
-    @get("/v1/models")
+    @get("/v1/models", responses=READING_OPENAI)
     async def models() -> ModelList:
         """The model that this server speaks with."""
         return ModelList(data=[model])
 
-    @get("/v1/models/{name:str}")
+    @get("/v1/models/{name:str}", responses=MISSING_OPENAI)
     async def one_model(name: FromPath[str]) -> Model:
         """The model, if this is its name."""
         if name != model.id:
             raise HTTPException(f"there is no model {name[:60]!r}; there is {model.id}", status_code=404)
         return model
 
-    @get("/v1/audio/models")
+    @get("/v1/audio/models", responses=READING_OPENAI)
     async def audio_models() -> ModelNames:
         """The same model, as Open WebUI asks for it."""
         return ModelNames(models=[ModelName(id=model.id)])

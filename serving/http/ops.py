@@ -8,11 +8,13 @@ from typing import Any
 import msgspec
 from litestar import HttpMethod, Response, get, route
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import SkipValidation
 
 from serving.cache.store import AnswerStore, CacheState
 from serving.engine.client import EngineClient, EngineState
 from serving.http.access.door import OPERATOR, PUBLIC
+from serving.http.schema import READING_PROBLEMS
 from serving.models.base import ModelSpec, Voice
 from serving.profile import Profile
 from serving.protocol import Stats, Warming
@@ -63,13 +65,30 @@ class Voices(msgspec.Struct, frozen=True, kw_only=True):
     """Request fields that change the audio of this model."""
 
 
-@route(["/healthz", "/health"], http_method=[HttpMethod.GET, HttpMethod.HEAD], opt=PUBLIC)
+_RESPONSES = READING_PROBLEMS | {
+    503: ResponseSpec(Readiness, description="Not ready", generate_examples=False)
+}
+
+
+@route(
+    ["/healthz", "/health"],
+    http_method=[HttpMethod.GET, HttpMethod.HEAD],
+    opt=PUBLIC,
+    security=[{}],
+    responses=READING_PROBLEMS,
+)
 async def healthz() -> Health:
     """200 as long as the HTTP process lives, whatever the engine does."""
     return Health()
 
 
-@route("/readyz", http_method=[HttpMethod.GET, HttpMethod.HEAD], opt=PUBLIC)
+@route(
+    "/readyz",
+    http_method=[HttpMethod.GET, HttpMethod.HEAD],
+    opt=PUBLIC,
+    security=[{}],
+    responses=_RESPONSES,
+)
 async def readyz(
     engine: NamedDependency[SkipValidation[EngineClient]],
     spec: NamedDependency[SkipValidation[ModelSpec]],
@@ -98,7 +117,7 @@ async def readyz(
     return Response(readiness, status_code=200 if ready else 503, headers=headers)
 
 
-@get("/voices")
+@get("/voices", responses=READING_PROBLEMS)
 async def voices(
     spec: NamedDependency[SkipValidation[ModelSpec]], profile: NamedDependency[SkipValidation[Profile]]
 ) -> Voices:
@@ -114,7 +133,7 @@ async def voices(
     )
 
 
-@get("/stats", opt=OPERATOR)
+@get("/stats", opt=OPERATOR, responses=READING_PROBLEMS)
 async def stats(engine: NamedDependency[SkipValidation[EngineClient]]) -> Stats:
     """Counters of the engine since its start; 503 while there is none."""
     return await engine.stats()

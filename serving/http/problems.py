@@ -19,6 +19,7 @@ from litestar.types import ExceptionHandlersMap, Scope, Send
 from serving.access.usage import RateLimited
 from serving.http.speech import BODY_CUT, AnyRequest, request_id
 from serving.http.waiting import ClientGone
+from serving.observe.words import described
 from serving.openai import their_name
 from serving.protocol import (
     FailureCode,
@@ -180,7 +181,7 @@ def _rate_limited(request: AnyRequest, error: RateLimited) -> Response[bytes]:
 
 
 def _speech_failed(request: AnyRequest, error: SpeechFailed) -> Response[bytes]:
-    logger.warning("request %s failed (%s): %s", request_id(request), error.code, error)
+    logger.warning("request %s failed (%s): %s", request_id(request), error.code, described(error))
     headers = {"Retry-After": str(math.ceil(error.retry_after_s))} if error.retry_after_s else None
     openai = request.scope["path"].startswith(OPENAI_PREFIX)
     field = their_name(error.field) if openai else error.field

@@ -49,6 +49,7 @@ from serving.http.timed import timed_stream
 from serving.http.waiting import whole_answer
 from serving.models import voice_fields
 from serving.models.base import Frontend, ModelSpec
+from serving.observe.words import described
 from serving.profile import TextProfile
 from serving.protocol import Segment, SpeechFailed, SpeechParams
 from serving.request import Order, dropped_scripts, load_lexicon, parse, sentences
@@ -308,7 +309,7 @@ class AbortOnExit(ASGIMiddleware):
             if failure is None:
                 raise
             request = scope["state"].get("request_id")
-            logger.warning("stream %s is cut (%s): %s", request, failure.code, failure)
+            logger.warning("stream %s is cut (%s): %s", request, failure.code, described(failure))
         finally:
             for abort in scope["state"].pop(_ABORT, ()):
                 abort()

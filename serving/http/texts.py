@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,10 +19,12 @@ from serving.http.access.door import SPEAKS
 from serving.http.speech import AnyRequest, Speaker, json_only
 from serving.http.timed import JSON, sentence_of
 from serving.http.waiting import while_connected
-from serving.protocol import Times
+from serving.protocol import SpeechFailed, Times
 from serving.request import parse
 from serving.spell import Spelled, parse_spell, spell
 
+SPELL_S = 10.0
+"""The texts that came before it may take so long."""
 CAPTION_FORMATS = {
     JSON: captions.as_json,
     "text/vtt": captions.as_webvtt,
@@ -36,10 +41,23 @@ def text_routes(
     """The two handlers, documented by `spelling`, `captioning` and `responses`."""
     shared: dict[str, Any] = {"status_code": 200, "guards": [json_only], "responses": responses}
 
-    @post("/spell", **shared, operation_class=spelling, sync_to_thread=True)
-    def spell_out(body: RawBody) -> Spelled:
+    # One at a time: a thread of its own leaves those of the requests for speech alone.
+    pool = ThreadPoolExecutor(1, "spell")
+
+    @post("/spell", **shared, operation_class=spelling)
+    async def spell_out(body: RawBody, request: AnyRequest) -> Spelled:
         """The words as they would go to the model, and the pauses between the sentences; nothing is spoken."""
-        return spell(parse_spell(body, speaker.text.max_chars), speaker.spec, speaker.text, speaker.lexicon)
+        asked = parse_spell(body, speaker.text.max_chars)
+        work = partial(spell, asked, speaker.spec, speaker.text, speaker.lexicon)
+
+        async def spelled() -> Spelled:
+            async with asyncio.timeout(SPELL_S):
+                return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+        try:
+            return await while_connected(request.receive, spelled())
+        except TimeoutError:
+            raise SpeechFailed("expired", f"the text was not spelled out within {SPELL_S:g} s") from None
 
     @post("/tts/captions", **shared, opt=SPEAKS, operation_class=captioning)
     async def tts_captions(body: RawBody, request: AnyRequest) -> Response[bytes]:
@@ -64,7 +82,7 @@ def text_routes(
             ]
 
         sentences = captions.joined(await while_connected(request.receive, collect()))
-        wanted = request.accept.best_match(list(CAPTION_FORMATS), JSON)
+        wanted = _wanted(request)
         return Response(
             CAPTION_FORMATS[wanted](sentences),
             media_type=wanted,
@@ -72,3 +90,11 @@ def text_routes(
         )
 
     return [spell_out, tts_captions]
+
+
+def _wanted(request: AnyRequest) -> str:
+    """The format of captions that Accept asks for; JSON where it cannot be read, as "q=1e999" cannot."""
+    try:
+        return request.accept.best_match(list(CAPTION_FORMATS), JSON)
+    except (ValueError, ArithmeticError):
+        return JSON

@@ -22,7 +22,9 @@ from litestar.openapi.spec import Operation
 from litestar.params import FromPath
 
 from serving.access.address import is_loopback
+from serving.http.front.methods import SAYS_WHY_NOT
 from serving.http.live.connection import only_from
+from serving.http.schema import READING_OPENAI
 from serving.http.speech import AnyRequest, Speaker
 from serving.http.upload import ENVELOPE_BYTES, read_form
 from serving.models.base import ModelSpec, VoiceLibrary
@@ -114,6 +116,11 @@ class VoiceChanges:
                 "voices may not be changed over HTTP: voices.writable of the profile says so", status_code=403
             )
         return self._library
+
+    @property
+    def has_place(self) -> bool:
+        """The model takes voices, and its profile has a folder for them."""
+        return self._library is not None
 
     def deletable(self) -> Collection[str]:
         """Names of the voices that delete() takes."""
@@ -215,7 +222,7 @@ def voice_routes(
     _check_aliases(speaker.spec, changes.aliases)
     from_here = [only_from(profile.http.cors_origins)]
 
-    @get(PATH)
+    @get(PATH, responses=READING_OPENAI)
     async def audio_voices() -> NamedVoices:
         """What a request may name as its voice, as it is now."""
         return _named_voices(speaker.spec, changes.aliases, changes.deletable(), can_add=changes.allowed)
@@ -226,6 +233,8 @@ def voice_routes(
         request_max_body_size=profile.voices.max_upload_bytes + ENVELOPE_BYTES,
         operation_class=adding,
         responses=responses,
+        include_in_schema=changes.has_place,
+        opt={} if changes.has_place else SAYS_WHY_NOT,
     )
     async def add_voice(request: AnyRequest) -> Response[NewVoice]:
         """Add a recording as a voice, for the next request. Its speaker has to agree: `consent` says so.
@@ -235,7 +244,14 @@ def voice_routes(
         """
         return await changes.add(request)
 
-    @delete(f"{PATH}/{{name:str}}", status_code=200, guards=from_here, responses=responses)
+    @delete(
+        f"{PATH}/{{name:str}}",
+        status_code=200,
+        guards=from_here,
+        responses=responses,
+        include_in_schema=changes.has_place,
+        opt={} if changes.has_place else SAYS_WHY_NOT,
+    )
     async def delete_voice(name: FromPath[str]) -> DeletedVoice:
         """Delete a voice that a user added. Who is being spoken to with it hears the end."""
         return await changes.delete(name)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -67,6 +67,22 @@ def _is_voice(kind: msgspec.inspect.Type) -> bool:
     if isinstance(kind, msgspec.inspect.Metadata):
         return bool(kind.extra and kind.extra.get("voice")) or _is_voice(kind.type)
     return False
+
+
+def inline_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """JSON schema of a struct, without references."""
+    document = msgspec.json.schema(kind)
+    definitions = document["$defs"]
+
+    def resolved(node: Any) -> Any:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                return resolved(definitions[node["$ref"].rsplit("/", 1)[-1]])
+            return {key: resolved(value) for key, value in node.items()}
+        return [resolved(value) for value in node] if isinstance(node, list) else node
+
+    schema: dict[str, Any] = resolved({"$ref": document["$ref"]})
+    return schema
 
 
 def load_options(profile: Profile) -> ModelOptions:

@@ -140,6 +140,8 @@ class VoiceLibrary(Protocol):
 class ModelError(RuntimeError):
     """A model does not do what this file asks of it; the message names the stage."""
 
+    is_plain = True  # serving.observe.words
+
 
 class Frontend(Protocol):
     """Sentences to segments, on the CPU, outside the engine process."""

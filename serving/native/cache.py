@@ -11,11 +11,9 @@ import os
 import stat
 from pathlib import Path
 
+from serving.access.owner import ForeignError, check_parents
+
 logger = logging.getLogger(__name__)
-
-
-class ForeignError(OSError):
-    """Others could have put a library there."""
 
 
 def cache_folder() -> Path:
@@ -31,10 +29,7 @@ def own_folder() -> Path:
     folder = cache_folder().absolute()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _check_own(folder)
-    for parent in folder.resolve().parents:
-        mode = parent.stat().st_mode
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            raise ForeignError(f"anybody may replace what lies in {parent}")
+    check_parents(folder)
     return folder
 
 
@@ -62,8 +57,8 @@ def _name(stem: str, library: Path) -> str:
 def _check_own(path: Path) -> None:
     status = path.lstat()
     if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
-        raise ForeignError(f"{path} belongs to another user")
+        raise ForeignError("belongs to another user", path)
     if stat.S_ISLNK(status.st_mode):
-        raise ForeignError(f"{path} is a link")
+        raise ForeignError("is a link", path)
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise ForeignError(f"others may write to {path} (chmod 700 forbids it)")
+        raise ForeignError("others may write to it (chmod 700 forbids that)", path)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime
 import json
 import logging
+import logging.config
 from contextvars import ContextVar
 from typing import Any
 
+from serving.observe.words import log_what_nobody_catches, message_of, traceback_of
 from serving.profile import ObserveProfile
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -25,13 +27,13 @@ class JsonLines(logging.Formatter):
             "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": message_of(record),
         }
         if (request_id := REQUEST_ID.get()) is not None:
             line["request_id"] = request_id
         line |= getattr(record, "fields", {})
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+        if record.exc_info and record.exc_info[1] is not None:
+            line["exception"] = traceback_of(record.exc_info[1])
         # In ASCII: a lone surrogate, which is no UTF-8, must not cost a line.
         return json.dumps(line, default=str)
 
@@ -42,12 +44,26 @@ class PlainLines(logging.Formatter):
     def __init__(self) -> None:
         super().__init__(PLAIN)
 
+    def format(self, record: logging.LogRecord) -> str:
+        record.exc_text = None  # another handler's, who may show more
+        return super().format(record)
+
+    def formatException(self, ei: Any) -> str:
+        return traceback_of(ei[1]) if ei[1] is not None else ""
+
     def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = message_of(record)
         fields = dict(getattr(record, "fields", {}))
         if (request_id := REQUEST_ID.get()) is not None:
             fields.setdefault("request_id", request_id)
         known = (f" {name}={value}" for name, value in fields.items() if value is not None)
         return super().formatMessage(record) + "".join(known)
+
+
+def begin_logs(observe: ObserveProfile) -> None:
+    """Let this process log, whatever happens to it."""
+    logging.config.dictConfig(log_config(observe))
+    log_what_nobody_catches()
 
 
 def log_config(observe: ObserveProfile) -> dict[str, Any]:

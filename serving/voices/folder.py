@@ -27,6 +27,7 @@ from typing import Literal
 
 import msgspec
 
+from serving.access.owner import private_folder
 from serving.protocol import InputError, VoiceConflict, VoiceUnknown
 
 logger = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ class VoiceFolder:
         Returns the recording that it replaces, if any. Raises VoiceConflict if there is one and not `replace`,
         or if the folder is full.
         """
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(self._folder)
         with self._locked():
             records = self._list()
             old = records.pop(record.name, None)
@@ -164,6 +165,7 @@ class VoiceFolder:
         """Remove what a killed process left: call it at the start, when no request uses a voice."""
         if not self._folder.is_dir():
             return
+        private_folder(self._folder)
         with self._locked():
             used = {record.recording for record in self._list().values()}
             for path in self._folder.iterdir():

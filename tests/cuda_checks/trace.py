@@ -116,7 +116,7 @@ def _one_convolution(
     dilation: int | tuple[int, int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """One kernel for any number of groups, channels last if its input or its filter is, as by cuDNN; and one more for a bias."""
+    """One kernel whatever its groups, channels last if its input or filter is, as by cuDNN; and one more for a bias."""
     y: Tensor = _convolution(
         x, weight, *([one] * 2 if isinstance(one, int) else list(one) for one in (stride, padding, dilation))
     )

@@ -23,6 +23,7 @@ from serving.http.batch.packing import MultipartPacker, Packer, ZipPacker
 from serving.http.problems import STATUS_OF_FAILURE
 from serving.http.speech import UNBUFFERED, AnyRequest, Speaker, abort_on_exit, json_only, request_id
 from serving.http.timed import collected
+from serving.observe.words import described
 from serving.openai import THEIR_NAMES, SpeechCall
 from serving.profile import Profile
 from serving.protocol import InputError, NotReady, Overloaded, SpeechFailed
@@ -115,7 +116,7 @@ def _failed(index: int, error: Failure) -> ItemResult:
             param = field if field.startswith("items[") else f"items[{index}].{THEIR_NAMES.get(field, field)}"
         case SpeechFailed(code=reason):
             status, code = STATUS_OF_FAILURE[reason], reason
-            logger.warning("item %d of a batch failed (%s): %s", index, reason, error)
+            logger.warning("item %d of a batch failed (%s): %s", index, reason, described(error))
         case NotReady():
             status, code = 503, "not_ready"
         case Overloaded():

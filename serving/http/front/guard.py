@@ -9,8 +9,8 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
 
+from litestar import Request
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.middleware import ASGIMiddleware
@@ -25,8 +25,9 @@ from litestar.types import (
     WebSocketReceiveMessage,
 )
 
-from serving.access.address import is_loopback
+from serving.access.address import is_loopback, netloc_of
 from serving.http.problems import refuse
+from serving.http.speech import request_id
 from serving.profile import HttpProfile
 from serving.protocol import Overloaded
 
@@ -119,7 +120,7 @@ class Guard:
         if origin is None or scope.get("method") == "OPTIONS":
             return None
         allowed = self._http.cors_origins
-        if "*" in allowed or origin in allowed or self._is_own(_name_of(urlsplit(origin).netloc)):
+        if "*" in allowed or origin in allowed or self._is_own(_name_of(netloc_of(origin))):
             return None
         return 403, "forbidden", f"pages of {origin[:100]} may not ask this server; see http.cors_origins"
 
@@ -168,6 +169,7 @@ class Guard:
             await self._app(scope, timed_receive, timed_send)
         except Exception:
             if not stalled:
+                logger.error("request %s: not answered to its end", request_id(Request(scope)), exc_info=True)
                 raise
             logger.warning("a reader took nothing for %g s and is given up", self._http.send_s)
 

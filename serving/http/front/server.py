@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import logging
-import logging.config
 import multiprocessing
 import os
 import signal
@@ -27,13 +25,17 @@ from granian.server import MPServer
 
 from serving.engine.life.lifeline import end_with_parent_process
 from serving.http.front.health import Beat, HealthListener
-from serving.observe.logs import log_config
+from serving.observe.logs import begin_logs, log_config
 from serving.profile import HttpProfile, Profile, ProfileError
 
 _OTHER_FILES = 256
 """Files that are no connections: libraries, the voices, the engine's socket."""
 _MIN_CONNECTIONS = 64
 _ENDING = {signal.SIGTERM, signal.SIGINT}
+_SWITCH_S = 0.0005
+"""The event loop asks for the interpreter lock several times on the way of one request. A thread that reads a text
+gives it up after this; Python's own 5 ms add up.
+"""
 _MOST_WAITING = 1024
 """Connections that the kernel holds until they are taken; it caps this itself."""
 
@@ -187,8 +189,7 @@ def serve(profile: Profile, reread: Callable[[], Profile]) -> None:
     health = None
     if profile.http.health_port:
         health = HealthListener(listen(host, profile.http.health_port, _MOST_WAITING), beat)
-    logs = log_config(profile.observe)
-    logging.config.dictConfig(logs)
+    begin_logs(profile.observe)
     refused, refuse = multiprocessing.Pipe(duplex=False)
     server = _Server(
         listener,
@@ -205,7 +206,7 @@ def serve(profile: Profile, reread: Callable[[], Profile]) -> None:
         backlog=backlog,
         backpressure=connections,
         log_level=LogLevels.warning,
-        log_dictconfig=logs,
+        log_dictconfig=log_config(profile.observe),
         respawn_failed_workers=False,
         workers_kill_timeout=profile.http.drain_s,
         ssl_cert=certificate,
@@ -225,6 +226,7 @@ def serve(profile: Profile, reread: Callable[[], Profile]) -> None:
 def _load(profile: Profile, reread: Callable[[], Profile], refuse: Connection, beat: Beat) -> Any:
     """Build the application in the HTTP process; a ProfileError goes to the parent, which reports it."""
     end_with_parent_process()
+    sys.setswitchinterval(_SWITCH_S)
     if sys.platform != "win32":
         for number in _ENDING:  # at once while it loads; Granian's own handlers come after this
             signal.signal(number, signal.SIG_DFL)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import uuid
 from collections.abc import Collection
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from litestar.connection import ASGIConnection, WebSocket
@@ -15,8 +15,10 @@ from litestar.exceptions import PermissionDeniedException
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard
 
+from serving.access.address import netloc_of
+from serving.observe.logs import REQUEST_ID
 from serving.profile import WebSocketProfile
-from serving.protocol import InputError, NotReady, Overloaded, SpeechFailed
+from serving.protocol import InputError, NotReady, Overloaded, SpeechFailed, failed_inside
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ def only_from(origins: Collection[str]) -> Guard:
         origin = connection.headers.get("origin")
         if origin is None or origin in origins or "*" in origins:
             return
-        if urlsplit(origin).netloc != connection.headers.get("host", ""):
+        if netloc_of(origin) != connection.headers.get("host", ""):
             raise PermissionDeniedException(f"pages of {origin[:100]} may not connect; see http.cors_origins")
 
     return check
@@ -143,7 +145,7 @@ class Connection:
 
 
 def failure_of(error: Exception) -> tuple[str, str, str | None]:
-    """Code, message and field of an error that ends an utterance. Raises it again if it is none of ours."""
+    """Code, message and field of an error that ends an utterance; what is none of ours is told as an error of ours."""
     match error:
         case InputError():
             return "invalid_field", f"{error.field[:60]}: {error}", error.field[:200]
@@ -154,4 +156,6 @@ def failure_of(error: Exception) -> tuple[str, str, str | None]:
         case SpeechFailed():
             return error.code, error.told, error.field
         case _:
-            raise error
+            reference = REQUEST_ID.get() or uuid.uuid4().hex
+            logger.error("an utterance of WebSocket %s failed", reference, exc_info=error)
+            return "internal", failed_inside(reference), None

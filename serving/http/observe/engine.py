@@ -7,8 +7,9 @@ import contextlib
 import itertools
 from collections.abc import Iterable, Mapping
 
-from litestar import Response, get
+from litestar import MediaType, Response, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -18,6 +19,7 @@ from serving.cache.store import AnswerStore
 from serving.engine.client import EngineClient, EngineState
 from serving.http.access.door import OPERATOR
 from serving.http.observe.metrics import Metrics
+from serving.http.schema import READING_PROBLEMS
 from serving.protocol import STEP_BUCKETS_S, Overloaded, Stats
 
 STATS_S = 1.0
@@ -98,7 +100,9 @@ def metrics_route(metrics: Metrics, engine: EngineClient, store: AnswerStore | N
     collector = EngineCollector(engine, store)
     metrics.registry.register(collector)
 
-    @get("/metrics", opt=OPERATOR)
+    told = ResponseSpec(str, description="Figures", media_type=MediaType.TEXT, generate_examples=False)
+
+    @get("/metrics", opt=OPERATOR, media_type=MediaType.TEXT, responses=READING_PROBLEMS | {200: told})
     async def tell_metrics() -> Response[bytes]:
         """Figures for Prometheus, in its text format."""
         try:
@@ -107,6 +111,8 @@ def metrics_route(metrics: Metrics, engine: EngineClient, store: AnswerStore | N
         except (Overloaded, TimeoutError):
             collector.stats = None
         text = await asyncio.to_thread(generate_latest, metrics.registry)
-        return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4, headers={"Cache-Control": "no-store"})
+        # Litestar adds the charset.
+        kind = CONTENT_TYPE_PLAIN_0_0_4.partition("; charset")[0]
+        return Response(text, media_type=kind, headers={"Cache-Control": "no-store"})
 
     return tell_metrics

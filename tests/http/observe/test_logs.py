@@ -13,6 +13,7 @@ import pytest
 
 from serving.http.app import create_app
 from serving.observe.logs import REQUEST_ID, JsonLines, PlainLines, log_config
+from serving.observe.words import requests_come
 from serving.profile import ObserveProfile
 from tests.support import JSON, running, tone_profile
 
@@ -81,6 +82,7 @@ def test_a_line_is_one_line_of_json_whatever_it_says(text: str) -> None:
 
 
 def test_an_exception_is_part_of_its_line() -> None:
+    requests_come(log_texts=True)  # what another application of this process has hidden
     try:
         raise ValueError("why")
     except ValueError as error:

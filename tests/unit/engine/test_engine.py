@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.unit.engine.engine_support import (
     listen,
     make_client,
     make_profile,
+    segments,
     submit,
 )
 
@@ -268,3 +270,24 @@ def test_an_unknown_model_is_named() -> None:
         load_frontend(Profile(name="test", model=ModelProfile(name="json.decoder")))
     dotted = Profile(name="test", model=ModelProfile(name="serving.models.tone"))
     assert load_frontend(dotted).spec.name == "tone"
+
+
+async def test_the_rest_of_long_texts_delays_no_first_segment() -> None:
+    held = threading.Event()
+
+    def slow(text: str) -> Iterator[Segment]:
+        yield from segments(text)
+        held.wait(20)
+
+    async with running(thread_profile(SHORT)) as client:
+        slow_ones = [
+            await client.submit(PARAMS, slow("Wait."), streaming=True, audio_s=1.0) for _ in range(4)
+        ]
+        try:
+            async with asyncio.timeout(10):
+                utterance = await submit(client, "Hello.")
+                await hear_first(client, utterance)
+        finally:
+            held.set()
+        for one in slow_ones:
+            client.abort(one)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from serving.access.owner import ForeignError, check_parents
 from serving.models.base import AddedVoice, Voice
 from serving.models.indextts2.options import Options
 from serving.models.indextts2.voice.recordings import LIMITS, Reference, placed, recording_files
@@ -88,7 +89,12 @@ def open_added(options: Options, limits: VoicesProfile) -> VoiceFolder | None:
 
 
 def load_voices(options: Options, limits: VoicesProfile) -> Voices:
-    """The voices of a profile. Raises ProfileError if there is none."""
+    """The voices of a profile. Raises ProfileError if there is none, or if others could put some there."""
+    if options.voices and Path(options.voices).is_dir():
+        try:
+            check_parents(Path(options.voices) / FOLDER)
+        except ForeignError as error:
+            raise ProfileError(f"model.options.voices: {error.filename}: {error.strerror}") from None
     voices = Voices(placed(options), open_added(options, limits), ", ".join(options.languages))
     if not voices:
         raise ProfileError(f"model.options.voices: {options.voices} holds no recording")

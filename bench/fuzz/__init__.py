@@ -1,0 +1,1 @@
+"""Requests drawn from the server's own OpenAPI document, right ones and wrong ones, by schemathesis."""
