@@ -16,13 +16,12 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from serving.engine.admission import Admission
 from serving.engine.life.succession import Succession
 from serving.engine.life.supervisor import EngineState, EngineUnavailable, Supervisor
-from serving.engine.transport import Pulled, pull, read, tell
+from serving.engine.transport import Frontends, Pulled, tell
 from serving.engine.utterance import Utterance
 from serving.engine.watch import Load, Watcher
 from serving.models.base import ModelSpec
@@ -56,10 +55,6 @@ __all__ = ["EngineClient", "EngineState", "EngineUnavailable", "Utterance"]
 
 logger = logging.getLogger(__name__)
 
-FRONTEND_THREADS = 2
-"""For the first segments of requests."""
-EXTEND_THREADS = 1
-"""For what follows: however long the texts are that others send, no first segment waits for it in a queue."""
 SETTLE_S = 0.05
 """settled() looks this often."""
 GRACE_S = 2.0
@@ -79,8 +74,7 @@ class EngineClient:
         self._utterances: dict[str, Utterance] = {}
         self._submitting: dict[str, Supervisor] = {}
         self._extending: dict[str, asyncio.Task[None]] = {}
-        self._pool = ThreadPoolExecutor(FRONTEND_THREADS, thread_name_prefix="frontend")
-        self._rest = ThreadPoolExecutor(EXTEND_THREADS, thread_name_prefix="frontend-rest")
+        self._frontends = Frontends()
 
     def _make(self, profile: Profile) -> Supervisor:
         def receive(message: FromEngine, samples: NDArray[np.float32] | None) -> None:
@@ -133,8 +127,7 @@ class EngineClient:
         try:
             await self._engines.stop()
         finally:
-            for pool in (self._pool, self._rest):
-                pool.shutdown(wait=False, cancel_futures=True)
+            self._frontends.close()
 
     async def change(self, profile: Profile, take: Callable[[], None]) -> Ready:
         """Start an engine by `profile` beside this one. Once it is ready, it takes the next requests, and this one ends
@@ -164,7 +157,6 @@ class EngineClient:
         Overloaded before anything is done, InputError or ModelError from the frontend's first segment, and SpeechFailed
         if that takes longer than a request may.
         """
-        loop = asyncio.get_running_loop()
         timeout_s = self.profile.engine.request_timeout_s
         engine = self._supervisor
         if engine.state is not EngineState.READY:
@@ -176,8 +168,7 @@ class EngineClient:
             for begin in self._watchers:
                 if (watch := begin(params, streaming, audio_s)) is not None:
                     utterance.watches.append(watch)
-            head: asyncio.Future[list[Segment]] = loop.create_future()
-            rest = loop.run_in_executor(self._pool, read, segments, loop, head)
+            head, rest = self._frontends.first(segments)
             async with asyncio.timeout(timeout_s):
                 first = await head
             if not first:
@@ -197,7 +188,7 @@ class EngineClient:
         if rest.done() and rest.exception() is None:  # a text of one sentence: a message less, and a task
             more, last = rest.result()
             first += more
-            rest = rest if last else self._pull(segments)
+            rest = rest if last else self._frontends.rest(segments)
         utterance.timed = params.timestamps != "none"
         if utterance.timed:
             utterance.segments += first
@@ -211,7 +202,9 @@ class EngineClient:
             last=last,
         )
         tell(utterance, order)
-        utterance.deadline = loop.call_later(timeout_s + GRACE_S, self._overdue, utterance)
+        utterance.deadline = asyncio.get_running_loop().call_later(
+            timeout_s + GRACE_S, self._overdue, utterance
+        )
         if not last:
             self._extending[request_id] = asyncio.create_task(self._extend(utterance, segments, rest))
         return utterance
@@ -237,7 +230,8 @@ class EngineClient:
                     yield answer
                 if utterance.ended:
                     break
-                await utterance.change()
+                utterance.wake.clear()
+                await utterance.wake.wait()
             if utterance.failure is not None:
                 raise utterance.failure
         finally:
@@ -286,9 +280,6 @@ class EngineClient:
         """The engine has not ended a request that is past its deadline: it hangs, or has lost it."""
         self.abort(utterance, SpeechFailed("expired", "the request took longer than it may"))
 
-    def _pull(self, segments: Iterator[Segment]) -> asyncio.Future[Pulled]:
-        return asyncio.get_running_loop().run_in_executor(self._rest, pull, segments)
-
     async def _extend(
         self, utterance: Utterance, segments: Iterator[Segment], pulled: asyncio.Future[Pulled]
     ) -> None:
@@ -308,7 +299,7 @@ class EngineClient:
                 utterance.segments += more
             tell(utterance, Extend(request_id=request_id, segments=more, last=last))
             if not last:
-                pulled = self._pull(segments)
+                pulled = self._frontends.rest(segments)
         self._extending.pop(request_id, None)
 
     def _receive(self, engine: Supervisor, message: FromEngine, samples: NDArray[np.float32] | None) -> None:

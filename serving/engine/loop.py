@@ -12,7 +12,7 @@ import msgspec
 import torch
 
 from serving.engine.life.watchdog import Steps
-from serving.engine.requests import Part, Plan, Speech, StageLimits
+from serving.engine.requests import Part, Plan, Speech
 from serving.engine.runner import DeviceError, Launched, Runner, pick_device, pick_workers
 from serving.engine.scheduler import Scheduler
 from serving.engine.workers import Threads, Workers
@@ -160,15 +160,7 @@ class EngineLoop:
         self._runner = runner
         engine = profile.engine
         self._scheduler = Scheduler(
-            {
-                name: StageLimits(
-                    stage.max_rows,
-                    min(stage.max_units, engine.max_step_units),
-                    stage.lookahead,
-                    runner.captured_rows(name),
-                )
-                for name, stage in model.stages.items()
-            },
+            runner.limits(),
             max_slots=engine.max_slots,
             sample_rate_hz=model.spec.sample_rate_hz,
             join_s=float("inf") if runner.overlaps else CPU_JOIN_S,

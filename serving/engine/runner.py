@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from serving.engine.graphs import BucketMiss, Forward, StageGraphs, pick_bucket
+from serving.engine.requests import StageLimits
 from serving.models.base import Bucket, Model, ModelError, SegmentState, Stage
 from serving.profile import EngineProfile
 from serving.protocol import STEP_BUCKETS_S
@@ -115,11 +116,15 @@ class Runner:
         """A step may be launched while the one before it runs."""
         return self._device.type == "cuda"
 
-    def captured_rows(self, name: str) -> tuple[int, ...]:
-        """Rows of a stage's captured shapes, ascending; empty where a step runs in the shape of its rows."""
-        if not self._engine.cuda_graphs:
-            return ()
-        return tuple(sorted({bucket.rows for bucket in self._stages[name].buckets}))
+    def limits(self) -> dict[str, StageLimits]:
+        """What the scheduler has to know of each stage."""
+
+        def limits_of(stage: Stage) -> StageLimits:
+            captured = {bucket.rows for bucket in stage.buckets} if self._engine.cuda_graphs else set()
+            units = min(stage.max_units, self._engine.max_step_units)
+            return StageLimits(stage.max_rows, units, stage.lookahead, tuple(sorted(captured)))
+
+        return {name: limits_of(stage) for name, stage in self._stages.items()}
 
     @torch.inference_mode()
     def warm(self, report: Report) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,6 +24,10 @@ MESSAGES_PER_TURN = 64
 
 PULL_S = 0.005
 """A frontend works this long on one request before others have their turn."""
+FIRST_THREADS = 2
+"""For the first segments of requests."""
+REST_THREADS = 1
+"""For what follows: however long the texts are that others send, no first segment waits for it in a queue."""
 
 _encoder = msgspec.msgpack.Encoder()
 _from_engine: msgspec.msgpack.Decoder[FromEngine] = msgspec.msgpack.Decoder(FromEngine)
@@ -164,7 +169,32 @@ def pull(segments: Iterator[Segment], limit: int | None = None) -> Pulled:
     return pulled, True
 
 
-def read(
+class Frontends:
+    """The threads in which frontends make segments."""
+
+    def __init__(self) -> None:
+        self._first = ThreadPoolExecutor(FIRST_THREADS, thread_name_prefix="frontend")
+        self._rest = ThreadPoolExecutor(REST_THREADS, thread_name_prefix="frontend-rest")
+
+    def first(
+        self, segments: Iterator[Segment]
+    ) -> tuple[asyncio.Future[list[Segment]], asyncio.Future[Pulled]]:
+        """The first segment, as soon as it is there, and then what a second look finds; see _read."""
+        loop = asyncio.get_running_loop()
+        head: asyncio.Future[list[Segment]] = loop.create_future()
+        return head, loop.run_in_executor(self._first, _read, segments, loop, head)
+
+    def rest(self, segments: Iterator[Segment]) -> asyncio.Future[Pulled]:
+        """The next segments; see pull."""
+        return asyncio.get_running_loop().run_in_executor(self._rest, pull, segments)
+
+    def close(self) -> None:
+        """Let the threads end; what waits for them is cancelled."""
+        for pool in (self._first, self._rest):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _read(
     segments: Iterator[Segment], loop: asyncio.AbstractEventLoop, head: asyncio.Future[list[Segment]]
 ) -> Pulled:
     """Give `head`, a future of `loop`, the first segment as soon as it is there; then look for one more. For a thread.

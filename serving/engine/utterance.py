@@ -39,12 +39,8 @@ class Utterance:
     deadline: asyncio.TimerHandle | None = None
     """Ends the request here if the engine does not."""
 
-    async def change(self) -> None:
-        """Wait until something comes unread, or its end."""
-        self.wake.clear()
-        await self.wake.wait()
-
     async def wait_ended(self) -> None:
         """Wait until the engine makes no more of it. What was made lies unread, and counts as that."""
         while not self.ended:
-            await self.change()
+            self.wake.clear()
+            await self.wake.wait()

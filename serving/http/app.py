@@ -27,7 +27,6 @@ from serving.http.batch.route import batch_route
 from serving.http.cached import AnswerCache
 from serving.http.front.change import Change
 from serving.http.front.guard import Full, Guard
-from serving.http.front.methods import AllMethods
 from serving.http.live.nari import nari_route
 from serving.http.live.stream import stream_route
 from serving.http.observe.calls import Watched
@@ -169,7 +168,6 @@ def create_app(
         cors_config=_cors(profile.http.cors_origins),
         middleware=[
             AbortOnExit(),
-            AllMethods(),
             *([] if door is None else [door]),
             *([Full(engine.full)] if cache is None else []),
         ],

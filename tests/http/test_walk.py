@@ -15,7 +15,7 @@ from serving.http.app import create_app
 from tests.e2e.test_models_page import model_of_the_page
 from tests.support import ROOT, running, tone_profile
 
-MOST_FILES = 11
+MOST_FILES = 12
 
 
 def files_of_the_page() -> list[str]:

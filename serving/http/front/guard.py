@@ -26,6 +26,7 @@ from litestar.types import (
 )
 
 from serving.access.address import is_loopback, netloc_of
+from serving.http.front.methods import with_all_methods
 from serving.http.problems import refuse
 from serving.http.speech import request_id
 from serving.profile import HttpProfile
@@ -132,6 +133,8 @@ class Guard:
         is_head = scope["method"] == "HEAD"
         if is_head:
             scope["method"] = "GET"
+        if scope["method"] == "OPTIONS":
+            send = with_all_methods(scope, send)
         limit_s = self._slow_bodies.get(scope["path"].rstrip("/"), 0.0)
         limit_s = limit_s + _BODY_HEADROOM_S if limit_s else self._http.body_s
         until_s = asyncio.get_running_loop().time() + limit_s

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar.enums import ScopeType
-from litestar.middleware import ASGIMiddleware
 from litestar.routes import HTTPRoute
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import Message, Scope, Send
 
 SAYS_WHY_NOT: dict[str, Any] = {"says_why_not": True}
+"""The opt of a handler that only tells why the server cannot do it, and is no method."""
 
 
-class AllMethods(ASGIMiddleware):
-    """Makes Allow name the methods of every handler of a path; Litestar's own answer knows the first one alone.
+def with_all_methods(scope: Scope, send: Send) -> Send:
+    """Makes Allow name the methods of every handler of a path; Litestar's own answer knows the first one alone."""
 
-    A handler with opt SAYS_WHY_NOT only tells why the server cannot do it, and is no method.
-    """
-
-    scopes = (ScopeType.HTTP,)
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                kept = [(name, value) for name, value in message["headers"] if name.lower() != b"allow"]
+    async def answer(message: Message) -> None:
+        if message["type"] == "http.response.start" and "path_template" in scope:
+            kept = [(name, value) for name, value in message["headers"] if name.lower() != b"allow"]
+            if len(kept) < len(list(message["headers"])):
                 message = message | {"headers": [*kept, (b"allow", _methods(scope))]}
-            await send(message)
+        await send(message)
 
-        await next_app(scope, receive, answer if scope.get("method") == "OPTIONS" else send)
+    return answer
 
 
 def _methods(scope: Scope) -> bytes:

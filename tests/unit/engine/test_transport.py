@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 import zmq
 
-from serving.engine.transport import ClientPair, EnginePair, Pulled, read
+from serving.engine.transport import ClientPair, EnginePair, Frontends, Pulled
 from serving.protocol import FromEngine, GetStats, Segment, Warming
 from tests.unit.engine.engine_support import eventually
 
@@ -24,13 +23,14 @@ def segment(index: int) -> Segment:
 
 
 async def read_in_thread(segments: Iterator[Segment]) -> tuple[list[Segment], asyncio.Future[Pulled]]:
-    loop = asyncio.get_running_loop()
-    head: asyncio.Future[list[Segment]] = loop.create_future()
-    with ThreadPoolExecutor(1) as pool:
-        rest = loop.run_in_executor(pool, read, segments, loop, head)
+    frontends = Frontends()
+    try:
+        head, rest = frontends.first(segments)
         async with asyncio.timeout(LIMIT_S):
             first = await head
             await asyncio.wait([rest])
+    finally:
+        frontends.close()
     return first, rest
 
 
