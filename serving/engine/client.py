@@ -168,7 +168,7 @@ class EngineClient:
             for begin in self._watchers:
                 if (watch := begin(params, streaming, audio_s)) is not None:
                     utterance.watches.append(watch)
-            head, rest = self._frontends.first(segments)
+            head, rest = self._frontends.first(segments, audio_s)
             async with asyncio.timeout(timeout_s):
                 first = await head
             if not first:
@@ -297,7 +297,8 @@ class EngineClient:
                 return
             if utterance.timed:
                 utterance.segments += more
-            tell(utterance, Extend(request_id=request_id, segments=more, last=last))
+            if more or last:
+                tell(utterance, Extend(request_id=request_id, segments=more, last=last))
             if not last:
                 pulled = self._frontends.rest(segments)
         self._extending.pop(request_id, None)

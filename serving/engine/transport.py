@@ -26,6 +26,8 @@ PULL_S = 0.005
 """A frontend works this long on one request before others have their turn."""
 FIRST_THREADS = 2
 """For the first segments of requests."""
+SHORT_S = 10.0
+"""The frontend looks on at once, in the thread of first segments, only at texts that promise no more than this."""
 REST_THREADS = 1
 """For what follows: however long the texts are that others send, no first segment waits for it in a queue."""
 
@@ -177,12 +179,15 @@ class Frontends:
         self._rest = ThreadPoolExecutor(REST_THREADS, thread_name_prefix="frontend-rest")
 
     def first(
-        self, segments: Iterator[Segment]
+        self, segments: Iterator[Segment], audio_s: float
     ) -> tuple[asyncio.Future[list[Segment]], asyncio.Future[Pulled]]:
-        """The first segment, as soon as it is there, and then what a second look finds; see _read."""
+        """The first segment of a text that promises `audio_s`, as soon as it is there, and what a second look finds.
+
+        See _read.
+        """
         loop = asyncio.get_running_loop()
         head: asyncio.Future[list[Segment]] = loop.create_future()
-        return head, loop.run_in_executor(self._first, _read, segments, loop, head)
+        return head, loop.run_in_executor(self._first, _read, segments, loop, head, audio_s <= SHORT_S)
 
     def rest(self, segments: Iterator[Segment]) -> asyncio.Future[Pulled]:
         """The next segments; see pull."""
@@ -195,9 +200,12 @@ class Frontends:
 
 
 def _read(
-    segments: Iterator[Segment], loop: asyncio.AbstractEventLoop, head: asyncio.Future[list[Segment]]
+    segments: Iterator[Segment],
+    loop: asyncio.AbstractEventLoop,
+    head: asyncio.Future[list[Segment]],
+    is_short: bool,
 ) -> Pulled:
-    """Give `head`, a future of `loop`, the first segment as soon as it is there; then look for one more. For a thread.
+    """Give `head`, a future of `loop`, the first segment as soon as it is there; for a short text look for one more.
 
     The second look ends a text of one sentence in the same turn. More than that would hold up the first segments of
     requests that come meanwhile.
@@ -219,4 +227,4 @@ def _read(
         loop.call_soon_threadsafe(refuse, error)
         return [], True
     loop.call_soon_threadsafe(give, first)
-    return ([], True) if last else pull(segments, 1)
+    return pull(segments, 1) if is_short and not last else ([], last)

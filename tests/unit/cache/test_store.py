@@ -189,7 +189,7 @@ def test_a_folder_that_cannot_be_is_a_cache_that_keeps_nothing(tmp_path: Path) -
     store = AnswerStore(tmp_path / "file" / "cache", MB)
     keep(store, 1, b"one")
     assert found(store, 1) is None
-    assert store.state.failures > 1
+    assert store.state.failures > 0
 
 
 def test_a_folder_that_is_taken_away_meanwhile(store: AnswerStore) -> None:

@@ -281,7 +281,7 @@ async def test_the_rest_of_long_texts_delays_no_first_segment() -> None:
 
     async with running(thread_profile(SHORT)) as client:
         slow_ones = [
-            await client.submit(PARAMS, slow("Wait."), streaming=True, audio_s=1.0) for _ in range(4)
+            await client.submit(PARAMS, slow("Wait."), streaming=True, audio_s=20.0) for _ in range(4)
         ]
         try:
             async with asyncio.timeout(10):

@@ -25,7 +25,7 @@ def segment(index: int) -> Segment:
 async def read_in_thread(segments: Iterator[Segment]) -> tuple[list[Segment], asyncio.Future[Pulled]]:
     frontends = Frontends()
     try:
-        head, rest = frontends.first(segments)
+        head, rest = frontends.first(segments, 1.0)
         async with asyncio.timeout(LIMIT_S):
             first = await head
             await asyncio.wait([rest])

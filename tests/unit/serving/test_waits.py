@@ -10,6 +10,7 @@ WAITS = {"wait", "join", "recv", "recv_multipart", "readline", "result", "acquir
 
 ENDED_BY = {
     "engine/client.py: utterance.wake.wait()": "the deadline of the request, EngineClient._overdue, wakes it",
+    "engine/utterance.py: self.wake.wait()": "the deadline of the request, EngineClient._overdue, wakes it",
     "engine/life/lifeline.py: parent.join()": "a thread that waits for the end of its parent, and has no other task",
     "engine/life/supervisor.py: self._changed.wait()": "under asyncio.timeout in wait_ready",
     "engine/life/supervisor.py: self._rest.wait()": "one of several events that the supervisor waits for",
