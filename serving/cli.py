@@ -1,4 +1,4 @@
-"""The command line: serve, say, spell, voices, fetch, keys, profiles."""
+"""The command line: serve, cluster, say, spell, voices, fetch, keys, profiles."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
@@ -71,10 +72,16 @@ def _parser(say_fields: type[RequestFields] | None) -> argparse.ArgumentParser:
 
     profiled = _profiled("default", [])
 
-    serve = commands.add_parser("serve", parents=[profiled], help="start the server")
-    serve.add_argument("--host", help="address to listen on")
-    serve.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
-    serve.set_defaults(run=_serve)
+    listening = argparse.ArgumentParser(add_help=False)
+    listening.add_argument("--host", help="address to listen on")
+    listening.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
+    serve = commands.add_parser("serve", parents=[profiled, listening], help="start the server")
+    serve.set_defaults(run=_serve, cluster=False)
+
+    cluster = commands.add_parser(
+        "cluster", parents=[profiled, listening], help="start the server with its engines on Ray Serve"
+    )
+    cluster.set_defaults(run=_serve, cluster=True)
 
     say = commands.add_parser("say", parents=[profiled], help="speak a text without a server")
     source = say.add_mutually_exclusive_group(required=True)
@@ -162,10 +169,17 @@ def _serve(arguments: argparse.Namespace) -> int:
             overrides.append(f"http.{key}={value}")
     profile = load_profile(arguments.profile, overrides)
 
+    from serving.cluster.lazy import on_ray
+    from serving.engine.life.supervisor import Supervise, Supervisor
     from serving.http.front.server import AddressError, serve
 
+    supervise: Supervise = Supervisor
+    if arguments.cluster:
+        if find_spec("ray") is None:
+            raise UsageError("cluster needs Ray: pip install 'tts-serving[cluster]'")
+        supervise = on_ray
     try:
-        serve(profile)
+        serve(profile, supervise)
     except AddressError as error:
         return _complain(str(error), USAGE)
     return OK

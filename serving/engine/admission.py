@@ -48,22 +48,25 @@ class Admission:
         """Promised or unread."""
         self._used_s = clock()
 
-    def admit(self, request_id: str, audio_s: float) -> None:
+    def admit(self, request_id: str, audio_s: float, engines: int = 1) -> None:
         """Let a request of an estimated audio_s seconds in. Raises Overloaded, and then nothing is counted.
+
+        The bounds are those of one engine, times the `engines` that share the work.
 
         A request longer than the whole bound may still run when nothing else does.
         """
-        limits = self._limits
-        if self.requests >= limits.max_requests:
+        most_requests = self._limits.max_requests * engines
+        most_audio_s = self._limits.max_audio_s * engines
+        if self.requests >= most_requests:
             share_s = self.audio_s / max(self.requests, 1)
             raise Overloaded(
-                f"{self.requests} requests are under way, the limit is {limits.max_requests}",
+                f"{self.requests} requests are under way, the limit is {most_requests}",
                 self._retry_after_s(share_s),
             )
-        excess_s = self.audio_s + audio_s - limits.max_audio_s
+        excess_s = self.audio_s + audio_s - most_audio_s
         if excess_s > 0 and self.audio_s > 0:
             raise Overloaded(
-                f"{self.audio_s:.0f} s of audio are under way, the limit is {limits.max_audio_s:g} s",
+                f"{self.audio_s:.0f} s of audio are under way, the limit is {most_audio_s:g} s",
                 self._retry_after_s(min(excess_s, self.audio_s)),
             )
         self._used_s = self._clock()

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from serving.engine.admission import Admission
-from serving.engine.life.supervisor import EngineState, EngineUnavailable, Supervisor
+from serving.engine.life.supervisor import EngineState, EngineUnavailable, Supervise, Supervisor
 from serving.engine.transport import pull
 from serving.engine.utterance import Utterance
 from serving.engine.watch import Load, Watcher
@@ -70,12 +70,19 @@ GRACE_S = 2.0
 class EngineClient:
     """One engine and the requests that it speaks. Use it from one event loop."""
 
-    def __init__(self, profile: Profile, spec: ModelSpec, watchers: Sequence[Watcher] = ()) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        spec: ModelSpec,
+        watchers: Sequence[Watcher] = (),
+        supervise: Supervise = Supervisor,
+    ) -> None:
+        """`supervise` says where the engine lives: on this machine, unless it is given."""
         self._watchers = watchers
         self.run_id = secrets.token_hex(8)
         self._profile = profile
         self._spec = spec
-        self._supervisor = Supervisor(profile, self._receive, self._fail_all)
+        self._supervisor = supervise(profile, self._receive, self._fail_all)
         self._admission = Admission(profile.admission)
         self._utterances: dict[str, Utterance] = {}
         self._extending: dict[str, asyncio.Task[None]] = {}
@@ -134,7 +141,7 @@ class EngineClient:
         self._check_ready(wake=True)
         utterance = Utterance(secrets.token_hex(8))
         request_id = utterance.request_id
-        self._admission.admit(request_id, audio_s)
+        self._admission.admit(request_id, audio_s, self._supervisor.engines)
         try:
             for begin in self._watchers:
                 if (watch := begin(params, streaming, audio_s)) is not None:
@@ -256,8 +263,7 @@ class EngineClient:
 
     def _send(self, message: ToEngine) -> None:
         """Send if there is an engine; without one, its requests are failed anyway."""
-        if (pair := self._supervisor.pair) is not None:
-            pair.send(message)
+        self._supervisor.send(message)
 
     async def _extend(self, utterance: Utterance, segments: Iterator[Segment]) -> None:
         """Pull the rest of the segments and send them, several at a time if they are quick to come."""
@@ -300,7 +306,8 @@ class EngineClient:
             case Failed(request_id=request_id, code=code, message=text, field=field_name):
                 utterance = self._utterances.get(request_id)
                 if utterance is not None:
-                    self._end(utterance, SpeechFailed(code, text, field_name, reference=request_id))
+                    retry_s = self.retry_after_s() if code == "engine_died" else None
+                    self._end(utterance, SpeechFailed(code, text, field_name, retry_s, reference=request_id))
             case Stats():
                 answer = self._asked.popleft()
                 if not answer.done():

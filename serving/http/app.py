@@ -19,6 +19,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from serving import __version__
 from serving.audio.encode import load_codecs
 from serving.engine.client import EngineClient, EngineState
+from serving.engine.life.supervisor import Supervise, Supervisor
 from serving.engine.watch import Watcher
 from serving.http.access.door import audio_of_key, door_of
 from serving.http.batch.route import batch_route
@@ -68,11 +69,12 @@ def create_app(
     profile: Profile,
     on_failed: Callable[[], None] | None = None,
     on_beat: Callable[[bool], None] | None = None,
+    supervise: Supervise = Supervisor,
 ) -> Litestar:
     """Build the application; its lifespan starts and stops the engine.
 
     `on_failed` is called once if the engine cannot start or died more often than engine.restart_limit, `on_beat` all
-    the time while the event loop runs, with whether the engine is ready.
+    the time while the event loop runs, with whether the engine is ready. `supervise` says where the engine lives.
     Raises what load_frontend raises (ProfileError, for one) if the model cannot be had, and ProfileError for origins
     and voice aliases that cannot be.
     """
@@ -88,7 +90,7 @@ def create_app(
     traces = Traces(observe, frontend.spec.name) if observe.traces_to else None
     if traces is not None:
         watchers.append(traces.watch)
-    engine = EngineClient(profile, frontend.spec, watchers)
+    engine = EngineClient(profile, frontend.spec, watchers, supervise)
     cache = AnswerCache(profile, frontend.spec, engine) if profile.cache.max_bytes else None
 
     @contextlib.asynccontextmanager

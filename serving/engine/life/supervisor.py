@@ -9,7 +9,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import zmq
 
@@ -17,7 +17,7 @@ from serving.engine.life.watchdog import BEAT_S, Watchdog
 from serving.engine.process import EngineProcess, EngineThread
 from serving.engine.transport import ClientPair
 from serving.profile import Profile
-from serving.protocol import Broken, FailureCode, FromEngine, NotReady, Ready, Shutdown, Warming
+from serving.protocol import Broken, FailureCode, FromEngine, NotReady, Ready, Shutdown, ToEngine, Warming
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,15 +53,51 @@ class EngineUnavailable(RuntimeError):
     """The engine did not become ready; the message says why, in the engine's own words where it had some."""
 
 
+Receive = Callable[[FromEngine, "NDArray[np.float32] | None"], None]
+"""Takes a message of an engine, and the samples of a Chunk."""
+OnDown = Callable[[FailureCode, str], None]
+"""Takes the reason when no request can go on."""
+
+
+class Life(Protocol):
+    """What speaks for an EngineClient: one engine here (Supervisor), or several elsewhere (serving/cluster)."""
+
+    state: EngineState
+    warming: Warming | None
+    info: Ready | None
+    problem: str | None
+    restarts: int
+    engines: int
+    """That share the requests now; each brings the bounds of profile.admission."""
+
+    def start(self) -> None: ...
+
+    async def wait_ready(self, timeout_s: float) -> Ready: ...
+
+    async def stop(self) -> None: ...
+
+    def send(self, message: ToEngine) -> None:
+        """Hand a message on, without waiting. Dropped while there is no engine."""
+        ...
+
+    def observe(self, message: Warming | Ready | Broken) -> None: ...
+
+    def rest(self, ready_s: float) -> None: ...
+
+    def not_ready(self, *, wake: bool = False) -> NotReady: ...
+
+    def retry_after_s(self) -> float: ...
+
+
+Supervise = Callable[[Profile, Receive, OnDown], Life]
+
+
 class Supervisor:
     """The life of one engine after the other, in one event loop."""
 
-    def __init__(
-        self,
-        profile: Profile,
-        receive: Callable[[FromEngine, NDArray[np.float32] | None], None],
-        on_down: Callable[[FailureCode, str], None],
-    ) -> None:
+    engines = 1
+
+    def __init__(self, profile: Profile, receive: Receive, on_down: OnDown) -> None:
         """`receive` gets every message of the engine and hands those about its life to observe(). `on_down` gets the
         reason when no request can go on.
         """
@@ -114,6 +150,11 @@ class Supervisor:
         self._set_state(EngineState.STOPPED)
         if self._task is not None:
             await asyncio.shield(self._task)
+
+    def send(self, message: ToEngine) -> None:
+        """Hand a message to the engine that runs, if one does."""
+        if self.pair is not None:
+            self.pair.send(message)
 
     def rest(self, ready_s: float) -> None:
         """Unload an engine that has been READY for this long, until not_ready(wake=True)."""

@@ -24,6 +24,7 @@ from granian.log import LogLevels
 from granian.server import MPServer
 
 from serving.engine.life.lifeline import end_with_parent_process
+from serving.engine.life.supervisor import Supervise, Supervisor
 from serving.http.front.health import Beat, HealthListener
 from serving.observe.logs import log_config
 from serving.profile import HttpProfile, Profile, ProfileError
@@ -156,8 +157,10 @@ class _Server(MPServer):
         super().serve(*arguments, **settings)
 
 
-def serve(profile: Profile) -> None:
+def serve(profile: Profile, supervise: Supervise = Supervisor) -> None:
     """Serve until SIGTERM, SIGHUP or Ctrl-C, then let requests in flight finish within http.drain_s.
+
+    `supervise` says where the engine lives; it is called in the HTTP process.
 
     Raises AddressError before anything is started, ProfileError for TLS that cannot begin or if the model refuses its
     options, and SystemExit(1) if the HTTP process or the engine failed; the log says why.
@@ -204,14 +207,16 @@ def serve(profile: Profile) -> None:
         ssl_protocol_min=SSLProtocols.tls12,
     )
     try:
-        server.serve(target_loader=functools.partial(_load, profile, refuse, beat), wrap_loader=False)
+        server.serve(
+            target_loader=functools.partial(_load, profile, refuse, beat, supervise), wrap_loader=False
+        )
     except SystemExit:
         if refused.poll():
             raise ProfileError(refused.recv()) from None
         raise
 
 
-def _load(profile: Profile, refuse: Connection, beat: Beat) -> Any:
+def _load(profile: Profile, refuse: Connection, beat: Beat, supervise: Supervise) -> Any:
     """Build the application in the HTTP process; a ProfileError goes to the parent, which reports it."""
     end_with_parent_process()
     if sys.platform != "win32":
@@ -224,7 +229,7 @@ def _load(profile: Profile, refuse: Connection, beat: Beat) -> Any:
     from serving.http.app import create_app
 
     try:
-        return create_app(profile, on_failed=_stop_this_process, on_beat=beat.tell)
+        return create_app(profile, _stop_this_process, beat.tell, supervise)
     except ProfileError as error:
         refuse.send(str(error))
         sys.exit(2)
