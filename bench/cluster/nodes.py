@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import psutil
 
-from bench.faults.server import Victim, serving, until
+from bench.faults.server import Victim, check, serving, until
 
 STORE_BYTES = 150_000_000
 START_S = 300.0
 SLOTS = 16
 """Of an engine, unless a setting says otherwise."""
+_END = "import ray, sys; from ray import serve; ray.init(address=sys.argv[1]); serve.shutdown()"
 PATIENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_agent_register_timeout_ms": "300000",
@@ -51,6 +54,17 @@ class Nodes:
         """Another machine in its place."""
         self._other = self._add()
 
+    def end_engines(self) -> None:
+        """They outlive the HTTP process, since others might share them."""
+        ended = subprocess.run(
+            [sys.executable, "-c", _END, self.address],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        check(ended.returncode == 0, f"the engines cannot be ended: {ended.stderr[-300:]}")
+
     def close(self) -> None:
         self._cluster.shutdown()
 
@@ -73,6 +87,7 @@ def clustered(nodes: Nodes, folder: Path, engines: int, *settings: str) -> Itera
     with serving(folder, *words(wanted), program=program, start_s=START_S) as victim:
         until(lambda: slots(victim) == engines * SLOTS, START_S, f"{engines} engines")
         yield victim
+    nodes.end_engines()
 
 
 @contextlib.contextmanager

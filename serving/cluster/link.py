@@ -22,7 +22,7 @@ from ray.serve.handle import DeploymentHandle
 
 from serving.cluster.call import Call
 from serving.cluster.start import connect, deploy, leave, running_replicas
-from serving.cluster.wire import Described, added
+from serving.cluster.wire import Described, added, application
 from serving.engine.life.supervisor import FAILED_RETRY_S, EngineState, EngineUnavailable, OnDown, Receive
 from serving.profile import Profile
 from serving.protocol import (
@@ -96,7 +96,7 @@ class ClusterLink:
         return self.info
 
     async def stop(self) -> None:
-        """Give every request up, end the engines and leave Ray. Idempotent."""
+        """Give every request up and leave Ray; a Ray that was started here ends. Idempotent."""
         self._set_state(EngineState.STOPPED)
         self._on_down("aborted", "the server was stopped")
         for call in list(self._calls.values()):
@@ -105,7 +105,7 @@ class ClusterLink:
             self._life.cancel()
             await asyncio.wait((self._life,))
             with contextlib.suppress(Exception):
-                await self._ask(leave, LEAVE_S)
+                await self._ask(leave, LEAVE_S, self._profile.cluster)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def send(self, message: ToEngine) -> None:
@@ -165,11 +165,12 @@ class ClusterLink:
             self.problem = f"the cluster cannot be started: {error}"
             self._set_state(EngineState.FAILED)
             return
+        name = application(self._profile)
         while self.state is not EngineState.FAILED:
             try:
-                running, broken = await self._ask(running_replicas, ANSWER_S)
+                running, broken = await self._ask(running_replicas, ANSWER_S, name)
                 await self._follow(handle, running, broken)
-            except (RayError, RayServeException, TimeoutError, ConnectionError) as error:
+            except Exception as error:  # whatever it is, the requests under way may well go on
                 logger.warning("Ray does not say how the engines are: %s", str(error) or type(error).__name__)
             await asyncio.sleep(LOOK_S)
 

@@ -50,12 +50,11 @@ class Replica:
     replica, so that none is routed to which cannot speak.
     """
 
-    async def __init__(self, profile: bytes, replica: str = "") -> None:  # type: ignore[misc]
+    async def __init__(self, profile: bytes) -> None:  # type: ignore[misc]
         """`profile` is JSON. Returns when the engine takes requests; raises EngineUnavailable with its reason."""
         wanted = msgspec.json.decode(profile, type=Profile)
         engine = msgspec.structs.replace(wanted.engine, restart_limit=0, idle_unload_s=0.0)
         self._profile = msgspec.structs.replace(wanted, engine=engine)
-        self._name = replica
         self._speaking: dict[str, _Outbox] = {}
         self._asked: deque[asyncio.Future[Stats]] = deque()
         self._ready: Ready | None = None

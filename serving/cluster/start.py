@@ -8,15 +8,17 @@ import msgspec
 import ray
 from ray import serve
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
+from ray.serve.deployment import Deployment
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus
 
 from serving.cluster.replica import Replica
-from serving.cluster.wire import APPLICATION, DEPLOYMENT
+from serving.cluster.wire import DEPLOYMENT, application
 from serving.profile import ClusterProfile, Profile, ProfileError
 
 logger = logging.getLogger(__name__)
 
+_SPEAKING = (ApplicationStatus.RUNNING, ApplicationStatus.DEPLOYING, ApplicationStatus.UNHEALTHY)
 HEALTH_S = 2.0
 """Replicas are asked this often whether their engine speaks."""
 
@@ -29,17 +31,27 @@ def connect(cluster: ClusterProfile) -> None:
     if ray.is_initialized():
         return
     if cluster.address:
-        ray.init(address=cluster.address, namespace=APPLICATION, logging_level=logging.WARNING)
+        ray.init(address=cluster.address, logging_level=logging.WARNING)
         return
-    ray.init(address="local", namespace=APPLICATION, include_dashboard=False, logging_level=logging.WARNING)
+    ray.init(address="local", include_dashboard=False, logging_level=logging.WARNING)
 
 
 def deploy(profile: Profile) -> DeploymentHandle[Replica]:
     """Have Serve keep the engines of this profile, and return its handle; they start meanwhile.
 
-    No proxy of Ray's listens. A server that is started again with the same profile finds its engines running.
+    No proxy of Ray's listens. Engines that another HTTP process has had started are shared. Raises ProfileError.
     """
     serve.start(proxy_location="Disabled", logging_config={"log_level": "WARNING"})
+    name = application(profile)
+    known = serve.status().applications.get(name)
+    if known is None or known.status not in _SPEAKING:
+        target = serve.RunTarget(_deployment(profile).bind(_as_json(profile)), name=name, route_prefix=None)
+        serve.run_many([target], wait_for_applications_running=False)
+    return serve.get_deployment_handle(DEPLOYMENT, name)
+
+
+def _as_json(profile: Profile) -> bytes:
+    """What a replica is told: on a CPU it has as many workers as cores."""
     cluster, engine = profile.cluster, profile.engine
     if engine.device in ("auto", "cpu") and not cluster.gpus:
         cores = max(int(cluster.cpus), 1)
@@ -47,7 +59,12 @@ def deploy(profile: Profile) -> DeploymentHandle[Replica]:
             engine, workers=engine.workers or cores, threads=engine.threads or 1
         )
         profile = msgspec.structs.replace(profile, engine=workers)
-    deployment = serve.deployment(
+    return msgspec.json.encode(profile)
+
+
+def _deployment(profile: Profile) -> Deployment:
+    cluster, engine = profile.cluster, profile.engine
+    made: Deployment = serve.deployment(
         name=DEPLOYMENT,
         ray_actor_options={"num_cpus": cluster.cpus, "num_gpus": cluster.gpus},
         autoscaling_config=_autoscaling(cluster),
@@ -61,10 +78,7 @@ def deploy(profile: Profile) -> DeploymentHandle[Replica]:
         graceful_shutdown_timeout_s=engine.request_timeout_s,
         logging_config={"log_level": "WARNING", "enable_access_log": False},
     )(Replica)
-    application = deployment.bind(msgspec.json.encode(profile))
-    target = serve.RunTarget(application, name=APPLICATION, route_prefix=None)
-    serve.run_many([target], wait_for_applications_running=False)
-    return serve.get_deployment_handle(DEPLOYMENT, APPLICATION)
+    return made
 
 
 def _autoscaling(cluster: ClusterProfile) -> AutoscalingConfig:
@@ -83,19 +97,20 @@ def _autoscaling(cluster: ClusterProfile) -> AutoscalingConfig:
     )
 
 
-def running_replicas() -> tuple[int, str | None]:
-    """How many engines take requests; and why none ever will, if that is so."""
-    application = serve.status().applications.get(APPLICATION)
-    if application is None:
+def running_replicas(name: str) -> tuple[int, str | None]:
+    """How many engines of an application take requests; and why none ever will, if that is so."""
+    known = serve.status().applications.get(name)
+    if known is None:
         return 0, None
-    deployment = application.deployments.get(DEPLOYMENT)
+    deployment = known.deployments.get(DEPLOYMENT)
     running = 0 if deployment is None else int(deployment.replica_states.get("RUNNING", 0))
-    if application.status == ApplicationStatus.DEPLOY_FAILED:
-        return running, (deployment.message if deployment else "") or application.message
+    if known.status == ApplicationStatus.DEPLOY_FAILED:
+        return running, (deployment.message if deployment else "") or known.message
     return running, None
 
 
 def leave(cluster: ClusterProfile) -> None:
-    """End the engines and what connect() started or joined."""
-    serve.shutdown()
+    """End what connect() started. In a Ray that was joined the engines stay, for other HTTP processes share them."""
+    if not cluster.address:
+        serve.shutdown()
     ray.shutdown()

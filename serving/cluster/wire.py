@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from hashlib import blake2b
 
 import msgspec
 
+from serving.profile import Profile
 from serving.protocol import FromEngine, Ready, Stats, ToEngine
 
 Frame = tuple[bytes, bytes]
 """A message, and the little-endian float32 samples of a Chunk; nothing for the others."""
 
-APPLICATION, DEPLOYMENT = "tts", "engine"
+DEPLOYMENT = "engine"
 
 _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode
 decode_from_engine = msgspec.msgpack.Decoder[FromEngine](FromEngine).decode
 decode_to_engine = msgspec.msgpack.Decoder[ToEngine](ToEngine).decode
+
+
+def application(profile: Profile) -> str:
+    """The name under which Serve keeps the engines of a profile: the same for all HTTP processes that share them."""
+    engines = (profile.model, profile.engine, profile.streaming, profile.admission)
+    cluster = msgspec.structs.replace(profile.cluster, address="")
+    return f"tts-{blake2b(encode((*engines, cluster)), digest_size=6).hexdigest()}"
 
 
 class Described(msgspec.Struct, frozen=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from serving.cluster.wire import added, decode_from_engine, encode
+from serving.cluster.wire import added, application, decode_from_engine, encode
+from serving.profile import load_profile
 from serving.protocol import Stats
 
 ONE = Stats(
@@ -65,3 +66,11 @@ def test_none_is_nothing() -> None:
 
 def test_messages_survive_the_way() -> None:
     assert decode_from_engine(encode(ONE)) == ONE
+
+
+def test_http_processes_share_the_engines_of_a_profile_whatever_their_address() -> None:
+    name = application(load_profile("default", environ={}))
+    for same in ("http.port=9000", "cluster.address=10.0.0.1:6379", "observe.log_level=error"):
+        assert application(load_profile("default", [same], environ={})) == name
+    for other in ("model.name=tone", "engine.max_slots=3", "cluster.replicas=2"):
+        assert application(load_profile("default", [other], environ={})) != name
