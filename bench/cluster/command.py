@@ -25,8 +25,11 @@ from bench.cluster.nodes import START_S, Nodes, clustered, nodes, proxied, repli
 from bench.faults.server import FaultError, Victim, check, serving, until
 from bench.machine import tree_cpu_s
 
-TONE = ("model.name=tone", "engine.device=cpu", "engine.threads=1", "engine.workers=1")
-DEVICE = ("model.name=bench.cluster.device", "engine.device=cpu", "engine.threads=1", "engine.workers=1")
+ALONE = ("engine.device=cpu", "engine.threads=1", "engine.workers=1")
+TONE = ("model.name=bench.cluster.device", "model.options.step_s=0.001", *ALONE)
+DEVICE = ("model.name=bench.cluster.device", *ALONE)
+SMALL_STEPS = ("model.options.window_tokens=1", "model.options.max_window_tokens=1")
+UNBROKEN = "a line that goes on and on without a stop so that it is one segment and nothing but one " * 2
 SENTENCE = "The harbour was quiet when the first boats came home."
 LONG = f"{SENTENCE} " * 12
 ROUNDS, REQUESTS = 8, 12
@@ -41,8 +44,9 @@ def way(ray: Nodes, folder: Path) -> str:
     """What the way to an engine costs: one request at a time, and many; three servers side by side, in turn."""
     with (
         serving(folder, *words(TONE), start_s=START_S) as single,
-        clustered(ray, folder, 1, *TONE) as ours,
+        # First, for who starts Serve says whether its proxy listens.
         proxied(ray, folder, PORT, *TONE) as rays,
+        clustered(ray, folder, 1, *TONE) as ours,
     ):
         arms = {"one process": single, "our ingress, handles": ours, "Ray's proxy": rays}
         first: dict[str, list[float]] = {name: [] for name in arms}
@@ -67,13 +71,16 @@ def way(ray: Nodes, folder: Path) -> str:
             f"{statistics.median(rate[name]):.0f} requests/s, {statistics.median(cpu[name]):.1f} ms of CPU each"
             for name in arms
         ]
-        return "; ".join(lines) + f"; {_leaving(ours)} (ours), {_leaving(rays)} (Ray's proxy)"
+        return (
+            "; ".join(lines)
+            + f"; {_leaving(ours, LONG * 7)} (ours), {_leaving(rays, LONG * 7)} (Ray's proxy)"
+        )
 
 
 def leaving(ray: Nodes, folder: Path) -> str:
     """How soon an engine hears that a listener has left."""
-    with clustered(ray, folder, 2, *DEVICE, "model.options.step_s=0.01") as victim:
-        return _leaving(victim)
+    with clustered(ray, folder, 2, *DEVICE, *SMALL_STEPS) as victim:
+        return _leaving(victim, UNBROKEN)
 
 
 def second(ray: Nodes, folder: Path) -> str:
@@ -105,11 +112,11 @@ def node(ray: Nodes, folder: Path) -> str:
 
 
 PARTS: dict[str, Callable[[Nodes, Path], str]] = {
-    "way": way,
-    "leaving": leaving,
     "second": second,
     "kill": kill,
+    "leaving": leaving,
     "node": node,
+    "way": way,
 }
 
 
@@ -133,12 +140,12 @@ def _cpu_s(arm: Victim, *on_ray: Victim) -> float:
     return total
 
 
-def _leaving(victim: Victim, count: int = 10) -> str:
+def _leaving(victim: Victim, text: str, count: int = 10) -> str:
     took_ms = []
     for _ in range(count):
         before = _stats(victim)["requests"]["aborted"]
         with httpx.Client(timeout=30) as client:
-            body = {"text": LONG * 4, "format": "pcm"}
+            body = {"text": text, "format": "pcm"}
             with client.stream("POST", f"{victim.url}/tts/stream", json=body) as answer:
                 next(answer.iter_raw())
                 until(lambda: _stats(victim)["slots_used"] > 0, 10, "it is spoken")

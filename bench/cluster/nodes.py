@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ PATIENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_agent_register_timeout_ms": "300000",
     "RAY_raylet_start_wait_time_s": "300",
+    # Other programs on the machine may hold its memory; Ray would end replicas for it.
+    "RAY_memory_monitor_refresh_ms": "0",
 }
 
 
@@ -35,12 +38,12 @@ class Nodes:
 
         self._cluster = Cluster(
             initialize_head=True,
-            head_node_args={"num_cpus": 1, "object_store_memory": STORE_BYTES, "include_dashboard": False},
+            head_node_args={**_node(), "include_dashboard": False},
         )
         self._other = self._add()
 
     def _add(self) -> object:
-        return self._cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
+        return self._cluster.add_node(**_node())
 
     @property
     def address(self) -> str:
@@ -67,6 +70,22 @@ class Nodes:
 
     def close(self) -> None:
         self._cluster.shutdown()
+
+
+def _node() -> dict[str, int]:
+    """A node of one core. Unless its ports are given, a raylet waits 15 s for its helpers to name them, then ends."""
+    ports = (
+        "metrics_agent_port",
+        "metrics_export_port",
+        "runtime_env_agent_port",
+        "dashboard_agent_listen_port",
+    )
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(contextlib.closing(socket.socket())) for _ in ports]
+        for one in sockets:
+            one.bind(("", 0))
+        free = [one.getsockname()[1] for one in sockets]
+    return {"num_cpus": 1, "object_store_memory": STORE_BYTES, **dict(zip(ports, free, strict=True))}
 
 
 @contextlib.contextmanager
