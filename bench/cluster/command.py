@@ -31,7 +31,7 @@ DEVICE = ("model.name=bench.cluster.device", *ALONE)
 SMALL_STEPS = ("model.options.window_tokens=1", "model.options.max_window_tokens=1")
 UNBROKEN = "a line that goes on and on without a stop so that it is one segment and nothing but one " * 2
 SENTENCE = "The harbour was quiet when the first boats came home."
-LONG = f"{SENTENCE} " * 12
+LONG = f"{SENTENCE} " * 4
 ROUNDS, REQUESTS = 8, 12
 """Of the way's measurement: each round asks every arm so often, in turn."""
 BATCH_S = 4.0
@@ -73,7 +73,7 @@ def way(ray: Nodes, folder: Path) -> str:
         ]
         return (
             "; ".join(lines)
-            + f"; {_leaving(ours, LONG * 7)} (ours), {_leaving(rays, LONG * 7)} (Ray's proxy)"
+            + f"; {_leaving(ours, LONG * 20)} (ours), {_leaving(rays, LONG * 20)} (Ray's proxy)"
         )
 
 

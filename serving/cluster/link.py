@@ -11,8 +11,7 @@ import contextlib
 import logging
 import signal
 import threading
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -72,8 +71,6 @@ class ClusterLink:
         self._tasks: set[asyncio.Task[None]] = set()
         self._life: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
-        # Of its own, so that a silent Ray holds up nothing else.
-        self._pool = ThreadPoolExecutor(2, "cluster")
 
     def start(self) -> None:
         """Connect, deploy and follow. Returns at once; raises RuntimeError the second time."""
@@ -105,8 +102,7 @@ class ClusterLink:
             self._life.cancel()
             await asyncio.wait((self._life,))
             with contextlib.suppress(Exception):
-                await self._ask(leave, LEAVE_S, self._profile.cluster)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+                await asyncio.wait_for(_asked(leave, self._profile.cluster, self._handle), LEAVE_S)
 
     def send(self, message: ToEngine) -> None:
         """Hand a message on, without waiting."""
@@ -150,29 +146,28 @@ class ClusterLink:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _ask(self, question: Any, timeout_s: float, *arguments: Any) -> Any:
-        """Run a blocking question in a thread. Raises TimeoutError if it takes longer."""
-        async with asyncio.timeout(timeout_s):
-            return await asyncio.get_running_loop().run_in_executor(self._pool, question, *arguments)
-
     async def _run(self) -> None:
         try:
-            await self._ask(connect, START_S, self._profile.cluster)
+            await asyncio.wait_for(_asked(connect, self._profile.cluster), START_S)
             _take_back_sigterm()
-            handle = self._handle = await self._ask(deploy, START_S, self._profile)
+            handle = self._handle = await asyncio.wait_for(_asked(deploy, self._profile), START_S)
         except Exception as error:
             logger.exception("the cluster cannot be started")
             self.problem = f"the cluster cannot be started: {error}"
             self._set_state(EngineState.FAILED)
             return
         name = application(self._profile)
+        question = _asked(running_replicas, name)
         while self.state is not EngineState.FAILED:
             try:
-                running, broken = await self._ask(running_replicas, ANSWER_S, name)
+                # Of a Ray that is silent the same question is waited for again: no threads pile up.
+                running, broken = await asyncio.wait_for(asyncio.shield(question), ANSWER_S)
                 await self._follow(handle, running, broken)
             except Exception as error:  # whatever it is, the requests under way may well go on
                 logger.warning("Ray does not say how the engines are: %s", str(error) or type(error).__name__)
             await asyncio.sleep(LOOK_S)
+            if question.done():
+                question = _asked(running_replicas, name)
 
     async def _follow(self, handle: DeploymentHandle[Any], running: int, broken: str | None) -> None:
         """Take note of how many engines run."""
@@ -212,6 +207,32 @@ class ClusterLink:
                 if isinstance(answer, bytes) and answer
             ]
         self._receive(added(parts), None)
+
+
+def _asked(question: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
+    """What a function that blocks will return, from a thread that nothing waits for, not even this process's end."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Any] = loop.create_future()
+
+    def tell(result: Any, error: Exception | None) -> None:
+        if answer.done():
+            return
+        if error is None:
+            answer.set_result(result)
+        else:
+            answer.set_exception(error)
+
+    def ask() -> None:
+        result, failed = None, None
+        try:
+            result = question(*arguments)
+        except Exception as error:
+            failed = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(tell, result, failed)
+
+    threading.Thread(target=ask, name="cluster", daemon=True).start()
+    return answer
 
 
 def _take_back_sigterm() -> None:

@@ -109,8 +109,10 @@ def running_replicas(name: str) -> tuple[int, str | None]:
     return running, None
 
 
-def leave(cluster: ClusterProfile) -> None:
+def leave(cluster: ClusterProfile, handle: DeploymentHandle[Replica] | None) -> None:
     """End what connect() started. In a Ray that was joined the engines stay, for other HTTP processes share them."""
+    if handle is not None:
+        handle.shutdown()
     if not cluster.address:
         serve.shutdown()
     ray.shutdown()
