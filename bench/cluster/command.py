@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import functools
 import statistics
 import tempfile
 import time
@@ -28,8 +27,6 @@ from bench.machine import tree_cpu_s
 ALONE = ("engine.device=cpu", "engine.threads=1", "engine.workers=1")
 TONE = ("model.name=bench.cluster.device", "model.options.step_s=0.001", *ALONE)
 DEVICE = ("model.name=bench.cluster.device", *ALONE)
-SMALL_STEPS = ("model.options.window_tokens=1", "model.options.max_window_tokens=1")
-UNBROKEN = "a line that goes on and on without a stop so that it is one segment and nothing but one " * 2
 SENTENCE = "The harbour was quiet when the first boats came home."
 LONG = f"{SENTENCE} " * 4
 ROUNDS, REQUESTS = 5, 12
@@ -74,15 +71,6 @@ def way(ray: Nodes, folder: Path) -> str:
         return "; ".join(lines)
 
 
-def leaving(ray: Nodes, folder: Path) -> str:
-    """How soon an engine hears that a listener has left."""
-    with (
-        proxied(ray, folder, PORT, *DEVICE, *SMALL_STEPS) as rays,
-        clustered(ray, folder, 1, *DEVICE, *SMALL_STEPS) as ours,
-    ):
-        return f"{_leaving(ours, UNBROKEN)} (our ingress), {_leaving(rays, UNBROKEN)} (Ray's proxy)"
-
-
 def second(ray: Nodes, folder: Path) -> str:
     """What a second engine brings, of devices that are full."""
     made = []
@@ -116,7 +104,6 @@ PARTS: dict[str, Callable[[Nodes, Path], str]] = {
     "kill": kill,
     "node": node,
     "way": way,
-    "leaving": leaving,
 }
 
 
@@ -138,29 +125,6 @@ def _cpu_s(arm: Victim, *on_ray: Victim) -> float:
             except psutil.NoSuchProcess:
                 continue
     return total
-
-
-def _leaving(victim: Victim, text: str, count: int = 10) -> str:
-    took_ms = []
-    for _ in range(count):
-        before = _stats(victim)["requests"]["aborted"]
-        with httpx.Client(timeout=30) as client:
-            body = {"text": text, "format": "pcm"}
-            with client.stream("POST", f"{victim.url}/tts/stream", json=body) as answer:
-                next(answer.iter_raw())
-                until(lambda: _stats(victim)["slots_used"] > 0, 10, "it is spoken")
-            begun_s = time.monotonic()
-        try:
-            until(functools.partial(_freed, victim, before), 10, "it is given up")
-        except FaultError:
-            return "a listener who leaves is not noticed within 10 s"
-        took_ms.append((time.monotonic() - begun_s) * 1e3)
-    return f"a listener who leaves: free after {statistics.median(took_ms):.0f} ms, at most {max(took_ms):.0f} ms"
-
-
-def _freed(victim: Victim, before: int) -> bool:
-    now = _stats(victim)
-    return bool(now["requests"]["aborted"] > before and not now["slots_used"])
 
 
 def _stats(victim: Victim) -> dict:  # type: ignore[type-arg]
