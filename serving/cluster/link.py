@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import queue
 import signal
 import threading
 from collections.abc import Callable, Coroutine
@@ -77,6 +78,7 @@ class ClusterLink:
         if self._life is not None:
             raise RuntimeError("this cluster was started before")
         self._set_state(EngineState.STARTING)
+        self._thread = _Thread()
         self._life = asyncio.create_task(self._run())
 
     async def wait_ready(self, timeout_s: float) -> Ready:
@@ -102,7 +104,7 @@ class ClusterLink:
             self._life.cancel()
             await asyncio.wait((self._life,))
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(_asked(leave, self._profile.cluster, self._handle), LEAVE_S)
+                await asyncio.wait_for(self._thread.ask(leave, self._profile.cluster, self._handle), LEAVE_S)
 
     def send(self, message: ToEngine) -> None:
         """Hand a message on, without waiting."""
@@ -148,16 +150,16 @@ class ClusterLink:
 
     async def _run(self) -> None:
         try:
-            await asyncio.wait_for(_asked(connect, self._profile.cluster), START_S)
+            await asyncio.wait_for(self._thread.ask(connect, self._profile.cluster), START_S)
             _take_back_sigterm()
-            handle = self._handle = await asyncio.wait_for(_asked(deploy, self._profile), START_S)
+            handle = self._handle = await asyncio.wait_for(self._thread.ask(deploy, self._profile), START_S)
         except Exception as error:
             logger.exception("the cluster cannot be started")
             self.problem = f"the cluster cannot be started: {error}"
             self._set_state(EngineState.FAILED)
             return
         name = application(self._profile)
-        question = _asked(running_replicas, name)
+        question = self._thread.ask(running_replicas, name)
         while self.state is not EngineState.FAILED:
             try:
                 # Of a Ray that is silent the same question is waited for again: no threads pile up.
@@ -167,7 +169,7 @@ class ClusterLink:
                 logger.warning("Ray does not say how the engines are: %s", str(error) or type(error).__name__)
             await asyncio.sleep(LOOK_S)
             if question.done():
-                question = _asked(running_replicas, name)
+                question = self._thread.ask(running_replicas, name)
 
     async def _follow(self, handle: DeploymentHandle[Any], running: int, broken: str | None) -> None:
         """Take note of how many engines run."""
@@ -209,30 +211,43 @@ class ClusterLink:
         self._receive(added(parts), None)
 
 
-def _asked(question: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
-    """What a function that blocks will return, from a thread that nothing waits for, not even this process's end."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[Any] = loop.create_future()
+class _Thread:
+    """A thread for what blocks. Nothing waits for it, not even the end of this process, and it lives as long as that:
+    what Ray starts here dies with the thread that started it.
+    """
 
-    def tell(result: Any, error: Exception | None) -> None:
-        if answer.done():
-            return
-        if error is None:
-            answer.set_result(result)
-        else:
-            answer.set_exception(error)
+    def __init__(self) -> None:
+        self._questions: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="cluster", daemon=True).start()
 
-    def ask() -> None:
-        result, failed = None, None
-        try:
-            result = question(*arguments)
-        except Exception as error:
-            failed = error
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-            loop.call_soon_threadsafe(tell, result, failed)
+    def _run(self) -> None:
+        while True:
+            self._questions.get()()
 
-    threading.Thread(target=ask, name="cluster", daemon=True).start()
-    return answer
+    def ask(self, question: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
+        """What a function will return."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+
+        def tell(result: Any, error: Exception | None) -> None:
+            if answer.done():
+                return
+            if error is None:
+                answer.set_result(result)
+            else:
+                answer.set_exception(error)
+
+        def ask() -> None:
+            result, failed = None, None
+            try:
+                result = question(*arguments)
+            except Exception as error:
+                failed = error
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(tell, result, failed)
+
+        self._questions.put(ask)
+        return answer
 
 
 def _take_back_sigterm() -> None:
