@@ -106,6 +106,11 @@ class ClusterLink:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(self._thread.ask(leave, self._profile.cluster, self._handle), LEAVE_S)
 
+    @property
+    def pair(self) -> ClusterLink:
+        """Itself."""
+        return self
+
     def send(self, message: ToEngine) -> None:
         """Hand a message on, without waiting."""
         if self._handle is None:

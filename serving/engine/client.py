@@ -263,7 +263,8 @@ class EngineClient:
 
     def _send(self, message: ToEngine) -> None:
         """Send if there is an engine; without one, its requests are failed anyway."""
-        self._supervisor.send(message)
+        if (pair := self._supervisor.pair) is not None:
+            pair.send(message)
 
     async def _extend(self, utterance: Utterance, segments: Iterator[Segment]) -> None:
         """Pull the rest of the segments and send them, several at a time if they are quick to come."""

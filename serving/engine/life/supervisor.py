@@ -59,6 +59,10 @@ OnDown = Callable[[FailureCode, str], None]
 """Takes the reason when no request can go on."""
 
 
+class Sender(Protocol):
+    def send(self, message: ToEngine) -> object: ...
+
+
 class Life(Protocol):
     """What speaks for an EngineClient: one engine here (Supervisor), or several elsewhere (serving/cluster)."""
 
@@ -76,8 +80,9 @@ class Life(Protocol):
 
     async def stop(self) -> None: ...
 
-    def send(self, message: ToEngine) -> None:
-        """Hand a message on, without waiting. Dropped while there is no engine."""
+    @property
+    def pair(self) -> Sender | None:
+        """What takes messages, without waiting; None while there is no engine."""
         ...
 
     def observe(self, message: Warming | Ready | Broken) -> None: ...
@@ -150,11 +155,6 @@ class Supervisor:
         self._set_state(EngineState.STOPPED)
         if self._task is not None:
             await asyncio.shield(self._task)
-
-    def send(self, message: ToEngine) -> None:
-        """Hand a message to the engine that runs, if one does."""
-        if self.pair is not None:
-            self.pair.send(message)
 
     def rest(self, ready_s: float) -> None:
         """Unload an engine that has been READY for this long, until not_ready(wake=True)."""
