@@ -156,6 +156,11 @@ class Supervisor:
         if self._task is not None:
             await asyncio.shield(self._task)
 
+    def send(self, message: ToEngine) -> None:
+        """Hand a message to the engine that runs, if one does."""
+        if self.pair is not None:
+            self.pair.send(message)
+
     def rest(self, ready_s: float) -> None:
         """Unload an engine that has been READY for this long, until not_ready(wake=True)."""
         since_s = self._started_s + (self._start_up_s or 0.0)
