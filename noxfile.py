@@ -97,6 +97,13 @@ def browser(session: nox.Session) -> None:
     session.run("pytest", "tests/browser", *session.posargs)
 
 
+@nox.session
+def cluster(session: nox.Session) -> None:
+    """Try engines on a Ray of this machine's own: two replicas, one killed, one added. Some minutes on two cores."""
+    install(session, "bench", "tests", extras="[cluster,indextts25]")
+    session.run("pytest", "tests/cluster", *session.posargs)
+
+
 YAML_STYLE = """{extends: default, rules: {
 line-length: {max: 130}, document-start: disable, braces: {max-spaces-inside: 0}}}"""
 

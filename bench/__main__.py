@@ -46,6 +46,10 @@ COMMANDS = {
         "what OpenAI's path, the coded formats and text over a WebSocket cost beside the plain way",
     ),
     "faults": ("bench.faults.command", "faults done to a server: what was lost, and how soon all was well"),
+    "cluster": (
+        "bench.cluster.command",
+        "engines on Ray: the way there, a second one, one killed, one node killed",
+    ),
     "pressure": ("bench.faults.pressure", "ten times more clients than the server holds, or a soak"),
     "texts": (
         "bench.faults.texts",

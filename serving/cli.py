@@ -1,4 +1,4 @@
-"""The command line: serve, say, spell, voices, fetch, keys, profiles."""
+"""The command line: serve, cluster, say, spell, voices, fetch, keys, profiles."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
@@ -72,10 +73,16 @@ def _parser(say_fields: type[RequestFields] | None) -> argparse.ArgumentParser:
 
     profiled = _profiled("default", [])
 
-    serve = commands.add_parser("serve", parents=[profiled], help="start the server")
-    serve.add_argument("--host", help="address to listen on")
-    serve.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
-    serve.set_defaults(run=_serve)
+    listening = argparse.ArgumentParser(add_help=False)
+    listening.add_argument("--host", help="address to listen on")
+    listening.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
+    serve = commands.add_parser("serve", parents=[profiled, listening], help="start the server")
+    serve.set_defaults(run=_serve, cluster=False)
+
+    cluster = commands.add_parser(
+        "cluster", parents=[profiled, listening], help="start the server with its engines on Ray Serve"
+    )
+    cluster.set_defaults(run=_serve, cluster=True)
 
     say = commands.add_parser("say", parents=[profiled], help="speak a text without a server")
     source = say.add_mutually_exclusive_group(required=True)
@@ -161,16 +168,29 @@ def _serve(arguments: argparse.Namespace) -> int:
     for key in ("host", "port"):
         if (value := getattr(arguments, key)) is not None:
             overrides.append(f"http.{key}={value}")
-    reread = functools.partial(load_profile, arguments.profile, overrides)
+    reread: Callable[[], Profile] = functools.partial(load_profile, arguments.profile, overrides)
     profile = reread()
 
+    from serving.cluster.lazy import on_ray
+    from serving.engine.life.state import Supervise
+    from serving.engine.life.supervisor import Supervisor
     from serving.http.front.server import AddressError, serve
 
+    supervise: Supervise = Supervisor
+    if arguments.cluster:
+        if find_spec("ray") is None:
+            raise UsageError("cluster needs Ray: pip install 'tts-serving[cluster]'")
+        supervise = on_ray
+        reread = _refuse_change
     try:
-        serve(profile, reread)
+        serve(profile, reread, supervise)
     except AddressError as error:
         return _complain(str(error), USAGE)
     return OK
+
+
+def _refuse_change() -> Profile:
+    raise ProfileError("the engines of a cluster change when the server is restarted")
 
 
 def _say(arguments: argparse.Namespace) -> int:

@@ -233,6 +233,26 @@ class CacheProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Of all answers together; the least recently used goes first."""
 
 
+class ClusterProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Engines on several devices and machines, for `tts-serving cluster` alone."""
+
+    address: str = ""
+    """Of the Ray cluster, as 10.0.0.1:6379; auto: the one this machine is part of; empty: one is started here."""
+    replicas: PositiveInt = 1
+    """Engines, at least."""
+    max_replicas: Annotated[int, Meta(ge=0)] = 0
+    """Engines, at most; 0: always `replicas`."""
+    queue_depth: PositiveFloat = 8.0
+    """Requests under way per engine that the number of engines follows."""
+    cpus: PositiveFloat = 1.0
+    """Cores that an engine takes; on a CPU this is the number of its workers."""
+    gpus: Annotated[float, Meta(ge=0)] = 0.0
+    """Devices that an engine takes."""
+    upscale_s: Annotated[float, Meta(ge=0)] = 3.0
+    downscale_s: Annotated[float, Meta(ge=0)] = 60.0
+    """How long the queue must have asked for more, or for fewer, engines."""
+
+
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that decides how a server speaks and how fast."""
 
@@ -250,6 +270,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     observe: ObserveProfile = ObserveProfile()
     batch: BatchProfile = BatchProfile()
     cache: CacheProfile = CacheProfile()
+    cluster: ClusterProfile = ClusterProfile()
 
 
 def profiles_folder() -> Path:

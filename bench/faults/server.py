@@ -22,6 +22,7 @@ TONE = ("--set", "model.name=tone", "--set", "engine.threads=1", "--set", "engin
 SLOW = ("--set", "model.name=bench.faults.faulty", "--set", "engine.threads=1", "--set", "engine.device=cpu")
 """The same, 20 steps a second of one letter each."""
 START_S = 90.0
+SERVE = ("serving", "serve")
 
 
 class FaultError(AssertionError):
@@ -92,6 +93,9 @@ def serving(
     command: tuple[str, ...] = (),
     flags: tuple[str, ...] = (),
     cwd: Path | None = None,
+    program: tuple[str, ...] = SERVE,
+    start_s: float = START_S,
+    port: int = 0,
 ) -> Iterator[Victim]:
     """A server on a free port; at the end nothing of it is left. `prepare` runs in its process before it begins."""
     log = folder / f"server-{time.monotonic_ns()}.log"
@@ -99,14 +103,16 @@ def serving(
         process = start(
             stderr.fileno(),
             *arguments,
+            port=port,
             environ=environ,
             prepare=prepare,
             command=command,
             flags=flags,
             cwd=cwd,
+            program=program,
         )
     try:
-        yield Victim(process, _url(process, log), log)
+        yield Victim(process, _url(process, log, start_s), log)
     finally:
         end(process)
 
@@ -120,10 +126,11 @@ def start(
     command: tuple[str, ...] = (),
     flags: tuple[str, ...] = (),
     cwd: Path | None = None,
+    program: tuple[str, ...] = SERVE,
 ) -> subprocess.Popen[bytes]:
-    """Start `serve` with its log in `stderr`; `flags` are the interpreter's."""
+    """Start `serve`, or another module that takes --port, with its log in `stderr`; `flags` are the interpreter's."""
     return subprocess.Popen(
-        [*command, sys.executable, *flags, "-m", "serving", "serve", "--port", str(port), *arguments],
+        [*command, sys.executable, *flags, "-m", *program, "--port", str(port), *arguments],
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -151,15 +158,15 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.wait(10)
 
 
-def _url(process: subprocess.Popen[bytes], log: Path) -> str:
-    until_s = time.monotonic() + START_S
+def _url(process: subprocess.Popen[bytes], log: Path, start_s: float) -> str:
+    until_s = time.monotonic() + start_s
     while time.monotonic() < until_s:
         text = log.read_text(encoding="utf-8", errors="replace")
         if found := re.search(r"ready at (http://\S+): ", text):
             return found[1]
         check(process.poll() is None, f"the server ended with {process.returncode}: {text[-500:]}")
         time.sleep(0.05)
-    raise FaultError(f"the server was not ready within {START_S:g} s")
+    raise FaultError(f"the server was not ready within {start_s:g} s")
 
 
 class Reader(threading.Thread):

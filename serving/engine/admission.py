@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +16,8 @@ RATE_WINDOW_S = 10.0
 RETRY_RANGE_S = (1.0, 60.0)
 CROWD_S = 1.0
 """Whoever was refused within this time wants the next place too."""
+SETTLE_S = 0.05
+"""settled() looks this often."""
 
 
 @dataclass(slots=True)
@@ -52,34 +55,37 @@ class Admission:
         self._used_s = clock()
         self._refused: deque[float] = deque()
 
-    def admit(self, request_id: str, audio_s: float) -> None:
+    def admit(self, request_id: str, audio_s: float, engines: int = 1) -> None:
         """Let a request of an estimated audio_s seconds in. Raises Overloaded, and then nothing is counted.
+
+        The bounds are those of one engine, times the `engines` that share the work.
 
         A request longer than the whole bound may still run when nothing else does.
         """
-        if (refusal := self._refusal(audio_s)) is not None:
+        if (refusal := self._refusal(audio_s, engines)) is not None:
             raise refusal
         self._used_s = self._clock()
         self._shares[request_id] = share = _Share(audio_s)
         self.requests += 1
         self.audio_s += share.held_s
 
-    def full(self) -> Overloaded | None:
+    def full(self, engines: int = 1) -> Overloaded | None:
         """Why even the shortest text would be refused now, else None."""
-        return self._refusal(0.0)
+        return self._refusal(0.0, engines)
 
-    def _refusal(self, audio_s: float) -> Overloaded | None:
-        limits = self.limits
-        if self.requests >= limits.max_requests:
+    def _refusal(self, audio_s: float, engines: int) -> Overloaded | None:
+        most_requests = self.limits.max_requests * engines
+        most_audio_s = self.limits.max_audio_s * engines
+        if self.requests >= most_requests:
             share_s = self.audio_s / max(self.requests, 1)
             return Overloaded(
-                f"{self.requests} requests are under way, the limit is {limits.max_requests}",
+                f"{self.requests} requests are under way, the limit is {most_requests}",
                 self._retry_after_s(share_s * self._crowd()),
             )
-        excess_s = self.audio_s + audio_s - limits.max_audio_s
+        excess_s = self.audio_s + audio_s - most_audio_s
         if excess_s > 0 and self.audio_s > 0:
             return Overloaded(
-                f"{self.audio_s:.0f} s of audio are under way, the limit is {limits.max_audio_s:g} s",
+                f"{self.audio_s:.0f} s of audio are under way, the limit is {most_audio_s:g} s",
                 self._retry_after_s(min(excess_s, self.audio_s) * self._crowd()),
             )
         return None
@@ -89,12 +95,14 @@ class Admission:
         """How long no request has run."""
         return 0.0 if self.requests else self._clock() - self._used_s
 
-    def running(self) -> list[str]:
-        """The requests of which the engine may still make something."""
-        return [request_id for request_id, share in self._shares.items() if share.running]
+    async def settled(self, limit_s: float) -> None:
+        """Wait until the engine makes no more of any request that is admitted now, at most limit_s."""
+        under_way = [request_id for request_id, share in self._shares.items() if share.running]
+        until_s = time.monotonic() + limit_s
+        while time.monotonic() < until_s and any(map(self._runs, under_way)):  # noqa: ASYNC110 - seldom
+            await asyncio.sleep(SETTLE_S)
 
-    def runs(self, request_id: str) -> bool:
-        """Whether the engine may still make something of it."""
+    def _runs(self, request_id: str) -> bool:
         share = self._shares.get(request_id)
         return share is not None and share.running
 

@@ -1,7 +1,7 @@
 """The asyncio side of the engine: start it, submit speech, get samples, abort.
 
 client = EngineClient(profile, frontend.spec)
-await client.start()  # returns at once; the engine loads and warms up meanwhile
+await client.start()  # returns at once
 await client.wait_ready(timeout_s=60)
 utterance = await client.submit(params, frontend.segments(text, params), streaming=True, audio_s=4.0)
 async for samples in client.chunks(utterance): ...
@@ -14,13 +14,13 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from serving.engine.admission import Admission
+from serving.engine.life.state import EngineState, EngineUnavailable, Life, Supervise
 from serving.engine.life.succession import Succession
-from serving.engine.life.supervisor import EngineState, EngineUnavailable, Supervisor
+from serving.engine.life.supervisor import Supervisor
 from serving.engine.transport import Frontends, Pulled, tell
 from serving.engine.utterance import Utterance
 from serving.engine.watch import Load, Watcher
@@ -55,8 +55,6 @@ __all__ = ["EngineClient", "EngineState", "EngineUnavailable", "Utterance"]
 
 logger = logging.getLogger(__name__)
 
-SETTLE_S = 0.05
-"""settled() looks this often."""
 GRACE_S = 2.0
 """Past the deadline of a request the engine has this long to say so itself."""
 
@@ -64,63 +62,69 @@ GRACE_S = 2.0
 class EngineClient:
     """One engine and the requests that it speaks. Use it from one event loop."""
 
-    def __init__(self, profile: Profile, spec: ModelSpec, watchers: Sequence[Watcher] = ()) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        spec: ModelSpec,
+        watchers: Sequence[Watcher] = (),
+        supervise: Supervise = Supervisor,
+    ) -> None:
+        """`supervise` says where the engine lives: on this machine, unless it is given."""
         self._watchers = watchers
         self.run_id = secrets.token_hex(8)
         self.profile = profile
         self._spec = spec
+        self._supervise = supervise
         self._engines = Succession(self._make(profile), self._make)
         self._admission = Admission(profile.admission)
         self._utterances: dict[str, Utterance] = {}
-        self._submitting: dict[str, Supervisor] = {}
+        self._submitting: dict[str, Life] = {}
         self._extending: dict[str, asyncio.Task[None]] = {}
         self._frontends = Frontends()
 
-    def _make(self, profile: Profile) -> Supervisor:
-        def receive(message: FromEngine, samples: NDArray[np.float32] | None) -> None:
-            self._receive(engine, message, samples)
-
-        def fail(code: FailureCode, message: str) -> None:
-            self._fail_all(engine, code, message)
-
-        engine = Supervisor(profile, receive, fail)
+    def _make(self, profile: Profile) -> Life:
+        engine: Life = self._supervise(
+            profile,
+            lambda message, samples: self._receive(engine, message, samples),
+            lambda code, message: self._fail_all(engine, code, message),
+        )
         return engine
 
     @property
-    def _supervisor(self) -> Supervisor:
+    def _life(self) -> Life:
         return self._engines.current
 
     @property
     def state(self) -> EngineState:
         """What the engine can be asked for now."""
-        return self._supervisor.state
+        return self._life.state
 
     @property
     def warming(self) -> Warming | None:
         """The last progress of an engine that is starting."""
-        return self._supervisor.warming
+        return self._life.warming
 
     @property
     def info(self) -> Ready | None:
         """What runs, while the engine is READY."""
-        return self._supervisor.info
+        return self._life.info
 
     @property
     def problem(self) -> str | None:
         """Why the engine is RESTARTING or FAILED, for the log: it may name files."""
-        return self._supervisor.problem
+        return self._life.problem
 
     def retry_after_s(self) -> float:
         """When an engine that is not READY is likely to be."""
-        return self._supervisor.retry_after_s()
+        return self._life.retry_after_s()
 
     async def start(self) -> None:
         """Start the engine and return at once. Raises RuntimeError the second time."""
-        self._supervisor.start()
+        self._life.start()
 
     async def wait_ready(self, timeout_s: float) -> Ready:
         """Wait until the engine takes requests. Raises EngineUnavailable if it fails or takes longer."""
-        return await self._supervisor.wait_ready(timeout_s)
+        return await self._life.wait_ready(timeout_s)
 
     async def stop(self) -> None:
         """End the engine and fail what is in flight. Idempotent; the stop outlives a cancelled caller."""
@@ -137,16 +141,15 @@ class EngineClient:
         """
 
         def swap() -> None:
-            self.profile = profile
-            self._admission.limits = profile.admission
+            self.profile, self._admission.limits = profile, profile.admission
             take()
 
         return await self._engines.change(profile, swap, self._speaks)
 
-    def _speaks(self, engine: Supervisor) -> bool:
+    def _speaks(self, engine: Life) -> bool:
         """Whether an engine has something left to speak."""
-        speaking = [utterance.engine for utterance in self._utterances.values()]
-        return engine in speaking or engine in self._submitting.values()
+        speaking = (utterance.engine for utterance in self._utterances.values())
+        return engine in (*speaking, *self._submitting.values())
 
     async def submit(
         self, params: SpeechParams, segments: Iterator[Segment], *, streaming: bool, audio_s: float
@@ -158,11 +161,11 @@ class EngineClient:
         if that takes longer than a request may.
         """
         timeout_s = self.profile.engine.request_timeout_s
-        engine = self._supervisor
+        engine = self._life
         if engine.state is not EngineState.READY:
             raise engine.not_ready(wake=True)
         utterance = Utterance(request_id := secrets.token_hex(8), engine)
-        self._admission.admit(request_id, audio_s)
+        self._admission.admit(request_id, audio_s, engine.engines)
         self._submitting[request_id] = engine
         try:
             for begin in self._watchers:
@@ -254,27 +257,24 @@ class EngineClient:
     @property
     def load(self) -> Load:
         """How much is under way."""
-        return Load(self._admission.requests, self._admission.audio_s, self._supervisor.restarts)
+        return Load(self._admission.requests, self._admission.audio_s, self._life.restarts)
 
     def full(self) -> Overloaded | None:
         """Why even the shortest text would be refused now; None while one would not, or no engine is there to ask."""
-        return self._admission.full() if self.state is EngineState.READY else None
+        return self._admission.full(self._life.engines) if self.state is EngineState.READY else None
 
     def unload(self, idle_s: float) -> None:
         """Unload the engine if no request has run for this long; the next one, which is refused, starts it again."""
         if self._admission.idle_s >= idle_s:
-            self._supervisor.rest(idle_s)
+            self._life.rest(idle_s)
 
     async def settled(self) -> None:
         """Wait until every request that is admitted now has been spoken, given up or timed out."""
-        under_way = self._admission.running()
-        until_s = time.monotonic() + self.profile.engine.request_timeout_s
-        while time.monotonic() < until_s and any(map(self._admission.runs, under_way)):  # noqa: ASYNC110 - seldom
-            await asyncio.sleep(SETTLE_S)
+        await self._admission.settled(self.profile.engine.request_timeout_s)
 
     async def stats(self) -> Stats:
         """The engine's counters. Raises NotReady if it cannot answer, or does not soon."""
-        return await self._supervisor.stats()
+        return await self._life.stats()
 
     def _overdue(self, utterance: Utterance) -> None:
         """The engine has not ended a request that is past its deadline: it hangs, or has lost it."""
@@ -303,7 +303,7 @@ class EngineClient:
                 pulled = self._frontends.rest(segments)
         self._extending.pop(request_id, None)
 
-    def _receive(self, engine: Supervisor, message: FromEngine, samples: NDArray[np.float32] | None) -> None:
+    def _receive(self, engine: Life, message: FromEngine, samples: NDArray[np.float32] | None) -> None:
         """What an engine sends: about requests to their utterances, about its own life to its supervisor."""
         match message:
             case Chunk(request_id=request_id):
@@ -323,7 +323,8 @@ class EngineClient:
                     self._end(utterance, None)
             case Failed(request_id=request_id, code=code, message=text, field=field_name):
                 if (utterance := self._utterances.get(request_id)) is not None:
-                    self._end(utterance, SpeechFailed(code, text, field_name, reference=request_id))
+                    retry_s = self.retry_after_s() if code == "engine_died" else None
+                    self._end(utterance, SpeechFailed(code, text, field_name, retry_s, reference=request_id))
             case Warming() | Ready() | Broken() | Stats():
                 engine.observe(message)
 
@@ -335,15 +336,14 @@ class EngineClient:
         if utterance.deadline is not None:
             utterance.deadline.cancel()
         self._utterances.pop(request_id, None)
-        extending = self._extending.pop(request_id, None)
-        if extending is not None and extending is not asyncio.current_task():
+        if (extending := self._extending.pop(request_id, None)) not in (None, asyncio.current_task()):
             extending.cancel()
         self._admission.end(request_id)
         for watch in utterance.watches:
             watch.ended(utterance)
         utterance.wake.set()
 
-    def _fail_all(self, engine: Supervisor, code: FailureCode, message: str) -> None:
+    def _fail_all(self, engine: Life, code: FailureCode, message: str) -> None:
         """An engine speaks nothing any more."""
         retry_after_s = self.retry_after_s() if code == "engine_died" else None
         for utterance in [one for one in self._utterances.values() if one.engine is engine]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from serving.engine.life.supervisor import Supervisor
+    from serving.engine.life.state import Life
 
 
 @dataclass(slots=True, eq=False)
@@ -22,7 +22,7 @@ class Utterance:
     """A request under way. Only the client that made it changes it."""
 
     request_id: str
-    engine: Supervisor | None = None
+    engine: Life | None = None
     """Who speaks it: another one may take the next requests meanwhile."""
     stats: RequestStats | None = None
     """What the request cost; set when it was spoken to its end."""

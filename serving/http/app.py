@@ -21,6 +21,8 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from serving import __version__
 from serving.audio.encode import load_codecs
 from serving.engine.client import EngineClient, EngineState
+from serving.engine.life.state import Supervise
+from serving.engine.life.supervisor import Supervisor
 from serving.engine.watch import Watcher
 from serving.http.access.door import audio_of_key, door_of
 from serving.http.batch.route import batch_route
@@ -76,12 +78,13 @@ def create_app(
     on_failed: Callable[[], None] | None = None,
     on_beat: Callable[[bool], None] | None = None,
     reread: Callable[[], Profile] | None = None,
+    supervise: Supervise = Supervisor,
 ) -> Litestar:
     """Build the application; its lifespan starts and stops the engine.
 
     `on_failed` is called once if the engine cannot start or died more often than engine.restart_limit, `on_beat` all
     the time while the event loop runs, with whether the engine is ready. `reread` reads the profile again, when SIGUSR1
-    comes to this process, whose main thread the event loop has then.
+    comes to this process, whose main thread the event loop has then. `supervise` says where the engine lives.
     Raises what load_frontend raises (ProfileError, for one) if the model cannot be had, and ProfileError for origins
     and voice aliases that cannot be.
     """
@@ -97,7 +100,7 @@ def create_app(
     traces = Traces(observe, frontend.spec.name) if observe.traces_to else None
     if traces is not None:
         watchers.append(traces.watch)
-    engine = EngineClient(profile, frontend.spec, watchers)
+    engine = EngineClient(profile, frontend.spec, watchers, supervise)
     cache = AnswerCache(profile, frontend.spec, engine) if profile.cache.max_bytes else None
 
     @contextlib.asynccontextmanager

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from serving.engine.life.supervisor import EngineState, EngineUnavailable, Supervisor
+from serving.engine.life.state import EngineState, EngineUnavailable, Life
 from serving.profile import Profile, ProfileError
 from serving.protocol import Ready
 
@@ -23,14 +23,14 @@ FIXED = ("http", "access", "voices", "websocket", "observe", "batch", "cache", "
 class Succession:
     """Which engine is asked now. Use it from one event loop."""
 
-    def __init__(self, first: Supervisor, make: Callable[[Profile], Supervisor]) -> None:
+    def __init__(self, first: Life, make: Callable[[Profile], Life]) -> None:
         self.current = first
         self._make = make
-        self._next: Supervisor | None = None
-        self._leaving: dict[Supervisor, asyncio.Task[None]] = {}
+        self._next: Life | None = None
+        self._leaving: dict[Life, asyncio.Task[None]] = {}
 
     async def change(
-        self, profile: Profile, take: Callable[[], None], speaks: Callable[[Supervisor], bool]
+        self, profile: Profile, take: Callable[[], None], speaks: Callable[[Life], bool]
     ) -> Ready:
         """Start an engine by `profile` beside the one there is, and give it the requests from the moment it is ready.
 
@@ -61,7 +61,7 @@ class Succession:
         self._leaving[old] = asyncio.create_task(self._leave(old, speaks))
         return follower.info
 
-    async def _leave(self, old: Supervisor, speaks: Callable[[Supervisor], bool]) -> None:
+    async def _leave(self, old: Life, speaks: Callable[[Life], bool]) -> None:
         while speaks(old):  # noqa: ASYNC110 - seldom
             await asyncio.sleep(LOOK_S)
         await old.stop()

@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from serving.engine.life.state import FAILED_RETRY_S, EngineState, EngineUnavailable, OnDown, Receive
 from serving.engine.life.watchdog import BEAT_S, Watchdog
 from serving.engine.process import EngineProcess, EngineThread
 from serving.engine.transport import ClientPair
 from serving.profile import Profile
 from serving.protocol import (
     Broken,
-    FailureCode,
-    FromEngine,
     GetStats,
     NotReady,
     Ready,
     Shutdown,
     Stats,
+    ToEngine,
     Warming,
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    pass
 
 logger = logging.getLogger(__name__)
 
@@ -46,34 +43,14 @@ STATS_S = 2.0
 """The engine has this long to tell its counters."""
 WARMING_RETRY_S = 2.0
 """Of an engine whose start has not been measured yet."""
-FAILED_RETRY_S = 60.0
-
-
-class EngineState(enum.Enum):
-    """What the engine can be asked for now."""
-
-    STARTING = "starting"
-    READY = "ready"
-    RESTARTING = "restarting"
-    FAILED = "failed"
-    IDLE = "idle"
-    """Unloaded, because nobody spoke for engine.idle_unload_s; the next request starts it."""
-    STOPPED = "stopped"
-
-
-class EngineUnavailable(RuntimeError):
-    """The engine did not become ready; the message says why, in the engine's own words where it had some."""
 
 
 class Supervisor:
     """The life of one engine after the other, in one event loop."""
 
-    def __init__(
-        self,
-        profile: Profile,
-        receive: Callable[[FromEngine, NDArray[np.float32] | None], None],
-        on_down: Callable[[FailureCode, str], None],
-    ) -> None:
+    engines = 1
+
+    def __init__(self, profile: Profile, receive: Receive, on_down: OnDown) -> None:
         """`receive` gets every message of the engine and hands those about its life to observe(). `on_down` gets the
         reason when no request can go on.
         """
@@ -133,6 +110,11 @@ class Supervisor:
         self._set_state(EngineState.STOPPED)
         if self._task is not None:
             await asyncio.shield(self._task)
+
+    def send(self, message: ToEngine) -> None:
+        """Hand a message to the engine that runs, if one does."""
+        if self.pair is not None:
+            self.pair.send(message)
 
     def rest(self, ready_s: float) -> None:
         """Unload an engine that has been READY for this long, until not_ready(wake=True)."""

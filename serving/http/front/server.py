@@ -24,6 +24,8 @@ from granian.log import LogLevels
 from granian.server import MPServer
 
 from serving.engine.life.lifeline import end_with_parent_process
+from serving.engine.life.state import Supervise
+from serving.engine.life.supervisor import Supervisor
 from serving.http.front.health import Beat, HealthListener
 from serving.observe.logs import begin_logs, log_config
 from serving.profile import HttpProfile, Profile, ProfileError
@@ -166,10 +168,12 @@ class _Server(MPServer):
         super().serve(*arguments, **settings)
 
 
-def serve(profile: Profile, reread: Callable[[], Profile]) -> None:
+def serve(profile: Profile, reread: Callable[[], Profile], supervise: Supervise = Supervisor) -> None:
     """Serve until SIGTERM, SIGHUP or Ctrl-C, then let requests in flight finish within http.drain_s.
 
-    At SIGUSR1 `reread` reads the profile again, and an engine by it takes over.
+    At SIGUSR1 `reread` reads the profile again, and an engine by it takes over. `supervise` is called in the HTTP
+    process and says where the engine lives.
+
     Raises AddressError before anything is started, ProfileError for TLS that cannot begin or if the model refuses its
     options, and SystemExit(1) if the HTTP process or the engine failed; the log says why.
     """
@@ -216,14 +220,17 @@ def serve(profile: Profile, reread: Callable[[], Profile]) -> None:
     if sys.platform != "win32":
         signal.signal(signal.SIGUSR1, server.hand_on)
     try:
-        server.serve(target_loader=functools.partial(_load, profile, reread, refuse, beat), wrap_loader=False)
+        load = functools.partial(_load, profile, reread, refuse, beat, supervise)
+        server.serve(target_loader=load, wrap_loader=False)
     except SystemExit:
         if refused.poll():
             raise ProfileError(refused.recv()) from None
         raise
 
 
-def _load(profile: Profile, reread: Callable[[], Profile], refuse: Connection, beat: Beat) -> Any:
+def _load(
+    profile: Profile, reread: Callable[[], Profile], refuse: Connection, beat: Beat, supervise: Supervise
+) -> Any:
     """Build the application in the HTTP process; a ProfileError goes to the parent, which reports it."""
     end_with_parent_process()
     sys.setswitchinterval(_SWITCH_S)
@@ -236,7 +243,7 @@ def _load(profile: Profile, reread: Callable[[], Profile], refuse: Connection, b
     from serving.http.app import create_app
 
     try:
-        return create_app(profile, on_failed=_stop_this_process, on_beat=beat.tell, reread=reread)
+        return create_app(profile, _stop_this_process, beat.tell, reread, supervise)
     except ProfileError as error:
         refuse.send(str(error))
         sys.exit(2)

@@ -52,6 +52,18 @@ def test_a_request_over_the_whole_bound_may_run_alone() -> None:
     admission.admit("b", 1.0)
 
 
+def test_several_engines_each_bring_the_bounds_of_one() -> None:
+    admission, _ = make(max_requests=1, max_audio_s=100.0)
+    admission.admit("a", 80.0, engines=2)
+    admission.admit("b", 80.0, engines=2)
+    with pytest.raises(Overloaded, match="2 requests are under way, the limit is 2"):
+        admission.admit("c", 1.0, engines=2)
+    with pytest.raises(Overloaded, match="the limit is 1"):
+        admission.admit("c", 1.0, engines=1)
+    with pytest.raises(Overloaded, match="160 s of audio are under way, the limit is 300 s"):
+        admission.admit("c", 150.0, engines=3)
+
+
 def test_unread_audio_counts_after_the_end() -> None:
     admission, _ = make()
     admission.admit("a", 10.0)

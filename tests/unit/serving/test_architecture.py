@@ -37,6 +37,7 @@ LAYERS = (
         "serving.cache",
     ),
     ("serving.engine",),
+    ("serving.cluster",),
     ("serving.http",),
     ("serving.cli", "serving.say", "serving.book", "serving.lines", "serving.flags", "serving.__main__"),
 )
@@ -61,6 +62,7 @@ TORCH_FREE = (
     "serving/query.py",
     "serving/batch.py",
     "serving/cache",
+    "serving/cluster",
     "serving/http",
 )
 
@@ -113,6 +115,19 @@ def test_torch_and_litestar_stay_in_their_rooms(path: Path) -> None:
         assert "torch" not in names, f"{relative} imports torch"
     if not relative.startswith("serving/http/"):
         assert "litestar" not in names, f"{relative} imports litestar"
+    if not relative.startswith("serving/cluster/"):
+        assert "ray" not in names, f"{relative} imports ray"
+
+
+def test_the_http_side_knows_no_cluster() -> None:
+    """Engines on Ray are one Life of an EngineClient among others, which only the command line chooses."""
+    users = {
+        path.relative_to(ROOT / "serving").as_posix()
+        for path in SOURCES
+        if any(name.startswith("serving.cluster") for name in imports(path, typing_too=True))
+        and "cluster" not in path.relative_to(ROOT / "serving").parts
+    }
+    assert users == {"cli.py"}
 
 
 BUILT_ON = {"indextts25": "indextts2"}

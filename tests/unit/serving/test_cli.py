@@ -68,6 +68,14 @@ def test_what_is_wrong_is_one_line_and_exit_code_2(
     assert words in complaint(capsys)
 
 
+def test_a_cluster_without_ray_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(["cluster", *TONE, "--port", "0"]) == 2
+    assert "pip install 'tts-serving[cluster]'" in complaint(capsys)
+
+
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
 def test_a_busy_port_is_an_error_and_not_a_share(

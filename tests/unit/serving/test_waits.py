@@ -9,6 +9,8 @@ ROOT = Path(__file__).parents[3] / "serving"
 WAITS = {"wait", "join", "recv", "recv_multipart", "readline", "result", "acquire", "receive"}
 
 ENDED_BY = {
+    "cluster/link.py: self._changed.wait()": "under asyncio.timeout in wait_ready",
+    "cluster/replica.py: self._wake.wait()": "under asyncio.timeout in speak",
     "engine/client.py: utterance.wake.wait()": "the deadline of the request, EngineClient._overdue, wakes it",
     "engine/utterance.py: self.wake.wait()": "the deadline of the request, EngineClient._overdue, wakes it",
     "engine/life/lifeline.py: parent.join()": "a thread that waits for the end of its parent, and has no other task",
@@ -45,7 +47,7 @@ ENDED_BY = {
 def waits() -> set[str]:
     """Calls of a waiting method without an argument that could be a limit."""
     found = set()
-    for folder in ("engine", "http"):
+    for folder in ("cluster", "engine", "http"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if not isinstance(node, ast.Call) or node.args or node.keywords:
