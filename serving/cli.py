@@ -6,7 +6,7 @@ import argparse
 import functools
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
@@ -171,7 +171,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     reread: Callable[[], Profile] = functools.partial(load_profile, arguments.profile, overrides)
     profile = reread()
 
-    from serving.cluster.lazy import on_ray
+    from serving.cluster.lazy import change_nothing, on_ray
     from serving.engine.life.state import Supervise
     from serving.engine.life.supervisor import Supervisor
     from serving.http.front.server import AddressError, serve
@@ -180,17 +180,12 @@ def _serve(arguments: argparse.Namespace) -> int:
     if arguments.cluster:
         if find_spec("ray") is None:
             raise UsageError("cluster needs Ray: pip install 'tts-serving[cluster]'")
-        supervise = on_ray
-        reread = _refuse_change
+        supervise, reread = on_ray, change_nothing
     try:
         serve(profile, reread, supervise)
     except AddressError as error:
         return _complain(str(error), USAGE)
     return OK
-
-
-def _refuse_change() -> Profile:
-    raise ProfileError("the engines of a cluster change when the server is restarted")
 
 
 def _say(arguments: argparse.Namespace) -> int:

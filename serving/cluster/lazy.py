@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from serving.engine.life.state import Life, OnDown, Receive
-from serving.profile import Profile
+from serving.profile import Profile, ProfileError
 
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is told to Ray's makers
@@ -23,3 +23,8 @@ def on_ray(profile: Profile, receive: Receive, on_down: OnDown) -> Life:
     from serving.cluster.link import ClusterLink
 
     return ClusterLink(profile, receive, on_down)
+
+
+def change_nothing() -> Profile:
+    """Raises ProfileError: Serve's own means change what runs on Ray."""
+    raise ProfileError("the engines of a cluster change when the server is restarted")
