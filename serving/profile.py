@@ -105,8 +105,8 @@ class StreamingProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Each window is this many times the one before."""
     max_chunk_s: PositiveFloat = 3.0
     follow: bool = False
-    """From the second on each window waits, while that is safe, for more to speak; first_chunk_s and growth then say how
-    large it is at least. IndexTTS2 and 2.5 do this."""
+    """From the second on each window waits, while that is safe, for more to speak; first_chunk_s and growth then say
+    how large it is at least. IndexTTS2 and 2.5 do this."""
 
 
 class HttpProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
