@@ -207,7 +207,7 @@ async def speak_parts(
 
 async def _speak_part(engine: EngineClient, frontend: Frontend, order: Order, part: Part) -> Made:
     segments: Iterator[Segment] = frontend.segments(iter(part.sentences), order.params)
-    audio_s = sum(len(sentence.text) for sentence in part.sentences) * frontend.spec.seconds_per_char
+    audio_s = sum(frontend.spec.expected_s(sentence.text) for sentence in part.sentences)
     utterance = await engine.submit(order.params, segments, streaming=False, audio_s=audio_s)
     pieces: list[bytes] = []
     told: list[Caption] = []

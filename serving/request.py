@@ -151,7 +151,7 @@ def parse(body: bytes, spec: ModelSpec, max_chars: int | None = None) -> Order:
         asked_seed=request.seed,
         audio_format=request.format,
         output_rate_hz=output_rate_hz(request.format, spec.sample_rate_hz, request.sample_rate_hz),
-        audio_s=len(request.text) * spec.seconds_per_char / getattr(own, "speed", 1.0),
+        audio_s=spec.expected_s(request.text) / getattr(own, "speed", 1.0),
         ignored_fields=tuple(sorted(sent - used_fields(spec))),
     )
 

@@ -146,7 +146,7 @@ class Speaker:
             params,
             self.frontend.segments([replace(sentence, lead_s=lead_s)], params),
             streaming=True,
-            audio_s=lead_s + len(sentence.text) * self.spec.seconds_per_char / speed,
+            audio_s=lead_s + self.spec.expected_s(sentence.text) / speed,
         )
 
     def headers(self, order: Order, request: AnyRequest) -> dict[str, str]:

@@ -34,6 +34,7 @@ import msgspec
 from msgspec import Meta
 
 from serving.protocol import Segment, SpeechParams
+from serving.text.words import spoken_characters
 from serving.voices.folder import Removed, Source
 
 if TYPE_CHECKING:
@@ -79,13 +80,17 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     languages: tuple[str, ...]
     """Primary tags. Of "zh" and "en" the text decides; else a text is read in the first."""
     seconds_per_char: float
-    """Speech seconds that a character of text makes at speed 1, for admission only."""
+    """Speech seconds that a letter of text makes at speed 1, for admission only."""
     fields: type[RequestFields] = RequestFields
     """The package's Fields."""
     seeded: bool = True
     """The seed changes the audio."""
     word_times: bool = False
     """Its stages set SegmentState.times."""
+
+    def expected_s(self, text: str) -> float:
+        """Seconds of speech that a text is likely to make at speed 1."""
+        return spoken_characters(text) * self.seconds_per_char
 
 
 class AddedVoice(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
+
+_WORDS_OF_THEIR_OWN = re.compile(r"[\d%&@#+=°$€£¥]")
+_SYLLABLES = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+
+
+def spoken_characters(text: str) -> int:
+    """About as many letters as the text has when it is spoken: of a digit or a sign five, of a Han character, a kana or
+    a Hangul three. Markup counts as letters, for nobody has read it yet.
+    """
+    words, syllables = len(_WORDS_OF_THEIR_OWN.findall(text)), len(_SYLLABLES.findall(text))
+    return len(text) + 4 * words + 2 * syllables
 
 
 class Word(NamedTuple):

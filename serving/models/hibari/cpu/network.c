@@ -146,8 +146,8 @@ void encode(const Encoder *encoder, const int64_t *ids, int32_t tokens, float *s
   const Linear hidden = {&encoder->hidden, prosody, 0, scratch, tokens, channels, 1, 0};
   apply(&hidden);
   for (int32_t token = 0; token < tokens; ++token) {
-    const float frames = rintf(
-        expm1f(dot(scratch + (int64_t)token * width, encoder->log_duration, width) + encoder->bias));
+    const float frames =
+        rintf(expm1f(dot(scratch + (int64_t)token * width, encoder->log_duration, width) + encoder->bias));
     durations[token] = frames > 1 ? (int64_t)frames : 1;
   }
   encode_text(encoder->speech, ids, tokens, speech, scratch);

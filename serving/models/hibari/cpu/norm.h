@@ -3,7 +3,8 @@
 
 #include "numbers.h"
 
-/* Layer norm of a row, with its scale and shift; channels a multiple of 2 * LANES, and y may be x. Sums run in lanes, always in the same order. */
+/* Layer norm of a row, with its scale and shift; channels a multiple of 2 * LANES, and y may be x. Sums run in lanes,
+ * always in the same order. */
 static void normalise_row(const float *x, int32_t channels, float epsilon, const float *scale, const float *shift,
                           float *y) {
   Floats left = {0}, right = {0};

@@ -83,7 +83,8 @@ static void predict(const Synthesis *synthesis, const Spectra *frames, int32_t f
 static void analyse(const Synthesis *synthesis, const float *source, int32_t lanes, Scratch *s) {
   const float *window = synthesis->source_window, *from[LANES];
   Complex one[FOURIER_ROOM], other[FOURIER_ROOM];
-  for (int32_t lane = 0; lane < LANES; ++lane) from[lane] = source + (int64_t)(lane < lanes ? lane : 0) * synthesis->hop;
+  for (int32_t lane = 0; lane < LANES; ++lane)
+    from[lane] = source + (int64_t)(lane < lanes ? lane : 0) * synthesis->hop;
   for (int n = 0; n < FOURIER_SIZE; n += LANES) {
     Floats samples[LANES];
     for (int lane = 0; lane < LANES; ++lane) samples[lane] = load(from[lane] + n);
@@ -159,7 +160,8 @@ static void invert(const Synthesis *synthesis, Scratch *s) {
 
 /* Block frame - 2, whose last part is the first one of `frame`: recent[k] is frame - k. Always the same order of the
  * sum, so that it does not depend on the windows. */
-static void add(const Synthesis *synthesis, const float *const recent[OVERLAP], int32_t block, int32_t frames, float *to) {
+static void add(const Synthesis *synthesis, const float *const recent[OVERLAP], int32_t block, int32_t frames,
+                float *to) {
   const int32_t hop = synthesis->hop;
   int kind = block ? INSIDE : FIRST;
   if (block == frames - 2) kind = SECOND_TO_LAST;
