@@ -26,6 +26,7 @@ from serving.models.base import Frontend
 from serving.protocol import Segment, Times
 from serving.request import Order
 from serving.text import Sentence
+from serving.text.words import spoken_characters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -207,7 +208,9 @@ async def speak_parts(
 
 async def _speak_part(engine: EngineClient, frontend: Frontend, order: Order, part: Part) -> Made:
     segments: Iterator[Segment] = frontend.segments(iter(part.sentences), order.params)
-    audio_s = sum(frontend.spec.expected_s(sentence.text) for sentence in part.sentences)
+    audio_s = (
+        sum(spoken_characters(sentence.text) for sentence in part.sentences) * frontend.spec.seconds_per_char
+    )
     utterance = await engine.submit(order.params, segments, streaming=False, audio_s=audio_s)
     pieces: list[bytes] = []
     told: list[Caption] = []

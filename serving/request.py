@@ -28,6 +28,7 @@ from serving.protocol import InputError, SpeechParams, Timestamps
 from serving.text import Lexicon, LexiconError, Sentence, TextFormat, foreign_scripts, read
 from serving.text.pauses import with_leads
 from serving.text.scripts import text_language
+from serving.text.words import spoken_characters
 
 
 class SpeechRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -57,9 +58,7 @@ class SpeechRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     ] = "none"
     format: Annotated[
         AudioFormat,
-        Meta(
-            description="All mono. pcm: bare signed 16-bit little-endian; mulaw, alaw: bare G.711 at 8 kHz."
-        ),
+        Meta(description="All mono. pcm: bare signed 16-bit little-endian; mulaw, alaw: G.711 at 8 kHz."),
     ] = "wav"
     sample_rate_hz: Annotated[
         OutputRate | None,
@@ -151,7 +150,7 @@ def parse(body: bytes, spec: ModelSpec, max_chars: int | None = None) -> Order:
         asked_seed=request.seed,
         audio_format=request.format,
         output_rate_hz=output_rate_hz(request.format, spec.sample_rate_hz, request.sample_rate_hz),
-        audio_s=spec.expected_s(request.text) / getattr(own, "speed", 1.0),
+        audio_s=spoken_characters(request.text) * spec.seconds_per_char / getattr(own, "speed", 1.0),
         ignored_fields=tuple(sorted(sent - used_fields(spec))),
     )
 

@@ -54,6 +54,7 @@ from serving.profile import TextProfile
 from serving.protocol import Segment, SpeechFailed, SpeechParams
 from serving.request import Order, dropped_scripts, load_lexicon, parse, sentences
 from serving.text import Sentence
+from serving.text.words import spoken_characters
 
 if TYPE_CHECKING:
     from serving.http.cached import AnswerCache
@@ -146,7 +147,7 @@ class Speaker:
             params,
             self.frontend.segments([replace(sentence, lead_s=lead_s)], params),
             streaming=True,
-            audio_s=lead_s + self.spec.expected_s(sentence.text) / speed,
+            audio_s=lead_s + spoken_characters(sentence.text) * self.spec.seconds_per_char / speed,
         )
 
     def headers(self, order: Order, request: AnyRequest) -> dict[str, str]:

@@ -34,7 +34,6 @@ import msgspec
 from msgspec import Meta
 
 from serving.protocol import Segment, SpeechParams
-from serving.text.words import spoken_characters
 from serving.voices.folder import Removed, Source
 
 if TYPE_CHECKING:
@@ -87,10 +86,6 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The seed changes the audio."""
     word_times: bool = False
     """Its stages set SegmentState.times."""
-
-    def expected_s(self, text: str) -> float:
-        """Seconds of speech that a text is likely to make at speed 1."""
-        return spoken_characters(text) * self.seconds_per_char
 
 
 class AddedVoice(msgspec.Struct, frozen=True, kw_only=True):

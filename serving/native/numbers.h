@@ -57,7 +57,7 @@ static inline void sincos_of(float turns, float *sine, float *cosine) {
 
 /* Sums and peaks run in LANES partial ones, so that their order, and with it the last bit, never depends on where a
  * row lies in memory. channels must be a multiple of LANES for normalise. */
-static void normalise(const float *x, int32_t channels, float epsilon, float *y) {
+static inline void normalise(const float *x, int32_t channels, float epsilon, float *y) {
   float sums[LANES] = {0}, squares[LANES] = {0};
   for (int32_t c = 0; c < channels; c += LANES)
     for (int lane = 0; lane < LANES; ++lane) sums[lane] += x[c + lane];
