@@ -59,7 +59,7 @@ def test_a_stream_arrives_in_pieces_before_it_is_complete(server: str) -> None:
     ):
         assert answer.status_code == 200
         for piece in answer.iter_raw():
-            if not pieces:
+            if len(pieces) == 2:  # the first is the head of the file
                 # The engine still works on this request while its beginning is here.
                 slots_in_use = other.get("/stats").json()["slots_used"]
             pieces.append(piece)
