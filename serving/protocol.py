@@ -204,6 +204,8 @@ class Stats(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     slots_used: int
     slots: int
     waiting_segments: int
+    in_flight: int
+    """Requests that have not ended, those that wait for more text among them: they may hold no slot."""
     max_rows: dict[str, int] = {}
     """Stage to the rows of a full batch."""
     step_times: dict[str, list[int]] = {}

@@ -100,7 +100,7 @@ async def stats(base_url: str) -> dict[str, Any]:
 
 
 async def until_idle(base_url: str) -> dict[str, Any]:
-    return await until(base_url, lambda now: not now["slots_used"] and not now["waiting_segments"])
+    return await until(base_url, lambda now: not now["slots_used"] and not now["in_flight"])
 
 
 async def until(base_url: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:

@@ -155,7 +155,7 @@ async def _cancel(socket: ClientConnection, asking: Connection, *, alone: bool) 
     await _send(socket, "response.cancel")
     while True:
         now = await _stats(asking)
-        idle = not now["slots_used"] and not now["waiting_segments"]
+        idle = not now["slots_used"] and not now["in_flight"]
         if idle if alone else now["requests"]["aborted"] > before:
             break
         if time.monotonic() - sent_at > TIMEOUT_S:

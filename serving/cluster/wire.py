@@ -58,6 +58,7 @@ def added(several: Iterable[Stats]) -> Stats:
         slots_used=sum(stats.slots_used for stats in parts),
         slots=sum(stats.slots for stats in parts),
         waiting_segments=sum(stats.waiting_segments for stats in parts),
+        in_flight=sum(stats.in_flight for stats in parts),
         max_rows={stage: rows for stats in parts for stage, rows in stats.max_rows.items()},
         step_times=times,
         step_s={

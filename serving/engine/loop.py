@@ -341,6 +341,7 @@ class EngineLoop:
             slots_used=scheduler.slots_used,
             slots=scheduler.max_slots,
             waiting_segments=scheduler.waiting_segments,
+            in_flight=scheduler.in_flight,
             max_rows={name: stage.max_rows for name, stage in self._model.stages.items()},
             step_times={name: list(counts) for name, counts in runner.step_times.items()},
             step_s=dict(runner.step_s),

@@ -126,6 +126,10 @@ class Scheduler:
         return self.max_slots - len(self._free)
 
     @property
+    def in_flight(self) -> int:
+        return len(self._requests)
+
+    @property
     def waiting_segments(self) -> int:
         return sum(len(request.waiting) for request in self._requests.values())
 

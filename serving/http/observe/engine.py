@@ -59,6 +59,7 @@ def _families(stats: Stats) -> Iterable[Metric]:
     yield GaugeMetricFamily("tts_engine_slots", "Segments that may be in flight at once", stats.slots)
     yield GaugeMetricFamily("tts_engine_slots_used", "Segments in flight", stats.slots_used)
     yield GaugeMetricFamily("tts_engine_segments_waiting", "Segments without a slot", stats.waiting_segments)
+    yield GaugeMetricFamily("tts_engine_requests_in_flight", "Requests that have not ended", stats.in_flight)
     yield CounterMetricFamily("tts_engine_busy_seconds", "Time inside steps", stats.busy_s)
     yield CounterMetricFamily("tts_engine_chunks", "Chunks of audio that left", stats.chunks)
     yield _by_stage(CounterMetricFamily, "tts_engine_stage_steps", "Steps", stats.steps)

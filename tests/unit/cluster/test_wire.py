@@ -18,6 +18,7 @@ ONE = Stats(
     slots_used=2,
     slots=16,
     waiting_segments=1,
+    in_flight=2,
     max_rows={"render": 16},
     step_times={"render": [1, 4, 0]},
     step_s={"render": 0.5},
@@ -34,6 +35,7 @@ OTHER = Stats(
     slots_used=0,
     slots=16,
     waiting_segments=0,
+    in_flight=3,
     max_rows={"embed": 16},
     step_times={"render": [0, 0, 1], "embed": [2, 0, 0]},
     step_s={"render": 0.25, "embed": 0.125},
@@ -47,12 +49,13 @@ def test_counters_are_added_stage_by_stage() -> None:
     assert both.step_times == {"render": [1, 4, 1], "embed": [2, 0, 0]}
     assert both.step_s == {"render": 0.75, "embed": 0.125}
     assert both.max_rows == {"render": 16, "embed": 16}
-    assert (both.chunks, both.busy_s, both.slots, both.slots_used, both.waiting_segments) == (
+    assert (both.chunks, both.busy_s, both.slots, both.slots_used, both.waiting_segments, both.in_flight) == (
         8,
         2.0,
         32,
         2,
         1,
+        5,
     )
 
 
