@@ -27,6 +27,13 @@ AFTER_STREET = word_set(
     """
 )
 """They go on with the address."""
+SHORT_BOOKS = word_set(
+    """
+    gen exod lev num deut josh judg chron neh ps prov eccl isa jer lam ezek dan hos matt lk jn rom cor gal
+    eph phil col thess tim heb jas pet rev
+    """
+)
+"""Before a chapter and a verse they do not end a sentence."""
 BEFORE_NUMBER = word_set(
     """
     no nos nr p pp pg vol vols ch chap sec sect fig figs art arts eq eqs ex exs par para app ref refs

@@ -14,6 +14,7 @@ from serving.text.abbreviations import (
     CONJUNCTIONS,
     MAY_END,
     NEVER_END,
+    SHORT_BOOKS,
     SHORT_WORDS,
     STARTERS,
     STREETS,
@@ -35,6 +36,7 @@ _CLAUSE_END = re.compile(r"[,;:—–)][\"']?\s|[，、：；]")
 _WORD = re.compile(r"\S+")
 _ACRONYM = re.compile(r"(?:[^\W\d_]{1,2}\.)+[^\W\d_]{1,2}")
 _LETTER_BEFORE = re.compile(r"(?<![^\W\d_])[A-Za-z]\Z")
+_VERSE = re.compile(r"\s*[0-9]{1,3}:[0-9]")
 _CONTEXT_CHARS = 60
 
 Span = tuple[int, int, PauseKind | None]
@@ -88,6 +90,8 @@ def is_end(text: str, start: int, stop: re.Match[str], english: bool) -> bool:
             return False
         return not _looks_abbreviated(token, preceding)
     if word[0].isdigit():
+        if token.lower() in SHORT_BOOKS and _VERSE.match(text, end):
+            return False
         return _is_end_before_number(token, preceding)
     starter = word.lower() in STARTERS and not (following and following[3] and len(word) == 1)
     return _is_end_before_capital(token, preceding, word, starter)

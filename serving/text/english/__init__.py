@@ -28,6 +28,7 @@ from serving.text.english.quantities.fractions import read_slashed
 from serving.text.english.quantities.money import CURRENCIES
 from serving.text.english.quantities.sizes import read_angle, read_by, read_feet, read_size
 from serving.text.english.quantities.times import read_duration, read_pair, read_time, read_zone
+from serving.text.english.quantities.verses import read_book, read_verses
 from serving.text.english.respellings import HETERONYMS, read_heteronym, read_respelling
 from serving.text.english.roman import read_roman
 from serving.text.english.symbols import (
@@ -58,6 +59,8 @@ _NUMERIC: tuple[Recogniser, ...] = (
     read_size,
     read_numeric_date,
     read_decade,
+    read_book,
+    read_verses,
     read_time,
     read_duration,
     read_zone,
@@ -78,6 +81,7 @@ _NUMERIC: tuple[Recogniser, ...] = (
 _VERBAL: tuple[Recogniser, ...] = (
     read_month,
     read_weekday,
+    read_book,
     read_abbreviation,
     read_initial,
     read_roman,

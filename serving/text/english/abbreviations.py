@@ -104,7 +104,7 @@ def read_abbreviation(tokens: Tokens, index: int) -> Reading | None:
         return Reading(_TITLES[core.title()], 1, token.trail[1:])
     if (
         lower in _WITHOUT_PERIOD
-        and token.trail[:1] != "."
+        and (token.trail[:1] != "." or "/" in lower)
         and (len(lower) > 2 or lower != "vs" or token.trail == "")
     ):
         return Reading(_WITHOUT_PERIOD[lower], phonemes=_PHONEMES.get(lower))

@@ -38,6 +38,7 @@ SOFTWARE = word_set(
     update patch gpt claude llama gemini qwen
     """
 )
+_WIRELESS = re.compile(r"802\.([1-9][0-9]?)([a-z]{0,2})")
 _LINES = re.compile(r"[0-9]{3,4}[pi]")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}")
 _IPV6 = re.compile(r"[0-9A-Fa-f:]{2,39}(?:%[a-z0-9]{1,8})?(?:/[0-9]{1,3})?")
@@ -50,6 +51,11 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEX = re.compile(r"0x[0-9a-fA-F]+")
 _ISBN = re.compile(r"[0-9][0-9-]{8,15}[0-9Xx]")
 _PIECE = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)*|[0-9]+|[^A-Za-z0-9]+")
+_ELEMENT = r"(?:A[lg]|Br?|C[alru]?|Fe|H|I|K|Li|M[gn]|N[ai]?|O|P|S[in]?|Zn|F)"
+_FORMULA = re.compile(
+    rf"(?={_ELEMENT}+[0-9]{{1,2}}{_ELEMENT}|{_ELEMENT}{{2}}[0-9])(?:{_ELEMENT}[0-9]{{0,2}})+"
+)
+"""Several common elements, counted: "C6H12O6", "H2SO4"."""
 _MIXED = re.compile(rf"(?:[0-9'’-]|{LETTER})+")
 _CHANGES = 3
 """So many changes between letters and digits make a serial that is spelled throughout."""
@@ -74,6 +80,9 @@ def read_code(tokens: Tokens, index: int) -> Reading | None:
         words = f"{cardinal(rule[1])} oh {cardinal(rule[2])} {rule[3].upper()}"
         words += f" {cardinal(rule[4])}" if rule[4] else ""
         return Reading(words, 1, tokens[index].trail[1:])
+    wireless = _WIRELESS.fullmatch(core)
+    if wireless:  # "802.11ac"
+        return Reading(f"eight oh two dot {cardinal(wireless[1])} {' '.join(wireless[2].upper())}".rstrip())
     if _LINES.fullmatch(core):  # "1080p"
         return Reading(f"{pairs(core[:-1])} {core[-1]}")
     if _MAC.fullmatch(core):
@@ -238,6 +247,10 @@ def read_mixed(tokens: Tokens, index: int) -> Reading | None:
     if not all(parts):
         return None
     pieces = [piece for part in parts for piece in _PIECE.findall(part)]
+    if _FORMULA.fullmatch(core):
+        return Reading(
+            " ".join(cardinal(piece) if piece.isdecimal() else " ".join(piece.upper()) for piece in pieces)
+        )
     runs = [piece for piece in pieces if piece[0].isalnum()]
     alternations = len(_PIECE.findall(max(parts, key=len)))
     if (

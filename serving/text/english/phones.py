@@ -41,8 +41,8 @@ def read_phone(tokens: Tokens, index: int) -> Reading | None:
         return Reading(f"{head}{digits(vanity[1])}, {vanity[2].replace('-', ' ').capitalize()}")
     listed = (
         at(tokens, index - 1).lower in ("or", "and")
-        and at(tokens, index - 2).core in _SHORT_NUMBERS
-        and said_nearby(tokens, index - 2, _DIAL_WORDS, 2)
+        and at(tokens, index - 2).digit
+        and said_nearby(tokens, index - 2, _DIAL_WORDS, 8)
     )
     if listed and core in _SHORT_NUMBERS:
         return Reading(digits(core))

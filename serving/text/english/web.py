@@ -41,17 +41,20 @@ _SYMBOLS = {
         "_": "underscore",
         ":": "colon",
         "@": "at",
+        "'": "apostrophe",
+        "’": "apostrophe",
         "?": "question mark",
     },
     **{"=": "equals", "&": "and", "#": "hash", "%": "percent", "+": "plus", "~": "tilde", "\\": "backslash"},
     **{"!": "exclamation mark", "$": "dollar", "*": "star", ",": "comma", ";": "semicolon"},
 }
 _PIECE = re.compile(r"[^\W\d_]+|[0-9]+|[\W_]|\d")
-_EMAIL = re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+")
+_EMAIL = re.compile(r"[\w.+%'’&-]+@[\w-]+(?:\.[\w-]+)+")
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.){1,8}([A-Za-z]{2,12})(?::[0-9]{1,5})?(?:[/?#]\S*)?")
 _FILE = re.compile(r"[\w-]+(?:\.[\w-]+){0,6}\.([A-Za-z0-9]{1,6})")
 _DOTTED_NUMBERS = re.compile(r"[vV]?[0-9]+(?:\.[0-9]+)+.{0,12}")
 _TAG = re.compile(rf"#({LETTER}(?:[0-9_-]|{LETTER})*)")
+_SERIAL = re.compile(r"#[A-Z]{1,4}-?[0-9]{2,12}(?:-[A-Z0-9]{1,12}){0,4}")
 _HANDLE = re.compile(r"@([A-Za-z_][\w.-]*)")
 _DRIVE = re.compile(r"([A-Za-z]):[\\/]")
 _CAMEL = re.compile(r"[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[A-Z]")
@@ -79,6 +82,8 @@ def read_web(tokens: Tokens, index: int) -> Reading | None:
     scheme = _SCHEME.match(core)
     if scheme:
         return _spelled(core[scheme.end() :].rstrip("/"), trail, lead)
+    if _SERIAL.fullmatch(core):  # "#A-4471-B"
+        return Reading("number " + spelled_serial(core[1:]), 1, trail, lead=lead)
     tag = _TAG.fullmatch(core)
     if tag:
         return Reading("hashtag " + camel(tag[1]), 1, trail, lead=lead)
@@ -198,6 +203,13 @@ def _label(piece: str) -> str:
         " ".join(_CAMEL.findall(piece))
         if not piece.islower() and piece.isascii() and len(piece) > 3
         else piece
+    )
+
+
+def spelled_serial(text: str) -> str:
+    """Letters one by one, and the digits too: "A-4471-B" is "A four four seven one B"."""
+    return " ".join(
+        digits(piece) if piece.isdecimal() else letters(piece) for piece in re.findall(r"[A-Z]+|[0-9]+", text)
     )
 
 

@@ -54,6 +54,8 @@ def merged(tokens: Tokens, index: int) -> tuple[str, int]:
             used += 1
             if not core[-3:].isdecimal():
                 break
+    if core.isdecimal() and len(core) < 4 and used == 1 and not token.trail and following.core in VULGAR:
+        return core + following.core, 2  # "3 ⅞"
     dash, end = at(tokens, index + used), at(tokens, index + used + 1)
     if (
         dash.text in _DASHES

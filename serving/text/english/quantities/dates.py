@@ -96,6 +96,9 @@ def read_month(tokens: Tokens, index: int) -> Reading | None:
     if trail or not following.digit:
         short = token.lower in ("mar", "jun", "sun") and before(tokens, index) not in _PREPOSITIONS
         return Reading(name, 1, trail) if abbreviated and not short else None
+    quoted = following.lead[-1:] in ("'", "’", "‘") and not {"'", "’"} & set(following.trail)
+    if quoted and _SHORT_YEAR.fullmatch(following.core):  # "Aug. '24"
+        return Reading(f"{name} {_short_year(following.core)}", 2)
     used, words = 2, ""
     day = _DAY.fullmatch(following.core)
     days = _DAYS.fullmatch(following.core)
@@ -172,10 +175,15 @@ def read_decade(tokens: Tokens, index: int) -> Reading | None:
             return Reading("two thousands", 1, lead=token.lead.rstrip("'’‘"))
         return Reading(plural(cardinal(match[1])), 1, lead=token.lead.rstrip("'’‘"))
     if quoted and "'" not in token.trail and "’" not in token.trail and _SHORT_YEAR.fullmatch(token.core):
-        value = int(token.core)
-        words = cardinal(value) if value > 9 else f"oh {cardinal(value)}"
-        return Reading(words, 1, lead=token.lead.rstrip("'’‘"))
+        return Reading(_short_year(token.core), 1, lead=token.lead.rstrip("'’‘"))
     return None
+
+
+def _short_year(text: str) -> str:
+    """The year of two digits behind an apostrophe: '98, '05."""
+    return (
+        cardinal(text) if text[0] != "0" else f"oh {cardinal(text[1])}" if text[1] != "0" else "two thousand"
+    )
 
 
 def read_weekday(tokens: Tokens, index: int) -> Reading | None:

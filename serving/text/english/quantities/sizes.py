@@ -11,7 +11,7 @@ from serving.text.english.quantities.vulgar import Amount
 from serving.text.english.tokens import Reading, Tokens, at, is_sum
 
 _SIZE = re.compile(rf"({NUMBER})([xX×*])({NUMBER})(?:[xX×]({NUMBER}))?([A-Za-z]{{0,4}}²?)")
-_FEET = re.compile(r"([0-9]{1,3})['′’](?:([0-9]{1,2}(?:\.5)?)(?:[\"″”]|''|′′)?)?([.,;:!?)]*)")
+_FEET = re.compile(r"([0-9]{1,3})['′’](?:([0-9]{1,2}(?:\.[0-9]{1,2})?)(?:[\"″”]|''|′′)?)?([.,;:!?)]*)")
 _ANGLE = re.compile(
     r"([0-9]{1,3}(?:\.[0-9]+)?)°(?:([0-9]{1,2}(?:\.[0-9]+)?)[′'’](?:([0-9]{1,2}(?:\.[0-9]+)?)[″\"”])?)?([NSEW]?)([.,;:)]*)"
 )
@@ -46,7 +46,7 @@ def read_by(tokens: Tokens, index: int) -> Reading | None:
 
 
 def read_feet(tokens: Tokens, index: int) -> Reading | None:
-    """6'2" and, before "tall" and the like, 6'."""
+    """6'2" and, before "tall" and the like, 6'; more than twelve are seconds behind minutes: 19'32"."""
     match = _FEET.fullmatch(tokens[index].text.lstrip("("))
     if not match:
         return None
@@ -55,7 +55,12 @@ def read_feet(tokens: Tokens, index: int) -> Reading | None:
     if inches is None:
         measured = at(tokens, index + 1).lower in LENGTH_WORDS or at(tokens, index - 1).lower in ("x", "by")
         return Reading(words, 1, trail) if measured else None
-    return Reading(f"{words} {numbers(inches)}", 1, trail) if float(inches) < 12 else None
+    if float(inches) >= 12 or inches[-2:-1] == "0":
+        if float(inches) >= 60:
+            return None
+        words = f"{cardinal(feet)} minute{'' if feet == '1' else 's'}"
+        return Reading(f"{words} {numbers(inches)} seconds", 1, trail)
+    return Reading(f"{words} {numbers(inches)}", 1, trail)
 
 
 def read_angle(tokens: Tokens, index: int) -> Reading | None:

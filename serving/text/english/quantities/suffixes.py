@@ -36,7 +36,13 @@ _DECADE_WORDS = word_set(
     nineteen
     """
 )
-
+_DECADE_NOUNS = word_set(
+    """
+    music style styles fashion rock pop hits songs film films movie movies kid kids band bands sitcom sitcoms
+    nostalgia vibe vibes disco era cartoon cartoons hair jeans child children party
+    """
+)
+"""Behind "90s"."""
 
 _PRESENT = frozenset({"present", "now", "today", "date"})
 _MEASURED = word_set(
@@ -73,9 +79,13 @@ def tail_words(
         else None
     )
     round_year = len(text) == 4 and text[0] in "12" and text[-1] == "0"
-    if rest == "s" and (
-        round_year or before(tokens, index) in _DECADE_WORDS or tokens[index].lead.endswith("'")
-    ):
+    of_decade = text.isdecimal() and before(tokens, index) in _DECADE_WORDS
+    if before(tokens, index) == "in":  # "in 12s", but "in 90s fashion"
+        of_decade = of_decade and text[-1] == "0"
+    of_decade = of_decade or (text[-1:] == "0" and len(text) == 2 and after(tokens, index) in _DECADE_NOUNS)
+    if rest == "s" and (round_year or of_decade or tokens[index].lead.endswith("'")):
+        unit = None
+    if rest == "m" and after(tokens, index) in _CROWDS:
         unit = None
     if unit:
         adjective = adjective or (unit == "star" and is_noun(after(tokens, index)))
@@ -119,10 +129,20 @@ def tail_words(
 
 
 _ROADS = word_set("street st road rd avenue ave lane ln drive dr boulevard blvd way place court")
+_CROWDS = word_set(
+    """
+    people users followers views subscribers downloads viewers customers listeners streams likes readers fans
+    players visitors residents voters workers employees jobs households members copies units books euros dollars
+    pounds parameters tokens rows records requests
+    """
+)
+"""What is counted in thousands and millions: "5m users" are no metres."""
 _FLATS = word_set("apartment building wing entrance")
 
 
 def _is_magnitude(tokens: Tokens, index: int, text: str, rest: str) -> bool:
+    if after(tokens, index) in _CROWDS and len(text) < 5:
+        return rest in ("m", "b", "M", "B", "k", "K")
     if rest in ("m", "t", "b"):
         return rest == "b" and "." in text
     if rest in ("k", "mn", "bn", "Bn", "BN", "tn", "mln", "bln", "mil"):
@@ -220,7 +240,8 @@ def _unit_token(tokens: Tokens, index: int) -> tuple[str | None, int]:
     if core == "°" and following.core in ("C", "F"):
         return UNITS["°" + following.core], 2
     if core == "s":
-        return (None, 0) if len(at(tokens, index - 1).core) == 4 else ("second", 1)
+        number = at(tokens, index - 1).core
+        return (None, 0) if len(number) == 4 and number.isdecimal() else ("second", 1)
     if len(core) == 1 and core not in SPACED_SINGLE and core not in ("%", "‰", "º", "℃", "℉", "¢"):
         return None, 0
     if core == "N" and token.trail == "." and following.capitalised:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from serving.text.english.quantities.numbers import cardinal, digits, number, parse
+from serving.text.english.quantities.numbers import cardinal, digits, number, parse, year
+from serving.text.english.quantities.verses import is_verse
 from serving.text.english.tokens import (
     Reading,
     Tokens,
@@ -41,15 +42,9 @@ _RATIO_WORDS = word_set(
     split mixed screen display monitor beats ratio: diluted gear proportion proportions tied
     """
 )
-BOOKS = word_set(
-    """
-    genesis exodus leviticus numbers deuteronomy joshua judges ruth samuel kings chronicles ezra nehemiah
-    esther job psalm psalms proverbs ecclesiastes isaiah jeremiah lamentations ezekiel daniel hosea joel
-    amos obadiah jonah micah nahum habakkuk zephaniah haggai zechariah malachi matthew luke john acts romans
-    corinthians galatians ephesians philippians colossians thessalonians timothy titus philemon hebrews
-    peter jude revelation surah quran sura
-    """
-)
+_NORMS = word_set("iso iec din en bs ieee iso/iec ansi astm nf")
+"""Before the number of a norm and its year: "ISO 9001:2015"."""
+_NORM = re.compile(r"([0-9]{2,6}):((?:19|20)[0-9]{2})")
 _CLOCK_WORDS = word_set("at by until till from to before after")
 _OCLOCK_UNTIL = 12
 
@@ -152,7 +147,7 @@ def _is_clock(tokens: Tokens, index: int, core: str) -> bool:
 def _clock(tokens: Tokens, index: int, text: str, suffix: str) -> Reading | None:
     token = tokens[index]
     letters, trail = ("", None) if token.trail else _meridiem(tokens, index + 1)
-    if not letters and (_is_ratio(tokens, index) or before(tokens, index) in BOOKS):
+    if not letters and (_is_ratio(tokens, index) or is_verse(tokens, index)):
         return None
     words = clock_words(text, named=bool(letters))
     if words is None:
@@ -198,15 +193,17 @@ def _time_range(tokens: Tokens, index: int) -> Reading | None:
 
 
 def read_pair(tokens: Tokens, index: int) -> Reading | None:
-    """ "16:9", "3:1", "1:2:3", "John 3:16"."""
+    """ "16:9", "3:1", "1:2:3"."""
     match = _PAIR.fullmatch(tokens[index].core)
     if not match:
         return None
     parts = [parse(part.strip(".,")) for part in tokens[index].core.split(":")]
     if len(parts) > 4 or any(part is None for part in parts):
         return None
-    words = [number(part) for part in parts if part]
-    return Reading((" " if before(tokens, index) in BOOKS else " to ").join(words))
+    norm = _NORM.fullmatch(tokens[index].core) if before(tokens, index) in _NORMS else None
+    if norm:
+        return Reading(f"{cardinal(norm[1])}, {year(int(norm[2]))}")
+    return Reading(" to ".join(number(part) for part in parts if part))
 
 
 def read_duration(tokens: Tokens, index: int) -> Reading | None:
