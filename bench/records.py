@@ -23,8 +23,9 @@ ErrorKind = Literal[
 mark. wrong_sample_count: whole answer, but not the samples its header states. empty: no audio. bad_audio: the
 body is not the audio that was asked for."""
 
-Encoding = Literal["s16", "u8", "s24", "s32", "f32"]
-"""How one sample of one channel lies in the raw audio: little-endian integers of so many bits, or floats."""
+Encoding = Literal["s16", "u8", "s24", "s32", "f32", "ulaw", "alaw"]
+"""How one sample of one channel lies in the raw audio: little-endian integers of so many bits, floats, or the 8 bits of
+a telephone (G.711)."""
 Mode = Literal["closed", "open"]
 Endpoint = Literal["/tts", "/tts/stream"]
 Validity = Literal["VALID", "INVALID"]
@@ -82,10 +83,26 @@ class Heard(msgspec.Struct, kw_only=True):
     """Runs of equal samples with sound before and after them."""
     steady_start_s: float = 0.0
     """How long the sound before the speech keeps one level: noise or a tone put before it."""
+    unvoiced_start_s: float = 0.0
+    """From the first sound to the first voice, for a wave that has one: clicks, breath, noise, consonants."""
+    unvoiced_end_s: float = 0.0
+    """The same from the last voice to the last sound."""
+    long_pauses: int = 0
+    """Pauses of 1 s and more."""
+    turn_pitch: float = 0.0
+    """log of the ratio of the pitches of the two halves."""
+    turn_db: float = 0.0
+    """How far their spectra are from each other, as bands_db is told."""
+    begins_alike: bool = False
+    """It begins with the samples of another wave of the load point whose text begins with another word."""
+    pieced_share: float = 0.0
+    """Share of the wave in shorter pieces that are copies of others: words that are kept and put together."""
     repeated_share: float = 0.0
     """Share of the wave that is a copy of another wave of the load point (bench.hearing.repeats)."""
     repeated_itself_share: float = 0.0
     """Share of the wave that comes twice in it."""
+    not_numbers: int = 0
+    """Samples of float audio that are NaN or infinite."""
     silent_channels: int
     """Channels without sound, of a wave whose other channels have some."""
 

@@ -8,8 +8,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.cheats.rows import Row
 from bench.cheats.server import Voice, serve
-from bench.cheats.table import CHEATS, HONEST, Row
+from bench.cheats.table import CHEATS, HONEST
 from bench.hearing.judge import judge
 from bench.hearing.speech_check import check_speech
 from bench.load.cell import measure_cell

@@ -97,7 +97,10 @@ def serve(cheat: Cheat, voice: Voice, stats: dict[str, Any] | None = None) -> It
                 if pause_s:
                     time.sleep(pause_s)
                 self.wfile.write(b"%x\r\n" % len(data) + data + b"\r\n")
-            self.wfile.write(b"0\r\n\r\n")
+            if answer.breaks_off:
+                self.close_connection = True
+            else:
+                self.wfile.write(b"0\r\n\r\n")
 
         def log_message(self, format: str, *args: Any) -> None:
             """Say nothing on standard error."""

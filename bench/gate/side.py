@@ -27,7 +27,8 @@ from bench.gate.messages import PROBE_VERSION, Hello, Reply, Request
 from bench.gate.proof.planted import write_hook
 from bench.gate.quality import Wave
 from bench.load.answers import WaveError, WaveReader
-from bench.servers.start import StartFailed, start_server
+from bench.machine import tree_peak_rss_bytes
+from bench.servers.start import Server, StartFailed, start_server
 
 START_TIMEOUT_S = 120.0
 ANSWER_TIMEOUT_S = 60.0
@@ -102,6 +103,7 @@ class Side:
         self._stack = ExitStack()
         self._log: IO[str] = self._stack.enter_context(tempfile.TemporaryFile("w+"))  # noqa: SIM115
         self._probe: subprocess.Popen[str] | None = None
+        self._server: Server | None = None
         self._address = ("", 0)
 
     def __enter__(self) -> Self:
@@ -173,33 +175,46 @@ class Side:
             timeout_s=START_TIMEOUT_S,
         )
         try:
-            url = urlsplit(self._stack.enter_context(server).url)
+            self._server = self._stack.enter_context(server)
         except StartFailed as failure:
             raise SideFailed(self.name, str(failure)) from failure
+        url = urlsplit(self._server.url)
         self._address = (url.hostname or "", url.port or 0)
 
-    def stream(self, text: str) -> tuple[float, float, int]:
-        """One /tts/stream request: seconds to the first audio byte, seconds to the last, bytes of pcm."""
+    def server_cpu_s(self) -> float:
+        """CPU seconds that the server's processes have used so far."""
+        return self._running_server().cpu_s() or 0.0
+
+    def server_memory_mib(self) -> float:
+        """Resident memory of the server's processes at their peaks. Raises SideFailed if nothing tells."""
+        pid = self._running_server().pid
+        peak = None if pid is None else tree_peak_rss_bytes(pid)
+        if peak is None:
+            raise self._failed("nothing tells the memory of its server")
+        return peak / 2**20
+
+    def ask_http(self, text: str, path: str = "/tts/stream") -> tuple[float, float, int]:
+        """One request: seconds to the first audio byte, seconds to the last, bytes of pcm. Raises SideFailed."""
         connection = http.client.HTTPConnection(*self._address, timeout=ANSWER_TIMEOUT_S)
         body = json.dumps({"text": text, "format": "pcm", "seed": 1})
         try:
             connection.connect()
             started_s = time.perf_counter()
-            connection.request("POST", "/tts/stream", body, {"Content-Type": "application/json"})
+            connection.request("POST", path, body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             if response.status != 200:
-                raise self._failed(f"/tts/stream answered {response.status}")
+                raise self._failed(f"{path} answered {response.status}")
             size, first_s = 0, 0.0
             while data := response.read1():
                 first_s = first_s or time.perf_counter() - started_s
                 size += len(data)
             total_s = time.perf_counter() - started_s
         except (OSError, http.client.HTTPException) as error:
-            raise self._failed(f"/tts/stream: {type(error).__name__}: {error}") from error
+            raise self._failed(f"{path}: {type(error).__name__}: {error}") from error
         finally:
             connection.close()
         if not size:
-            raise self._failed("/tts/stream sent no audio")
+            raise self._failed(f"{path} sent no audio")
         return first_s, total_s, size
 
     def speak(self, texts: Sequence[str], clients: int) -> list[Wave]:
@@ -233,10 +248,15 @@ class Side:
         """The texts through /tts/stream by `clients` clients at once: seconds in all, bytes of pcm in all."""
         started_s = time.perf_counter()
         with ThreadPoolExecutor(clients) as pool:
-            sizes = [size for _, _, size in pool.map(self.stream, texts)]
+            sizes = [size for _, _, size in pool.map(self.ask_http, texts)]
         return time.perf_counter() - started_s, sum(sizes)
 
     # ---- processes -----------------------------------------------------------------------------------------
+
+    def _running_server(self) -> Server:
+        if self._server is None:
+            raise RuntimeError("start_server() comes first")
+        return self._server
 
     def _running(self) -> subprocess.Popen[str]:
         if self._probe is None:

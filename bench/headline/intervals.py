@@ -69,6 +69,18 @@ def bootstrap(
     return Estimate(value=value, low=float(low), high=float(high), draws=draws, wider=wider)
 
 
+def of_share(share: float, count: int) -> Estimate:
+    """A share of `count` things, 0 to 1, with Wilson's interval; it has one even where nothing failed."""
+    if count < LEAST_REQUESTS:
+        return Estimate(value=share)
+    z = _z(1)
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    reach = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+    return Estimate(
+        value=share, low=max(0.0, min(share, middle - reach)), high=min(1.0, max(share, middle + reach))
+    )
+
+
 def _length(count: int) -> int:
     return max(1, int(count ** (1 / 3) + 0.5))
 

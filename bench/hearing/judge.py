@@ -34,6 +34,14 @@ PACE_OF_CELL = (0.03, 0.2)
 """Of a load point against its arm: a + b over the root of the waves."""
 CHANCE = 0.001
 """How likely it is that refusals fall on the longest texts alone: below it they were chosen by length."""
+MOST_AT_ENDS_S, MORE_AT_ENDS_S = 1.4, 0.7
+"""Silence before and after the speech, median of an arm: of any voice, and above another arm's with the same one."""
+MOST_TURN_PITCH = 0.13
+"""This and the following are medians of an arm. The embedded voice has 0.03, Piper's Joe 0.03."""
+MOST_UNVOICED_START_S, MOST_UNVOICED_END_S = 0.25, 0.6
+"""0.01 s and 0.23 s; 0.02 s and 0.26 s."""
+MOST_PIECED = 0.15
+"""0; 0."""
 LEVEL_DB = 8.0
 """A wave against its arm."""
 LEAST_PAUSES = 0.4
@@ -54,7 +62,7 @@ def judge(run: Run) -> None:
                 accuse(cell, list(_of_cell(cell, voice)))
             others = [other for key, other in voices.items() if key != name and other is not None]
             reasons = [*_of_voice(voice, [*KNOWN, *others]), *_of_lengths(name, arms, voices)]
-            reasons += [*_of_pauses(_spoken(cells)), *_of_refusals(cells)]
+            reasons += [*_of_habits(_spoken(cells)), *_of_pauses(_spoken(cells)), *_of_refusals(cells)]
             for cell in cells:
                 accuse(cell, reasons)
     for cell in run.cells:
@@ -109,9 +117,16 @@ def _of_cell(cell: Cell, voice: Voice) -> Iterator[str]:
 
 def _of_voice(voice: Voice, others: Sequence[Voice]) -> Iterator[str]:
     """An arm against known voices and other arms."""
+    if voice.ends_s > MOST_AT_ENDS_S:
+        yield f"padded: {voice.ends_s:.1f} s of silence around the speech of most answers"
     for other in others:
         known = other in KNOWN
         if same_voice(voice, other):
+            if MOST_AT_ENDS_S >= voice.ends_s > other.ends_s + MORE_AT_ENDS_S:
+                yield (
+                    f"padded: {voice.ends_s:.1f} s of silence around the speech, {other.name} with the same sound"
+                    f" {other.ends_s:.1f} s"
+                )
             off = voice.slowness - other.slowness
             if known and abs(off) > PACE_OF_KNOWN:
                 yield f"pace: {_times(off)} than {other.name}, whose sound it has"
@@ -162,6 +177,21 @@ def _of_refusals(cells: Sequence[Cell]) -> Iterator[str]:
         return
     if 1 / math.comb(len(refused) + len(served), len(refused)) < CHANCE:
         yield "refusals by length: the longest texts were refused and no others"
+
+
+def _of_habits(samples: Sequence[Sample]) -> Iterator[str]:
+    """What single waves may have, and most waves of an arm may not."""
+    heard = [sample.heard for sample in samples if sample.heard is not None]
+    if len(heard) < LEAST_COMMON_TEXTS:
+        return
+    if median(one.unvoiced_start_s for one in heard) > MOST_UNVOICED_START_S:
+        yield "noise or clicks before the speech: the first sound of most answers is no voice"
+    if median(one.unvoiced_end_s for one in heard) > MOST_UNVOICED_END_S:
+        yield "noise after the speech: the last sound of most answers is no voice"
+    if median(one.pieced_share for one in heard) > MOST_PIECED:
+        yield "a copy: most answers are put together of short pieces that were sent for other texts too"
+    if median(one.turn_pitch for one in heard) > MOST_TURN_PITCH:
+        yield "another voice in the second half of most answers than in the first"
 
 
 def _of_pauses(samples: Sequence[Sample]) -> Iterator[str]:

@@ -40,6 +40,8 @@ class Voice:
     nyquist_hz: float
     """What its sample rate can carry."""
     level_dbfs: float
+    ends_s: float
+    """Silence before and after the speech."""
     pitch_spread: float = 0.0
     """Median distance of a wave's pitch from the arm's, by pitches_apart."""
     bands_spread_db: float = 0.0
@@ -57,6 +59,7 @@ KNOWN = (
         bandwidth_hz=12_000.0,
         nyquist_hz=12_000.0,
         level_dbfs=-25.1,
+        ends_s=0.8,
     ),
 )  # fmt: skip
 """Voices whose pace is known: that of the package hibari-tts, over 281 waves."""
@@ -80,6 +83,7 @@ def voice_of(name: str, samples: Sequence[Sample]) -> Voice | None:
         bandwidth_hz=float(np.median([one.bandwidth_hz for one in heard])),
         nyquist_hz=float(np.median([sample.sample_rate_hz / 2 for sample in samples])),
         level_dbfs=float(np.median([one.level_dbfs for one in heard])),
+        ends_s=float(np.median([(one.audible_at_s or 0.0) + one.tail_s for one in heard])),
     )
 
 

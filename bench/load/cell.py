@@ -124,7 +124,9 @@ class CpuMeter:
     def fault(self) -> list[str]:
         """What the server took beside its limit, as a reason against the cell."""
         left = self._server.hold_to_cores()
-        return [f"left its cores: {left} threads ran on cores beside its limit"] if left else []
+        found = [f"left its cores: {left} threads ran on cores beside its limit"] if left else []
+        found += [f"took priority: {what}" for what in self._server.priority()]
+        return found
 
     def shares(self) -> tuple[float | None, float | None]:
         """Cores used by the server and, of this machine, by others; None where nobody can tell."""

@@ -12,8 +12,10 @@ from bench.load.http1 import Response
 from bench.records import Encoding, Sample
 
 WAVE = np.sin(np.arange(480, dtype=np.float32) * 0.1) * 0.5
-ENCODINGS: tuple[Encoding, ...] = ("u8", "s16", "s24", "s32", "f32")
-STEP: dict[Encoding, float] = {"u8": 2**-6, "s16": 2**-14, "s24": 2**-20, "s32": 2**-20, "f32": 1e-7}
+ENCODINGS: tuple[Encoding, ...] = ("u8", "s16", "s24", "s32", "f32", "ulaw", "alaw")
+STEP: dict[Encoding, float] = {
+    "u8": 2**-6, "s16": 2**-14, "s24": 2**-20, "s32": 2**-20, "f32": 1e-7, "ulaw": 2**-5, "alaw": 2**-5,
+}  # fmt: skip
 
 
 def _sample() -> Sample:
@@ -42,10 +44,10 @@ def test_every_kind_of_wav_gives_its_samples_however_it_is_cut(
 
 
 def test_an_unknown_format_and_a_format_that_changes_are_named() -> None:
-    alaw = bytearray(wav_header("u8", 1, 8000, None))
-    alaw[20] = 6
-    with pytest.raises(WaveError, match="format 6 of 8 bits"):
-        WaveReader().feed(bytes(alaw))
+    adpcm = bytearray(wav_header("u8", 1, 8000, None))
+    adpcm[20] = 17
+    with pytest.raises(WaveError, match="format 17 of 8 bits"):
+        WaveReader().feed(bytes(adpcm))
     wrong_frame = bytearray(wav_header("s16", 1, 8000, None))
     wrong_frame[32] = 4
     with pytest.raises(WaveError, match="states 4 bytes a frame"):
