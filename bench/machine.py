@@ -35,16 +35,20 @@ _PACKAGES = (
 
 def machine() -> dict[str, Any]:
     """CPU (name, family, model, stepping, instruction sets), usable cores, memory, kernel, Python, GPUs, versions."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         **_cpu(),
-        "cores": usable,
+        "cores": usable_cores(),
         "memory_gib": round(_memory_bytes() / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "gpus": _gpus(),
         "versions": {name: version for name in _PACKAGES if (version := _version(name))},
     }
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, which `taskset` and the bench's --cores limit."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def commit() -> tuple[str | None, bool]:

@@ -115,8 +115,8 @@ def _with_nan(asked: Asked) -> Floats:
 
 
 def _blocks_gone(asked: Asked) -> Floats:
-    """60 ms in each second are left out and faded over."""
-    step, size = RATE_HZ, round(0.06 * RATE_HZ)
+    """A tenth of each second is left out and faded over."""
+    step, size = RATE_HZ, RATE_HZ // 10
     cuts = range(step // 2, len(asked.wave) - step // 2, step)
     edges = [0, *(edge for at in cuts for edge in (at, at + size)), len(asked.wave)]
     return np.concatenate([sounds.faded(asked.wave[a:b]) for a, b in list(pairwise(edges))[::2]])
@@ -153,7 +153,7 @@ SLY = (
     row("word by word", "kept words, put together", "a copy", lambda a: of_wave(_word_by_word(a))),
     row("one in five", "each fifth answer lacks its last third", "too short|words are missing|pace",
         lambda a: of_wave(sounds.cut(a.wave, 0.3) if a.number % 5 == 4 else a.wave)),
-    row("blocks gone", "60 ms of each second are left out", "pace|clicks|unintelligible",
+    row("blocks gone", "a tenth of each second is left out", "pace|clicks|unintelligible",
         lambda a: of_wave(_blocks_gone(a))),
     # sound
     row("turning", "the second half is another voice", "another voice", lambda a: of_wave(_turning(a))),

