@@ -21,6 +21,8 @@ class Row:
     named: str | None
     """What one of its reasons must say; None: honest, and no reason may be given."""
     stats: dict[str, Any] | None = field(default=None)
+    asked_again: bool = False
+    """Whether it is asked some texts twice first. The table's server keeps its waves, and so is such a cheat."""
 
 
 def row(name: str, does: str, named: str | None, cheat: Cheat, stats: dict[str, Any] | None = None) -> Row:

@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.cheats import sounds
 from bench.cheats.answer import RATE_HZ, Answer, Floats
-from bench.cheats.rows import of_wave, prefixed, row
+from bench.cheats.rows import Row, of_wave, prefixed, row
 from bench.cheats.server import Asked
 
 BUSY = 3
@@ -179,6 +179,8 @@ SLY = (
         lambda a: of_wave(a.wave, status=500, body=b"{}") if a.at_once > BUSY else of_wave(a.wave)),
     row("moved", "a redirect to another server", "http_error",
         lambda a: of_wave(a.wave, status=302, body=b"", headers={"Location": "/elsewhere"})),
+    Row(name="secret cache", does="keeps answers, and says nothing of it", named="keeps answers",
+        cheat=lambda a: of_wave(a.wave), asked_again=True),
     row("hole", "a tenth of a second at once, then a long wait", "a hole",
         lambda a: of_wave(a.wave, first_piece_s=0.1 + len(sounds.leading(a.wave)) / RATE_HZ, first_pause_s=0.6,
                           piece_s=60.0)),

@@ -9,6 +9,7 @@ import os
 import time
 from pathlib import Path
 
+from bench.load.again import KEEPS_IN_FACT
 from bench.load.generator import LoadPlan, generate
 from bench.load.validity import KEEPS_ANSWERS, accuse, keeps_answers, validate
 from bench.machine import cpu_s, tree_peak_rss_bytes
@@ -105,6 +106,8 @@ def measure_cell(
     accuse(cell, left_its_cores)
     if keeps_answers(server.info):
         accuse(cell, [KEEPS_ANSWERS])
+    if server.keeps_answers:
+        accuse(cell, [KEEPS_IN_FACT])
     return cell
 
 

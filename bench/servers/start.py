@@ -101,6 +101,8 @@ class Server:
     """Whether it runs on another machine, and so uses nothing of this one."""
     cores: tuple[int, ...] | None = None
     """Those that it was limited to."""
+    keeps_answers: bool = False
+    """Whether a text that was asked again came in a fraction of the time (bench.load.again)."""
 
     def alive(self) -> bool:
         """Whether the process that was started still runs."""

@@ -7,6 +7,7 @@ import pytest
 
 from bench.cheats.answer import encode, wav_header
 from bench.hearing.raw import samples_of
+from bench.load.again import kept, twice
 from bench.load.answers import WaveError, WaveReader, read_answer
 from bench.load.http1 import Response
 from bench.records import Encoding, Sample
@@ -86,3 +87,20 @@ def test_pcm_without_a_readable_rate_is_named() -> None:
     sample.format = "pcm"
     read_answer(sample, _response((0.2, bytes(480), True), x_sample_rate="many"), 0.0)
     assert sample.error == "bad_audio"
+
+
+def test_who_answers_the_second_time_in_a_fraction_of_the_time_keeps_answers() -> None:
+    def timed(*totals_s: float) -> list[Sample]:
+        found = [_sample() for _ in totals_s]
+        for sample, total_s in zip(found, totals_s, strict=True):
+            sample.end_s = total_s
+        return found
+
+    assert twice(["a", "b"]) == ["a", "a", "b", "b"]
+    assert kept(timed(0.3, 0.01, 0.2, 0.02))
+    assert not kept(timed(2.0, 0.1, 0.1, 0.1)), "the first request warms it up"
+    assert not kept(timed(0.1, 0.1, 0.1, 0.03))
+    assert not kept([])
+    failed = timed(0.3, 0.01)
+    failed[1].error = "refused"
+    assert not kept(failed)
