@@ -75,6 +75,8 @@ class Summary:
     """Of the streams of two chunks or more, those that met the SLO's limit of stalls."""
     word_error_rate: Estimate | None = None
     """The worst of the repeats, with the interval of so many words as the recogniser was given."""
+    audio_s_per_character: float | None = None
+    """Of the good answers: how slowly the arm speaks."""
     longest_s: float = 0.0
     """The longest good request, due to end."""
 
@@ -163,6 +165,7 @@ def _summary(arm: str, point: LoadPoint, cells: Sequence[Cell], run: Run) -> Sum
         for cell in valid
     ]
     streams = [sample for sample in succeeded if in_pieces(sample)]
+    characters = sum(sample.characters for sample in succeeded)
     stalls = sorted(stall_s(sample) or 0.0 for sample in streams)
     words = sum(len(sample.text.split()) for sample in samples if sample.transcript is not None)
     rates = [cell.word_error_rate for cell in valid if cell.word_error_rate is not None]
@@ -194,6 +197,7 @@ def _summary(arm: str, point: LoadPoint, cells: Sequence[Cell], run: Run) -> Sum
         if stalls
         else None,
         word_error_rate=of_share(min(max(rates), 1.0), words) if rates else None,
+        audio_s_per_character=sum(map(audio_s, succeeded)) / characters if characters else None,
         longest_s=max(map(total_s, succeeded), default=0.0),
     )
 
@@ -241,9 +245,10 @@ def _share(cells: Sequence[Cell], run: Run, name: str) -> Estimate | None:
         means: Floats = np.concatenate([rows[:, :, 0] for rows in drawn], axis=1).mean(axis=1)
         return means
 
-    return bootstrap(
-        [_rows(values, 1) for values in met], figure, sum(map(sum, met)) / count, f"share {name}"
-    )
+    share = sum(map(sum, met)) / count
+    found = bootstrap([_rows(values, 1) for values in met], figure, share, f"share {name}")
+    alike = found.draws is not None and not found.draws.std()
+    return of_share(share, count, f"share {name}") if alike else found
 
 
 def _cost(cells: Sequence[Cell]) -> float | None:
