@@ -34,9 +34,9 @@ PACE_OF_CELL = (0.03, 0.2)
 """Of a load point against its arm: a + b over the root of the waves."""
 CHANCE = 0.001
 """How likely it is that refusals fall on the longest texts alone: below it they were chosen by length."""
-MOST_AT_ENDS_S, MORE_AT_ENDS_S = 1.4, 0.7
-"""Silence before and after the speech, median of an arm: of any voice, and above that of a known one. Arms may differ: a
-server may cut the 0.8 s that its model makes. The report says whom the length of the answers favours."""
+MOST_AT_ENDS_S = 1.4
+"""Silence before and after the speech, median of an arm. Arms may differ below it: a server may cut the 0.8 s that its
+model makes. The report says whom the length of the answers favours."""
 MOST_TURN_PITCH = 0.13
 """This and the following are medians of an arm. The embedded voice has 0.03, Piper's Joe 0.03."""
 MOST_UNVOICED_START_S, MOST_UNVOICED_END_S = 0.25, 0.6
@@ -123,11 +123,6 @@ def _of_voice(voice: Voice, others: Sequence[Voice]) -> Iterator[str]:
     for other in others:
         known = other in KNOWN
         if same_voice(voice, other):
-            if known and MOST_AT_ENDS_S >= voice.ends_s > other.ends_s + MORE_AT_ENDS_S:
-                yield (
-                    f"padded: {voice.ends_s:.1f} s of silence around the speech, {other.name} with the same sound"
-                    f" {other.ends_s:.1f} s"
-                )
             off = voice.slowness - other.slowness
             if known and abs(off) > PACE_OF_KNOWN:
                 yield f"pace: {_times(off)} than {other.name}, whose sound it has"
