@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from bench.heard import Heard
 from bench.hearing.length import INNER_MARKS, LEAST_LETTERS, MARKS, letters
-from bench.records import Heard, Sample
+from bench.records import Sample
 
 PACE = (9.0, 26.0)
 """Letters per second of sound, slowest and fastest speech. The embedded voice has 16.5."""

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.heard import Heard
 from bench.hearing.raw import samples_of
 from bench.hearing.sound import AUDIBLE_DBFS, FRAME_S, levels_dbfs, quiet_dbfs, sound_of
 from bench.hearing.voicing import bands_db, describe_voice, median_pitch_hz, voicing_of
-from bench.records import Encoding, Heard
+from bench.records import Encoding
 
 Floats = NDArray[np.float32]
 

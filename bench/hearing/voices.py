@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench.heard import Heard
 from bench.hearing.length import slowness
-from bench.records import Heard, Sample
+from bench.records import Sample
 
 SAME_VOICE_DB = 1.5
 """Root mean square distance of two long-term spectra, medians over waves. The same voice: up to 0.42."""

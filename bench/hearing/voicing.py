@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.records import Heard
+from bench.heard import Heard
 
 BANDS_HZ = tuple(100.0 * 2 ** (number / 3) for number in range(17))
 """Edges of the third-octave bands from 100 Hz to 4 kHz: all that a telephone carries of a voice."""
