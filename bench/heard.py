@@ -59,7 +59,7 @@ class Heard(msgspec.Struct, kw_only=True):
     unvoiced_end_s: float = 0.0
     """The same from the last voice to the last sound."""
     long_pauses: int = 0
-    """Pauses of 1 s and more."""
+    """Pauses of 1.4 s and more."""
     turn_pitch: float = 0.0
     """log of the ratio of the pitches of the two halves."""
     turn_db: float = 0.0

@@ -182,6 +182,6 @@ SLY = (
     Row(name="secret cache", does="keeps answers, and says nothing of it", named="keeps answers",
         cheat=lambda a: of_wave(a.wave), asked_again=True),
     row("hole", "a tenth of a second at once, then a long wait", "a hole",
-        lambda a: of_wave(a.wave, first_piece_s=0.1 + len(sounds.leading(a.wave)) / RATE_HZ, first_pause_s=0.6,
+        lambda a: of_wave(a.wave, first_piece_s=0.1 + len(sounds.leading(a.wave)) / RATE_HZ, first_pause_s=0.9,
                           piece_s=60.0)),
 )  # fmt: skip

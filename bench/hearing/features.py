@@ -32,7 +32,7 @@ CLICK_RATIO = 4.5
 CLICK_FLOOR = 0.002
 """Added to the surroundings: what is below cannot be heard."""
 STEADY_DB = 2.0
-LONG_PAUSE_S = 1.0
+LONG_PAUSE_S = 1.4
 BANDWIDTH_DB = -70.0
 DISTINCT_MOST = 4096
 

@@ -29,7 +29,9 @@ LEAST_COMMON_TEXTS = 4
 PACE_DIFFERENCE = 0.045
 """log of the median ratio of two arms on the same texts; the honest ones differ by at most half of it."""
 PACE_OF_KNOWN = 0.06
-"""The same of an arm against a known voice, plus 0.2 over the root of the waves."""
+"""The same of an arm against a known voice."""
+PACE_OF_KNOWN_CELL = 0.1
+"""Over the root of its waves: what a load point may be further off, where the others hide it from the arm's median."""
 PACE_OF_CELL = (0.03, 0.2)
 """Of a load point against its arm: a + b over the root of the waves."""
 CHANCE = 0.001
@@ -114,6 +116,10 @@ def _of_cell(cell: Cell, voice: Voice) -> Iterator[str]:
     off = median(paces) - voice.slowness
     if abs(off) > PACE_OF_CELL[0] + PACE_OF_CELL[1] / math.sqrt(len(paces)):
         yield f"pace: {_times(off)} here than at the other load points"
+    for known in KNOWN:
+        off = median(paces) - known.slowness
+        if same_voice(voice, known) and abs(off) > PACE_OF_KNOWN + PACE_OF_KNOWN_CELL / math.sqrt(len(paces)):
+            yield f"pace: {_times(off)} here than {known.name}, whose sound it has"
 
 
 def _of_voice(voice: Voice, others: Sequence[Voice]) -> Iterator[str]:
