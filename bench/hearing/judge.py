@@ -18,6 +18,7 @@ from bench.hearing.voices import (
     Voice,
     another_voice,
     at_another_rate,
+    patience,
     same_voice,
     voice_of,
 )
@@ -90,15 +91,16 @@ def _spoken(cells: Sequence[Cell]) -> list[Sample]:
 
 def _judge_waves(cell: Cell, voice: Voice) -> None:
     """Each wave against its arm's own voice."""
+    times = patience(voice)
     for sample in _spoken([cell]):
         heard = sample.heard
         assert heard is not None
         off = slowness(sample)
         found = []
         if off is not None and heard.voiced_s > 0:
-            if off - voice.slowness < -tolerance(sample.text):
+            if off - voice.slowness < -times * tolerance(sample.text):
                 found.append("too short for its text: words are missing, or it is faster than the others")
-            elif off - voice.slowness > tolerance(sample.text):
+            elif off - voice.slowness > times * tolerance(sample.text):
                 found.append("too long for its text: words are added, or it is slower than the others")
         if another_voice(heard, voice):
             found.append("another voice, or another sound, than the other waves")
