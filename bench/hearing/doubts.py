@@ -60,7 +60,11 @@ def wave_doubts(sample: Sample, *, sound_only: bool = False) -> list[str]:
     if not sound_only:
         found += _of_sound(heard)
     if not sound_only and NO_SPEECH.isdisjoint(found):
-        found += [*_of_rate(heard, sample.sample_rate_hz), *_of_seams(heard), *_of_edges(heard)]
+        found += [
+            *_of_rate(heard, sample.sample_rate_hz, coded=sample.codec is not None),
+            *_of_seams(heard),
+            *_of_edges(heard),
+        ]
     if letters(sample.text) >= LEAST_LETTERS and heard.voiced_s > 0:
         pace = letters(sample.text) / heard.voiced_s
         if pace > PACE[1]:
@@ -118,10 +122,10 @@ def _of_silence(heard: Heard, text: str) -> Iterator[str]:
         yield "padded: much of it is silence"
 
 
-def _of_rate(heard: Heard, sample_rate_hz: int) -> Iterator[str]:
+def _of_rate(heard: Heard, sample_rate_hz: int, *, coded: bool) -> Iterator[str]:
     if heard.bandwidth_hz < LEAST_BANDWIDTH * min(sample_rate_hz / 2, NARROW_VOICE_HZ):
         yield "narrow: no sound where the stated sample rate has room for it (upsampled, or dull)"
-    elif heard.mirrored > MOST_MIRRORED:
+    elif heard.mirrored > MOST_MIRRORED and not coded:  # Opus fills its upper bands with copies of lower ones
         yield "upsampled: the upper band mirrors the lower one"
 
 

@@ -134,7 +134,9 @@ def _of_voice(voice: Voice, others: Sequence[Voice]) -> Iterator[str]:
             off = voice.slowness - other.slowness
             if known and abs(off) > PACE_OF_KNOWN:
                 yield f"pace: {_times(off)} than {other.name}, whose sound it has"
-            if voice.bandwidth_hz < LEAST_BANDWIDTH * min(other.bandwidth_hz, voice.nyquist_hz):
+            if not voice.coded and voice.bandwidth_hz < LEAST_BANDWIDTH * min(
+                other.bandwidth_hz, voice.nyquist_hz
+            ):
                 yield (
                     f"narrow: sound up to {voice.bandwidth_hz / 1e3:.1f} kHz, {other.name} with the same sound"
                     f" up to {other.bandwidth_hz / 1e3:.1f} kHz"

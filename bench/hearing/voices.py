@@ -43,6 +43,8 @@ class Voice:
     nyquist_hz: float
     """What its sample rate can carry."""
     level_dbfs: float
+    coded: bool = False
+    """It came through a codec, which may cut its bandwidth."""
     ends_s: float
     """Silence before and after the speech."""
     pitch_spread: float = 0.0
@@ -90,6 +92,7 @@ def voice_of(name: str, samples: Sequence[Sample]) -> Voice | None:
         bandwidth_hz=float(np.median([one.bandwidth_hz for one in heard])),
         nyquist_hz=float(np.median([sample.sample_rate_hz / 2 for sample in samples])),
         level_dbfs=float(np.median([one.level_dbfs for one in heard])),
+        coded=any(sample.codec is not None for sample in samples),
         ends_s=float(np.median([(one.audible_at_s or 0.0) + one.tail_s for one in heard])),
     )
 
