@@ -13,7 +13,7 @@ import psutil
 from bench.gate.messages import Request
 from bench.gate.quality import QUALITY, Wave
 from bench.gate.side import Side, SideFailed, Tree
-from bench.gate.tasks import BATCH, COUNTS, HEARD, METRICS, ONCE, RARE, SHORT, TASKS, Values, tasks_of
+from bench.gate.tasks import BATCH, COUNTS, HEARD, METRICS, ONCE, SHORT, TASKS, Values, tasks_of
 from bench.gate.verdict import Pair
 from bench.progress import Notify
 
@@ -167,14 +167,14 @@ def _round(
         return
     timed = [task for task in tasks if task not in ONCE]
     for task in timed:
-        for index in range(0, WARMUPS, RARE.get(task, 1)):
+        for index in range(WARMUPS):
             for side in sides:
                 TASKS[task](side, index)
     found: dict[str, list[Pair]] = {}
 
-    def pair(task: str, turn: int, index: int) -> None:
+    def pair(task: str, index: int) -> None:
         values: list[Values] = [{}, {}]
-        for which in (0, 1) if (turn + number) % 2 == 0 else (1, 0):
+        for which in (0, 1) if (index + number) % 2 == 0 else (1, 0):
             values[which] = TASKS[task](sides[which], index)
         for name in values[0]:
             found.setdefault(name, []).append((values[0][name], values[1][name]))
@@ -183,12 +183,11 @@ def _round(
     index = 0
     while timed and (index < MIN_PAIRS or time.monotonic() < until_s):
         for task in timed:
-            if index % RARE.get(task, 1) == 0:
-                pair(task, index // RARE.get(task, 1), index)
+            pair(task, index)
         index += 1
     for task in tasks:
         if task in ONCE:
-            pair(task, 0, 0)
+            pair(task, 0)
     for name, pairs in found.items():
         into.pairs.setdefault(name, []).append(pairs)
 

@@ -52,6 +52,7 @@ def environment() -> Environment:
         "percent": _percent,
         "slug": slug,
         "estimate": _estimate,
+        "interval": _interval,
         "advantage": _advantage,
         "failures": failures,
         "kernels": _kernels,
@@ -81,6 +82,11 @@ def _estimate(estimate: Estimate | None, scale: float, interval: bool = True) ->
     if estimate.low is None or estimate.high is None or not interval:
         return value
     return f"{value} ({_num(estimate.low * scale)}–{_num(estimate.high * scale)})"
+
+
+def _interval(estimate: Estimate | None, scale: float) -> str:
+    """ "39.8–43", or nothing."""
+    return _estimate(estimate, scale).partition(" (")[2].rstrip(")")
 
 
 def _advantage(ratio: Ratio | None, criterion: Criterion, interval: bool = True) -> str:

@@ -85,7 +85,8 @@ def _projected(pieces: NDArray[np.float32]) -> NDArray[np.float32]:
     """Pieces [n, samples] as vectors [n, DIMENSIONS] of unit length that keep the angles between them."""
     vectors = (pieces / (np.linalg.norm(pieces, axis=1, keepdims=True) + 1e-9)) @ _projection(pieces.shape[1])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-9
-    return vectors.astype(np.float32)
+    projected: NDArray[np.float32] = vectors.astype(np.float32)
+    return projected
 
 
 def kept_starts(waves: Sequence[Prints], words: Sequence[str]) -> list[bool]:

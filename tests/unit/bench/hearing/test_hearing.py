@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.cheats.answer import encode
-from bench.cheats.sounds import coarse, higher
+from bench.cheats.sounds import coarse, higher, noise
 from bench.hearing.doubts import wave_doubts
 from bench.hearing.features import hear
 from bench.hearing.hear import hear_all, worth_hearing
@@ -164,28 +164,24 @@ def test_a_kept_start_and_kept_words_are_copies() -> None:
 def test_what_is_no_voice_before_and_after_the_speech_is_named(
     before: float, after: float, says: str | None
 ) -> None:
-    rng = np.random.default_rng(3)
     parts = [_babble(5.0, 1)]
     if before:
-        swell = 0.6 + 0.4 * np.sin(np.arange(round(before * RATE_HZ)) / 1000)
-        parts = [rng.normal(0, 0.05, len(swell)) * swell, np.zeros(RATE_HZ // 2), *parts]
+        parts = [noise(before, -26.0), np.zeros(RATE_HZ // 2, np.float32), *parts]
     if after:
-        swell = 0.6 + 0.4 * np.sin(np.arange(round(after * RATE_HZ)) / 1000)
-        parts.append(rng.normal(0, 0.03, len(swell)) * swell)
-    found = _sample(
-        0, "A.", heard=hear(encode(np.concatenate(parts).astype(np.float32), "s16"), "s16", 1, RATE_HZ)
-    )
+        parts.append(noise(after, -30.0))
+    found = _sample(0, "A.", heard=hear(encode(np.concatenate(parts), "s16"), "s16", 1, RATE_HZ))
     doubts = [
-        doubt for doubt in wave_doubts(found) if ("speech" in doubt and "before" in doubt) or "after" in doubt
+        doubt for doubt in wave_doubts(found) if "before the speech" in doubt or "after the speech" in doubt
     ]
-    assert len(doubts) == (says is not None), wave_doubts(found)
-    assert all(doubt.startswith(says or "") for doubt in doubts)
+    assert any(doubt.startswith(says) for doubt in doubts) if says else doubts == []
 
 
 def test_a_quiet_voice_has_the_same_length_and_pauses_as_a_loud_one() -> None:
     quiet = np.zeros(RATE_HZ // 3, np.float32)
     wave = np.concatenate([quiet, _babble(3.0, 1), quiet, _babble(2.0, 2), quiet])
-    loud, soft = (hear(encode(wave * gain, "s16"), "s16", 1, RATE_HZ) for gain in (1.0, 0.25))
+    loud, soft = (
+        hear(encode(np.asarray(wave * gain, np.float32), "s16"), "s16", 1, RATE_HZ) for gain in (1.0, 0.25)
+    )
     assert soft.level_dbfs == pytest.approx(loud.level_dbfs - 12, abs=1.0)
     assert soft.voiced_s == pytest.approx(loud.voiced_s, rel=0.03)
     assert soft.pauses == loud.pauses
