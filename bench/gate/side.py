@@ -56,8 +56,11 @@ class Tree:
 
     @property
     def holds_server(self) -> bool:
-        """Whether it is a copy of this program, and not a project that uses the installed one."""
-        return (self.path / "serving" / "__init__.py").is_file()
+        """Whether it is a copy of this program, and not a project that uses the installed one.
+
+        A copy whose server was renamed or left out is one too: it must not be measured by the installed server.
+        """
+        return (self.path / "serving" / "__init__.py").is_file() or self._holds_probe() is not None
 
     def probe_command(self) -> list[str] | None:
         """The interpreter's arguments that start this tree's own probe; None if it is a copy without one."""
@@ -65,10 +68,14 @@ class Tree:
             return ["-m", PLANTED_PROBE, str(self.planted)]
         if not self.holds_server:
             return ["-m", PROBES[0]]
-        for name in PROBES:
-            if self.path.joinpath(*name.split(".")).with_suffix(".py").is_file():
-                return ["-m", name]
-        return None
+        name = self._holds_probe()
+        return None if name is None else ["-m", name]
+
+    def _holds_probe(self) -> str | None:
+        return next(
+            (name for name in PROBES if self.path.joinpath(*name.split(".")).with_suffix(".py").is_file()),
+            None,
+        )
 
     def python_path(self) -> str:
         """The tree, and behind it this program if the tree is no copy of it."""
@@ -116,6 +123,7 @@ class Side:
 
     def start_probe(self) -> None:
         """Start the probe and wait for it. Raises SideFailed if it cannot be, or runs another tree's code."""
+        self._check_tree()
         command = self._tree.probe_command()
         if command is None:
             raise SideFailed(self.name, "it holds no probe", layout=True)
@@ -161,6 +169,7 @@ class Side:
 
     def start_server(self) -> None:
         """Start the HTTP server on a free port and wait for it. Raises SideFailed."""
+        self._check_tree()
         environ = self._environ
         if self._tree.planted:
             hook = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-planted-")))
@@ -252,6 +261,13 @@ class Side:
         return time.perf_counter() - started_s, sum(sizes)
 
     # ---- processes -----------------------------------------------------------------------------------------
+
+    def _check_tree(self) -> None:
+        """A copy of this program without its server would be measured by whatever server is installed."""
+        if self._tree.holds_server and not (self._tree.path / "serving" / "__init__.py").is_file():
+            raise SideFailed(
+                self.name, "it holds no serving/, and no other server is measured for it", layout=True
+            )
 
     def _running_server(self) -> Server:
         if self._server is None:

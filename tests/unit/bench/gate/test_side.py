@@ -45,6 +45,16 @@ def test_a_copy_without_a_probe_is_of_another_layout(tmp_path: Path) -> None:
     assert str(caught.value) == "base: it holds no probe"
 
 
+def test_a_copy_whose_server_was_renamed_is_not_measured_by_the_installed_one(tmp_path: Path) -> None:
+    for folder in ("bench/gate", "served"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "bench/gate/probe.py").write_text("", encoding="utf-8")
+    for start in (Side.start_probe, Side.start_server):
+        with Side("head", Tree(path=tmp_path), "default") as side, pytest.raises(SideFailed) as caught:
+            start(side)
+        assert str(caught.value) == "head: it holds no serving/, and no other server is measured for it"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("hello", "words", "layout"),
