@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from bench.gate.messages import Request
+from bench.gate.messages import Request, cooked
 from bench.gate.quality import QUALITY, Wave
 from bench.gate.side import Side, SideFailed, Tree
 from bench.gate.tasks import BATCH, COUNTS, HEARD, METRICS, ONCE, SHORT, TASKS, Values, tasks_of
@@ -102,7 +102,11 @@ def measure(
                             _at_once(_restart, sides)
                         if COUNTS in metrics and number < MIN_COUNTS:
                             _count(sides, found)
+                        for side in sides:
+                            side.open_books()
                         _round(sides, tasks, effort.round_s, number, found)
+                        if why := cooked(*(side.books() for side in sides)):
+                            raise SideFailed("head", why)
         except SideFailed as failure:
             found.failures["probe"] = failure
     tasks = tasks_of(wanted, "server")

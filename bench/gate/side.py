@@ -23,11 +23,11 @@ from urllib.parse import urlsplit
 import msgspec
 import numpy as np
 
-from bench.gate.messages import PROBE_VERSION, Hello, Reply, Request
+from bench.gate.messages import PROBE_VERSION, Books, Hello, Reply, Request
 from bench.gate.proof.planted import write_hook
 from bench.gate.quality import Wave
 from bench.load.answers import WaveError, WaveReader
-from bench.machine import tree_peak_rss_bytes
+from bench.machine import tree_cpu_s, tree_peak_rss_bytes
 from bench.servers.start import Server, StartFailed, start_server
 
 START_TIMEOUT_S = 120.0
@@ -111,6 +111,7 @@ class Side:
         self._log: IO[str] = self._stack.enter_context(tempfile.TemporaryFile("w+"))  # noqa: SIM115
         self._probe: subprocess.Popen[str] | None = None
         self._server: Server | None = None
+        self._books = Books()
         self._address = ("", 0)
 
     def __enter__(self) -> Self:
@@ -158,12 +159,26 @@ class Side:
             pipe.flush()
         except BrokenPipeError:
             raise self._failed("the probe died") from None
+        asked_s = time.perf_counter()
         reply = self._read(Reply, ANSWER_TIMEOUT_S)
+        if reply.cpu_s:
+            self._books.waited_s += time.perf_counter() - asked_s
+            self._books.stated_wall_s += reply.wall_s
+            self._books.stated_cpu_s += reply.cpu_s
         if reply.error is not None:
             raise self._failed(reply.error)
         if request.what == "speak" and not reply.audio_s > 0:
             raise self._failed("it spoke no audio")
         return reply
+
+    def open_books(self) -> None:
+        """Begin to hold what the probe states against what its processes take."""
+        self._books = Books(opened_cpu_s=tree_cpu_s(self._running().pid))
+
+    def books(self) -> Books:
+        """What was stated and taken since open_books()."""
+        self._books.used_cpu_s = tree_cpu_s(self._running().pid) - self._books.opened_cpu_s
+        return self._books
 
     # ---- the server ----------------------------------------------------------------------------------------
 
