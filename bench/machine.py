@@ -24,6 +24,9 @@ INSTRUCTION_SETS = (
 )
 """Flags of /proc/cpuinfo that decide how fast a speech model runs on a CPU."""
 
+FAMILY_MARK = "TTS_BENCH_SERVER"
+"""The environment variable that every process of a server under test inherits, with a value of its own."""
+
 _PACKAGES = (
     "torch", "numpy", "litestar", "granian", "uvicorn", "uvloop", "httptools", "fastapi", "hibari-tts",
     "onnxruntime", "scipy", "msgspec", "pyzmq", "faster-whisper", "ctranslate2", "locust",
@@ -32,16 +35,20 @@ _PACKAGES = (
 
 def machine() -> dict[str, Any]:
     """CPU (name, family, model, stepping, instruction sets), usable cores, memory, kernel, Python, GPUs, versions."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         **_cpu(),
-        "cores": usable,
+        "cores": usable_cores(),
         "memory_gib": round(_memory_bytes() / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "gpus": _gpus(),
         "versions": {name: version for name in _PACKAGES if (version := _version(name))},
     }
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, which `taskset` and the bench's --cores limit."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def commit() -> tuple[str | None, bool]:
@@ -61,38 +68,68 @@ def cpu_s() -> tuple[float, float]:
 
 
 def tree_cpu_s(pid: int) -> float:
-    """CPU seconds that a process and all below it have used so far; those that have ended meanwhile are left out."""
+    """CPU seconds that the processes of family(pid) have used so far, the ended ones below them included."""
     import psutil
 
     total = 0.0
-    for process in _tree(pid):
+    for process in family(pid):
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            times = process.cpu_times()
-            total += times.user + times.system
+            total += sum(process.cpu_times()[:4])
     return total
 
 
 def tree_peak_rss_bytes(pid: int) -> int | None:
-    """Resident memory of a process and all below it, each at its own peak (VmHWM), summed up; None if nothing tells.
+    """Resident memory of the processes of family(pid), each at its own peak (VmHWM), summed up; None if nothing tells.
 
     No less than the peak of the sum, and pages that several of them share are counted in each.
     """
     peaks = []
-    for process in _tree(pid):
+    for process in family(pid):
         with contextlib.suppress(OSError, IndexError, ValueError):
             status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
             peaks.append(1024 * int(status.partition("VmHWM:")[2].split()[0]))
     return sum(peaks) if peaks else None
 
 
-def _tree(pid: int) -> list[Any]:
+def family(pid: int) -> list[Any]:
+    """The process (psutil), all below it, and those that left them behind but carry the same FAMILY_MARK.
+
+    A daemon that a server starts is no child of it, and works for it all the same.
+    """
     import psutil
 
     try:
         root = psutil.Process(pid)
-        return [root, *root.children(recursive=True)]
+        found = [root, *root.children(recursive=True)]
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return []
+    known = {process.pid for process in found}
+    return found + [process for process in marked(_mark_of(pid)) if process.pid not in known]
+
+
+def marked(mark: str | None) -> list[Any]:
+    """The processes (psutil) of this machine whose environment has that FAMILY_MARK; none for None."""
+    import psutil
+
+    if mark is None:
+        return []
+    found = []
+    for pid in psutil.pids():
+        if _mark_of(pid) == mark:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found.append(psutil.Process(pid))
+    return found
+
+
+def _mark_of(pid: int) -> str | None:
+    try:
+        environ = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return None
+    begins = f"{FAMILY_MARK}=".encode()
+    return next(
+        (word[len(begins) :].decode() for word in environ.split(b"\0") if word.startswith(begins)), None
+    )
 
 
 def _version(package: str) -> str | None:

@@ -111,15 +111,25 @@ def playback(sample: Sample) -> Playback | None:
     if not arrivals:
         return None
     begun = arrivals[0][0]
-    count, waited = 0, 0.0
-    for time, before in arrivals:
-        late = time - begun - before - waited
-        if late > SHORTEST_UNDERRUN_S:
-            count += 1
-            waited += late
+    stalls = stalls_s(sample)
+    count, waited = len(stalls), sum(wait for _, wait in stalls)
     # Starting later by all that was waited leaves no wait. What has come before that moment is not enough to start.
     held = next((before for time, before in arrivals if time >= begun + waited - 1e-9), arrivals[-1][1])
     return Playback(count, waited, held if count else 0.0)
+
+
+def stalls_s(sample: Sample) -> list[tuple[float, float]]:
+    """(seconds played before it, seconds that it lasts) of each underrun of a player that starts at once."""
+    found: list[tuple[float, float]] = []
+    begun: float | None = None
+    waited = 0.0
+    for time, before in _arrivals(sample):
+        begun = time if begun is None else begun
+        late = time - begun - before - waited
+        if late > SHORTEST_UNDERRUN_S:
+            found.append((before, late))
+            waited += late
+    return found
 
 
 def stall_s(sample: Sample) -> float | None:

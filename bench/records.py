@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from bench.heard import Heard
+
 SCHEMA_VERSION = 2
 
 ErrorKind = Literal[
@@ -23,71 +25,15 @@ ErrorKind = Literal[
 mark. wrong_sample_count: whole answer, but not the samples its header states. empty: no audio. bad_audio: the
 body is not the audio that was asked for."""
 
-Encoding = Literal["s16", "u8", "s24", "s32", "f32"]
-"""How one sample of one channel lies in the raw audio: little-endian integers of so many bits, or floats."""
+Encoding = Literal["s16", "u8", "s24", "s32", "f32", "ulaw", "alaw"]
+"""How one sample of one channel lies in the raw audio: little-endian integers of so many bits, floats, or the 8 bits of
+a telephone (G.711)."""
 Mode = Literal["closed", "open"]
 Endpoint = Literal["/tts", "/tts/stream"]
 Validity = Literal["VALID", "INVALID"]
 
 SPEED = "engine.batch_speed"
 """The regression gate's metric that the sweep takes for speed."""
-
-
-class Heard(msgspec.Struct, kw_only=True):
-    """What the samples of one wave say, without knowing its words (bench.hearing.features).
-
-    A channel mix is heard unless a field says otherwise. Levels are dB below full scale, in frames of 10 ms.
-    """
-
-    seconds: float
-    audible_at_s: float | None
-    """Where the first sound begins, past silence; None: nowhere."""
-    tail_s: float
-    """Silence after the last sound."""
-    longest_gap_s: float
-    """The longest silence between the first sound and the last."""
-    pauses: int
-    """Silences of 0.15 s and more between them."""
-    pauses_s: float
-    """How long these are together."""
-    voiced_s: float
-    """From the first sound to the last, without those pauses."""
-    level_dbfs: float
-    """Root mean square of the audible frames."""
-    peak: float
-    """Largest absolute sample, 1 is full scale."""
-    clipped_share: float
-    """Share of samples that lie in a run of three or more at the same extreme."""
-    offset: float
-    """Mean of the samples over their root mean square."""
-    level_spread_db: float = 0.0
-    """10th to 90th percentile of the levels of the audible frames: large in speech, small in noise and tones."""
-    spectral_change: float = 0.0
-    """Median change of the shape of the spectrum from frame to frame, 0 to 1: near 0 in a tone or a hum."""
-    flatness: float = 0.0
-    """Median spectral flatness of the audible frames: near 0 in speech and tones, 0.5 in white noise."""
-    bandwidth_hz: float = 0.0
-    """Below it lies all sound that stands above the noise of the file."""
-    mirrored: float = 0.0
-    """How far the sound above a likely older Nyquist frequency is the mirror of that below: 1 is a copy."""
-    pitch_hz: float = 0.0
-    """Median fundamental frequency of the voiced frames; 0 if there are too few."""
-    bands_db: list[float] = msgspec.field(default_factory=list)
-    """Long-term spectrum in bands of a third octave from 100 Hz to 4 kHz, mean 0: the sound of the voice."""
-    distinct: int
-    """Different sample values, counted to 4096: few of them are few bits."""
-    clicks: int = 0
-    """Spikes of the first difference against its surroundings."""
-    holes: int = 0
-    """Runs of equal samples with sound before and after them."""
-    steady_start_s: float = 0.0
-    """How long the sound before the speech keeps one level: noise or a tone put before it."""
-    repeated_share: float = 0.0
-    """Share of the wave that is a copy of another wave of the load point (bench.hearing.repeats)."""
-    repeated_itself_share: float = 0.0
-    """Share of the wave that comes twice in it."""
-    silent_channels: int
-    """Channels without sound, of a wave whose other channels have some."""
 
 
 class Sample(msgspec.Struct, kw_only=True):

@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.hearing.raw import telephone_levels
 from bench.records import Encoding
 
 Floats = NDArray[np.float32]
@@ -17,6 +18,7 @@ RATE_HZ = 24_000
 UNKNOWN = 0xFFFFFFFF
 _FORMATS: dict[Encoding, tuple[int, int]] = {
     "u8": (1, 8), "s16": (1, 16), "s24": (1, 24), "s32": (1, 32), "f32": (3, 32),
+    "ulaw": (7, 8), "alaw": (6, 8),
 }  # fmt: skip
 
 
@@ -36,6 +38,8 @@ class Answer:
     """What the WAV header promises; None: unknown."""
     extensible: bool = False
     header_per_piece: bool = False
+    breaks_off: bool = False
+    """The connection is closed behind the last piece, without the end mark."""
     first_piece_s: float | None = None
     """Length of the first piece, sent before a pause of first_pause_s."""
     first_pause_s: float = 0.0
@@ -68,6 +72,11 @@ def encode(wave: Floats, encoding: Encoding) -> bytes:
     clipped = np.clip(wave, -1.0, 1.0)
     if encoding == "u8":
         return (np.round(clipped * 127) + 128).astype(np.uint8).tobytes()
+    if encoding in ("ulaw", "alaw"):
+        levels = telephone_levels(encoding)
+        order = np.argsort(levels, kind="stable")
+        between = (levels[order][1:] + levels[order][:-1]) / 2
+        return order[np.searchsorted(between, clipped)].astype(np.uint8).tobytes()
     if encoding == "s24":
         return (clipped * (2**31 - 256)).astype("<i4").reshape(-1, 1).view(np.uint8)[:, 1:].tobytes()
     if encoding == "s32":

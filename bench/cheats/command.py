@@ -8,14 +8,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.cheats.rows import Row
 from bench.cheats.server import Voice, serve
-from bench.cheats.table import CHEATS, HONEST, Row
+from bench.cheats.table import CHEATS, HONEST
 from bench.hearing.judge import judge
 from bench.hearing.speech_check import check_speech
+from bench.load.again import PAIRS, kept, twice
 from bench.load.cell import measure_cell
+from bench.load.generator import LoadPlan, generate
 from bench.load.validity import validate
-from bench.records import Arm, Cell, LoadPoint, Run
-from bench.workload import Workload
+from bench.records import Arm, Cell, LoadPoint, Run, Sample
+from bench.servers.start import Server
+from bench.workload import Workload, warmup_texts
 
 POINTS = (
     LoadPoint(endpoint="/tts/stream", texts="mixed", clients=1),
@@ -85,6 +89,8 @@ def measure(row: Row, voice: Voice, seed: int, folder: Path) -> Run:
     workload = Workload(seed)
     cells: list[Cell] = []
     with serve(row.cheat, voice, row.stats) as server:
+        if row.asked_again:
+            server.keeps_answers = kept(_twice_asked(server, seed))
         for order, point in enumerate(POINTS):
             cells.append(
                 measure_cell(
@@ -104,6 +110,15 @@ def measure(row: Row, voice: Voice, seed: int, folder: Path) -> Run:
         id="cheats", started_at="", machine={}, commit=None, dirty=False, profile="", workload_seed=seed,
         warmup_rule="two", arms=[Arm(name="cheat", description=row.does)], cells=cells,
     )  # fmt: skip
+
+
+def _twice_asked(server: Server, seed: int) -> list[Sample]:
+    texts = twice(warmup_texts("short", PAIRS, seed, "again"))
+    plan = LoadPlan(
+        url=server.url, endpoint="/tts/stream", texts=texts, warmup_texts=[], clients=1, duration_s=0.0,
+        min_requests=len(texts),
+    )  # fmt: skip
+    return generate(plan).samples
 
 
 def _said(run: Run) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 from hibari import Hibari
 
 from bench.cheats.answer import Answer, Floats
+from bench.machine import usable_cores
 from bench.servers.start import Server
 
 
@@ -22,7 +23,7 @@ class Voice:
     """The embedded voice; a text is spoken once and kept."""
 
     def __init__(self) -> None:
-        self._model = Hibari(threads=2)
+        self._model = Hibari(threads=min(2, usable_cores()))
         self._waves: dict[tuple[str, float], Floats] = {}
         self._lock = threading.Lock()
 
@@ -97,7 +98,10 @@ def serve(cheat: Cheat, voice: Voice, stats: dict[str, Any] | None = None) -> It
                 if pause_s:
                     time.sleep(pause_s)
                 self.wfile.write(b"%x\r\n" % len(data) + data + b"\r\n")
-            self.wfile.write(b"0\r\n\r\n")
+            if answer.breaks_off:
+                self.close_connection = True
+            else:
+                self.wfile.write(b"0\r\n\r\n")
 
         def log_message(self, format: str, *args: Any) -> None:
             """Say nothing on standard error."""

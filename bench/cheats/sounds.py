@@ -49,6 +49,13 @@ def noise(seconds: float, level_dbfs: float, seed: int = 0) -> Floats:
     return rng.normal(0, 10 ** (level_dbfs / 20), round(seconds * RATE_HZ)).astype(np.float32)
 
 
+def breath(seconds: float, level_dbfs: float, seed: int = 0) -> Floats:
+    """Soft noise that comes and goes."""
+    sound = noise(seconds, level_dbfs, seed)
+    swelling: Floats = (sound * np.sin(np.linspace(0, np.pi, len(sound)))).astype(np.float32)
+    return swelling
+
+
 def tone(seconds: float, hz: float = 220.0) -> Floats:
     return (0.1 * np.sin(2 * np.pi * hz * np.arange(round(seconds * RATE_HZ)) / RATE_HZ)).astype(np.float32)
 
@@ -83,6 +90,11 @@ def sounding(wave: Floats) -> tuple[int, int]:
     heard = np.flatnonzero(levels_dbfs(wave, RATE_HZ) > AUDIBLE_DBFS)
     size = round(FRAME_S * RATE_HZ)
     return int(heard[0]) * size, (int(heard[-1]) + 1) * size
+
+
+def leading(wave: Floats) -> Floats:
+    """The silence before the sound."""
+    return wave[: sounding(wave)[0]]
 
 
 def pauses(wave: Floats, least_s: float = 0.15) -> list[tuple[int, int]]:
@@ -189,3 +201,24 @@ def stretched(wave: Floats, factor: float) -> Floats:
         if last + hop + size > len(padded):
             break
     return out[: round(len(wave) * factor)]
+
+
+def higher(wave: Floats, factor: float) -> Floats:
+    """`factor` times as high at the same pace."""
+    return resampled(stretched(wave, factor), 1 / factor)
+
+
+def faded(wave: Floats, seconds: float = 0.005) -> Floats:
+    """Faded in and out."""
+    size = min(round(seconds * RATE_HZ), len(wave) // 2)
+    soft = wave.copy()
+    soft[:size] *= np.linspace(0, 1, size, dtype=np.float32)
+    soft[len(wave) - size :] *= np.linspace(1, 0, size, dtype=np.float32)
+    return soft
+
+
+def mulaw(wave: Floats) -> Floats:
+    """Through the 255 levels of a telephone's 8 bits."""
+    levels = np.round(np.sign(wave) * np.log1p(255 * np.abs(wave)) / np.log(256) * 127) / 127
+    widened: Floats = (np.sign(levels) * (256 ** np.abs(levels) - 1) / 255).astype(np.float32)
+    return widened

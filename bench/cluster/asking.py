@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -27,10 +27,10 @@ class Heard(NamedTuple):
     """Of a refusal: its detail."""
 
 
-async def ask(url: str, text: str, *, voice: str = "low", path: str = "/tts/stream") -> Heard:
+async def ask(url: str, text: str, *, voice: str | None = "low", path: str = "/tts/stream") -> Heard:
     """Ask for raw samples, on a connection of its own."""
     address = urlsplit(url)
-    body = msgspec.json.encode({"text": text, "format": "pcm", "voice": voice})
+    body = msgspec.json.encode({"text": text, "format": "pcm"} | ({} if voice is None else {"voice": voice}))
     head = f"POST {path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n"
     asked_s = time.monotonic()
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
@@ -64,7 +64,14 @@ async def one_by_one(url: str, text: str, count: int) -> list[Heard]:
 
 
 async def together(
-    url: str, text: str, clients: int, duration_s: float, meanwhile: Callable[[], Any] | None = None
+    url: str,
+    text: str,
+    clients: int,
+    duration_s: float,
+    meanwhile: Callable[[], Any] | None = None,
+    *,
+    voices: Sequence[str | None] = ("low", "high"),
+    path: str = "/tts/stream",
 ) -> tuple[list[Heard], float]:
     """A closed loop of clients; what they heard, and how long that took. `meanwhile` is called after a third of it."""
     heard: list[Heard] = []
@@ -72,7 +79,7 @@ async def together(
 
     async def client(number: int) -> None:
         while time.monotonic() - begun_s < duration_s:
-            heard.append(await ask(url, text, voice=("low", "high")[number % 2]))
+            heard.append(await ask(url, text, voice=voices[number % len(voices)], path=path))
             if heard[-1].status != 200:
                 await asyncio.sleep(0.1)
 

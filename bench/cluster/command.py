@@ -1,7 +1,8 @@
 """python -m bench cluster: a Ray of two nodes on this machine and what comes of it. Words choose: `bench cluster kill`.
 
-The devices are stood in for (bench/cluster/device.py), so that two engines need no more cores than one. The way there
-is measured with the tone model, which costs nothing and so hides nothing of it.
+The devices are stood in for (bench/cluster/device.py), so that two engines need no more cores than one; only `cores`
+speaks with the embedded voice, an engine on a core of its own. The way there is measured with the tone model, which
+costs nothing and so hides nothing of it.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ import psutil
 from rich.console import Console
 
 from bench.cluster.asking import Heard, audio_s, one_by_one, together
-from bench.cluster.nodes import START_S, Nodes, clustered, nodes, proxied, replicas, slots, words
+from bench.cluster.nodes import START_S, Nodes, clustered, nodes, pin, proxied, replicas, slots, words
 from bench.faults.server import FaultError, Victim, check, serving, until
 from bench.machine import tree_cpu_s
 
 ALONE = ("engine.device=cpu", "engine.threads=1", "engine.workers=1")
 TONE = ("model.name=bench.cluster.device", "model.options.step_s=0.001", *ALONE)
 DEVICE = ("model.name=bench.cluster.device", *ALONE)
+VOICE = ("model.options.kernels=torch", *ALONE)
+"""Plain torch, so that speaking is what costs, as with a model of some size: not Ray's way to it."""
 SENTENCE = "The harbour was quiet when the first boats came home."
 LONG = f"{SENTENCE} " * 4
+PAGE = f"{SENTENCE} " * 12
 ROUNDS, REQUESTS = 5, 12
 """Of the way's measurement: each round asks every arm so often, in turn."""
 BATCH_S = 4.0
@@ -83,6 +87,35 @@ def second(ray: Nodes, folder: Path) -> str:
     return f"{made[0]:.1f} audio s/s with one engine, {made[1]:.1f} with two: {made[1] / made[0]:.2f} times"
 
 
+def cores(ray: Nodes, folder: Path) -> str:
+    """What a second core brings to the embedded voice: each engine has one to itself, the rest shares both with it.
+
+    Whole answers to long texts, so that little else than speaking is done. With one engine, its core is not used by the
+    others only as far as the system leaves it free.
+    """
+    made = []
+    for engines in (1, 2):
+        with clustered(ray, folder, engines, *VOICE) as victim:
+            pinned = pin(engines)
+            check(len(pinned) == engines, f"{len(pinned)} engines instead of {engines}")
+            asyncio.run(together(victim.url, PAGE, CLIENTS, 3, path="/tts", voices=[None]))
+            before_s = [process.cpu_times() for process in pinned]
+            heard, took_s = asyncio.run(
+                together(victim.url, PAGE, CLIENTS, LOAD_S, path="/tts", voices=[None])
+            )
+            check(all(one.whole for one in heard), f"not all are whole: {_told(heard)}")
+            used = [
+                (now.user + now.system - then.user - then.system) / took_s
+                for now, then in zip((process.cpu_times() for process in pinned), before_s, strict=True)
+            ]
+            made.append((audio_s(heard) / took_s, ", ".join(f"{share:.2f}" for share in used)))
+    (one, of_one), (two, of_two) = made
+    return (
+        f"{one:.0f} audio s/s with one engine ({of_one} of its core), {two:.0f} with two ({of_two}): "
+        f"{two / one:.2f} times"
+    )
+
+
 def kill(ray: Nodes, folder: Path) -> str:
     """A replica killed under load."""
     with clustered(ray, folder, 2, *DEVICE) as victim:
@@ -101,6 +134,7 @@ def node(ray: Nodes, folder: Path) -> str:
 
 PARTS: dict[str, Callable[[Nodes, Path], str]] = {
     "second": second,
+    "cores": cores,
     "kill": kill,
     "node": node,
     "way": way,

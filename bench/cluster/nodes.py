@@ -137,3 +137,20 @@ def replicas() -> list[psutil.Process]:
             if "ray::ServeReplica" in " ".join(process.cmdline()):
                 found.append(process)
     return sorted(found, key=lambda process: process.create_time())
+
+
+def pin(count: int) -> list[psutil.Process]:
+    """Give the engine of each replica a core of its own; the engines, the oldest first."""
+    engines = [
+        child
+        for replica in replicas()
+        for child in replica.children(recursive=True)
+        if "serving.engine.process" in child.cmdline()
+    ]
+    cores = sorted(psutil.Process().cpu_affinity() or ())
+    check(len(cores) >= count, f"{count} engines want a core each, and there are {len(cores)}")
+    for engine, core in zip(engines, cores, strict=False):
+        for thread in engine.threads():
+            psutil.Process(thread.id).cpu_affinity([core])
+        engine.cpu_affinity([core])
+    return engines

@@ -19,7 +19,7 @@ from typing import Literal, cast
 import numpy as np
 
 from bench.gate.accepted import accepted_file, apply_acceptances, read_acceptances
-from bench.gate.measure import FULL, QUICK, Effort, Measurements, measure
+from bench.gate.measure import FULL, QUICK, Effort, Measurements, measure, speaks
 from bench.gate.power import called_from, smallest_seen, without_effect
 from bench.gate.quality import QUALITY, judge_quality
 from bench.gate.report import NOT_COMPARED, Finding, GateRun, markdown
@@ -32,6 +32,8 @@ from bench.progress import Notify, status_line
 from bench.records import write_json
 
 ALL = (*(metric.name for metric in METRICS), COUNTS, QUALITY)
+STARTS = "http.starts"
+"""Named where head's server does not start or speak, and no metric that was asked for would say so."""
 WRONG_USAGE = 2
 COUNT_NOTES = {
     "chunks": "audio is cut into other pieces: meant, if streaming windows changed",
@@ -61,6 +63,13 @@ def compare(
         return judge_all(found, names)
 
     findings = run(metrics, effort)
+    if not any(metric.needs == "server" for metric in METRICS if metric.name in metrics) and (
+        QUALITY not in metrics
+    ):
+        # Whatever was asked for, a head whose server does not start or speak must not pass.
+        progress("HTTP: does head's server start")
+        if (failure := speaks(head, profile=profile, overrides=overrides)) is not None:
+            findings.append(_invalid(STARTS, failure, ""))
     suspects = {one.metric: one for one in findings if one.slowdown and suspicious(one.slowdown)}
     if not suspects:
         return findings

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from bench.gate.messages import Request
+from bench.gate.messages import Request, cooked
 from bench.gate.quality import QUALITY, Wave
 from bench.gate.side import Side, SideFailed, Tree
-from bench.gate.tasks import BATCH, COUNTS, HEARD, METRICS, SHORT, TASKS, Values, tasks_of
+from bench.gate.tasks import BATCH, COUNTS, HEARD, METRICS, ONCE, SHORT, TASKS, Values, tasks_of
 from bench.gate.verdict import Pair
 from bench.progress import Notify
 
@@ -102,7 +102,11 @@ def measure(
                             _at_once(_restart, sides)
                         if COUNTS in metrics and number < MIN_COUNTS:
                             _count(sides, found)
+                        for side in sides:
+                            side.open_books()
                         _round(sides, tasks, effort.round_s, number, found)
+                        if why := cooked(*(side.books() for side in sides)):
+                            raise SideFailed("head", why)
         except SideFailed as failure:
             found.failures["probe"] = failure
     tasks = tasks_of(wanted, "server")
@@ -123,6 +127,17 @@ def measure(
     names = {metric.name for metric in wanted}
     found.pairs = {name: rounds for name, rounds in found.pairs.items() if name in names}
     return found
+
+
+def speaks(tree: Tree, *, profile: str, overrides: Sequence[str]) -> SideFailed | None:
+    """Start head's server and let it say a text: why it does not, or None."""
+    try:
+        with Side("head", tree, profile, [*GATE_OVERRIDES, *overrides]) as side:
+            side.start_server()
+            side.ask_http(SHORT[0])
+    except SideFailed as failure:
+        return failure
+    return None
 
 
 def _at_once(action: Callable[[Side], object], sides: Sequence[Side]) -> None:
@@ -154,21 +169,29 @@ def _round(
     """Warm both sides, then measure pairs of every task in turn until the time is up."""
     if not tasks:
         return
-    for task in tasks:
+    timed = [task for task in tasks if task not in ONCE]
+    for task in timed:
         for index in range(WARMUPS):
             for side in sides:
                 TASKS[task](side, index)
     found: dict[str, list[Pair]] = {}
+
+    def pair(task: str, index: int) -> None:
+        values: list[Values] = [{}, {}]
+        for which in (0, 1) if (index + number) % 2 == 0 else (1, 0):
+            values[which] = TASKS[task](sides[which], index)
+        for name in values[0]:
+            found.setdefault(name, []).append((values[0][name], values[1][name]))
+
     until_s = time.monotonic() + round_s
     index = 0
-    while index < MIN_PAIRS or time.monotonic() < until_s:
-        for task in tasks:
-            values: list[Values] = [{}, {}]
-            for which in (0, 1) if (index + number) % 2 == 0 else (1, 0):
-                values[which] = TASKS[task](sides[which], index)
-            for name in values[0]:
-                found.setdefault(name, []).append((values[0][name], values[1][name]))
+    while timed and (index < MIN_PAIRS or time.monotonic() < until_s):
+        for task in timed:
+            pair(task, index)
         index += 1
+    for task in tasks:
+        if task in ONCE:
+            pair(task, 0)
     for name, pairs in found.items():
         into.pairs.setdefault(name, []).append(pairs)
 

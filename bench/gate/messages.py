@@ -1,7 +1,11 @@
-"""What the gate and a probe say to each other: one line of JSON each. A change of these is a new PROBE_VERSION."""
+"""What the gate and a probe say to each other, one line of JSON each, and whether a probe is believed.
+
+A change of the messages is a new PROBE_VERSION.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -44,3 +48,43 @@ class Hello(msgspec.Struct, kw_only=True):
     """Where this side's code lies: the gate checks that it measures what it means to."""
     ready_s: float
     error: str | None = None
+
+
+MOST_HIDDEN, LEAST_HIDDEN_S = 1.2, 0.3
+"""Times as much, and seconds more, that head may take beside what its probe states, over what base takes beside it."""
+
+
+@dataclass(kw_only=True)
+class Books:
+    """What a probe stated, and what was seen from outside."""
+
+    opened_cpu_s: float = 0.0
+    stated_cpu_s: float = 0.0
+    used_cpu_s: float = 0.0
+    """By the probe's process and all below it."""
+    stated_wall_s: float = 0.0
+    waited_s: float = 0.0
+    """By the gate, for the same replies."""
+
+
+def cooked(base: Books, head: Books) -> str:
+    """Why head's own probe is not believed: it hides more of the time than base's does. Empty if it is believed.
+
+    Each side is driven by its own commit's probe, so a commit could change the yardstick with the thing; and work
+    that moved to where the probe does not look is no work saved.
+    """
+    for what, stated, seen in (
+        ("CPU seconds", "stated_cpu_s", "used_cpu_s"),
+        ("seconds", "stated_wall_s", "waited_s"),
+    ):
+        shares = []
+        for books in (base, head):
+            told, was = getattr(books, stated), getattr(books, seen)
+            shares.append((told, was, was / told if told else 0.0))
+        (_, _, usual), (told, was, share) = shares
+        if share > MOST_HIDDEN * usual > 0 and was - usual * told > LEAST_HIDDEN_S:
+            return (
+                f"its probe states {told:.1f} {what} and took {was:.1f}, {share:.2f} times as many; base's"
+                f" {usual:.2f} times"
+            )
+    return ""

@@ -23,11 +23,12 @@ from urllib.parse import urlsplit
 import msgspec
 import numpy as np
 
-from bench.gate.messages import PROBE_VERSION, Hello, Reply, Request
+from bench.gate.messages import PROBE_VERSION, Books, Hello, Reply, Request
 from bench.gate.proof.planted import write_hook
 from bench.gate.quality import Wave
 from bench.load.answers import WaveError, WaveReader
-from bench.servers.start import StartFailed, start_server
+from bench.machine import tree_cpu_s, tree_peak_rss_bytes
+from bench.servers.start import Server, StartFailed, start_server
 
 START_TIMEOUT_S = 120.0
 ANSWER_TIMEOUT_S = 60.0
@@ -55,8 +56,11 @@ class Tree:
 
     @property
     def holds_server(self) -> bool:
-        """Whether it is a copy of this program, and not a project that uses the installed one."""
-        return (self.path / "serving" / "__init__.py").is_file()
+        """Whether it is a copy of this program, and not a project that uses the installed one.
+
+        A copy whose server was renamed or left out is one too: it must not be measured by the installed server.
+        """
+        return (self.path / "serving" / "__init__.py").is_file() or self._holds_probe() is not None
 
     def probe_command(self) -> list[str] | None:
         """The interpreter's arguments that start this tree's own probe; None if it is a copy without one."""
@@ -64,10 +68,14 @@ class Tree:
             return ["-m", PLANTED_PROBE, str(self.planted)]
         if not self.holds_server:
             return ["-m", PROBES[0]]
-        for name in PROBES:
-            if self.path.joinpath(*name.split(".")).with_suffix(".py").is_file():
-                return ["-m", name]
-        return None
+        name = self._holds_probe()
+        return None if name is None else ["-m", name]
+
+    def _holds_probe(self) -> str | None:
+        return next(
+            (name for name in PROBES if self.path.joinpath(*name.split(".")).with_suffix(".py").is_file()),
+            None,
+        )
 
     def python_path(self) -> str:
         """The tree, and behind it this program if the tree is no copy of it."""
@@ -102,6 +110,8 @@ class Side:
         self._stack = ExitStack()
         self._log: IO[str] = self._stack.enter_context(tempfile.TemporaryFile("w+"))  # noqa: SIM115
         self._probe: subprocess.Popen[str] | None = None
+        self._server: Server | None = None
+        self._books = Books()
         self._address = ("", 0)
 
     def __enter__(self) -> Self:
@@ -114,6 +124,7 @@ class Side:
 
     def start_probe(self) -> None:
         """Start the probe and wait for it. Raises SideFailed if it cannot be, or runs another tree's code."""
+        self._check_tree()
         command = self._tree.probe_command()
         if command is None:
             raise SideFailed(self.name, "it holds no probe", layout=True)
@@ -148,17 +159,32 @@ class Side:
             pipe.flush()
         except BrokenPipeError:
             raise self._failed("the probe died") from None
+        asked_s = time.perf_counter()
         reply = self._read(Reply, ANSWER_TIMEOUT_S)
+        if reply.cpu_s:
+            self._books.waited_s += time.perf_counter() - asked_s
+            self._books.stated_wall_s += reply.wall_s
+            self._books.stated_cpu_s += reply.cpu_s
         if reply.error is not None:
             raise self._failed(reply.error)
         if request.what == "speak" and not reply.audio_s > 0:
             raise self._failed("it spoke no audio")
         return reply
 
+    def open_books(self) -> None:
+        """Begin to hold what the probe states against what its processes take."""
+        self._books = Books(opened_cpu_s=tree_cpu_s(self._running().pid))
+
+    def books(self) -> Books:
+        """What was stated and taken since open_books()."""
+        self._books.used_cpu_s = tree_cpu_s(self._running().pid) - self._books.opened_cpu_s
+        return self._books
+
     # ---- the server ----------------------------------------------------------------------------------------
 
     def start_server(self) -> None:
         """Start the HTTP server on a free port and wait for it. Raises SideFailed."""
+        self._check_tree()
         environ = self._environ
         if self._tree.planted:
             hook = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-planted-")))
@@ -173,33 +199,46 @@ class Side:
             timeout_s=START_TIMEOUT_S,
         )
         try:
-            url = urlsplit(self._stack.enter_context(server).url)
+            self._server = self._stack.enter_context(server)
         except StartFailed as failure:
             raise SideFailed(self.name, str(failure)) from failure
+        url = urlsplit(self._server.url)
         self._address = (url.hostname or "", url.port or 0)
 
-    def stream(self, text: str) -> tuple[float, float, int]:
-        """One /tts/stream request: seconds to the first audio byte, seconds to the last, bytes of pcm."""
+    def server_cpu_s(self) -> float:
+        """CPU seconds that the server's processes have used so far."""
+        return self._running_server().cpu_s() or 0.0
+
+    def server_memory_mib(self) -> float:
+        """Resident memory of the server's processes at their peaks. Raises SideFailed if nothing tells."""
+        pid = self._running_server().pid
+        peak = None if pid is None else tree_peak_rss_bytes(pid)
+        if peak is None:
+            raise self._failed("nothing tells the memory of its server")
+        return peak / 2**20
+
+    def ask_http(self, text: str, path: str = "/tts/stream") -> tuple[float, float, int]:
+        """One request: seconds to the first audio byte, seconds to the last, bytes of pcm. Raises SideFailed."""
         connection = http.client.HTTPConnection(*self._address, timeout=ANSWER_TIMEOUT_S)
         body = json.dumps({"text": text, "format": "pcm", "seed": 1})
         try:
             connection.connect()
             started_s = time.perf_counter()
-            connection.request("POST", "/tts/stream", body, {"Content-Type": "application/json"})
+            connection.request("POST", path, body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             if response.status != 200:
-                raise self._failed(f"/tts/stream answered {response.status}")
+                raise self._failed(f"{path} answered {response.status}")
             size, first_s = 0, 0.0
             while data := response.read1():
                 first_s = first_s or time.perf_counter() - started_s
                 size += len(data)
             total_s = time.perf_counter() - started_s
         except (OSError, http.client.HTTPException) as error:
-            raise self._failed(f"/tts/stream: {type(error).__name__}: {error}") from error
+            raise self._failed(f"{path}: {type(error).__name__}: {error}") from error
         finally:
             connection.close()
         if not size:
-            raise self._failed("/tts/stream sent no audio")
+            raise self._failed(f"{path} sent no audio")
         return first_s, total_s, size
 
     def speak(self, texts: Sequence[str], clients: int) -> list[Wave]:
@@ -233,10 +272,22 @@ class Side:
         """The texts through /tts/stream by `clients` clients at once: seconds in all, bytes of pcm in all."""
         started_s = time.perf_counter()
         with ThreadPoolExecutor(clients) as pool:
-            sizes = [size for _, _, size in pool.map(self.stream, texts)]
+            sizes = [size for _, _, size in pool.map(self.ask_http, texts)]
         return time.perf_counter() - started_s, sum(sizes)
 
     # ---- processes -----------------------------------------------------------------------------------------
+
+    def _check_tree(self) -> None:
+        """A copy of this program without its server would be measured by whatever server is installed."""
+        if self._tree.holds_server and not (self._tree.path / "serving" / "__init__.py").is_file():
+            raise SideFailed(
+                self.name, "it holds no serving/, and no other server is measured for it", layout=True
+            )
+
+    def _running_server(self) -> Server:
+        if self._server is None:
+            raise RuntimeError("start_server() comes first")
+        return self._server
 
     def _running(self) -> subprocess.Popen[str]:
         if self._probe is None:

@@ -69,6 +69,18 @@ METRICS = (
         name=f"http.throughput_{BATCH}", unit="audio s / s", better="higher", task="burst", needs="server",
         meaning=f"/tts/stream at {BATCH} clients: seconds of audio per second",
     ),
+    Metric(
+        name="http.long_cpu", unit="CPU s / audio s", better="lower", task="long", needs="server",
+        meaning="/tts with texts of 600 characters: CPU seconds of all of the server's processes per second of audio",
+    ),
+    Metric(
+        name="http.long_speed", unit="audio s / s", better="higher", task="long", needs="server",
+        meaning="the same by the clock: seconds of audio per second, answered whole",
+    ),
+    Metric(
+        name="http.memory", unit="MiB", better="lower", task="memory", needs="server",
+        meaning="peak resident memory of all of the server's processes, at the end of a round",
+    ),
 )  # fmt: skip
 
 COUNTS = "counts"
@@ -81,7 +93,8 @@ def tasks_of(metrics: Sequence[Metric], needs: Literal["probe", "server"]) -> li
 
 
 SHORT = texts("short", 16, TEXT_SEED)
-HEARD = texts("short", 12, TEXT_SEED + 1)
+LONG = texts("long", 4, TEXT_SEED + 2)
+HEARD = texts("short", 12, TEXT_SEED + 1) + LONG[:2]
 """What base and head say for the comparison of their quality."""
 BYTES_PER_AUDIO_SECOND = 48_000.0
 """Any constant does, for only the ratio counts: bench.gate.quality sees to it that both sides say as much."""
@@ -110,7 +123,7 @@ def _encode(side: Side, index: int) -> Values:
 
 
 def _http(side: Side, index: int) -> Values:
-    first_s, total_s, size = side.stream(SHORT[index % len(SHORT)])
+    first_s, total_s, size = side.ask_http(SHORT[index % len(SHORT)])
     return {"http.ttfa": first_s, "http.throughput_1": size / BYTES_PER_AUDIO_SECOND / total_s}
 
 
@@ -120,6 +133,23 @@ def _burst(side: Side, index: int) -> Values:
     return {f"http.throughput_{BATCH}": size / BYTES_PER_AUDIO_SECOND / total_s}
 
 
+def _long(side: Side, index: int) -> Values:
+    before_s = side.server_cpu_s()
+    answers = [side.ask_http(LONG[(2 * index + offset) % len(LONG)], "/tts") for offset in range(2)]
+    used_s = side.server_cpu_s() - before_s
+    audio_s = sum(size for *_, size in answers) / BYTES_PER_AUDIO_SECOND
+    return {
+        "http.long_cpu": used_s / audio_s,
+        "http.long_speed": audio_s / sum(total_s for _, total_s, _ in answers),
+    }
+
+
+def _memory(side: Side, index: int) -> Values:
+    return {"http.memory": side.server_memory_mib()}
+
+
+ONCE = ("memory",)
+"""Tasks that are measured once a round, at its end."""
 TASKS: dict[str, Callable[[Side, int], Values]] = {
     "stream": _stream,
     "batch": _batch,
@@ -127,4 +157,6 @@ TASKS: dict[str, Callable[[Side, int], Values]] = {
     "encode": _encode,
     "http": _http,
     "burst": _burst,
+    "long": _long,
+    "memory": _memory,
 }

@@ -69,6 +69,22 @@ def bootstrap(
     return Estimate(value=value, low=float(low), high=float(high), draws=draws, wider=wider)
 
 
+def of_share(share: float, count: int, name: str = "") -> Estimate:
+    """A share of `count` things, 0 to 1, with Wilson's interval; it has one even where all are alike.
+
+    There a bootstrap has none: its draws are those of Jeffreys' posterior, seeded by `name`.
+    """
+    if count < LEAST_REQUESTS:
+        return Estimate(value=share)
+    z = _z(1)
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    reach = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    draws = rng.beta(share * count + 0.5, (1 - share) * count + 0.5, DRAWS)
+    low, high = max(0.0, min(share, middle - reach)), min(1.0, max(share, middle + reach))
+    return Estimate(value=share, low=low, high=high, draws=draws)
+
+
 def _length(count: int) -> int:
     return max(1, int(count ** (1 / 3) + 0.5))
 
@@ -98,7 +114,7 @@ def difference(above: Estimate, below: Estimate, comparisons: int = 1) -> Ratio 
     spread = float(np.std(above.draws - below.draws))
     reach = _z(comparisons) * spread * max(above.wider, below.wider)
     value = above.value - below.value
-    return Ratio(value=value, low=value - reach, high=value + reach)
+    return Ratio(value=value, low=max(-1.0, value - reach), high=min(1.0, value + reach))
 
 
 def of_ratios(ratios: Sequence[float]) -> Ratio | None:

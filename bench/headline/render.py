@@ -9,13 +9,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bench.headline.figures import slug
 from bench.headline.intervals import LEAST_REQUESTS, Estimate, Ratio
-from bench.headline.standing import MOST_FAILED, Criterion, failures
+from bench.headline.standing import MOST_FAILED, MOST_STALLED, Criterion, failures
 from bench.headline.summary import LEAST_FOR_P95
 from bench.records import Arm
 
 DEFINITIONS = {
     "TTFA": "audible time to first audio: from when the request was due until its listener hears the first sound "
-    "(-45 dBFS in a frame of 10 ms); the silence before it is played first",
+    "(-45 dBFS in a frame of 10 ms); the silence before it is played first, and may end after the last byte came",
     "total": "from when the request was due to its last byte",
     "throughput": "seconds of good audio made per second, from the first due time to the last end",
     "stall": "how long the playback buffer of a player that starts at the first audio byte is empty, over streams "
@@ -23,14 +23,15 @@ DEFINITIONS = {
     "SLO share": "of 100 requests that were due, those that met the SLO above: what was refused or failed did not",
     "prebuffer": "seconds of audio that a player must hold before it starts, to have no underrun",
     "CPU": "CPU seconds of the server's processes per second of audio, warm-up included in both; the comparison is the "
-    "geometric mean over the load points, with the interval of Student's t",
+    "geometric mean over the load points, with the interval of Student's t; that of one point has none",
     "RTF": "total over seconds of audio received; the wait for a free server is inside",
     "percentiles": "nearest rank over the pooled requests of the valid repeats: always a measured value",
     "rates": "median over the valid repeats of a load point",
     "intervals": "95 %, by bootstrap: requests are drawn again within each repeat, in blocks of neighbours, seeded. An "
     "advantage has a wider one, so that not one run in 20 calls a difference that is chance",
     "ranks": "a difference outside the interval of the advantage and outside the A/A noise floor. An arm that refused "
-    f"or failed more than {MOST_FAILED:.0%} of what was due wins no latency and no throughput",
+    f"or failed more than {MOST_FAILED:.0%} of what was due wins no latency and no throughput, "
+    f"and one whose streams stall more often by {MOST_STALLED:.0%} wins no first sound",
     "p95": f"given from {LEAST_FOR_P95} requests on; an interval from {LEAST_REQUESTS}",
 }
 
@@ -51,6 +52,7 @@ def environment() -> Environment:
         "percent": _percent,
         "slug": slug,
         "estimate": _estimate,
+        "interval": _interval,
         "advantage": _advantage,
         "failures": failures,
         "kernels": _kernels,
@@ -80,6 +82,11 @@ def _estimate(estimate: Estimate | None, scale: float, interval: bool = True) ->
     if estimate.low is None or estimate.high is None or not interval:
         return value
     return f"{value} ({_num(estimate.low * scale)}–{_num(estimate.high * scale)})"
+
+
+def _interval(estimate: Estimate | None, scale: float) -> str:
+    """ "39.8–43", or nothing."""
+    return _estimate(estimate, scale).partition(" (")[2].rstrip(")")
 
 
 def _advantage(ratio: Ratio | None, criterion: Criterion, interval: bool = True) -> str:

@@ -20,6 +20,7 @@ from rich.markup import escape
 
 from bench.headline.standing import noise_floor, reference_of
 from bench.hearing.judge import judge
+from bench.load.again import PAIRS, kept, twice
 from bench.load.cell import measure_cell
 from bench.load.generator import LoadPlan, generate
 from bench.machine import commit, machine
@@ -213,16 +214,19 @@ def _note_failure(arm: Arm) -> Iterator[None]:
 
 
 def _cold_start(server: Server, options: Options, number: int) -> ColdStart:
+    first_text, *more = warmup_texts("short", 1 + PAIRS, options.seed, f"cold start {number}")
     plan = LoadPlan(
         url=server.url,
         target=server.target,
         endpoint="/tts/stream",
-        texts=warmup_texts("short", 1, options.seed, f"cold start {number}"),
+        texts=[first_text, *twice(more)],
         warmup_texts=[],
         clients=1,
         duration_s=0.0,
+        min_requests=1 + 2 * len(more),
     )
-    sample = generate(plan).samples[0]
+    sample, *others = generate(plan).samples
+    server.keeps_answers = kept(others)
     first = ttfa_s(sample)
     if sample.error is not None or first is None:
         raise StartFailed(f"{server.arm}: the first request failed: {sample.error}: {sample.detail}")

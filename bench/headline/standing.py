@@ -10,12 +10,15 @@ from typing import Literal
 from bench.headline.intervals import Estimate, Ratio, difference, of_ratios, ratio
 from bench.headline.summary import Summary, summarise
 from bench.metrics import percentile
-from bench.records import LoadPoint, Run
+from bench.records import LoadPoint, Run, Slo
 
 DEFAULT_FLOOR = 0.05
 """Relative difference that counts as even where the run holds no A/A measurement of its own."""
 MOST_FAILED = 0.01
 """Share of what was due; an arm that refused or failed more cannot win a latency or a throughput."""
+
+MOST_STALLED = 0.05
+"""Share of streams, above that of the other arm: who begins before he can go on has won nothing."""
 
 Standing = Literal["wins", "even", "loses", "not ranked"]
 STANDINGS: tuple[Standing, ...] = ("wins", "even", "loses", "not ranked")
@@ -200,10 +203,21 @@ def _standing(
         standing = "loses"
     else:
         return "even", ""
-    winner = mine if standing == "wins" else theirs
+    winner, other = (mine, theirs) if standing == "wins" else (theirs, mine)
+    if criterion in (TTFA, TTFA_P95) and _stalled(winner) > _stalled(other) + MOST_STALLED:
+        return (
+            "not ranked",
+            f"{winner.arm} starts sooner and then stalls, {_stalled(winner):.0%} of its streams",
+        )
     if not criterion.share and winner.failed_share > MOST_FAILED:
         return "not ranked", f"{winner.arm} served only the survivors: {failures(winner)}"
     return standing, ""
+
+
+def _stalled(summary: Summary) -> float:
+    """Share of the streams that stop for longer than a listener accepts."""
+    stalls = summary.stalls_s
+    return sum(stall > Slo().stall_s for stall in stalls) / len(stalls) if stalls else 0.0
 
 
 def reference_of(arms: Sequence[str]) -> str:

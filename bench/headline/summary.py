@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.headline.intervals import Estimate, Floats, bootstrap
+from bench.headline.intervals import Estimate, Floats, bootstrap, of_share
 from bench.metrics import (
     audible_ttfa_s,
     audio_s,
@@ -58,7 +58,7 @@ class Summary:
     ttfa_p95_s: Estimate | None = None
     total_p50_s: Estimate | None = None
     total_p95_s: Estimate | None = None
-    real_time_factor_p50: float | None = None
+    real_time_factor_p50: Estimate | None = None
     audio_seconds_per_second: Estimate | None = None
     slo_share: Estimate | None = None
     """Of the requests that were due, those that met the SLO: what was refused, failed or came late did not."""
@@ -71,7 +71,12 @@ class Summary:
     prebuffers_s: tuple[float, ...] = ()
     """Seconds of audio that each of those had to hold before it started, to have no underrun, ascending."""
     continuity: dict[float, float] | None = None
-    word_error_rate: float | None = None
+    smooth_share: Estimate | None = None
+    """Of the streams of two chunks or more, those that met the SLO's limit of stalls."""
+    word_error_rate: Estimate | None = None
+    """The worst of the repeats, with the interval of so many words as the recogniser was given."""
+    audio_s_per_character: float | None = None
+    """Of the good answers: how slowly the arm speaks."""
     longest_s: float = 0.0
     """The longest good request, due to end."""
 
@@ -155,8 +160,14 @@ def _summary(arm: str, point: LoadPoint, cells: Sequence[Cell], run: Run) -> Sum
         for cell in valid
     ]
     totals = [[total_s(sample) for sample in good(_in_order(cell))] for cell in valid]
-    factors = [value for sample in succeeded if (value := real_time_factor(sample)) is not None]
+    factors = [
+        [value for sample in good(_in_order(cell)) if (value := real_time_factor(sample)) is not None]
+        for cell in valid
+    ]
     streams = [sample for sample in succeeded if in_pieces(sample)]
+    characters = sum(sample.characters for sample in succeeded)
+    stalls = sorted(stall_s(sample) or 0.0 for sample in streams)
+    words = sum(len(sample.text.split()) for sample in samples if sample.transcript is not None)
     rates = [cell.word_error_rate for cell in valid if cell.word_error_rate is not None]
     heard = [value for values in first for value in values]
     return Summary(
@@ -171,18 +182,22 @@ def _summary(arm: str, point: LoadPoint, cells: Sequence[Cell], run: Run) -> Sum
         ttfa_p95_s=_percentile(first, 95, name),
         total_p50_s=_percentile(totals, 50, name),
         total_p95_s=_percentile(totals, 95, name),
-        real_time_factor_p50=percentile(factors, 50) if factors else None,
+        real_time_factor_p50=_percentile(factors, 50, name),
         audio_seconds_per_second=_throughput(valid, name),
         slo_share=_share(valid, run, name),
         cpu_per_audio=_cost(valid),
         requests_per_second=median(requests_per_second(cell.samples) for cell in valid),
         goodput_rps=median(goodput_rps(cell.samples, run.slo) for cell in valid),
-        stalls_s=tuple(sorted(stall_s(sample) or 0.0 for sample in streams)),
+        stalls_s=tuple(stalls),
         prebuffers_s=tuple(
             sorted(played.prebuffer_s for sample in streams if (played := playback(sample)) is not None)
         ),
         continuity=continuity(samples),
-        word_error_rate=max(rates) if rates else None,
+        smooth_share=of_share(sum(stall <= run.slo.stall_s for stall in stalls) / len(stalls), len(stalls))
+        if stalls
+        else None,
+        word_error_rate=of_share(min(max(rates), 1.0), words) if rates else None,
+        audio_s_per_character=sum(map(audio_s, succeeded)) / characters if characters else None,
         longest_s=max(map(total_s, succeeded), default=0.0),
     )
 
@@ -230,9 +245,10 @@ def _share(cells: Sequence[Cell], run: Run, name: str) -> Estimate | None:
         means: Floats = np.concatenate([rows[:, :, 0] for rows in drawn], axis=1).mean(axis=1)
         return means
 
-    return bootstrap(
-        [_rows(values, 1) for values in met], figure, sum(map(sum, met)) / count, f"share {name}"
-    )
+    share = sum(map(sum, met)) / count
+    found = bootstrap([_rows(values, 1) for values in met], figure, share, f"share {name}")
+    alike = found.draws is not None and not found.draws.std()
+    return of_share(share, count, f"share {name}") if alike else found
 
 
 def _cost(cells: Sequence[Cell]) -> float | None:

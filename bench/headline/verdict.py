@@ -5,6 +5,7 @@ Winning and losing are said in the same words.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ _SUBJECTS = {
 }
 _MOST_ALONE = 4
 """Load points of an arm alone that are said."""
+_LENGTHS_APART = 1.05
+"""Two arms that speak the same texts within this are not told apart."""
 _MOST_REASONS = 3
 """Reasons of an INVALID arm that are said; the table of load points has them all."""
 
@@ -68,6 +71,7 @@ def verdict(
     for criterion in CRITERIA:
         lines += _of_criterion([one for one in comparisons if one.criterion is criterion], criterion)
     lines += _of_cost(cost, server, reference)
+    lines += _of_lengths(found, server, reference)
     lines += _of_failures(found, (server, reference))
     lines += _of_invalid(found)
     lines.append(Line(kind="note", text=_basis(run, found)))
@@ -174,6 +178,27 @@ def _of_cost(cost: Cost | None, server: str, reference: str) -> list[Line]:
     interval = f"({cost.ratio.value:.2f} times; {cost.ratio.low:.2f} to {cost.ratio.high:.2f})"
     label = {"wins": "Costs less", "loses": "Costs more", "even": "Costs the same"}[cost.standing]
     return [Line(kind=cost.standing, text=f"{label}: {server} takes {figures} {interval}.")]
+
+
+def _of_lengths(found: Sequence[Summary], server: str, reference: str) -> list[Line]:
+    """Seconds of audio favour who speaks slowly."""
+    slow = {(one.arm, one.point): one.audio_s_per_character for one in found if one.audio_s_per_character}
+    ratios = [
+        mine / theirs
+        for (arm, point), mine in slow.items()
+        if arm == server and (theirs := slow.get((reference, point)))
+    ]
+    if not ratios or abs(math.log(times := median(ratios))) < math.log(_LENGTHS_APART):
+        return []
+    longer, shorter = (server, reference) if times > 1 else (reference, server)
+    percent = 100 * (max(times, 1 / times) - 1)
+    return [
+        Line(
+            kind="note",
+            text=f"The same texts last {percent:.0f} % longer from {longer} than from {shorter}, silence included:"
+            f" throughput and cost, which count seconds of audio, favour {longer} by as much.",
+        )
+    ]
 
 
 def _of_failures(found: Sequence[Summary], arms: Sequence[str]) -> list[Line]:

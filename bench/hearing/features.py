@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.heard import Heard
 from bench.hearing.raw import samples_of
-from bench.hearing.sound import AUDIBLE_DBFS, FRAME_S, levels_dbfs, sound_of
-from bench.records import Encoding, Heard
+from bench.hearing.sound import AUDIBLE_DBFS, FRAME_S, levels_dbfs, quiet_dbfs, sound_of
+from bench.hearing.voicing import bands_db, describe_voice, median_pitch_hz, voicing_of
+from bench.records import Encoding
 
 Floats = NDArray[np.float32]
 
 SPECTRUM_S = 0.04
 """Least length of a frame of the spectrum; the next power of two is taken."""
 HOP_S = 0.02
-BANDS_HZ = tuple(100.0 * 2 ** (number / 3) for number in range(17))
-"""Edges of the third-octave bands from 100 Hz to 4 kHz: all that a telephone carries of a voice."""
 OLD_NYQUISTS_HZ = (4000.0, 5512.5, 6000.0, 8000.0, 11025.0, 12000.0)
 HOLE_S = 0.003
 """A run of equal samples in mid-speech that is no zero crossing."""
@@ -33,6 +32,7 @@ CLICK_RATIO = 4.5
 CLICK_FLOOR = 0.002
 """Added to the surroundings: what is below cannot be heard."""
 STEADY_DB = 2.0
+LONG_PAUSE_S = 1.4
 BANDWIDTH_DB = -70.0
 DISTINCT_MOST = 4096
 
@@ -44,6 +44,8 @@ class Spectra(NamedTuple):
     """[frames, bins]."""
     hz: float
     """Width of a bin."""
+    at_s: NDArray[np.float64]
+    """[frames]: where each begins in the wave."""
 
 
 def hear(
@@ -56,22 +58,26 @@ def hear(
     every = samples_of(audio, encoding, channels)
     wave = every.mean(axis=1)
     finite = np.nan_to_num(wave, nan=0.0, posinf=1.0, neginf=-1.0)
-    sound = sound_of(finite, sample_rate_hz)
     levels = levels_dbfs(finite, sample_rate_hz)
-    audible = levels[levels > AUDIBLE_DBFS]
+    heard = sound_of(finite, sample_rate_hz)
+    threshold = quiet_dbfs(levels)
+    sound = None if heard is None else sound_of(finite, sample_rate_hz, threshold)
+    audible = levels[levels > threshold] if heard is not None else levels[:0]
     found = Heard(
         seconds=len(wave) / sample_rate_hz,
-        audible_at_s=None if sound is None else sound.head_s,
+        audible_at_s=None if heard is None else heard.head_s,
         tail_s=len(wave) / sample_rate_hz if sound is None else sound.tail_s,
         longest_gap_s=0.0 if sound is None else max(sound.pauses_s, default=0.0),
         pauses=0 if sound is None else len(sound.pauses_s),
         pauses_s=0.0 if sound is None else sum(sound.pauses_s),
+        long_pauses=0 if sound is None else sum(pause >= LONG_PAUSE_S for pause in sound.pauses_s),
         voiced_s=0.0 if sound is None else sound.voiced_s,
         level_dbfs=_mean_level(audible),
-        peak=float(np.abs(every).max(initial=0.0)),
+        peak=float(np.abs(np.nan_to_num(every)).max(initial=0.0)),
         clipped_share=_clipped_share(finite),
         offset=float(finite.mean() / (finite.std() + 1e-9)) if len(finite) else 0.0,
         distinct=DISTINCT_MOST,
+        not_numbers=int(np.count_nonzero(~np.isfinite(every))),
         silent_channels=_silent_channels(every),
     )
     if sound_only:
@@ -79,11 +85,11 @@ def hear(
     found.distinct = _distinct(every)
     if sound is None or len(audible) < 5:
         return found
-    spectra = spectra_of(finite, sample_rate_hz)
+    spectra = spectra_of(finite, sample_rate_hz, threshold)
     step = STEP_OF_U8 if encoding == "u8" else 0.0
     low, high = np.percentile(audible, [10, 90])
     found.level_spread_db = float(high - low)
-    found.steady_start_s = _steady_start_s(levels)
+    found.steady_start_s = _steady_start_s(levels, threshold)
     found.clicks = _clicks(finite, sample_rate_hz, step)
     found.holes = _holes(finite, sample_rate_hz, step)
     if len(spectra.power) > 2:
@@ -91,17 +97,17 @@ def hear(
     return found
 
 
-def spectra_of(wave: Floats, sample_rate_hz: int) -> Spectra:
-    """Power spectra of the audible frames of a wave [n], Hann window."""
+def spectra_of(wave: Floats, sample_rate_hz: int, threshold_dbfs: float = AUDIBLE_DBFS) -> Spectra:
+    """Power spectra of the frames of a wave [n] above a level, Hann window."""
     size = 1 << int(np.ceil(np.log2(SPECTRUM_S * sample_rate_hz)))
     hop = round(HOP_S * sample_rate_hz)
     if len(wave) < size:
-        return Spectra(np.zeros((0, size // 2 + 1), np.float32), sample_rate_hz / size)
+        return Spectra(np.zeros((0, size // 2 + 1), np.float32), sample_rate_hz / size, np.zeros(0))
     frames = np.lib.stride_tricks.sliding_window_view(wave, size)[::hop]
-    loud = 10 * np.log10((frames**2).mean(axis=1) + 1e-12) > AUDIBLE_DBFS
+    loud = 10 * np.log10((frames**2).mean(axis=1) + 1e-12) > threshold_dbfs
     spectrum = np.fft.rfft(frames[loud] * np.hanning(size).astype(np.float32), axis=1)
     power: Floats = (np.abs(spectrum) ** 2 / size).astype(np.float32)
-    return Spectra(power, sample_rate_hz / size)
+    return Spectra(power, sample_rate_hz / size, np.flatnonzero(loud) * hop / sample_rate_hz)
 
 
 def _describe_spectrum(found: Heard, spectra: Spectra, sample_rate_hz: int) -> None:
@@ -115,11 +121,10 @@ def _describe_spectrum(found: Heard, spectra: Spectra, sample_rate_hz: int) -> N
     shape /= np.linalg.norm(shape, axis=1, keepdims=True)
     found.spectral_change = float(1 - np.median((shape[1:] * shape[:-1]).sum(axis=1)))
     found.mirrored = _mirrored(power, spectra.hz)
-    edges = [round(edge / spectra.hz) for edge in BANDS_HZ]
-    bands = [mean[a : max(b, a + 1)].mean() for a, b in pairwise(edges)]
-    levels = 10 * np.log10(np.asarray(bands) + 1e-12)
-    found.bands_db = [round(float(level), 2) for level in levels - levels.mean()]
-    found.pitch_hz = _pitch_hz(spectra)
+    found.bands_db = [round(float(level), 2) for level in bands_db(mean, spectra.hz)]
+    voicing = voicing_of(power, spectra.hz)
+    found.pitch_hz = median_pitch_hz(voicing)
+    describe_voice(found, voicing, spectra.at_s, power, spectra.hz)
 
 
 def _mean_level(audible: NDArray[np.float64]) -> float:
@@ -145,9 +150,9 @@ def _silent_channels(samples: Floats) -> int:
     return int((level < 1e-2 * level.max()).sum()) if level.max() > 0 else 0
 
 
-def _steady_start_s(levels: NDArray[np.float64]) -> float:
+def _steady_start_s(levels: NDArray[np.float64], threshold_dbfs: float) -> float:
     """From the first audible frame: as long as the level stays within STEADY_DB of its median so far."""
-    start = int(np.argmax(levels > AUDIBLE_DBFS))
+    start = int(np.argmax(levels > threshold_dbfs))
     part = levels[start:]
     length = 3
     while length < len(part) and abs(part[length] - np.median(part[1:length])) < STEADY_DB:
@@ -219,16 +224,3 @@ def _mirrored(power: NDArray[np.float32], hz: float) -> float:
         norm = float(np.sqrt((one**2).sum() * (other**2).sum())) + 1e-9
         worst = max(worst, float((one * other).sum()) / norm)
     return worst
-
-
-def _pitch_hz(spectra: Spectra) -> float:
-    """Median over voiced frames of the lag of the largest autocorrelation peak, 60 to 400 Hz."""
-    power = spectra.power.copy()
-    power[:, round(900 / spectra.hz) :] = 0
-    auto = np.fft.irfft(power, axis=1)
-    rate = spectra.hz * auto.shape[1]
-    low, high = round(rate / 400), min(round(rate / 60), auto.shape[1] // 2)
-    peak = auto[:, low:high].argmax(axis=1) + low
-    strength = np.take_along_axis(auto, peak[:, None], axis=1)[:, 0] / (auto[:, 0] + 1e-12)
-    voiced = strength > 0.5
-    return float(rate / np.median(peak[voiced])) if voiced.sum() >= 5 else 0.0

@@ -10,7 +10,8 @@ from bench.hearing.doubts import NO_SPEECH, wave_doubts
 from bench.hearing.features import hear
 from bench.hearing.length import slowness, tolerance
 from bench.hearing.raw import samples_of
-from bench.hearing.repeats import copied_shares, prints_of
+from bench.hearing.repeats import copied_shares, kept_starts, prints_of
+from bench.hearing.words import normalise
 from bench.records import Sample
 
 
@@ -25,10 +26,13 @@ def hear_all(samples: Sequence[Sample], audio: Mapping[int, bytes]) -> None:
         # A tone is a copy of itself everywhere, and is named as what it is.
         speech = NO_SPEECH.isdisjoint(wave_doubts(sample))
         prints.append(prints_of(mono if speech else mono[:0], sample.sample_rate_hz))
-    for sample, copied in zip(heard, copied_shares(prints), strict=True):
+    first = [normalise(sample.text).partition(" ")[0] for sample in heard]
+    for sample, copied, kept in zip(heard, copied_shares(prints), kept_starts(prints, first), strict=True):
         assert sample.heard is not None
         sample.heard.repeated_share = copied.of_others
         sample.heard.repeated_itself_share = copied.of_itself
+        sample.heard.pieced_share = copied.in_pieces
+        sample.heard.begins_alike = kept
         sample.doubts = wave_doubts(sample)
 
 

@@ -18,6 +18,7 @@ from bench.hearing.voices import (
     Voice,
     another_voice,
     at_another_rate,
+    patience,
     same_voice,
     voice_of,
 )
@@ -29,11 +30,22 @@ LEAST_COMMON_TEXTS = 4
 PACE_DIFFERENCE = 0.045
 """log of the median ratio of two arms on the same texts; the honest ones differ by at most half of it."""
 PACE_OF_KNOWN = 0.06
-"""The same of an arm against a known voice, plus 0.2 over the root of the waves."""
+"""The same of an arm against a known voice."""
+PACE_OF_KNOWN_CELL = 0.1
+"""Over the root of its waves: what a load point may be further off, where the others hide it from the arm's median."""
 PACE_OF_CELL = (0.03, 0.2)
 """Of a load point against its arm: a + b over the root of the waves."""
 CHANCE = 0.001
 """How likely it is that refusals fall on the longest texts alone: below it they were chosen by length."""
+MOST_AT_ENDS_S = 1.4
+"""Silence before and after the speech, median of an arm. Arms may differ below it: a server may cut the 0.8 s that its
+model makes. The report says whom the length of the answers favours."""
+MOST_TURN_PITCH = 0.13
+"""This and the following are medians of an arm. The embedded voice has 0.03, Piper's Joe 0.03."""
+MOST_UNVOICED_START_S, MOST_UNVOICED_END_S = 0.25, 0.6
+"""0.01 s and 0.23 s; 0.02 s and 0.26 s."""
+MOST_PIECED = 0.15
+"""0; 0."""
 LEVEL_DB = 8.0
 """A wave against its arm."""
 LEAST_PAUSES = 0.4
@@ -54,7 +66,7 @@ def judge(run: Run) -> None:
                 accuse(cell, list(_of_cell(cell, voice)))
             others = [other for key, other in voices.items() if key != name and other is not None]
             reasons = [*_of_voice(voice, [*KNOWN, *others]), *_of_lengths(name, arms, voices)]
-            reasons += [*_of_pauses(_spoken(cells)), *_of_refusals(cells)]
+            reasons += [*_of_habits(_spoken(cells)), *_of_pauses(_spoken(cells)), *_of_refusals(cells)]
             for cell in cells:
                 accuse(cell, reasons)
     for cell in run.cells:
@@ -79,15 +91,16 @@ def _spoken(cells: Sequence[Cell]) -> list[Sample]:
 
 def _judge_waves(cell: Cell, voice: Voice) -> None:
     """Each wave against its arm's own voice."""
+    times = patience(voice)
     for sample in _spoken([cell]):
         heard = sample.heard
         assert heard is not None
         off = slowness(sample)
         found = []
         if off is not None and heard.voiced_s > 0:
-            if off - voice.slowness < -tolerance(sample.text):
+            if off - voice.slowness < -times * tolerance(sample.text):
                 found.append("too short for its text: words are missing, or it is faster than the others")
-            elif off - voice.slowness > tolerance(sample.text):
+            elif off - voice.slowness > times * tolerance(sample.text):
                 found.append("too long for its text: words are added, or it is slower than the others")
         if another_voice(heard, voice):
             found.append("another voice, or another sound, than the other waves")
@@ -105,17 +118,25 @@ def _of_cell(cell: Cell, voice: Voice) -> Iterator[str]:
     off = median(paces) - voice.slowness
     if abs(off) > PACE_OF_CELL[0] + PACE_OF_CELL[1] / math.sqrt(len(paces)):
         yield f"pace: {_times(off)} here than at the other load points"
+    for known in KNOWN:
+        off = median(paces) - known.slowness
+        if same_voice(voice, known) and abs(off) > PACE_OF_KNOWN + PACE_OF_KNOWN_CELL / math.sqrt(len(paces)):
+            yield f"pace: {_times(off)} here than {known.name}, whose sound it has"
 
 
 def _of_voice(voice: Voice, others: Sequence[Voice]) -> Iterator[str]:
     """An arm against known voices and other arms."""
+    if voice.ends_s > MOST_AT_ENDS_S:
+        yield f"padded: {voice.ends_s:.1f} s of silence around the speech of most answers"
     for other in others:
         known = other in KNOWN
         if same_voice(voice, other):
             off = voice.slowness - other.slowness
             if known and abs(off) > PACE_OF_KNOWN:
                 yield f"pace: {_times(off)} than {other.name}, whose sound it has"
-            if voice.bandwidth_hz < LEAST_BANDWIDTH * min(other.bandwidth_hz, voice.nyquist_hz):
+            if not voice.coded and voice.bandwidth_hz < LEAST_BANDWIDTH * min(
+                other.bandwidth_hz, voice.nyquist_hz
+            ):
                 yield (
                     f"narrow: sound up to {voice.bandwidth_hz / 1e3:.1f} kHz, {other.name} with the same sound"
                     f" up to {other.bandwidth_hz / 1e3:.1f} kHz"
@@ -162,6 +183,21 @@ def _of_refusals(cells: Sequence[Cell]) -> Iterator[str]:
         return
     if 1 / math.comb(len(refused) + len(served), len(refused)) < CHANCE:
         yield "refusals by length: the longest texts were refused and no others"
+
+
+def _of_habits(samples: Sequence[Sample]) -> Iterator[str]:
+    """What single waves may have, and most waves of an arm may not."""
+    heard = [sample.heard for sample in samples if sample.heard is not None]
+    if len(heard) < LEAST_COMMON_TEXTS:
+        return
+    if median(one.unvoiced_start_s for one in heard) > MOST_UNVOICED_START_S:
+        yield "noise or clicks before the speech: the first sound of most answers is no voice"
+    if median(one.unvoiced_end_s for one in heard) > MOST_UNVOICED_END_S:
+        yield "noise after the speech: the last sound of most answers is no voice"
+    if median(one.pieced_share for one in heard) > MOST_PIECED:
+        yield "a copy: most answers are put together of short pieces that were sent for other texts too"
+    if median(one.turn_pitch for one in heard) > MOST_TURN_PITCH:
+        yield "another voice in the second half of most answers than in the first"
 
 
 def _of_pauses(samples: Sequence[Sample]) -> Iterator[str]:

@@ -14,6 +14,8 @@ embedded voice. A voice that is slower or faster is so for all texts, which the 
 LEAST_LETTERS = 15
 """Below it (another script, a single word) a text has no expected length."""
 MARKS = re.compile(r"[.,;:?!…\n]")
+INNER_MARKS = re.compile(r"[.,;:?!…\n\u2013\u2014]+[\"'”’)]*(?=\s+\S)|[。、，；：？！](?=.)")
+"""Those that words follow: where a speaker may pause."""
 
 
 def letters(text: str) -> int:

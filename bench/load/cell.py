@@ -9,6 +9,7 @@ import os
 import time
 from pathlib import Path
 
+from bench.load.again import KEEPS_IN_FACT
 from bench.load.generator import LoadPlan, generate
 from bench.load.validity import KEEPS_ANSWERS, accuse, keeps_answers, validate
 from bench.machine import cpu_s, tree_peak_rss_bytes
@@ -105,6 +106,8 @@ def measure_cell(
     accuse(cell, left_its_cores)
     if keeps_answers(server.info):
         accuse(cell, [KEEPS_ANSWERS])
+    if server.keeps_answers:
+        accuse(cell, [KEEPS_IN_FACT])
     return cell
 
 
@@ -124,7 +127,9 @@ class CpuMeter:
     def fault(self) -> list[str]:
         """What the server took beside its limit, as a reason against the cell."""
         left = self._server.hold_to_cores()
-        return [f"left its cores: {left} threads ran on cores beside its limit"] if left else []
+        found = [f"left its cores: {left} threads ran on cores beside its limit"] if left else []
+        found += [f"took priority: {what}" for what in self._server.priority()]
+        return found
 
     def shares(self) -> tuple[float | None, float | None]:
         """Cores used by the server and, of this machine, by others; None where nobody can tell."""

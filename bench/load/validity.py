@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.metrics import errors_by_kind, good, in_pieces
+from bench.metrics import audio_s, errors_by_kind, good, in_pieces, stalls_s
 from bench.records import Cell, Sample
 
 MAX_LATENESS_P99_S = 0.02
@@ -19,6 +19,10 @@ MAX_OTHERS_CPU = 0.4
 EARLY_BYTE_S = 0.02
 """A first read of less audio than this that is followed by a wait came for the stopwatch and not for the listener."""
 EARLY_WAIT_S = 0.05
+HOLE_BEGINS_S, HOLE_S, OTHER_STALL_S = 0.5, 0.2, 0.05
+"""A stream that plays less than this, waits longer than that, and then never again: a start that came too soon."""
+HOLE_SPEED = 2.0
+"""Times as fast as it plays, at least, that the rest comes: a server that can keep up, and did not begin to."""
 MANY = 0.3
 """Share of the answers from which a habit is named."""
 KEEPS_ANSWERS = "the server keeps answers (cache.enabled in its /stats or /readyz)"
@@ -73,7 +77,25 @@ def _habits(cell: Cell) -> list[str]:
             f"an early byte: {early} of {len(streams)} streams begin with less than {EARLY_BYTE_S * 1e3:.0f} ms of"
             f" audio and then wait"
         )
+    holes = sum(map(_hole, streams))
+    if holes > MANY * len(streams):
+        found.append(
+            f"a hole: {holes} of {len(streams)} streams begin with less than {HOLE_BEGINS_S:g} s of audio, stop for"
+            f" more than {HOLE_S:g} s, and then have no other wait"
+        )
     return found
+
+
+def _hole(sample: Sample) -> bool:
+    """Its one stall is the first thing that happens to it, and what comes behind comes fast."""
+    waits = stalls_s(sample)
+    if not waits or waits[0][0] >= HOLE_BEGINS_S or waits[0][1] <= HOLE_S:
+        return False
+    resumed = sum(wait for _, wait in waits[:1]) + waits[0][0] + sample.events[0][0]
+    rest_s = audio_s(sample) - waits[0][0]
+    return all(wait <= OTHER_STALL_S for _, wait in waits[1:]) and (
+        sample.events[-1][0] - resumed < rest_s / HOLE_SPEED
+    )
 
 
 def _early_byte(sample: Sample) -> bool:

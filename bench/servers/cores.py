@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 
 import psutil
 
+from bench.machine import family
+
 
 @contextlib.contextmanager
 def started_on(cores: Sequence[int] | None) -> Iterator[None]:
@@ -29,15 +31,32 @@ def hold(root: int, cores: Sequence[int]) -> int:
     onnxruntime, for one, gives each thread of its pool a core of the machine, whatever the process was allowed.
     """
     allowed, left = set(cores), 0
-    with contextlib.suppress(psutil.NoSuchProcess):
-        parent = psutil.Process(root)
-        for process in (parent, *parent.children(recursive=True)):
-            for thread in _threads(process):
-                with contextlib.suppress(ProcessLookupError):
-                    if not os.sched_getaffinity(thread) <= allowed:
-                        os.sched_setaffinity(thread, allowed)
-                        left += 1
+    for process in family(root):
+        for thread in _threads(process):
+            with contextlib.suppress(ProcessLookupError):
+                if not os.sched_getaffinity(thread) <= allowed:
+                    os.sched_setaffinity(thread, allowed)
+                    left += 1
     return left
+
+
+def advantages(root: int, *, above: int | None = None) -> list[str]:
+    """How a server's processes go before others of this machine: a real-time class, a priority above the bench's.
+
+    `above`: in place of the bench's own nice value.
+    """
+    if not hasattr(os, "sched_getscheduler"):
+        return []
+    usual = os.getpriority(os.PRIO_PROCESS, 0) if above is None else above
+    found = set()
+    for process in family(root):
+        with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess, psutil.AccessDenied):
+            nice = process.nice()
+            if nice < usual:
+                found.add(f"nice {nice}")
+            if os.sched_getscheduler(process.pid) in (os.SCHED_FIFO, os.SCHED_RR):
+                found.add("a real-time class")
+    return sorted(found)
 
 
 def _threads(process: psutil.Process) -> list[int]:

@@ -18,6 +18,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -26,8 +27,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from bench.machine import tree_cpu_s
-from bench.servers.cores import hold, started_on
+from bench.machine import FAMILY_MARK, marked, tree_cpu_s
+from bench.servers.cores import advantages, hold, started_on
 from bench.servers.owner import owners, root
 from bench.targets.client import create_client
 from bench.targets.http import address
@@ -100,6 +101,8 @@ class Server:
     """Whether it runs on another machine, and so uses nothing of this one."""
     cores: tuple[int, ...] | None = None
     """Those that it was limited to."""
+    keeps_answers: bool = False
+    """Whether a text that was asked again came in a fraction of the time (bench.load.again)."""
 
     def alive(self) -> bool:
         """Whether the process that was started still runs."""
@@ -118,6 +121,10 @@ class Server:
     def hold_to_cores(self) -> int:
         """Put threads that left the cores of its limit back on them; how many there were."""
         return 0 if self.cores is None or self.process is None else hold(self.process.pid, self.cores)
+
+    def priority(self) -> list[str]:
+        """What gives the server's processes more than their share of a core, in words; empty if nothing does."""
+        return [] if self.process is None else advantages(self.process.pid)
 
     def cpu_s(self) -> float | None:
         """CPU seconds that the server's processes have used so far: none of this machine's if it is remote.
@@ -159,6 +166,7 @@ def start_server(
     for override in overrides:
         command += ["--set", override]
     url = f"http://127.0.0.1:{port}"
+    mark = uuid.uuid4().hex
     with tempfile.TemporaryFile() as log:
         started = time.monotonic()
         try:
@@ -170,7 +178,7 @@ def start_server(
                     stdout=log,
                     stderr=log,
                     cwd=cwd,
-                    env={**os.environ, **limits.environ, **(environ or {})},
+                    env={**os.environ, **limits.environ, **(environ or {}), FAMILY_MARK: mark},
                     start_new_session=True,
                 )
         except OSError as error:
@@ -184,7 +192,7 @@ def start_server(
                 raise StartFailed(f"{arm}: {error}\n{_tail(log.fileno())}".rstrip()) from None
             yield Server(arm, url, time.monotonic() - started, info, psutil.Process(process.pid), cores=cores)
         finally:
-            _stop(process)
+            _stop(process, mark)
 
 
 @contextlib.contextmanager
@@ -292,8 +300,11 @@ def _check_owner(process: subprocess.Popen[bytes], port: int) -> None:
         raise StartFailed(f"port {port} is also listened on by process {min(strangers)}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask the server to stop, then end what is left of its process group."""
+def _stop(process: subprocess.Popen[bytes], mark: str) -> None:
+    """Ask the server to stop, then end what is left of its process group and what carries its mark.
+
+    So nothing that one arm left running serves or burdens the next.
+    """
     if process.poll() is None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -301,6 +312,9 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    for left in marked(mark):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            left.kill()
 
 
 def _tail(descriptor: int, size: int = 2000) -> str:

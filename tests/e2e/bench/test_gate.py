@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 import psutil
 import pytest
 
-from bench.gate.compare import compare, judge_all
+from bench.gate.compare import STARTS, compare, judge_all
 from bench.gate.measure import Effort, measure
 from bench.gate.proof import command, noise
 from bench.gate.quality import QUALITY
@@ -65,6 +66,19 @@ def test_a_base_that_cannot_run_is_invalid_and_says_so(tmp_path: Path) -> None:
     assert finding.note.startswith("base: ")
     assert finding.failed_side == "base"
     assert not finding.fails
+
+
+def test_a_head_whose_server_does_not_start_fails_whatever_was_asked_for(tmp_path: Path) -> None:
+    """Its engine is in order, and the metric asks for no more."""
+    for folder in ("serving", "bench", "profiles"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "serving/http/app.py").write_text("raise ImportError('broken')", encoding="utf-8")
+    *timed, last = compare(
+        Tree(path=ROOT), Tree(path=tmp_path), metrics=["engine.stream_cpu"], effort=SHORTEST,
+        overrides=["model.name=tone"], progress=ignore,
+    )  # fmt: skip
+    assert [one.metric for one in timed] == ["engine.stream_cpu"]
+    assert (last.metric, last.verdict, last.failed_side, last.fails) == (STARTS, "INVALID", "head", True)
 
 
 def test_a_planted_slowdown_of_the_engine_is_called() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.records import Heard
+from bench.heard import Heard
 from bench.servers.start import ArmSpec
 
 FAKE_SERVER = str(Path(__file__).with_name("fake_server.py"))

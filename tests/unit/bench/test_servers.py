@@ -14,8 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.machine import family, tree_cpu_s
 from bench.records import load_run
-from bench.servers.cores import started_on
+from bench.servers.cores import advantages, started_on
 from bench.servers.start import ArmSpec, Server, StartFailed, free_port, get, start_server, target_server
 from bench.targets.spec import Limits, Target
 from tests.unit.bench.support import FAKE, FAKE_SERVER
@@ -27,6 +28,22 @@ WITH_CHILD = ArmSpec(
         "import runpy, subprocess, sys\n"
         "subprocess.Popen([sys.executable, '-c',"
         " 'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)'])\n"
+        f"sys.argv = ['fake', '--port', '{{port}}']; runpy.run_path({FAKE_SERVER!r}, run_name='__main__')",
+    ),
+)
+
+WITH_DAEMON = ArmSpec(
+    "a daemon in a session of its own works beside it",
+    (
+        "-c",
+        "import os, runpy, sys, time\n"
+        "if not os.fork():\n"
+        "    os.setsid()\n"
+        "    if os.fork(): os._exit(0)\n"
+        "    while time.process_time() < 0.5: pass\n"
+        "    time.sleep(60)\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
         f"sys.argv = ['fake', '--port', '{{port}}']; runpy.run_path({FAKE_SERVER!r}, run_name='__main__')",
     ),
 )
@@ -47,15 +64,41 @@ def _until(condition: Callable[[], bool], limit_s: float) -> bool:
 def test_a_server_is_ready_then_gone_with_its_children() -> None:
     with start_server("fake", spec=WITH_CHILD, timeout_s=30) as server:
         assert server.process is not None
-        family = [server.process, *server.process.children(recursive=True)]
-        assert len(family) == 2
+        those = [server.process, *server.process.children(recursive=True)]
+        assert len(those) == 2
         assert server.info == {"ready": True, "model": "fake"}
         assert server.ready_s is not None
         assert server.alive()
         assert (server.cpu_s() or 0.0) > 0.0
         assert server.stats() == {"requests": 0}
-    assert _until(lambda: not any(process.is_running() for process in family), 5.0)
+    assert _until(lambda: not any(process.is_running() for process in those), 5.0)
     assert get(f"{server.url}/readyz") == (None, None)
+
+
+def test_a_daemon_of_a_server_is_counted_as_the_server_and_ends_with_it() -> None:
+    with start_server("fake", spec=WITH_DAEMON, timeout_s=30) as server:
+        assert server.pid is not None
+        assert len(psutil.Process(server.pid).children(recursive=True)) == 0
+        assert _until(lambda: len(family(server.pid or 0)) == 2, 5.0)
+        [_, daemon] = family(server.pid)
+        assert _until(lambda: (server.cpu_s() or 0.0) > sum(daemon.cpu_times()[:2]) > 0.2, 10.0)
+    assert _until(lambda: not daemon.is_running(), 5.0)
+
+
+def test_the_work_of_a_child_that_has_ended_counts() -> None:
+    before = tree_cpu_s(os.getpid())
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    subprocess.run([sys.executable, "-c", burn], check=True)
+    assert tree_cpu_s(os.getpid()) > before + 0.25
+
+
+def test_a_priority_above_the_benchs_is_named() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        assert advantages(process.pid, above=os.getpriority(os.PRIO_PROCESS, 0)) == []
+        assert advantages(process.pid, above=5) == ["nice 0"]
+    finally:
+        process.communicate(b"\n")
 
 
 def test_the_servers_end_also_if_the_measurement_fails() -> None:
@@ -195,15 +238,15 @@ def _command_line(process: psutil.Process) -> str:
 
 def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench", "run", "--arms", "reference", "--output", str(tmp_path)]
-    family: list[psutil.Process] = []
+    those: list[psutil.Process] = []
     with (
         (tmp_path / "log").open("wb") as log,
         subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True) as bench,
     ):
 
         def loading() -> bool:
-            family[:] = psutil.Process(bench.pid).children(recursive=True)
-            names = [_command_line(process) for process in family]
+            those[:] = psutil.Process(bench.pid).children(recursive=True)
+            names = [_command_line(process) for process in those]
             return all(
                 any(part in name for name in names) for part in ("servers.reference", "load.generator")
             )
@@ -212,9 +255,9 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
             assert _until(loading, 60.0), (tmp_path / "log").read_text()
             bench.send_signal(signal.SIGINT)
             assert bench.wait(30.0) == 130
-            assert _until(lambda: not any(process.is_running() for process in family), 5.0)
+            assert _until(lambda: not any(process.is_running() for process in those), 5.0)
         finally:
-            for process in (bench, *family):
+            for process in (bench, *those):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
     assert any("interrupted" in reason for reason in load_run(tmp_path / "run.json").exclusions)

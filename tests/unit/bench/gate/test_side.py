@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.gate.messages import Books, cooked
 from bench.gate.side import Side, SideFailed, Tree
 
 ROOT = Path(__file__).parents[4]
@@ -43,6 +44,32 @@ def test_a_copy_without_a_probe_is_of_another_layout(tmp_path: Path) -> None:
         side.start_probe()
     assert caught.value.layout
     assert str(caught.value) == "base: it holds no probe"
+
+
+def test_a_copy_whose_server_was_renamed_is_not_measured_by_the_installed_one(tmp_path: Path) -> None:
+    for folder in ("bench/gate", "served"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "bench/gate/probe.py").write_text("", encoding="utf-8")
+    for start in (Side.start_probe, Side.start_server):
+        with Side("head", Tree(path=tmp_path), "default") as side, pytest.raises(SideFailed) as caught:
+            start(side)
+        assert str(caught.value) == "head: it holds no serving/, and no other server is measured for it"
+
+
+def test_a_probe_that_hides_its_time_is_not_believed() -> None:
+    base = Books(stated_cpu_s=4.0, used_cpu_s=4.2, stated_wall_s=5.0, waited_s=5.1)
+    assert cooked(base, base) == ""
+    assert cooked(base, Books(stated_cpu_s=2.0, used_cpu_s=2.2, stated_wall_s=2.5, waited_s=2.6)) == "", (
+        "it is faster"
+    )
+    half = Books(stated_cpu_s=2.0, used_cpu_s=4.2, stated_wall_s=5.0, waited_s=5.1)
+    assert cooked(base, half) == (
+        "its probe states 2.0 CPU seconds and took 4.2, 2.10 times as many; base's 1.05 times"
+    )
+    assert "seconds and took 5.1" in cooked(
+        base, Books(stated_cpu_s=4.0, used_cpu_s=4.2, stated_wall_s=3.0, waited_s=5.1)
+    )
+    assert cooked(Books(), Books()) == ""
 
 
 @pytest.mark.slow

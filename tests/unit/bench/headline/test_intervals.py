@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.headline.intervals import LEAST_REQUESTS, of_ratios, ratio
+from bench.headline.intervals import LEAST_REQUESTS, of_ratios, of_share, ratio
 from bench.headline.standing import compare_arms, noise_floor
 from bench.headline.summary import LEAST_FOR_P95, summarise
 from bench.records import Run, Sample
@@ -161,3 +161,26 @@ def test_ratios_without_figures_are_none() -> None:
     assert found.ttfa_p50_s is not None
     assert found.ttfa_p50_s.low is None
     assert ratio(found.ttfa_p50_s, found.ttfa_p50_s) is None
+
+
+def test_who_begins_before_he_can_go_on_wins_no_first_sound() -> None:
+    """Its first chunk comes at once, and then each stream stops for a second."""
+    run = run_of(1, {"server": 0.5, "reference": 1.0}, points=1)
+    for one in run.cells[0].samples:
+        one.events = [
+            (time + (1.5 if number else 0.0), size) for number, (time, size) in enumerate(one.events)
+        ]
+    found = {one.criterion.name: one for one in compare_arms(run, summarise(run), "server", "reference")}
+    assert found["TTFA p50"].advantage is not None
+    assert found["TTFA p50"].advantage.low > 1
+    assert found["TTFA p50"].standing == "not ranked"
+    assert found["TTFA p50"].why == "server starts sooner and then stalls, 100% of its streams"
+
+
+def test_a_share_has_an_interval_even_where_nothing_failed() -> None:
+    none = of_share(0.0, 40)
+    assert (none.value, none.low) == (0.0, 0.0)
+    assert none.high == pytest.approx(0.088, abs=0.001)
+    half = of_share(0.5, 1000)
+    assert (half.low or 0.0) < 0.5 < (half.high or 0.0) < 0.54
+    assert of_share(1.0, 3).high is None

@@ -98,6 +98,15 @@ def test_many_invalid_points_of_an_arm_are_one_sentence(run: Run) -> None:
     ]
 
 
+def test_who_speaks_slowly_is_said_to_gain_by_it(run: Run) -> None:
+    run.cells = pair(8, 0.01, 0.02)
+    assert not any("last" in text and "longer" in text for text in texts(run, "note"))
+    for one in run.cells[0].samples:
+        one.events = [(time, size * 6 // 5) for time, size in one.events]
+    said = "The same texts last 20 % longer from server than from reference"
+    assert any(text.startswith(said) for text in texts(run, "note"))
+
+
 def test_refusals_are_said_of_both(run: Run) -> None:
     run.cells = pair(8, 0.01, 0.02)
     for one in run.cells[0].samples[:5]:

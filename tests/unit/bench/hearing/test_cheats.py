@@ -10,8 +10,9 @@ from __future__ import annotations
 import pytest
 
 from bench.cheats.command import reasons, right
+from bench.cheats.rows import Row
 from bench.cheats.server import Voice
-from bench.cheats.table import CHEATS, HONEST, Row
+from bench.cheats.table import CHEATS, HONEST
 
 pytestmark = pytest.mark.slow
 

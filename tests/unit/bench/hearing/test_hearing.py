@@ -10,12 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.cheats.answer import encode
-from bench.cheats.sounds import coarse
+from bench.cheats.sounds import coarse, higher, noise
+from bench.hearing.doubts import wave_doubts
 from bench.hearing.features import hear
 from bench.hearing.hear import hear_all, worth_hearing
 from bench.hearing.judge import judge
 from bench.hearing.length import LETTER_S, WORD_S, expected_s, slowness, tolerance
-from bench.hearing.repeats import copied_shares, prints_of
+from bench.hearing.repeats import copied_shares, kept_starts, prints_of
 from bench.hearing.voices import KNOWN, at_another_rate, same_voice, voice_of
 from bench.load.validity import validate
 from bench.records import Cell, Generator, Run, Sample
@@ -116,7 +117,7 @@ def test_holes_clicks_and_coarse_samples_are_counted_and_honest_sound_has_none(s
 
 def test_copies_are_found_at_any_gain_shift_and_sign_and_other_waves_are_none() -> None:
     waves = [_babble(5.0, seed) for seed in range(6)]
-    assert set(copied_shares([prints_of(wave, RATE_HZ) for wave in waves])) == {(0.0, 0.0)}
+    assert set(copied_shares([prints_of(wave, RATE_HZ) for wave in waves])) == {(0.0, 0.0, 0.0)}
     rng = np.random.default_rng(1)
     copies = [
         waves[0] * 0.3,
@@ -133,6 +134,68 @@ def test_copies_are_found_at_any_gain_shift_and_sign_and_other_waves_are_none() 
         assert of_copy.of_others > 0.3
     again = np.concatenate([waves[0], waves[0][-RATE_HZ:]])
     assert copied_shares([prints_of(again, RATE_HZ)])[0].of_itself > 0.1
+
+
+def test_a_kept_start_and_kept_words_are_copies() -> None:
+    words = [_babble(0.5, seed) for seed in range(8)]
+    start = _babble(0.45, 99)
+    waves = [np.concatenate([start, _babble(4.0, seed)]) for seed in range(20, 24)]
+    prints = [prints_of(wave, RATE_HZ) for wave in waves]
+    assert kept_starts(prints, ["a", "b", "a", "c"]) == [True] * 4
+    assert kept_starts(prints, ["a"] * 4) == [False] * 4
+    others = [prints_of(_babble(4.0, seed), RATE_HZ) for seed in range(20, 24)]
+    assert kept_starts(others, ["a", "b", "c", "d"]) == [False] * 4
+    order = np.random.default_rng(1)
+    pieced = [np.concatenate([words[at] for at in order.permutation(8)]) for _ in range(4)]
+    assert (
+        min(copied.in_pieces for copied in copied_shares([prints_of(wave, RATE_HZ) for wave in pieced])) > 0.3
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        (0.3, 0.0, "noise or clicks before the speech"),
+        (0.7, 0.0, "noise or clicks before the speech"),
+        (0.0, 1.5, "noise after the speech"),
+        (0.0, 0.0, None),
+    ],
+)
+def test_what_is_no_voice_before_and_after_the_speech_is_named(
+    before: float, after: float, says: str | None
+) -> None:
+    parts = [_babble(5.0, 1)]
+    if before:
+        parts = [noise(before, -26.0), np.zeros(RATE_HZ // 2, np.float32), *parts]
+    if after:
+        parts.append(noise(after, -30.0))
+    found = _sample(0, "A.", heard=hear(encode(np.concatenate(parts), "s16"), "s16", 1, RATE_HZ))
+    doubts = [
+        doubt for doubt in wave_doubts(found) if "before the speech" in doubt or "after the speech" in doubt
+    ]
+    assert any(doubt.startswith(says) for doubt in doubts) if says else doubts == []
+
+
+def test_a_quiet_voice_has_the_same_length_and_pauses_as_a_loud_one() -> None:
+    quiet = np.zeros(RATE_HZ // 3, np.float32)
+    wave = np.concatenate([quiet, _babble(3.0, 1), quiet, _babble(2.0, 2), quiet])
+    loud, soft = (
+        hear(encode(np.asarray(wave * gain, np.float32), "s16"), "s16", 1, RATE_HZ) for gain in (1.0, 0.25)
+    )
+    assert soft.level_dbfs == pytest.approx(loud.level_dbfs - 12, abs=1.0)
+    assert soft.voiced_s == pytest.approx(loud.voiced_s, rel=0.03)
+    assert soft.pauses == loud.pauses
+
+
+def test_samples_that_are_no_numbers_and_a_voice_that_turns_are_named() -> None:
+    wave = _babble(4.0, 1)
+    wave[1000] = np.nan
+    assert "bad samples: some are no numbers" in wave_doubts(
+        _sample(0, "A.", encoding="f32", heard=hear(wave.tobytes(), "f32", 1, RATE_HZ))
+    )
+    turned = np.concatenate([_babble(4.0, 2), higher(_babble(4.0, 3), 1.4)])
+    heard_so = hear(encode(turned, "s16"), "s16", 1, RATE_HZ)
+    assert heard_so.turn_pitch > 0.25
 
 
 def test_the_expected_length_follows_the_words_as_they_are_spoken() -> None:

@@ -7,13 +7,16 @@ import pytest
 
 from bench.cheats.answer import encode, wav_header
 from bench.hearing.raw import samples_of
+from bench.load.again import kept, twice
 from bench.load.answers import WaveError, WaveReader, read_answer
 from bench.load.http1 import Response
 from bench.records import Encoding, Sample
 
 WAVE = np.sin(np.arange(480, dtype=np.float32) * 0.1) * 0.5
-ENCODINGS: tuple[Encoding, ...] = ("u8", "s16", "s24", "s32", "f32")
-STEP: dict[Encoding, float] = {"u8": 2**-6, "s16": 2**-14, "s24": 2**-20, "s32": 2**-20, "f32": 1e-7}
+ENCODINGS: tuple[Encoding, ...] = ("u8", "s16", "s24", "s32", "f32", "ulaw", "alaw")
+STEP: dict[Encoding, float] = {
+    "u8": 2**-6, "s16": 2**-14, "s24": 2**-20, "s32": 2**-20, "f32": 1e-7, "ulaw": 2**-5, "alaw": 2**-5,
+}  # fmt: skip
 
 
 def _sample() -> Sample:
@@ -42,10 +45,10 @@ def test_every_kind_of_wav_gives_its_samples_however_it_is_cut(
 
 
 def test_an_unknown_format_and_a_format_that_changes_are_named() -> None:
-    alaw = bytearray(wav_header("u8", 1, 8000, None))
-    alaw[20] = 6
-    with pytest.raises(WaveError, match="format 6 of 8 bits"):
-        WaveReader().feed(bytes(alaw))
+    adpcm = bytearray(wav_header("u8", 1, 8000, None))
+    adpcm[20] = 17
+    with pytest.raises(WaveError, match="format 17 of 8 bits"):
+        WaveReader().feed(bytes(adpcm))
     wrong_frame = bytearray(wav_header("s16", 1, 8000, None))
     wrong_frame[32] = 4
     with pytest.raises(WaveError, match="states 4 bytes a frame"):
@@ -84,3 +87,20 @@ def test_pcm_without_a_readable_rate_is_named() -> None:
     sample.format = "pcm"
     read_answer(sample, _response((0.2, bytes(480), True), x_sample_rate="many"), 0.0)
     assert sample.error == "bad_audio"
+
+
+def test_who_answers_the_second_time_in_a_fraction_of_the_time_keeps_answers() -> None:
+    def timed(*totals_s: float) -> list[Sample]:
+        found = [_sample() for _ in totals_s]
+        for sample, total_s in zip(found, totals_s, strict=True):
+            sample.end_s = total_s
+        return found
+
+    assert twice(["a", "b"]) == ["a", "a", "b", "b"]
+    assert kept(timed(0.3, 0.01, 0.2, 0.02))
+    assert not kept(timed(2.0, 0.1, 0.1, 0.1)), "the first request warms it up"
+    assert not kept(timed(0.1, 0.1, 0.1, 0.03))
+    assert not kept([])
+    failed = timed(0.3, 0.01)
+    failed[1].error = "refused"
+    assert not kept(failed)

@@ -257,3 +257,13 @@ def test_a_load_point_lasts_several_times_its_longest_request(fake: Server) -> N
     assert len(samples) == 3 or samples[-1].end_s >= 0.6, "0.2 s each, so 0.6 s in all"
     capped = _here(_plan(fake, texts, duration_s=0.1, longest_times=30.0)).samples
     assert 0.5 <= capped[-1].end_s < 0.2 * 20, "at most five times what was asked for"
+
+
+def test_a_start_that_comes_before_it_can_go_on_is_a_hole_and_a_late_server_is_none(fake: Server) -> None:
+    piece = RATE_HZ // 5
+    hole = _script((0.0, piece), (0.5, 20 * piece))
+    late = _script((0.0, piece), *[(0.5, piece)] * 3)
+    early = _cell(_here(_plan(fake, [hole] * 4, duration_s=0.0, min_requests=4)))
+    assert any(reason.startswith("a hole: 4 of 4") for reason in faults(early)), faults(early)
+    slow = _cell(_here(_plan(fake, [late] * 2, duration_s=0.0, min_requests=2)))
+    assert not any("a hole" in reason for reason in faults(slow)), faults(slow)
