@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serving.engine.policy import choose_step, speaks_now
+from serving.engine.policy import choose_step, is_pressing, speaks_now
 from serving.engine.requests import Part, Plan, Request, Speech, StageLimits
 from serving.models.base import SegmentTimes
 from serving.protocol import (
@@ -162,10 +162,13 @@ class Scheduler:
 
     # ---- steps ---------------------------------------------------------------------------------------------
 
-    def plan(self, now: float, after: Plan | None = None, workers: int = 1) -> Plan | None:
+    def plan(
+        self, now: float, after: Plan | None = None, workers: int = 1, *, pressing: bool = False
+    ) -> Plan | None:
         """Choose the next step, or None if there is nothing to run.
 
-        `workers` of them are idle: the step takes no more than its share of the rows that could join it.
+        `workers` of them are idle: the step takes no more than its share of the rows that could join it. `pressing`:
+        there is nothing to run but what is pressing.
 
         `after` is a step that was launched and is not complete yet. The answer is then a step of the same
         stage, and None if that stage allows no lookahead or the most urgent segment wants another.
@@ -181,6 +184,8 @@ class Scheduler:
                 if state is None or state.stage is None or part.ended or part.in_steps > depth:
                     continue
                 due_s = buffer_empty_s + FOLLOWER_SLACK_S * behind + part.held_samples / self._rate_hz
+                if pressing and not is_pressing(due_s, now):
+                    continue
                 in_hand_s = None if request.first_chunk_s is None else due_s - now
                 if state.offer_s and speaks_now(in_hand_s, self._speaking_s):
                     state.take_offer()

@@ -126,6 +126,28 @@ def test_a_listener_who_runs_dry_goes_before_a_newcomer() -> None:
     assert ids(scheduler.plan(2.0)) == ["old"]
 
 
+def test_only_what_presses_is_planned_where_nothing_else_may_be() -> None:
+    scheduler = make(max_rows=1, join_s=0.25)
+    submit(scheduler, "has audio", now=0.0)
+    submit(scheduler, "offline", now=0.0, streaming=False)
+    open_all(scheduler, 0.0, stages="rr", samples=RATE_HZ)
+    plan = scheduler.plan(0.0)
+    assert plan is not None
+    assert plan.pressing
+    step(scheduler, plan, 0.0)
+    assert scheduler.plan(0.5, pressing=True) is None
+    submit(scheduler, "new", now=0.5)
+    open_all(scheduler, 0.5)
+    newcomer = scheduler.plan(0.5, pressing=True)
+    assert ids(newcomer) == ["new"]
+    other = scheduler.plan(0.5)
+    assert ids(other) == ["has audio"]
+    assert other is not None
+    assert not other.pressing
+    scheduler.complete(other, [], 0.6)
+    assert ids(scheduler.plan(0.95, pressing=True)) == ["has audio"]  # now that it is about to run dry
+
+
 def test_a_request_without_a_listener_ages_into_urgency() -> None:
     scheduler = make(max_rows=1)
     submit(scheduler, "offline", now=0.0, streaming=False)
