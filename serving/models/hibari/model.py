@@ -54,7 +54,7 @@ class HibariModel:
             tokens=np.asarray(segment.tokens, np.int64),
             speed=params.fields.speed,
             noise_seed=(params.seed, segment.index),
-            words=segment.words,
+            words=segment.words if params.timestamps != "none" else (),
             trim=self.trim,
             gain=self.gain,
             urgent=urgent,
