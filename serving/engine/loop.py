@@ -12,6 +12,7 @@ import msgspec
 import torch
 
 from serving.engine.life.watchdog import Steps
+from serving.engine.policy import HUNGRY
 from serving.engine.requests import Part, Plan, Speech
 from serving.engine.runner import DeviceError, Launched, Runner, pick_device, pick_workers
 from serving.engine.scheduler import Scheduler
@@ -159,14 +160,13 @@ class EngineLoop:
         self._pair = pair
         self._model = model
         self._runner = runner
-        engine = profile.engine
-        # Rows that share no step lose nothing where one is stepped beside all the others.
         self._apart = all(limit.max_rows == 1 for limit in runner.limits().values())
         self._scheduler = Scheduler(
             runner.limits(),
-            max_slots=engine.max_slots,
+            max_slots=profile.engine.max_slots,
             sample_rate_hz=model.spec.sample_rate_hz,
             join_s=float("inf") if runner.overlaps else CPU_JOIN_S,
+            max_hungry=HUNGRY * workers if self._apart else None,
         )
         self._chunks = 0
 

@@ -16,6 +16,8 @@ FULL = 0.75
 SAFETY = 2.0
 PRESSING_S = 0.1
 """A step is pressing if its most urgent part is due within this: it waits for no other step."""
+HUNGRY = 8
+"""So many listeners a worker may have less than URGENT_S in hand; a newcomer waits until one of them has more."""
 MARGIN_S = 0.05
 """A window begins when the listener has no more left than SAFETY times what windows take, and MARGIN_S."""
 

@@ -57,16 +57,20 @@ class Scheduler:
         max_slots: int,
         sample_rate_hz: int,
         join_s: float = float("inf"),
+        max_hungry: int | None = None,
     ) -> None:
         """`join_s`: a step for a listener whose buffer is about to empty takes only rows due within join_s of it.
 
         Infinite where a wider batch costs no time (CUDA), short where a step's time grows with its units.
+
+        `max_hungry`: of so many listeners with less than URGENT_S in hand no newcomer becomes one more.
         """
         self._stages = stages
         self._rate_hz = sample_rate_hz
         self._join_s = join_s
         self._free = list(range(max_slots))[::-1]
         self._reserve = max_slots // 4
+        self._max_hungry = max_hungry
         self._newcomer_s = NEWCOMER_S if join_s == float("inf") else 0.0
         self._speaking_s = FIRST_SPEAKING_S
         self._requests: dict[str, Request] = {}
@@ -140,14 +144,21 @@ class Scheduler:
 
         A request without a slot comes before one that has some, so that a hundred segments of one do not keep
         out the others; a quarter of the slots is kept for such requests. A listener's request has one segment
-        in flight until its first samples leave, then the current and the next.
+        in flight until its first samples leave, then the current and the next. Who has one already is not made to
+        run dry for a newcomer: see `max_hungry`.
         """
+        full = self._max_hungry is not None and self._max_hungry <= sum(
+            request.streaming and request.slots > 0 and self._buffer_empty_s(request) - now < URGENT_S
+            for request in self._requests.values()
+        )
         best: tuple[int, float] | None = None
         chosen: Request | None = None
         for request in self._requests.values():
             if not request.waiting or len(self._free) <= (self._reserve if request.slots else 0):
                 continue
             if request.streaming and len(request.parts) >= (1 if request.first_chunk_s is None else 2):
+                continue
+            if full and request.streaming and not request.slots and request.first_chunk_s is None:
                 continue
             rank = (request.slots, self._buffer_empty_s(request) + FOLLOWER_SLACK_S * len(request.parts))
             if best is None or rank < best:
