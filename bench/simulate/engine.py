@@ -113,8 +113,16 @@ class VirtualWorkers:
     machine: Machine
     turn_s: float
     """CPU time of the loop for each step that ends."""
-    running: int = 0
+    _under_way: list[Plan] = field(default_factory=list)
     _ended: deque[Outcome] = field(default_factory=deque)
+
+    @property
+    def running(self) -> int:
+        return len(self._under_way)
+
+    @property
+    def plans(self) -> Sequence[Plan]:
+        return self._under_way
 
     def __enter__(self) -> VirtualWorkers:
         return self
@@ -124,12 +132,15 @@ class VirtualWorkers:
     ) -> None:
         """Nothing to end: no thread was started."""
 
-    def start(self, plan: Plan, shares: int = 1) -> None:
-        """Compute the step now; it ends when the virtual machine has worked it off, on one core."""
+    def start(self, plan: Plan, shares: int = 1, *, behind: bool = False) -> None:
+        """Compute the step now; it ends when the virtual machine has worked it off, on one core.
+
+        Steps on one core go on side by side there, whatever is `behind`.
+        """
         states = [part.state for part in plan.parts]
         cost_s = self.runner.cost_s(plan.stage, states)
         launched = Runner.launch(self.runner, plan.stage, states)
-        self.running += 1
+        self._under_way.append(plan)
         self.machine.work(cost_s, lambda: self._ended.append((plan, launched)))
 
     def ended(self, wait_s: float | None) -> list[Outcome]:
@@ -138,7 +149,8 @@ class VirtualWorkers:
         self.machine.advance(until_s, lambda: bool(self._ended))
         outcomes = list(self._ended)
         self._ended.clear()
-        self.running -= len(outcomes)
+        over = {id(plan) for plan, _ in outcomes}
+        self._under_way = [plan for plan in self._under_way if id(plan) not in over]
         if outcomes:
             self.runner.spend(self.turn_s * len(outcomes))
         return outcomes

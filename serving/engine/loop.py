@@ -12,10 +12,11 @@ import msgspec
 import torch
 
 from serving.engine.life.watchdog import Steps
+from serving.engine.policy import HUNGRY
 from serving.engine.requests import Part, Plan, Speech
 from serving.engine.runner import DeviceError, Launched, Runner, pick_device, pick_workers
 from serving.engine.scheduler import Scheduler
-from serving.engine.workers import Threads, Workers
+from serving.engine.workers import Threads, Workers, next_steps
 from serving.models import load_model
 from serving.models.base import Model, ModelError, SegmentState
 from serving.observe.words import described, requests_come
@@ -152,18 +153,20 @@ class EngineLoop:
         """`clock` and `start_workers` are others in virtual time alone."""
         self._workers = workers
         self._spreads = getattr(model, "spreads", False)
+        self._inbox: list[ToEngine] = []
         self._clock = clock
         self._start_workers = start_workers
         self._steps: Steps = {} if steps is None else steps
         self._pair = pair
         self._model = model
         self._runner = runner
-        engine = profile.engine
+        self._apart = all(limit.max_rows == 1 for limit in runner.limits().values())
         self._scheduler = Scheduler(
             runner.limits(),
-            max_slots=engine.max_slots,
+            max_slots=profile.engine.max_slots,
             sample_rate_hz=model.spec.sample_rate_hz,
             join_s=float("inf") if runner.overlaps else CPU_JOIN_S,
+            max_hungry=HUNGRY * workers if self._apart else None,
         )
         self._chunks = 0
 
@@ -196,21 +199,19 @@ class EngineLoop:
         """Several steps at once: cores that share no step never wait for each other. One alone may take all."""
         with self._start_workers(self._runner, self._workers) as workers:
             while self._begin_turn():
-                idle = self._workers - workers.running
-                plans: list[Plan] = []
-                while len(plans) < idle and (
-                    plan := self._scheduler.plan(self._clock(), workers=idle - len(plans))
-                ):
-                    plans.append(plan)
-                alone = self._spreads and len(plans) == 1 and not workers.running
+                plans = next_steps(self._scheduler, workers, self._workers, self._apart, self._clock)
+                shares = self._workers if self._spreads and len(plans) == 1 and not workers.running else 1
                 for plan in plans:
                     self._steps[id(plan)] = time.monotonic()
-                    workers.start(plan, self._workers if alone else 1)
+                    workers.start(plan, shares, behind=self._apart and not plan.pressing)
                 if not workers.running:
                     self._deliver()
                     self._sleep()
                     continue
-                for plan, launched in workers.ended(NEWCOMER_S if len(plans) < idle else None):
+                awake = self._apart or workers.running < self._workers
+                while not self._inbox and not (ended := workers.ended(NEWCOMER_S if awake else None)):
+                    self._inbox += self._pair.receive()
+                for plan, launched in ended:
                     del self._steps[id(plan)]
                     if isinstance(launched, Exception):
                         self._launch_failed(plan, launched)
@@ -221,7 +222,8 @@ class EngineLoop:
     def _begin_turn(self) -> bool:
         """Take the messages that came, drop what is too late, fill the slots. False after Shutdown."""
         self._steps["turn"] = time.monotonic()
-        for message in self._pair.receive():
+        messages, self._inbox = [*self._inbox, *self._pair.receive()], []
+        for message in messages:
             if isinstance(message, Shutdown):
                 return False
             self._take(message)

@@ -14,6 +14,10 @@ CAPTURED_SPREAD = 1.5
 FULL = 0.75
 """A captured shape runs with fewer rows than this share of its own only if there is none smaller."""
 SAFETY = 2.0
+PRESSING_S = 0.1
+"""A step is pressing if its most urgent part is due within this: it waits for no other step."""
+HUNGRY = 8
+"""So many listeners a worker may have less than URGENT_S in hand; a newcomer waits until one of them has more."""
 MARGIN_S = 0.05
 """A window begins when the listener has no more left than SAFETY times what windows take, and MARGIN_S."""
 
@@ -61,7 +65,12 @@ def choose_step(
         if stretched * (len(parts) + 1) <= limits.max_units:
             parts.append(part)
             longest = stretched
-    return Plan(stage, parts[: fill(len(parts), limits.rows)])
+    return Plan(stage, parts[: fill(len(parts), limits.rows)], is_pressing(lead_due_s, now))
+
+
+def is_pressing(due_s: float, now: float) -> bool:
+    """Whether a part that is due then is in no position to wait for a step of another."""
+    return due_s < now + PRESSING_S
 
 
 def fill(rows: int, shapes: Sequence[int]) -> int:

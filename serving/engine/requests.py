@@ -82,6 +82,8 @@ class Plan(NamedTuple):
 
     stage: str
     parts: list[Part]
+    pressing: bool = False
+    """The most urgent of them has a listener who waits already, or is about to."""
 
 
 class Speech(NamedTuple):

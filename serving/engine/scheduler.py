@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serving.engine.policy import choose_step, speaks_now
+from serving.engine.policy import choose_step, is_pressing, speaks_now
 from serving.engine.requests import Part, Plan, Request, Speech, StageLimits
 from serving.models.base import SegmentTimes
 from serving.protocol import (
@@ -57,16 +57,20 @@ class Scheduler:
         max_slots: int,
         sample_rate_hz: int,
         join_s: float = float("inf"),
+        max_hungry: int | None = None,
     ) -> None:
         """`join_s`: a step for a listener whose buffer is about to empty takes only rows due within join_s of it.
 
         Infinite where a wider batch costs no time (CUDA), short where a step's time grows with its units.
+
+        `max_hungry`: of so many listeners with less than URGENT_S in hand no newcomer becomes one more.
         """
         self._stages = stages
         self._rate_hz = sample_rate_hz
         self._join_s = join_s
         self._free = list(range(max_slots))[::-1]
         self._reserve = max_slots // 4
+        self._max_hungry = max_hungry
         self._newcomer_s = NEWCOMER_S if join_s == float("inf") else 0.0
         self._speaking_s = FIRST_SPEAKING_S
         self._requests: dict[str, Request] = {}
@@ -140,14 +144,21 @@ class Scheduler:
 
         A request without a slot comes before one that has some, so that a hundred segments of one do not keep
         out the others; a quarter of the slots is kept for such requests. A listener's request has one segment
-        in flight until its first samples leave, then the current and the next.
+        in flight until its first samples leave, then the current and the next. Who has one already is not made to
+        run dry for a newcomer: see `max_hungry`.
         """
+        full = self._max_hungry is not None and self._max_hungry <= sum(
+            request.streaming and request.slots > 0 and self._buffer_empty_s(request) - now < URGENT_S
+            for request in self._requests.values()
+        )
         best: tuple[int, float] | None = None
         chosen: Request | None = None
         for request in self._requests.values():
             if not request.waiting or len(self._free) <= (self._reserve if request.slots else 0):
                 continue
             if request.streaming and len(request.parts) >= (1 if request.first_chunk_s is None else 2):
+                continue
+            if full and request.streaming and not request.slots and request.first_chunk_s is None:
                 continue
             rank = (request.slots, self._buffer_empty_s(request) + FOLLOWER_SLACK_S * len(request.parts))
             if best is None or rank < best:
@@ -162,10 +173,13 @@ class Scheduler:
 
     # ---- steps ---------------------------------------------------------------------------------------------
 
-    def plan(self, now: float, after: Plan | None = None, workers: int = 1) -> Plan | None:
+    def plan(
+        self, now: float, after: Plan | None = None, workers: int = 1, *, pressing: bool = False
+    ) -> Plan | None:
         """Choose the next step, or None if there is nothing to run.
 
-        `workers` of them are idle: the step takes no more than its share of the rows that could join it.
+        `workers` of them are idle: the step takes no more than its share of the rows that could join it. `pressing`:
+        there is nothing to run but what is pressing.
 
         `after` is a step that was launched and is not complete yet. The answer is then a step of the same
         stage, and None if that stage allows no lookahead or the most urgent segment wants another.
@@ -181,6 +195,8 @@ class Scheduler:
                 if state is None or state.stage is None or part.ended or part.in_steps > depth:
                     continue
                 due_s = buffer_empty_s + FOLLOWER_SLACK_S * behind + part.held_samples / self._rate_hz
+                if pressing and not is_pressing(due_s, now):
+                    continue
                 in_hand_s = None if request.first_chunk_s is None else due_s - now
                 if state.offer_s and speaks_now(in_hand_s, self._speaking_s):
                     state.take_offer()

@@ -31,6 +31,7 @@ class HibariModel:
     def __init__(self, profile: Profile, options: Options, device: torch.device, dtype: torch.dtype) -> None:
         backend = choose_backend(profile, options, device, dtype)
         self.kernels = backend.kernels
+        self.spreads = isinstance(backend, CpuBackend)
         self.trim = options.trim
         target_lufs = VOICE_LUFS if options.loudness_lufs is None else options.loudness_lufs
         self.gain = 10 ** ((target_lufs - VOICE_LUFS) / 20)
@@ -53,7 +54,7 @@ class HibariModel:
             tokens=np.asarray(segment.tokens, np.int64),
             speed=params.fields.speed,
             noise_seed=(params.seed, segment.index),
-            words=segment.words,
+            words=segment.words if params.timestamps != "none" else (),
             trim=self.trim,
             gain=self.gain,
             urgent=urgent,

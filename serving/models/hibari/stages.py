@@ -29,7 +29,6 @@ from serving.models.hibari.edges import Samples
 from serving.models.hibari.pieces import MAX_PHONEMES
 from serving.models.hibari.state import HibariState, choose_window
 from serving.models.hibari.timing import (
-    FRAME_S,
     Energy,
     Places,
     edit,
@@ -157,7 +156,8 @@ class Prosody(nn.Module):
             energy = outputs[2][row, :frames].numpy()
             places = edit(energy, state.ends, state.breaks, state.speed, trim=state.trim)
             count = len(places)
-            state.times = _times(state, energy, places)
+            if state.words:
+                state.times = _times(state, energy, places)
             state.inputs = self._inputs(state, spoken, places)
             pitches.append(_between(f0.unsqueeze(1), places, MIN_F0_HZ).squeeze(1))
             # The noise of a frame does not depend on what is cut before it.
@@ -197,7 +197,7 @@ def _times(state: HibariState, energy: Energy, places: Places) -> SegmentTimes:
     words = word_times(state.words, state.tokens.tolist(), state.ends, energy, places)
     cut_s = onset_s(energy, places) if state.trim else 0.0  # edges.trim_head cuts about as much
     words = [(max(start_s - cut_s, 0.0), max(end_s - cut_s, 0.0)) for start_s, end_s in words]
-    return SegmentTimes(0.0, words[-1][1] if words else len(places) * FRAME_S - cut_s, words)
+    return SegmentTimes(0.0, words[-1][1], words)
 
 
 def _between(

@@ -34,7 +34,7 @@ class HibariState(SegmentState):
     speed: float
     noise_seed: tuple[int, int]
     urgent: bool
-    words: Sequence[WordSpan]
+    words: Sequence[WordSpan]  # none of a request that asks for no times
     trim: bool
     gain: float
     breaks: Sequence[Break] = ()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from serving.engine.loop import EngineLoop
 from serving.engine.runner import Launched, Runner
 from serving.models.base import Model, SegmentState
-from serving.models.tone.model import ToneModel
+from serving.models.tone.model import ToneModel, ToneState
 from serving.models.tone.options import Options
 from serving.profile import EngineProfile, ModelProfile, Profile
 from serving.protocol import Finished, FromEngine, Segment, Shutdown, SpeechParams, Submit, ToEngine
@@ -40,23 +41,28 @@ class Watched(Runner):
 class Client:
     """At the engine's end of the socket: requests that come at once, and the end when all are finished."""
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, texts: Sequence[str], listener: str = "") -> None:
+        """`listener`: a text that somebody listens to; it comes after the others."""
         params = SpeechParams(voice="low", seed=0, fields={})
         self._todo: list[ToEngine] = [
             Submit(
-                request_id=str(index),
+                request_id=text,
                 params=params,
-                streaming=False,
+                streaming=text == listener,
                 timeout_s=60.0,
                 segments=[Segment(index=0, tokens=[ord(c) for c in text])],
                 last=True,
             )
-            for index, text in enumerate(texts)
+            for text in (*texts, *([listener] if listener else []))
         ]
-        self._open = len(texts)
+        self._listener = listener
+        self._open = 0
+        self.on_finished: Callable[[str], None] = lambda _: None
 
     def receive(self) -> Sequence[ToEngine]:
-        messages, self._todo = self._todo, []
+        at_once = len(self._todo) - bool(self._listener) or len(self._todo)
+        messages, self._todo = self._todo[:at_once], self._todo[at_once:]
+        self._open += len(messages)
         return messages if self._open else [Shutdown()]
 
     def wait(self, timeout_s: float | None) -> None: ...
@@ -64,9 +70,25 @@ class Client:
     def send(self, message: FromEngine) -> None:
         assert isinstance(message, Finished)
         self._open -= 1
+        self.on_finished(message.request_id)
 
     def send_chunk(self, request_id: str, samples: NDArray[np.float32]) -> None:
         assert len(samples)
+
+
+class Held(Runner):
+    """A step of a text that begins with z ends once another text has been spoken."""
+
+    def __init__(self, model: ToneModel, engine: EngineProfile) -> None:
+        super().__init__(model, engine, CPU)
+        self.spoken = threading.Event()
+
+    def launch(self, name: str, states: Sequence[SegmentState]) -> Launched:
+        [state] = states
+        assert isinstance(state, ToneState)
+        if state.tokens[0] == ord("z"):
+            assert self.spoken.wait(10)
+        return super().launch(name, states)
 
 
 def threads_of(texts: Sequence[str], *, spreads: bool) -> list[int]:
@@ -96,3 +118,24 @@ def test_requests_side_by_side_have_a_thread_each_until_one_is_left() -> None:
     assert seen[:2] == [1, 1]
     assert seen[-1] == WORKERS
     assert set(seen) == {1, WORKERS}
+
+
+def test_a_newcomer_is_stepped_beside_as_many_steps_as_there_are_workers() -> None:
+    profile = Profile(name="test", model=ModelProfile(name="tone"))
+    model = ToneModel(
+        Options(samples_per_token=16, window_tokens=2, max_window_tokens=2), profile.engine, CPU
+    )
+    for stage in model.stages.values():
+        stage.max_rows = 1
+    runner = Held(model, profile.engine)
+    client = Client(["zebra", "zoo"], listener="new")
+    finished: list[str] = []
+
+    def on_finished(text: str) -> None:
+        finished.append(text)
+        runner.spoken.set()
+
+    client.on_finished = on_finished
+    EngineLoop(profile, client, model, runner, 2).run()
+    assert finished[0] == "new"
+    assert sorted(finished) == ["new", "zebra", "zoo"]

@@ -62,7 +62,7 @@ def segment_of(text: str) -> Segment:
 
 
 def params(speed: float = 1.0) -> SpeechParams:
-    return SpeechParams(voice="heart", seed=0, fields=Fields(speed=speed))
+    return SpeechParams(voice="heart", seed=0, timestamps="word", fields=Fields(speed=speed))
 
 
 def speech(model: Model, text: str, speed: float = 1.0) -> Samples:

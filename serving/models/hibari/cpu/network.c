@@ -137,8 +137,8 @@ void encode_text(const TextEncoder *text, const int64_t *ids, int32_t tokens, fl
 }
 
 /* Token ids to the features of both encoders and the durations, in frames of the prosody. `prosody` has a row of
- * zeros on either side, [1 + tokens + 1][channels]. scratch as encode_text wants it, for the larger of the two, and
- * not less than [tokens][hidden's width]. */
+ * zeros on either side, [1 + tokens + 1][channels]. Without `speech` those features are left out. scratch as
+ * encode_text wants it, for the larger of the two, and not less than [tokens][hidden's width]. */
 void encode(const Encoder *encoder, const int64_t *ids, int32_t tokens, float *speech, float *prosody,
             int64_t *durations, float *scratch) {
   const int32_t channels = encoder->prosody->convs[0].channels, width = encoder->hidden.width;
@@ -150,7 +150,7 @@ void encode(const Encoder *encoder, const int64_t *ids, int32_t tokens, float *s
         rintf(expm1f(dot(scratch + (int64_t)token * width, encoder->log_duration, width) + encoder->bias));
     durations[token] = frames > 1 ? (int64_t)frames : 1;
   }
-  encode_text(encoder->speech, ids, tokens, speech, scratch);
+  if (speech) encode_text(encoder->speech, ids, tokens, speech, scratch);
 }
 
 /* Text features [frames][channels] to pitch in Hz and energy, [2 * frames] each. scratch [2][frames][channels]. */

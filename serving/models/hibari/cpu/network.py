@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from serving.models.hibari.constants import CHANNELS, INPUT_CHANNELS, NORM_EPS
+from serving.models.hibari.cpu.aside import begin_aside, has_second_core
 from serving.models.hibari.cpu.layers import Block, BlockStruct, Layer, LayerStruct, floats, library, room
 from serving.models.hibari.torch.network import (
     ConvNeXt,
@@ -133,17 +134,20 @@ class CpuEncoder(nn.Module):
         return speech, prosody, durations
 
     def _row(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One row's features and durations; with a second core the two encoders run beside each other."""
         ids = self._speech_text.checked(self._prosody_text.checked(ids))
-        speech = torch.empty(len(ids), self._speech_text.channels)
+        aside = begin_aside(self._speech_text, ids) if has_second_core() else None
+        speech = torch.empty(0 if aside else len(ids), self._speech_text.channels)
         prosody = torch.zeros(len(ids) + 2, self._prosody_text.channels)
         durations, scratch = torch.empty_like(ids), torch.empty(len(ids), self._scratch)
         library().encode(
             ctypes.byref(self._struct),
             ids.data_ptr(),
             len(ids),
-            *(tensor.data_ptr() for tensor in (speech, prosody, durations, scratch)),
+            None if aside else speech.data_ptr(),
+            *(tensor.data_ptr() for tensor in (prosody, durations, scratch)),
         )
-        return speech, prosody[1:-1], durations
+        return aside.result() if aside else speech, prosody[1:-1], durations
 
 
 class CpuProsodyNet(nn.Module):
