@@ -42,54 +42,82 @@ static void keep_heads(const Estimator *net, const float *qkv, int two, int32_t 
     for (int32_t past = frames; past < padded_keys(frames); ++past) head->value_scale[past] = 0;
 }
 
+/* Rows x [count][inputs of a part] as part `part` of what the matrix reads. */
+static void pair_rows(const Strassen *matrix, const float *x, int32_t count, int32_t part, Pairs *to) {
+  const int64_t inputs = matrix->inputs;
+  for (int32_t row = 0; row < count; row += 2)
+    quantise_pair(matrix, x + row * inputs, x + (row + 1 < count ? row + 1 : row) * inputs, part, row / 2, to);
+}
+
+/* As pair_rows, of x's rows normalised and modulated by norm number `norm`. */
+static void pair_norms(const Estimator *net, const Segment *segment, int32_t norm, const Strassen *matrix,
+                       const float *x, int32_t count, Pairs *to) {
+  const int32_t channels = net->channels;
+  const float *scale = segment->norm_scale + norm * channels, *shift = segment->norm_shift + norm * channels;
+  float rows[2 * FLOW_CHANNELS];
+  for (int32_t row = 0; row < count; row += 2) {
+    const int32_t two = count - row > 1;
+    for (int32_t later = 0; later <= two; ++later)
+      modulated_norm(x + (row + later) * channels, channels, net->norm_epsilon, scale, shift, rows + later * channels);
+    quantise_pair(matrix, rows, rows + two * channels, 0, row / 2, to);
+  }
+}
+
+/* to [count][columns] = silu(gate) * up, both of the `columns` outputs of either half of gate_up from `first` on; they
+ * are a multiple of BLOCK_COLUMNS. */
+static void gate_rows(const Strassen *gate_up, const Pairs *x, int32_t count, int32_t first, int32_t columns,
+                      float *to) {
+  Quarters quarters __attribute__((aligned(64)));
+  for (int32_t column = 0; column < columns; column += BLOCK_COLUMNS) {
+    const float *scale = gate_up->scale + first + column, *bias = gate_up->bias + first + column;
+    const float *bias_up = bias + gate_up->outputs / 2;
+    strassen_block(gate_up, x, (count + 1) / 2, first + column, quarters);
+    for (int32_t row = 0; row < count; ++row) {
+      const float *gate = quarters[row % 2][0][row / 2], *up = quarters[row % 2][1][row / 2];
+      float *restrict at = to + (int64_t)row * columns + column;
+      for (int32_t c = 0; c < BLOCK_COLUMNS; ++c)
+        at[c] = silu_of(gate[c] * scale[c] + bias[c]) * (up[c] * scale[c] + bias_up[c]);
+    }
+  }
+}
+
 /* The first half of a block for a tile of x: the skip from `pushed`, then queries, keys and values of its frames.
  * Pointers to rows are at the tile's first. */
 static void project(const Estimator *net, const Segment *segment, int32_t layer, Tile tile, const float *pushed,
-                    float *x, const Head *heads) {
+                    float *x, const Head *heads, Workspace *work) {
   const int32_t count = tile.count;
   const Block *block = net->blocks + layer;
   const int32_t channels = net->channels, size = channels / net->heads;
-  float rows[FLOW_TILE * 2 * FLOW_CHANNELS], qkv[FLOW_TILE * 3 * FLOW_CHANNELS];
   if (block->skip.outputs) {
-    for (int32_t row = 0; row < count; ++row) {
-      memcpy(rows + row * 2 * channels, x + row * channels, sizeof(float) * (size_t)channels);
-      memcpy(rows + row * 2 * channels + channels, pushed + row * channels, sizeof(float) * (size_t)channels);
-    }
-    apply(&block->skip, rows, count, x);
+    pair_rows(&block->skip, x, count, 0, &work->rows);
+    pair_rows(&block->skip, pushed, count, 1, &work->rows);
+    strassen(&block->skip, &work->rows, count, 0, x);
   }
-  for (int32_t row = 0; row < count; ++row)
-    modulated_norm(x + row * channels, channels, net->norm_epsilon, segment->norm_scale + 2 * layer * channels,
-                   segment->norm_shift + 2 * layer * channels, rows + row * channels);
-  apply(&block->qkv, rows, count, qkv);
+  pair_norms(net, segment, 2 * layer, &block->qkv, x, count, &work->rows);
+  strassen(&block->qkv, &work->rows, count, 0, work->wide);
   for (int32_t head = 0; head < net->heads; ++head)
     for (int32_t row = 0; row < count; row += 2)
-      keep_heads(net, qkv + row * 3 * channels + head * size, count - row > 1, tile.frame + row, segment->frames,
+      keep_heads(net, work->wide + row * 3 * channels + head * size, count - row > 1, tile.frame + row, segment->frames,
                  heads + head);
 }
 
-/* The second half of a block for a tile: attention and the gated feed-forward. */
+/* The second half of a block for a tile: attention and the gated feed-forward. y may be x. */
 static void transform(const Estimator *net, const Segment *segment, int32_t layer, Tile tile, const float *x,
-                      const Head *heads, float *scratch, float *y) {
+                      const Head *heads, Workspace *work, float *y) {
   const int32_t count = tile.count;
   const Block *block = net->blocks + layer;
-  const int32_t channels = net->channels, size = channels / net->heads, hidden = net->hidden;
-  float context[FLOW_TILE * FLOW_CHANNELS], rows[FLOW_TILE * FLOW_CHANNELS], wide[FLOW_TILE * 2 * FLOW_HIDDEN];
+  const Strassen *down = &block->down;
+  const int32_t channels = net->channels, size = channels / net->heads;
   for (int32_t head = 0; head < net->heads; ++head)
     for (int32_t row = 0; row < count; row += MATRIX_ROWS)
       attend(heads + head, tile.frame + row, count - row < MATRIX_ROWS ? count - row : MATRIX_ROWS, segment->frames,
-             size, scratch, context + row * channels + head * size, channels);
-  apply(&block->out, context, count, y);
-  for (int32_t row = 0; row < count; ++row) {
-    for (int32_t c = 0; c < channels; ++c) y[row * channels + c] += x[row * channels + c];
-    modulated_norm(y + row * channels, channels, net->norm_epsilon, segment->norm_scale + (2 * layer + 1) * channels,
-                   segment->norm_shift + (2 * layer + 1) * channels, rows + row * channels);
+             size, work->attention, work->narrow + row * channels + head * size, channels);
+  pair_rows(&block->out, work->narrow, count, 0, &work->rows);
+  strassen(&block->out, &work->rows, count, x, y);
+  pair_norms(net, segment, 2 * layer + 1, &block->gate_up, y, count, &work->rows);
+  for (int32_t part = 0; part < down->parts; ++part) {
+    gate_rows(&block->gate_up, &work->rows, count, part * down->inputs, down->inputs, work->wide);
+    pair_rows(down, work->wide, count, part, &work->hidden);
   }
-  apply(&block->gate_up, rows, count, wide);
-  for (int32_t row = 0; row < count; ++row) {
-    const float *gate = wide + row * 2 * hidden, *up = gate + hidden;
-    float *to = wide + row * hidden; /* never past what is still to be read */
-    for (int32_t c = 0; c < hidden; ++c) to[c] = silu_of(gate[c]) * up[c];
-  }
-  apply(&block->down, wide, count, context);
-  for (int32_t c = 0; c < count * channels; ++c) y[c] += context[c];
+  strassen(down, &work->hidden, count, y, y);
 }

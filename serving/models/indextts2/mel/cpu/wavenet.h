@@ -53,14 +53,15 @@ typedef struct {
 } Wave;
 
 /* A layer of the WaveNet for a tile of at most WAVENET_SPAN frames. */
-static void gate(const Estimator *net, const Segment *segment, int32_t layer, Tile tile, const Wave *wave) {
+static void gate(const Estimator *net, const Segment *segment, int32_t layer, Tile tile, const Wave *wave,
+                 Workspace *work) {
   const int32_t count = tile.count;
   float *const sum = wave->sum;
   const GatedLayer *gated = net->gated + layer;
   const int32_t channels = net->wave_channels, outputs = gated->residual_skip.outputs;
   const float *condition = segment->condition + 2 * (int64_t)layer * channels;
   const int is_final = layer == net->gated_count - 1;
-  float wide[WAVENET_SPAN * 2 * FLOW_CHANNELS], rows[FLOW_TILE * FLOW_CHANNELS], mixed[FLOW_TILE * 2 * FLOW_CHANNELS];
+  float *const wide = work->wide, *const rows = work->narrow, *const mixed = work->broader;
   convolve(net, gated, wave->before, wave->last, tile.frame, (count + WAVENET_GROUP - 1) / WAVENET_GROUP, wide);
   for (int32_t first = 0; first < count; first += FLOW_TILE) {
     const int32_t here = count - first < FLOW_TILE ? count - first : FLOW_TILE;
