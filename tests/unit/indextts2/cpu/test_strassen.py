@@ -31,7 +31,7 @@ def test_seven_products_are_the_product(outputs: int, parts: int, inputs: int) -
     weight = torch.randn(outputs, parts * inputs)
     matrix = StrassenMatrix(weight, None, Pages(), parts=parts)
     half = outputs // 2
-    levels = (weight.double().view(2, half, -1) / matrix.scale.double()[:, None]).round().long()
+    levels = (weight.view(2, half, -1) / matrix.scale.view(2, half, 1)).round().long()
     assert int(levels.abs().max()) == WEIGHT_LEVELS
     b = unpacked(matrix, outputs, parts, inputs)
     # As long as the longest rows that fit: their products reach 2^31, and what lies between goes beyond.

@@ -12,7 +12,7 @@ enum {
   WAVENET_TAPS = 5,    /* of a convolution; */
   WAVENET_GROUP = 4,   /* frames that share its products, */
   WAVENET_POINTS = 8,  /* one at each point; see toom_cook.py */
-  WAVENET_GROUPS = 12, /* groups of a tile of convolutions */
+  WAVENET_GROUPS = 24, /* groups of a tile of convolutions: at most 2 * STRASSEN_PAIRS */
   WAVENET_SPAN = WAVENET_GROUPS * WAVENET_GROUP,
   /* Bound of what all functions of flow.c together hold on the stack of a thread; a test checks it. */
   FLOW_STACK_BYTES = 192 * 1024,
@@ -23,7 +23,7 @@ typedef struct {
 } Block;
 
 typedef struct {
-  Matrix points[WAVENET_POINTS], residual_skip;
+  Strassen points[WAVENET_POINTS], residual_skip;
   const float *bias; /* [2 channels], of the convolution */
 } GatedLayer;
 
@@ -50,9 +50,10 @@ typedef struct {
 
 /* Where a thread works on a tile. */
 typedef struct {
-  float *attention;               /* attend_scratch() */
-  float *wide, *broader, *narrow; /* [FLOW_TILE][3, 2 and 1 times FLOW_CHANNELS] */
-  Pairs rows, hidden;             /* of up to 2 FLOW_CHANNELS inputs, and of FLOW_HIDDEN */
+  float *attention;        /* attend_scratch() */
+  float *wide;             /* [FLOW_TILE][3 FLOW_CHANNELS], or [WAVENET_SPAN][2 FLOW_CHANNELS] */
+  float *broader, *narrow; /* [FLOW_TILE][2 and 1 times FLOW_CHANNELS] */
+  Pairs rows, hidden;      /* of up to 2 FLOW_CHANNELS inputs, and of FLOW_HIDDEN */
 } Workspace;
 
 /* Frames of a sequence that one thread works on at a time: `count` from `frame` on. */
@@ -90,4 +91,11 @@ static void apply(const Matrix *matrix, const float *x, int32_t count, float *y)
     scales[row] = quantise(x + (int64_t)row * inputs, inputs, inputs, matrix->limit, levels + (int64_t)row * inputs);
   const Rows rows = {levels, scales, inputs, 0, 0};
   multiply_many(matrix, &rows, count, y, matrix->outputs);
+}
+
+/* Rows x [count][inputs of a part] as part `part` of what the matrix reads. */
+static void pair_rows(const Strassen *matrix, const float *x, int32_t count, int32_t part, Pairs *to) {
+  const int64_t inputs = matrix->inputs;
+  for (int32_t row = 0; row < count; row += 2)
+    quantise_pair(matrix, x + row * inputs, x + (row + 1 < count ? row + 1 : row) * inputs, part, row / 2, to);
 }

@@ -44,7 +44,7 @@ class _Block(ctypes.Structure):
 
 
 class _GatedLayer(ctypes.Structure):
-    _fields_ = (("points", MatrixStruct * POINTS), ("residual_skip", MatrixStruct), ("bias", c_void_p))
+    _fields_ = (("points", StrassenStruct * POINTS), ("residual_skip", StrassenStruct), ("bias", c_void_p))
 
 
 _PARTS = ("merge_x", "join_hidden", "join_x", "wavenet_in", "wavenet_around", "final", "mel_out")
@@ -186,37 +186,31 @@ class CpuEstimator:
 
     def _matrices(self, block: Block) -> Iterable[StrassenStruct]:
         for layer in (block.qkv, block.out, block.gate_up, block.down):
-            yield self._strassen(layer)
+            yield self._strassen(layer.weight, layer.bias)
         if block.skip is not None:
             # Its inputs are two rows, each with a scale of its own.
-            yield self._strassen(block.skip, 2)
+            yield self._strassen(block.skip.weight, block.skip.bias, 2)
 
     def _layer(self, layer: Layer, values: Tensor) -> _GatedLayer:
         """A layer of the WaveNet, its filter's values [POINTS, TAPS] at each point."""
         outputs, channels = layer.residual_skip.in_features * 2, layer.residual_skip.in_features
         taps = layer.conv.weight.detach().double().view(outputs, TAPS, channels)
-        # More parts than a linear layer's: the points' errors grow in the sums that make frames of them.
-        points = [
-            self._pack(
-                torch.einsum("t,ntc->nc", value, taps), None, parts=max(1, 2 * channels // LONGEST_SUM)
-            )
-            for value in values
-        ]
+        points = [self._strassen(torch.einsum("t,ntc->nc", value, taps), None) for value in values]
+        skip = layer.residual_skip
         return _GatedLayer(
-            (MatrixStruct * POINTS)(*points), self._matrix(layer.residual_skip), self._table(layer.conv.bias)
+            (StrassenStruct * POINTS)(*points),
+            self._strassen(skip.weight, skip.bias),
+            self._table(layer.conv.bias),
         )
 
     def _matrix(self, layer: nn.Linear) -> MatrixStruct:
-        return self._pack(layer.weight, layer.bias, parts=1)
-
-    def _strassen(self, layer: nn.Linear, parts: int = 0) -> StrassenStruct:
-        parts = parts or -(-layer.in_features // LONGEST_SUM)
-        packed = StrassenMatrix(layer.weight, layer.bias, self._pages, parts=parts)
+        packed = Matrix(layer.weight, layer.bias, weight_levels=WEIGHT_LEVELS, pages=self._pages)
         self._kept.append(packed)
         return packed.as_struct
 
-    def _pack(self, weight: Tensor, bias: Tensor | None, *, parts: int) -> MatrixStruct:
-        packed = Matrix(weight, bias, parts=parts, weight_levels=WEIGHT_LEVELS, pages=self._pages)
+    def _strassen(self, weight: Tensor, bias: Tensor | None, parts: int = 0) -> StrassenStruct:
+        parts = parts or -(-weight.shape[1] // LONGEST_SUM)
+        packed = StrassenMatrix(weight, bias, self._pages, parts=parts)
         self._kept.append(packed)
         return packed.as_struct
 
@@ -229,10 +223,16 @@ class CpuEstimator:
 def check_sizes(config: S2MelConfig) -> None:
     """Raise ValueError if the sizes are not such as flow.c has room for."""
     dit, wavenet = config.dit, config.wavenet
-    widths = (dit.in_channels, dit.hidden_dim, wavenet.hidden_dim, dit.hidden_dim // dit.num_heads)
-    if any(width % COLUMNS or width > MAX_CHANNELS for width in widths):
+    multiples = {
+        dit.in_channels: COLUMNS,
+        dit.hidden_dim // dit.num_heads: COLUMNS,
+        dit.hidden_dim: 2 * COLUMNS,
+        wavenet.hidden_dim: 2 * COLUMNS,
+    }
+    if wrong := [w for w, multiple in multiples.items() if w % multiple or w > MAX_CHANNELS]:
         raise ValueError(
-            f"the kernels take widths of a multiple of {COLUMNS} to {MAX_CHANNELS}, not {widths}"
+            f"the kernels take widths of a multiple of {COLUMNS}, of layers of twice that, to {MAX_CHANNELS}, "
+            f"not {wrong}"
         )
     if feed_forward_dim(dit.hidden_dim) > MAX_HIDDEN or dit.depth > MAX_DEPTH:
         raise ValueError(f"the kernels take no transformer of {dit.depth} layers of {dit.hidden_dim}")

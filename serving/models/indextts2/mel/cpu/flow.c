@@ -35,7 +35,8 @@ static inline int16_t *carve_levels(float **memory, int64_t count) { return (int
 static int64_t plan_work(int32_t frames, float *memory, Workspace *work) {
   float *at = memory;
   work->attention = carve(&at, attend_scratch(frames));
-  work->wide = carve(&at, (int64_t)FLOW_TILE * 3 * FLOW_CHANNELS);
+  const int64_t projected = FLOW_TILE * 3, convolved = WAVENET_SPAN * 2;
+  work->wide = carve(&at, (projected > convolved ? projected : convolved) * FLOW_CHANNELS);
   work->broader = carve(&at, (int64_t)FLOW_TILE * 2 * FLOW_CHANNELS);
   work->narrow = carve(&at, (int64_t)FLOW_TILE * FLOW_CHANNELS);
   work->rows.levels = carve_levels(&at, (int64_t)STRASSEN_PAIRS * STRASSEN_PRODUCTS * FLOW_CHANNELS);

@@ -15,11 +15,11 @@ enum {
   STRASSEN_PAIRS = 24,   /* most pairs of rows of a call */
 };
 
-/* As strassen.py lays it out. Its inputs come in parts as a Matrix's; output n and output n + outputs / 2 share a
- * scale. Half the outputs is a multiple of MATRIX_COLUMNS, half the inputs of a part of 2 * MATRIX_UNROLL. */
+/* As strassen.py lays it out. Its inputs come in parts as a Matrix's. Half the outputs is a multiple of MATRIX_COLUMNS,
+ * half the inputs of a part of 2 * MATRIX_UNROLL. */
 typedef struct {
   const int16_t *levels; /* [outputs / 2 / MATRIX_COLUMNS][parts][STRASSEN_PRODUCTS][inputs / 4][MATRIX_COLUMNS][2] */
-  const float *scale;    /* [outputs / 2] */
+  const float *scale;    /* [outputs] */
   const float *bias;     /* [outputs] */
   int32_t inputs, outputs, parts;
   float norm; /* of a part of a row in levels, at most */
@@ -28,7 +28,7 @@ typedef struct {
 /* Rows as a product reads them: row 2 p and row 2 p + 1 make pair p. */
 typedef struct {
   int16_t *levels; /* [parts][STRASSEN_PAIRS][STRASSEN_PRODUCTS][inputs / 2] */
-  float scale[STRASSEN_PARTS][STRASSEN_PAIRS];
+  float scale[STRASSEN_PARTS][STRASSEN_PAIRS][2];
 } Pairs;
 
 /* Quarters of the results of a block of columns: [row of the pair][half of the outputs][pair][column]. */
@@ -44,30 +44,34 @@ INLINE void narrow(Ints levels, int16_t *to) {
   memcpy(to, &narrowed, sizeof narrowed);
 }
 
-/* Part of two rows [inputs] of one pair to the sums that the seven products read. */
-static void quantise_pair(const Strassen *matrix, const float *first, const float *second, int32_t part, int32_t pair,
-                          Pairs *to) {
-  const int32_t inputs = matrix->inputs, half = inputs / 2;
-  Floats squares[2] = {{0}, {0}}, lows = {0}, highs = {0};
-  for (int32_t c = 0; c < inputs; c += LANES) {
-    const Floats a = load(first + c), b = load(second + c);
-    squares[0] += a * a, squares[1] += b * b;
-    lows = least(a, least(b, lows)), highs = most(a, most(b, highs));
+/* Levels of a unit of a part of a row, x [inputs]: as many as neither its largest nor its norm forbids. */
+static float levels_per_unit(const Strassen *matrix, const float *x) {
+  Floats squares = {0}, lows = {0}, highs = {0};
+  for (int32_t c = 0; c < matrix->inputs; c += LANES) {
+    const Floats value = load(x + c);
+    squares += value * value;
+    lows = least(value, lows), highs = most(value, highs);
   }
-  float lanes[2][LANES], peak = 1e-30f;
-  store(lanes[0], squares[0]), store(lanes[1], squares[1]);
-  const float one = total(lanes[0]), other = total(lanes[1]);
+  float lanes[LANES], peak = 1e-30f;
+  store(lanes, squares);
   for (int lane = 0; lane < LANES; ++lane) {
     peak = highs[lane] > peak ? highs[lane] : peak;
     peak = -lows[lane] > peak ? -lows[lane] : peak;
   }
-  const float by_peak = STRASSEN_LEVEL / peak, by_norm = matrix->norm / sqrtf((one > other ? one : other) + 1e-30f);
-  const float per_unit = by_peak < by_norm ? by_peak : by_norm;
-  to->scale[part][pair] = 1.0f / per_unit;
+  const float by_peak = STRASSEN_LEVEL / peak, by_norm = matrix->norm / sqrtf(total(lanes) + 1e-30f);
+  return by_peak < by_norm ? by_peak : by_norm;
+}
+
+/* Part of two rows [inputs] of one pair to the sums that the seven products read. */
+static void quantise_pair(const Strassen *matrix, const float *first, const float *second, int32_t part, int32_t pair,
+                          Pairs *to) {
+  const int32_t inputs = matrix->inputs, half = inputs / 2;
+  const float one = levels_per_unit(matrix, first), other = levels_per_unit(matrix, second);
+  to->scale[part][pair][0] = 1.0f / one, to->scale[part][pair][1] = 1.0f / other;
   int16_t *at = to->levels + ((int64_t)part * STRASSEN_PAIRS + pair) * STRASSEN_PRODUCTS * half;
   for (int32_t c = 0; c < half; c += LANES, at += LANES) {
-    const Ints a11 = whole(load(first + c) * per_unit), a12 = whole(load(first + half + c) * per_unit);
-    const Ints a21 = whole(load(second + c) * per_unit), a22 = whole(load(second + half + c) * per_unit);
+    const Ints a11 = whole(load(first + c) * one), a12 = whole(load(first + half + c) * one);
+    const Ints a21 = whole(load(second + c) * other), a22 = whole(load(second + half + c) * other);
     const Ints s1 = a21 + a22, s2 = s1 - a11;
     narrow(a11, at), narrow(a12, at + half), narrow(s2, at + 2 * half), narrow(a11 - a21, at + 3 * half);
     narrow(a22, at + 4 * half), narrow(s1, at + 5 * half), narrow(a12 - s2, at + 6 * half);
@@ -108,8 +112,8 @@ static void strassen_block(const Strassen *matrix, const Pairs *x, int32_t count
       add_levels(c[1][1], more), add_levels(c[0][1], more);
       more_block(panel + 6 * size, next, from[6], rows, half, c[0][1], c[0][1]); /* + S4 B22 */
       for (int row = 0; row < rows; ++row) {
-        const float scale = x->scale[part][pair + row];
         for (int quarter = 0; quarter < 4; ++quarter) {
+          const float scale = x->scale[part][pair + row][quarter / 2];
           float *to = quarters[quarter / 2][quarter % 2][pair + row];
           const int32_t *sums = c[quarter / 2][quarter % 2][row];
           if (part)
@@ -131,9 +135,10 @@ static void strassen(const Strassen *matrix, const Pairs *x, int32_t rows, const
     for (int32_t row = 0; row < rows; ++row)
       for (int side = 0; side < 2; ++side) {
         const int64_t at = (int64_t)row * outputs + side * half + column;
-        const float *from = quarters[row % 2][side][row / 2], *bias = matrix->bias + side * half + column;
+        const float *from = quarters[row % 2][side][row / 2];
+        const float *scale = matrix->scale + side * half + column, *bias = matrix->bias + side * half + column;
         for (int32_t c = 0; c < columns; c += LANES) {
-          Floats value = load(from + c) * load(matrix->scale + column + c) + load(bias + c);
+          Floats value = load(from + c) * load(scale + c) + load(bias + c);
           if (plus) value += load(plus + at + c);
           store(y + at + c, value);
         }

@@ -8,6 +8,7 @@ of V. Strassen's method, Gaussian Elimination is not Optimal, 1969).
 from __future__ import annotations
 
 import ctypes
+import math
 from ctypes import c_float, c_int32, c_void_p
 
 import torch
@@ -44,19 +45,19 @@ class StrassenMatrix:
         if outputs % (2 * COLUMNS) or channels % (2 * INPUT_MULTIPLE * parts) or parts > MOST_PARTS:
             raise ValueError(f"the kernels take no matrix of {outputs} by {channels} in {parts} parts")
         inputs, half = channels // parts, outputs // 2
-        halves = weight.detach().double().view(2, half, channels)
-        scale = halves.abs().amax((0, 2)).clamp_min(1e-30) / WEIGHT_LEVELS
-        levels = (halves / scale[:, None]).round().view(2, half, parts, 2, inputs // 2)
+        halves = weight.detach().float().view(2, half, channels)  # levels and their sums are exact in float32
+        scale = halves.abs().amax(2, keepdim=True).clamp_min(1e-30) / WEIGHT_LEVELS
+        levels = (halves / scale).round().view(2, half, parts, 2, inputs // 2)
         # A row in levels is rounded: half a level of each input makes it longer.
-        longest = float(levels.square().sum((3, 4)).amax().sqrt())
-        norm = (2**31 - 1) / longest - inputs**0.5
+        longest = math.sqrt(float(levels.square().sum((3, 4)).amax()))
+        norm = (2**31 - 1) / longest - math.sqrt(inputs)
         b11, b21, b12, b22 = levels[0, :, :, 0], levels[0, :, :, 1], levels[1, :, :, 0], levels[1, :, :, 1]
         t1, t3 = b12 - b11, b22 - b12
         t2 = b22 - t1
         products = torch.stack((b11, b21, t2, t3, b21 - t2, t1, b22), dim=2)  # [half, parts, 7, inputs / 2]
         panels = products.view(-1, COLUMNS, parts, 7, inputs // 4, 2).permute(0, 2, 3, 4, 1, 5)
         self.levels = pages.keep(panels.to(torch.int16))
-        self.scale = scale.float()
+        self.scale = scale.flatten()
         self.bias = torch.zeros(outputs) if bias is None else bias.detach().float().contiguous()
         self.as_struct = StrassenStruct(
             self.levels.data_ptr(),

@@ -42,13 +42,6 @@ static void keep_heads(const Estimator *net, const float *qkv, int two, int32_t 
     for (int32_t past = frames; past < padded_keys(frames); ++past) head->value_scale[past] = 0;
 }
 
-/* Rows x [count][inputs of a part] as part `part` of what the matrix reads. */
-static void pair_rows(const Strassen *matrix, const float *x, int32_t count, int32_t part, Pairs *to) {
-  const int64_t inputs = matrix->inputs;
-  for (int32_t row = 0; row < count; row += 2)
-    quantise_pair(matrix, x + row * inputs, x + (row + 1 < count ? row + 1 : row) * inputs, part, row / 2, to);
-}
-
 /* As pair_rows, of x's rows normalised and modulated by norm number `norm`. */
 static void pair_norms(const Estimator *net, const Segment *segment, int32_t norm, const Strassen *matrix,
                        const float *x, int32_t count, Pairs *to) {
@@ -70,13 +63,13 @@ static void gate_rows(const Strassen *gate_up, const Pairs *x, int32_t count, in
   Quarters quarters __attribute__((aligned(64)));
   for (int32_t column = 0; column < columns; column += BLOCK_COLUMNS) {
     const float *scale = gate_up->scale + first + column, *bias = gate_up->bias + first + column;
-    const float *bias_up = bias + gate_up->outputs / 2;
+    const float *scale_up = scale + gate_up->outputs / 2, *bias_up = bias + gate_up->outputs / 2;
     strassen_block(gate_up, x, (count + 1) / 2, first + column, quarters);
     for (int32_t row = 0; row < count; ++row) {
       const float *gate = quarters[row % 2][0][row / 2], *up = quarters[row % 2][1][row / 2];
       float *restrict at = to + (int64_t)row * columns + column;
       for (int32_t c = 0; c < BLOCK_COLUMNS; ++c)
-        at[c] = silu_of(gate[c] * scale[c] + bias[c]) * (up[c] * scale[c] + bias_up[c]);
+        at[c] = silu_of(gate[c] * scale[c] + bias[c]) * (up[c] * scale_up[c] + bias_up[c]);
     }
   }
 }
