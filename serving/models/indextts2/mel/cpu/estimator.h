@@ -61,8 +61,6 @@ typedef struct {
   int32_t frame, count;
 } Tile;
 
-static inline float silu_of(float x) { return x / (1.0f + exp_of(-x)); }
-
 static inline int32_t tiles_of(int32_t frames, int32_t size) { return (frames + size - 1) / size; }
 
 /* Tile `item` of `size` frames, of the frames first .. end - 1. */

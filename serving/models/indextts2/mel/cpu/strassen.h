@@ -31,8 +31,8 @@ typedef struct {
   float scale[STRASSEN_PARTS][STRASSEN_PAIRS][2];
 } Pairs;
 
-/* Quarters of the results of a block of columns: [row of the pair][half of the outputs][pair][column]. */
-typedef float Quarters[2][2][STRASSEN_PAIRS][BLOCK_COLUMNS];
+/* Sums of a block of columns for MATRIX_ROWS pairs: [row of the pair][half of the outputs][pair][column]. */
+typedef int32_t Quarters[2][2][MATRIX_ROWS][BLOCK_COLUMNS];
 
 /* The whole numbers nearest to x, whose size is below 2^22. */
 INLINE Ints whole(Floats x) { return (Ints)(x + splat(12582912.0f)) - 0x4b400000; /* 1.5 * 2^23 and its bits */ }
@@ -86,62 +86,66 @@ INLINE void add_levels(int32_t y[MATRIX_ROWS][BLOCK_COLUMNS], int32_t x[MATRIX_R
     for (int c = 0; c < BLOCK_COLUMNS; ++c) y[row][c] = (int32_t)((uint32_t)y[row][c] + (uint32_t)x[row][c]);
 }
 
-/* The quarters of `count` pairs for the block of columns from `column` on, in float32 without the outputs' scale. */
-static void strassen_block(const Strassen *matrix, const Pairs *x, int32_t count, int32_t column, Quarters quarters) {
-  const int32_t half = matrix->inputs / 2, parts = matrix->parts, left = matrix->outputs / 2 - column;
+/* c = the exact sums of part `part` for `rows` pairs from `pair` on and the block of columns from `column` on. */
+static void strassen_sums(const Strassen *matrix, const Pairs *x, int32_t part, int32_t pair, int32_t rows,
+                          int32_t column, Quarters c) {
+  const int32_t half = matrix->inputs / 2, left = matrix->outputs / 2 - column;
   const int64_t size = (int64_t)half * MATRIX_COLUMNS; /* of a panel of one product */
-  const int64_t next = left < BLOCK_COLUMNS ? 0 : size * STRASSEN_PRODUCTS * parts;
-  const int16_t *panel = matrix->levels + (int64_t)column * half * STRASSEN_PRODUCTS * parts;
-  for (int32_t part = 0; part < parts; ++part, panel += STRASSEN_PRODUCTS * size)
-    for (int32_t pair = 0; pair < count; pair += MATRIX_ROWS) {
-      const int32_t rows = count - pair < MATRIX_ROWS ? count - pair : MATRIX_ROWS;
-      int32_t c[2][2][MATRIX_ROWS][BLOCK_COLUMNS] __attribute__((aligned(64)));
-      int32_t more[MATRIX_ROWS][BLOCK_COLUMNS] __attribute__((aligned(64)));
-      const int16_t *from[STRASSEN_PRODUCTS][MATRIX_ROWS];
-      for (int row = 0; row < MATRIX_ROWS; ++row) {
-        const int32_t at = pair + (row < rows ? row : rows - 1);
-        for (int product = 0; product < STRASSEN_PRODUCTS; ++product)
-          from[product][row] = x->levels + (((int64_t)part * STRASSEN_PAIRS + at) * STRASSEN_PRODUCTS + product) * half;
-      }
-      more_block(panel, next, from[0], rows, half, NOTHING, more);               /* A11 B11 */
-      more_block(panel + size, next, from[1], rows, half, more, c[0][0]);        /* + A12 B21 */
-      more_block(panel + 2 * size, next, from[2], rows, half, more, c[0][1]);    /* A11 B11 + S2 T2 */
-      more_block(panel + 3 * size, next, from[3], rows, half, c[0][1], c[1][1]); /* + S3 T3 */
-      more_block(panel + 4 * size, next, from[4], rows, half, c[1][1], c[1][0]); /* - A22 T4 */
-      more_block(panel + 5 * size, next, from[5], rows, half, NOTHING, more);    /* S1 T1 */
-      add_levels(c[1][1], more), add_levels(c[0][1], more);
-      more_block(panel + 6 * size, next, from[6], rows, half, c[0][1], c[0][1]); /* + S4 B22 */
-      for (int row = 0; row < rows; ++row) {
-        for (int quarter = 0; quarter < 4; ++quarter) {
-          const float scale = x->scale[part][pair + row][quarter / 2];
-          float *to = quarters[quarter / 2][quarter % 2][pair + row];
-          const int32_t *sums = c[quarter / 2][quarter % 2][row];
-          if (part)
-            for (int i = 0; i < BLOCK_COLUMNS; ++i) to[i] += (float)sums[i] * scale;
-          else
-            for (int i = 0; i < BLOCK_COLUMNS; ++i) to[i] = (float)sums[i] * scale;
-        }
-      }
-    }
+  const int64_t whole_panel = size * STRASSEN_PRODUCTS * matrix->parts, next = left < BLOCK_COLUMNS ? 0 : whole_panel;
+  const int16_t *panel =
+      matrix->levels + column / MATRIX_COLUMNS * whole_panel + (int64_t)part * STRASSEN_PRODUCTS * size;
+  int32_t more[MATRIX_ROWS][BLOCK_COLUMNS] __attribute__((aligned(64)));
+  const int16_t *from[STRASSEN_PRODUCTS][MATRIX_ROWS];
+  for (int row = 0; row < MATRIX_ROWS; ++row) {
+    const int32_t at = pair + (row < rows ? row : rows - 1);
+    for (int product = 0; product < STRASSEN_PRODUCTS; ++product)
+      from[product][row] = x->levels + (((int64_t)part * STRASSEN_PAIRS + at) * STRASSEN_PRODUCTS + product) * half;
+  }
+  more_block(panel, next, from[0], rows, half, NOTHING, more);               /* A11 B11 */
+  more_block(panel + size, next, from[1], rows, half, more, c[0][0]);        /* + A12 B21 */
+  more_block(panel + 2 * size, next, from[2], rows, half, more, c[0][1]);    /* A11 B11 + S2 T2 */
+  more_block(panel + 3 * size, next, from[3], rows, half, c[0][1], c[1][1]); /* + S3 T3 */
+  more_block(panel + 4 * size, next, from[4], rows, half, c[1][1], c[1][0]); /* - A22 T4 */
+  more_block(panel + 5 * size, next, from[5], rows, half, NOTHING, more);    /* S1 T1 */
+  add_levels(c[1][1], more), add_levels(c[0][1], more);
+  more_block(panel + 6 * size, next, from[6], rows, half, c[0][1], c[0][1]); /* + S4 B22 */
+}
+
+/* LANES sums from `at` on, times scale. */
+INLINE Floats scaled(const int32_t *at, float scale) {
+  Ints sums;
+  memcpy(&sums, at, sizeof sums);
+  return __builtin_convertvector(sums, Floats) * splat(scale);
 }
 
 /* y [rows][outputs] = matrix x + bias (+ plus [rows][outputs], which may be y, unless it is null). */
 static void strassen(const Strassen *matrix, const Pairs *x, int32_t rows, const float *plus, float *y) {
-  Quarters quarters __attribute__((aligned(64)));
-  const int32_t outputs = matrix->outputs, half = outputs / 2;
+  float totals[STRASSEN_PAIRS][2][2][BLOCK_COLUMNS] __attribute__((aligned(64))); /* of the parts before */
+  Quarters c __attribute__((aligned(64)));
+  const int32_t outputs = matrix->outputs, half = outputs / 2, parts = matrix->parts, pairs = (rows + 1) / 2;
   for (int32_t column = 0; column < half; column += BLOCK_COLUMNS) {
     const int32_t columns = half - column < BLOCK_COLUMNS ? half - column : BLOCK_COLUMNS;
-    strassen_block(matrix, x, (rows + 1) / 2, column, quarters);
-    for (int32_t row = 0; row < rows; ++row)
-      for (int side = 0; side < 2; ++side) {
-        const int64_t at = (int64_t)row * outputs + side * half + column;
-        const float *from = quarters[row % 2][side][row / 2];
-        const float *scale = matrix->scale + side * half + column, *bias = matrix->bias + side * half + column;
-        for (int32_t c = 0; c < columns; c += LANES) {
-          Floats value = load(from + c) * load(scale + c) + load(bias + c);
-          if (plus) value += load(plus + at + c);
-          store(y + at + c, value);
-        }
+    for (int32_t part = 0; part < parts; ++part)
+      for (int32_t pair = 0; pair < pairs; pair += MATRIX_ROWS) {
+        const int32_t here = pairs - pair < MATRIX_ROWS ? pairs - pair : MATRIX_ROWS;
+        strassen_sums(matrix, x, part, pair, here, column, c);
+        for (int32_t row = 2 * pair; row < 2 * (pair + here) && row < rows; ++row)
+          for (int side = 0; side < 2; ++side) {
+            const int64_t at = (int64_t)row * outputs + side * half + column;
+            const int32_t *sums = c[row % 2][side][row / 2 - pair];
+            const float *scale = matrix->scale + side * half + column, *bias = matrix->bias + side * half + column;
+            float *total = totals[row / 2][row % 2][side];
+            for (int32_t i = 0; i < columns; i += LANES) {
+              Floats value = scaled(sums + i, x->scale[part][row / 2][row % 2]);
+              if (part) value += load(total + i);
+              if (part < parts - 1) {
+                store(total + i, value);
+                continue;
+              }
+              value = value * load(scale + i) + load(bias + i);
+              store(y + at + i, plus ? value + load(plus + at + i) : value);
+            }
+          }
       }
   }
 }

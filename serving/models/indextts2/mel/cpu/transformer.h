@@ -56,20 +56,33 @@ static void pair_norms(const Estimator *net, const Segment *segment, int32_t nor
   }
 }
 
+/* x / (1 + exp(-x)), relative error below 1e-5. */
+INLINE Floats silu(Floats x) {
+  const Ints negative = x < splat(0.0f);
+  const Floats shrunk = exp_down(least(x, -x)), one = splat(1.0f);
+  return x * (Floats)(((Ints)shrunk & negative) | ((Ints)one & ~negative)) / (one + shrunk);
+}
+
 /* to [count][columns] = silu(gate) * up, both of the `columns` outputs of either half of gate_up from `first` on; they
- * are a multiple of BLOCK_COLUMNS. */
+ * are a multiple of BLOCK_COLUMNS, and the matrix is of one part. */
 static void gate_rows(const Strassen *gate_up, const Pairs *x, int32_t count, int32_t first, int32_t columns,
                       float *to) {
-  Quarters quarters __attribute__((aligned(64)));
+  Quarters c __attribute__((aligned(64)));
+  const int32_t half = gate_up->outputs / 2, pairs = (count + 1) / 2;
   for (int32_t column = 0; column < columns; column += BLOCK_COLUMNS) {
     const float *scale = gate_up->scale + first + column, *bias = gate_up->bias + first + column;
-    const float *scale_up = scale + gate_up->outputs / 2, *bias_up = bias + gate_up->outputs / 2;
-    strassen_block(gate_up, x, (count + 1) / 2, first + column, quarters);
-    for (int32_t row = 0; row < count; ++row) {
-      const float *gate = quarters[row % 2][0][row / 2], *up = quarters[row % 2][1][row / 2];
-      float *restrict at = to + (int64_t)row * columns + column;
-      for (int32_t c = 0; c < BLOCK_COLUMNS; ++c)
-        at[c] = silu_of(gate[c] * scale[c] + bias[c]) * (up[c] * scale_up[c] + bias_up[c]);
+    for (int32_t pair = 0; pair < pairs; pair += MATRIX_ROWS) {
+      const int32_t here = pairs - pair < MATRIX_ROWS ? pairs - pair : MATRIX_ROWS;
+      strassen_sums(gate_up, x, 0, pair, here, first + column, c);
+      for (int32_t row = 2 * pair; row < 2 * (pair + here) && row < count; ++row) {
+        const int32_t *gate = c[row % 2][0][row / 2 - pair], *up = c[row % 2][1][row / 2 - pair];
+        const float of_row = x->scale[0][row / 2][row % 2];
+        for (int32_t i = 0; i < BLOCK_COLUMNS; i += LANES) {
+          const Floats shut = scaled(gate + i, of_row) * load(scale + i) + load(bias + i);
+          const Floats open = scaled(up + i, of_row) * load(scale + half + i) + load(bias + half + i);
+          store(to + (int64_t)row * columns + column + i, silu(shut) * open);
+        }
+      }
     }
   }
 }
