@@ -65,9 +65,9 @@ static __attribute__((noinline)) void byte_sums(const int8_t *panel, const uint8
   "vpbroadcastd " #at "(%[" #row "],%[k]), %%ymm14\n\tvpmaddwd %%ymm12, %%ymm14, %%ymm15\n\t"                          \
   "vpaddd %%ymm15, %%ymm" #low ", %%ymm" #low "\n\tvpmaddwd %%ymm13, %%ymm14, %%ymm14\n\t"                             \
   "vpaddd %%ymm14, %%ymm" #high ", %%ymm" #high "\n\t"
-#define PANEL(at, left, right, ahead)                                                                                  \
+#define PANEL(at, left, right, fetch, ahead)                                                                           \
   "vmovdqu " #left "(%[panel]), %%ymm12\n\tvmovdqu " #right "(%[panel]), %%ymm13\n\t"                                  \
-  "prefetcht0 " #ahead "(%[panel])\n\t" PAIR(row0, 0, 1, at) PAIR(row1, 2, 3, at) PAIR(row2, 4, 5, at)                 \
+  #fetch " " #ahead "(%[panel])\n\t" PAIR(row0, 0, 1, at) PAIR(row1, 2, 3, at) PAIR(row2, 4, 5, at)                    \
       PAIR(row3, 6, 7, at) PAIR(row4, 8, 9, at) PAIR(row5, 10, 11, at)
 #define CLEAR(sum) "vpxor %%ymm" #sum ", %%ymm" #sum ", %%ymm" #sum "\n\t"
 #define STORE(sum, at) "vcvtdq2ps %%ymm" #sum ", %%ymm" #sum "\n\tvmovups %%ymm" #sum ", " #at "(%[sums])\n\t"
@@ -83,7 +83,8 @@ INLINE void part_sums(const int16_t *panel, const int16_t *const from[MATRIX_ROW
   __asm__ volatile(
       CLEAR(0) CLEAR(1) CLEAR(2) CLEAR(3) CLEAR(4) CLEAR(5) CLEAR(6) CLEAR(7) CLEAR(8) CLEAR(9) CLEAR(10) CLEAR(11)
       ".p2align 6\n1:\n\t"
-      PANEL(0, -128, -96, 3968) PANEL(4, -64, -32, 4032) PANEL(8, 0, 32, 4096) PANEL(12, 64, 96, 4160)
+      PANEL(0, -128, -96, prefetcht0, 3968) PANEL(4, -64, -32, prefetcht0, 4032)
+      PANEL(8, 0, 32, prefetcht0, 4096) PANEL(12, 64, 96, prefetcht0, 4160)
       "add $256, %[panel]\n\tadd $16, %[k]\n\tjne 1b\n\t"
       STORE(0, 0) STORE(1, 32) STORE(2, 64) STORE(3, 96) STORE(4, 128) STORE(5, 160) STORE(6, 192) STORE(7, 224)
       STORE(8, 256) STORE(9, 288) STORE(10, 320) STORE(11, 352)
@@ -104,7 +105,8 @@ INLINE void more_sums(const int16_t *panel, const int16_t *const from[MATRIX_ROW
       FETCH(0, 0) FETCH(1, 32) FETCH(2, 64) FETCH(3, 96) FETCH(4, 128) FETCH(5, 160) FETCH(6, 192) FETCH(7, 224)
       FETCH(8, 256) FETCH(9, 288) FETCH(10, 320) FETCH(11, 352)
       ".p2align 6\n1:\n\t"
-      PANEL(0, -128, -96, 3968) PANEL(4, -64, -32, 4032) PANEL(8, 0, 32, 4096) PANEL(12, 64, 96, 4160)
+      PANEL(0, -128, -96, prefetcht1, 8064) PANEL(4, -64, -32, prefetcht1, 8128)
+      PANEL(8, 0, 32, prefetcht1, 8192) PANEL(12, 64, 96, prefetcht1, 8256)
       "add $256, %[panel]\n\tadd $16, %[k]\n\tjne 1b\n\t"
       KEEP(0, 0) KEEP(1, 32) KEEP(2, 64) KEEP(3, 96) KEEP(4, 128) KEEP(5, 160) KEEP(6, 192) KEEP(7, 224)
       KEEP(8, 256) KEEP(9, 288) KEEP(10, 320) KEEP(11, 352)
