@@ -8,6 +8,8 @@ from ctypes import c_float, c_int32, c_void_p
 import torch
 from torch import Tensor
 
+from serving.native.pages import Pages
+
 ATTENTION_KEYS = 16
 """Keys of a panel (attention.h); a head's channels are a multiple of it."""
 COLUMNS = 16
@@ -48,6 +50,7 @@ class Matrix:
         weight_levels: int = WEIGHT_LEVELS,
         in_bytes: bool = False,
         step: Tensor | None = None,
+        pages: Pages | None = None,
     ) -> None:
         """weight [N, K] and bias [N], of any floating dtype; K a multiple of INPUT_MULTIPLE * parts, unless parts is 1.
 
@@ -56,6 +59,8 @@ class Matrix:
         its largest; one part.
         step [N]: the size of an output's levels, for a weight that is made of BYTE_LEVELS of them at most and then
         loses nothing; else an output's largest weight decides it.
+
+        pages: where the levels are put, or in a tensor of their own.
 
         Raises ValueError if it is not.
         """
@@ -77,7 +82,8 @@ class Matrix:
         most = int(levels.view(outputs, parts, inputs).abs().sum(2).max().item())
         together, dtype = (4, torch.int8) if in_bytes else (2, torch.int16)
         panels = levels.view(-1, COLUMNS, parts * inputs // together, together).transpose(1, 2)
-        self._levels = panels.to(dtype).contiguous()
+        packed = panels.to(dtype)
+        self._levels = packed.contiguous() if pages is None else pages.keep(packed)
         self._level_sums = levels.sum(1).to(torch.int32) if in_bytes else None
         self._scale, self._bias = torch.zeros(outputs), torch.zeros(outputs)
         self._scale[: self.width] = scale

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import mmap
 from ctypes import c_float, c_int32, c_void_p
 from pathlib import Path
 from typing import Literal
@@ -21,6 +20,7 @@ from serving.models.indextts2.codes.gpt import Block, CodeCache, Gpt
 from serving.models.indextts2.config import GptConfig
 from serving.native import load_library
 from serving.native.matrix import COLUMNS, INPUT_LEVELS, MatrixStruct
+from serving.native.pages import Pages
 
 _P, _I, _F = c_void_p, c_int32, c_float
 
@@ -90,27 +90,10 @@ def library() -> ctypes.CDLL:
     return loaded
 
 
-class _Pages:
-    """Memory in large pages where the system has them: a stream of weights then crosses few of them."""
-
-    def __init__(self, size: int) -> None:
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            pages.madvise(mmap.MADV_HUGEPAGE)
-            self._free = torch.frombuffer(pages, dtype=torch.uint8)
-        else:
-            self._free = torch.empty(size, dtype=torch.uint8)
-
-    def keep(self, values: Tensor) -> Tensor:
-        """A copy of `values`, a multiple of 64 bytes, in the pages."""
-        place, self._free = self._free[: values.nbytes], self._free[values.nbytes :]
-        return place.view(values.dtype).view(values.shape).copy_(values)
-
-
 class _Linear:
     """A linear layer in integer levels, as few_rows.h lays them out in `pages`."""
 
-    def __init__(self, layer: nn.Linear, bits: int, pages: _Pages) -> None:
+    def __init__(self, layer: nn.Linear, bits: int, pages: Pages) -> None:
         outputs, channels = layer.weight.shape
         columns, parts = -(-outputs // COLUMNS) * COLUMNS, -(-channels // PART_INPUTS[bits])
         together = 2 if bits == 12 else 1
@@ -170,8 +153,7 @@ class CpuGpt:
         check_sizes(config)
         assert (gpt.dtype, gpt.device) == (self.dtype, self.device)
         self.prefix, self.embed_codes = gpt.prefix, gpt.embed_codes
-        columns = -(-config.number_mel_codes // COLUMNS) * COLUMNS
-        pages = _Pages(bits * config.model_dim * (12 * config.model_dim * config.layers + columns) // 8)
+        pages = Pages()
         self._kept: list[Tensor | _Linear] = []
         self._layers = (_Layer * config.layers)()
         for layer in self._layers:
@@ -202,7 +184,7 @@ class CpuGpt:
         self._kept += values
         return _Norm(*(value.data_ptr() for value in values))
 
-    def _pack(self, layer: nn.Linear, bits: Bits, pages: _Pages) -> _Linear:
+    def _pack(self, layer: nn.Linear, bits: Bits, pages: Pages) -> _Linear:
         packed = _Linear(layer, bits, pages)
         self._kept.append(packed)
         return packed

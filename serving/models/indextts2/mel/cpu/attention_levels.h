@@ -9,6 +9,8 @@ enum {
   ATTENTION_VALUE = 8191,   /* largest level of a value; */
   ATTENTION_SUM = 262000,   /* largest sum of a part's weights, in levels: times a value within 31 bits */
   ATTENTION_WEIGHT = 32767, /* largest weight in levels */
+  WIDE_PANELS = 4,          /* of keys, or of a head's channels, that the tier avx512 takes at once */
+  WIDE_COLUMNS = WIDE_PANELS * MATRIX_COLUMNS,
 };
 
 /* One head of a sequence. Panels are as a Matrix has them: keys [padded / MATRIX_COLUMNS][size / 2][MATRIX_COLUMNS][2],
@@ -23,6 +25,12 @@ typedef struct {
 
 static inline int32_t padded_keys(int32_t frames) {
   return (frames + ATTENTION_PART - 1) / ATTENTION_PART * ATTENTION_PART;
+}
+
+/* Keys of a part that a product of weights and values takes. */
+static inline int32_t inputs_of(int32_t part, int32_t count) {
+  const int32_t left = count - part * ATTENTION_PART, unit = 2 * MATRIX_UNROLL;
+  return left < ATTENTION_PART ? (left + unit - 1) / unit * unit : ATTENTION_PART;
 }
 
 INLINE float largest_lane(Floats v) {
@@ -102,6 +110,64 @@ static inline int64_t attend_scratch(int32_t frames) {
   return MATRIX_ROWS * (padded + padded / 2 + padded / ATTENTION_PART);
 }
 
+#ifdef __AVX512VNNI__
+/* Exact sums of MATRIX_ROWS rows by WIDE_PANELS panels, `next` levels apart. Short sums gain from many at once; that
+ * many compilers spill, hence the instruction by its name. */
+INLINE void wide_sums(const int16_t *panel, int64_t next, const int16_t *const from[MATRIX_ROWS], int32_t inputs,
+                      __m512i sums[MATRIX_ROWS][WIDE_PANELS]) {
+#pragma GCC unroll 6
+  for (int row = 0; row < MATRIX_ROWS; ++row)
+#pragma GCC unroll 4
+    for (int p = 0; p < WIDE_PANELS; ++p) sums[row][p] = _mm512_setzero_si512();
+  for (int32_t k = 0; k < inputs; k += 2, panel += 2 * MATRIX_COLUMNS) {
+    __m512i levels[WIDE_PANELS];
+#pragma GCC unroll 4
+    for (int p = 0; p < WIDE_PANELS; ++p) levels[p] = _mm512_loadu_si512(panel + p * next);
+#pragma GCC unroll 6
+    for (int row = 0; row < MATRIX_ROWS; ++row) {
+      int32_t pair;
+      memcpy(&pair, from[row] + k, sizeof pair);
+      const __m512i x = _mm512_set1_epi32(pair);
+#pragma GCC unroll 4
+      for (int p = 0; p < WIDE_PANELS; ++p)
+        __asm__("vpdpwssd %2, %1, %0" : "+v"(sums[row][p]) : "v"(levels[p]), "v"(x));
+    }
+  }
+}
+
+/* to[r][0..WIDE_COLUMNS) = scales[r] key_scale times the products of the queries and of as many keys. */
+static __attribute__((noinline)) void score_wide(const int16_t *keys, const int16_t *const from[MATRIX_ROWS],
+                                                 int32_t size, const float scales[MATRIX_ROWS], const float *key_scale,
+                                                 float *to, int64_t stride) {
+  __m512i sums[MATRIX_ROWS][WIDE_PANELS];
+  wide_sums(keys, (int64_t)MATRIX_COLUMNS * size, from, size, sums);
+#pragma GCC unroll 6
+  for (int row = 0; row < MATRIX_ROWS; ++row)
+#pragma GCC unroll 4
+    for (int p = 0; p < WIDE_PANELS; ++p) {
+      const __m512 score = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[row][p]), _mm512_set1_ps(scales[row]));
+      const __m512 scale = _mm512_loadu_ps(key_scale + p * MATRIX_COLUMNS);
+      _mm512_storeu_ps(to + row * stride + p * MATRIX_COLUMNS, _mm512_mul_ps(score, scale));
+    }
+}
+
+/* sums [MATRIX_ROWS][WIDE_COLUMNS] = (if `more`, +=) scales[r] times those of a part of the weights and values. */
+static __attribute__((noinline)) void add_wide(const int16_t *values, const int16_t *const from[MATRIX_ROWS],
+                                               int32_t inputs, const float scales[MATRIX_ROWS], int more,
+                                               float sums[MATRIX_ROWS][WIDE_COLUMNS]) {
+  __m512i part[MATRIX_ROWS][WIDE_PANELS];
+  wide_sums(values, ATTENTION_PART * MATRIX_COLUMNS, from, inputs, part);
+#pragma GCC unroll 6
+  for (int row = 0; row < MATRIX_ROWS; ++row)
+#pragma GCC unroll 4
+    for (int p = 0; p < WIDE_PANELS; ++p) {
+      float *const at = sums[row] + p * MATRIX_COLUMNS;
+      const __m512 before = more ? _mm512_loadu_ps(at) : _mm512_setzero_ps();
+      _mm512_storeu_ps(at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(part[row][p]), _mm512_set1_ps(scales[row]), before));
+    }
+}
+#endif
+
 /* y[r] (rows `stride` apart) = softmax(query r . keys) values for the `rows` frames from `frame` on, at most
  * MATRIX_ROWS of them; `count` keys; size a multiple of MATRIX_COLUMNS. */
 static void attend(const Head *head, int32_t frame, int32_t rows, int32_t count, int32_t size, float *scratch, float *y,
@@ -117,7 +183,12 @@ static void attend(const Head *head, int32_t frame, int32_t rows, int32_t count,
     from[row] = head->queries + (int64_t)(frame + of[row]) * size;
     scales[row] = head->query_scale[frame + of[row]];
   }
-  for (int32_t key = 0; key < count; key += BLOCK_COLUMNS) {
+  int32_t key = 0;
+#ifdef __AVX512VNNI__
+  for (; count - key > BLOCK_COLUMNS; key += WIDE_COLUMNS)
+    score_wide(head->keys + (int64_t)key * size, from, size, scales, head->key_scale + key, w + key, padded);
+#endif
+  for (; key < count; key += BLOCK_COLUMNS) {
     const int64_t panel = (int64_t)MATRIX_COLUMNS * size;
     add_block(head->keys + (int64_t)key * size, panel, from, size, scales, 0, sums);
     finish_block(sums, head->key_scale + key, 0, rows, BLOCK_COLUMNS, w + key, padded);
@@ -125,12 +196,27 @@ static void attend(const Head *head, int32_t frame, int32_t rows, int32_t count,
   for (int32_t row = 0; row < rows; ++row)
     weigh(w + (int64_t)row * padded, count, head->value_scale, levels + (int64_t)row * padded,
           part_scales + row * parts);
-  for (int32_t c = 0; c < size; c += BLOCK_COLUMNS) {
+  int32_t c = 0;
+#ifdef __AVX512VNNI__
+  for (; c + WIDE_COLUMNS <= size; c += WIDE_COLUMNS) {
+    float wide[MATRIX_ROWS][WIDE_COLUMNS] __attribute__((aligned(64)));
+    for (int32_t part = 0; part < parts; ++part) {
+      const int32_t inputs = inputs_of(part, count);
+      for (int row = 0; row < MATRIX_ROWS; ++row) {
+        from[row] = levels + (int64_t)of[row] * padded + part * ATTENTION_PART;
+        scales[row] = part_scales[of[row] * parts + part];
+      }
+      add_wide(head->values + (int64_t)part * ATTENTION_PART * size + (int64_t)c * ATTENTION_PART, from, inputs, scales,
+               part > 0, wide);
+    }
+    for (int32_t row = 0; row < rows; ++row) memcpy(y + row * stride + c, wide[row], sizeof wide[row]);
+  }
+#endif
+  for (; c < size; c += BLOCK_COLUMNS) {
     const int32_t columns = size - c < BLOCK_COLUMNS ? size - c : BLOCK_COLUMNS;
     const int64_t next = columns < BLOCK_COLUMNS ? 0 : ATTENTION_PART * MATRIX_COLUMNS;
     for (int32_t part = 0; part < parts; ++part) {
-      const int32_t begin = part * ATTENTION_PART, left = count - begin, unit = 2 * MATRIX_UNROLL;
-      const int32_t inputs = left < ATTENTION_PART ? (left + unit - 1) / unit * unit : ATTENTION_PART;
+      const int32_t begin = part * ATTENTION_PART, inputs = inputs_of(part, count);
       for (int row = 0; row < MATRIX_ROWS; ++row) {
         from[row] = levels + (int64_t)of[row] * padded + begin;
         scales[row] = part_scales[of[row] * parts + part];

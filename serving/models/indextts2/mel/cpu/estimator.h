@@ -2,28 +2,28 @@
 #pragma once
 
 #include "attention_levels.h"
+#include "strassen.h"
 
 enum {
-  FLOW_TILE = 24, /* frames of a layer that stay in the cache together: a multiple of MATRIX_ROWS */
+  FLOW_TILE = 2 * STRASSEN_PAIRS, /* frames of a layer that stay in the cache together: a multiple of MATRIX_ROWS */
   FLOW_CHANNELS = 512,
   FLOW_HIDDEN = 1536,
   FLOW_HEADS = 32,
   WAVENET_TAPS = 5,    /* of a convolution; */
   WAVENET_GROUP = 4,   /* frames that share its products, */
   WAVENET_POINTS = 8,  /* one at each point; see toom_cook.py */
-  WAVENET_GROUPS = 12, /* groups of a tile of convolutions */
+  WAVENET_GROUPS = 24, /* groups of a tile of convolutions: at most 2 * STRASSEN_PAIRS */
   WAVENET_SPAN = WAVENET_GROUPS * WAVENET_GROUP,
-  /* Bound of what all functions of flow.c together hold on the stack of a thread; a test checks it. Most of it is a
-   * tile of the gated feed-forward: FLOW_TILE * 2 * FLOW_HIDDEN floats. */
-  FLOW_STACK_BYTES = 640 * 1024,
+  /* Bound of what all functions of flow.c together hold on the stack of a thread; a test checks it. */
+  FLOW_STACK_BYTES = 192 * 1024,
 };
 
 typedef struct {
-  Matrix qkv, out, gate_up, down, skip; /* skip.outputs is 0 in the shallow half */
+  Strassen qkv, out, gate_up, down, skip; /* skip.outputs is 0 in the shallow half */
 } Block;
 
 typedef struct {
-  Matrix points[WAVENET_POINTS], residual_skip;
+  Strassen points[WAVENET_POINTS], residual_skip;
   const float *bias; /* [2 channels], of the convolution */
 } GatedLayer;
 
@@ -48,12 +48,18 @@ typedef struct {
   float guidance; /* 0: one sequence */
 } Segment;
 
+/* Where a thread works on a tile. */
+typedef struct {
+  float *attention;        /* attend_scratch() */
+  float *wide;             /* [FLOW_TILE][3 FLOW_CHANNELS], or [WAVENET_SPAN][2 FLOW_CHANNELS] */
+  float *broader, *narrow; /* [FLOW_TILE][2 and 1 times FLOW_CHANNELS] */
+  Pairs rows, hidden;      /* of up to 2 FLOW_CHANNELS inputs, and of FLOW_HIDDEN */
+} Workspace;
+
 /* Frames of a sequence that one thread works on at a time: `count` from `frame` on. */
 typedef struct {
   int32_t frame, count;
 } Tile;
-
-static inline float silu_of(float x) { return x / (1.0f + exp_of(-x)); }
 
 static inline int32_t tiles_of(int32_t frames, int32_t size) { return (frames + size - 1) / size; }
 
@@ -73,15 +79,21 @@ static void modulated_norm(const float *x, int32_t channels, float epsilon, cons
   for (int32_t c = 0; c < channels; ++c) y[c] = x[c] * factor * scale[c] + shift[c];
 }
 
-/* y [count][outputs] = matrix x + bias for a tile of rows [count][channels], quantised here part by part. */
+/* y [count][outputs] = matrix x + bias for a tile of rows [count][channels], quantised here; the matrix is of one part.
+ */
 static void apply(const Matrix *matrix, const float *x, int32_t count, float *y) {
-  int16_t levels[FLOW_TILE * FLOW_HIDDEN];
-  float scales[4 * FLOW_TILE];
-  const int32_t inputs = matrix->inputs, parts = matrix->parts;
+  int16_t levels[FLOW_TILE * FLOW_CHANNELS];
+  float scales[FLOW_TILE];
+  const int32_t inputs = matrix->inputs;
   for (int32_t row = 0; row < count; ++row)
-    for (int32_t part = 0; part < parts; ++part)
-      scales[part * FLOW_TILE + row] = quantise(x + ((int64_t)row * parts + part) * inputs, inputs, inputs,
-                                                matrix->limit, levels + ((int64_t)row * parts + part) * inputs);
-  const Rows rows = {levels, scales, (int64_t)parts * inputs, inputs, FLOW_TILE};
+    scales[row] = quantise(x + (int64_t)row * inputs, inputs, inputs, matrix->limit, levels + (int64_t)row * inputs);
+  const Rows rows = {levels, scales, inputs, 0, 0};
   multiply_many(matrix, &rows, count, y, matrix->outputs);
+}
+
+/* Rows x [count][inputs of a part] as part `part` of what the matrix reads. */
+static void pair_rows(const Strassen *matrix, const float *x, int32_t count, int32_t part, Pairs *to) {
+  const int64_t inputs = matrix->inputs;
+  for (int32_t row = 0; row < count; row += 2)
+    quantise_pair(matrix, x + row * inputs, x + (row + 1 < count ? row + 1 : row) * inputs, part, row / 2, to);
 }

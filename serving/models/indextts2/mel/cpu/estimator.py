@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from serving.models.indextts2.config import S2MelConfig
+from serving.models.indextts2.mel.cpu.strassen import StrassenMatrix, StrassenStruct
 from serving.models.indextts2.mel.cpu.toom_cook import minimal_filter
 from serving.models.indextts2.mel.dit import NORM_EPS, Block, feed_forward_dim
 from serving.models.indextts2.mel.estimator import FINAL_NORM_EPS, Estimator, merge_window
@@ -25,6 +26,7 @@ from serving.models.indextts2.mel.schedule import Schedule
 from serving.models.indextts2.mel.wavenet import Layer
 from serving.native import load_library
 from serving.native.matrix import COLUMNS, Matrix, MatrixStruct
+from serving.native.pages import Pages, large
 
 WEIGHT_LEVELS = 4095
 LONGEST_SUM = 512
@@ -38,11 +40,11 @@ MAX_CHANNELS, MAX_HIDDEN, MAX_DEPTH = 512, 1536, 31
 
 
 class _Block(ctypes.Structure):
-    _fields_ = tuple((name, MatrixStruct) for name in ("qkv", "out", "gate_up", "down", "skip"))
+    _fields_ = tuple((name, StrassenStruct) for name in ("qkv", "out", "gate_up", "down", "skip"))
 
 
 class _GatedLayer(ctypes.Structure):
-    _fields_ = (("points", MatrixStruct * POINTS), ("residual_skip", MatrixStruct), ("bias", c_void_p))
+    _fields_ = (("points", StrassenStruct * POINTS), ("residual_skip", StrassenStruct), ("bias", c_void_p))
 
 
 _PARTS = ("merge_x", "join_hidden", "join_x", "wavenet_in", "wavenet_around", "final", "mel_out")
@@ -102,7 +104,8 @@ class CpuEstimator:
         transformer = estimator.transformer
         blocks = [block for block in transformer.blocks if isinstance(block, Block)]
         layers = [layer for layer in estimator.wavenet.layers if isinstance(layer, Layer)]
-        self._kept: list[Matrix | Tensor] = []
+        self._pages = Pages()
+        self._kept: list[Matrix | StrassenMatrix | Tensor] = []
         self._blocks = (_Block * len(blocks))(*(_Block(*self._matrices(block)) for block in blocks))
         gather, values, spread = minimal_filter(GROUP, TAPS)
         self._gated = (_GatedLayer * len(layers))(*(self._layer(layer, values) for layer in layers))
@@ -175,39 +178,39 @@ class CpuEstimator:
         return velocity
 
     def _scratch(self, floats: int) -> Tensor:
-        """float32 [at least `floats`], undefined: the calling thread's own, kept, for fresh pages cost time."""
+        """float32 [at least `floats`]: the calling thread's own, kept, for fresh pages cost time."""
         kept: Tensor | None = getattr(self._of_thread, "scratch", None)
         if kept is None or len(kept) < floats:
-            kept = self._of_thread.scratch = torch.empty(floats)
+            kept = self._of_thread.scratch = large(floats, torch.float32)
         return kept
 
-    def _matrices(self, block: Block) -> Iterable[MatrixStruct]:
+    def _matrices(self, block: Block) -> Iterable[StrassenStruct]:
         for layer in (block.qkv, block.out, block.gate_up, block.down):
-            yield self._matrix(layer)
+            yield self._strassen(layer.weight, layer.bias)
         if block.skip is not None:
             # Its inputs are two rows, each with a scale of its own.
-            yield self._matrix(block.skip, 2)
+            yield self._strassen(block.skip.weight, block.skip.bias, 2)
 
     def _layer(self, layer: Layer, values: Tensor) -> _GatedLayer:
         """A layer of the WaveNet, its filter's values [POINTS, TAPS] at each point."""
         outputs, channels = layer.residual_skip.in_features * 2, layer.residual_skip.in_features
         taps = layer.conv.weight.detach().double().view(outputs, TAPS, channels)
-        # More parts than a linear layer's: the points' errors grow in the sums that make frames of them.
-        points = [
-            self._pack(
-                torch.einsum("t,ntc->nc", value, taps), None, parts=max(1, 2 * channels // LONGEST_SUM)
-            )
-            for value in values
-        ]
+        points = [self._strassen(torch.einsum("t,ntc->nc", value, taps), None) for value in values]
+        skip = layer.residual_skip
         return _GatedLayer(
-            (MatrixStruct * POINTS)(*points), self._matrix(layer.residual_skip), self._table(layer.conv.bias)
+            (StrassenStruct * POINTS)(*points),
+            self._strassen(skip.weight, skip.bias),
+            self._table(layer.conv.bias),
         )
 
-    def _matrix(self, layer: nn.Linear, parts: int = 0) -> MatrixStruct:
-        return self._pack(layer.weight, layer.bias, parts=parts or -(-layer.in_features // LONGEST_SUM))
+    def _matrix(self, layer: nn.Linear) -> MatrixStruct:
+        packed = Matrix(layer.weight, layer.bias, weight_levels=WEIGHT_LEVELS, pages=self._pages)
+        self._kept.append(packed)
+        return packed.as_struct
 
-    def _pack(self, weight: Tensor, bias: Tensor | None, *, parts: int) -> MatrixStruct:
-        packed = Matrix(weight, bias, parts=parts, weight_levels=WEIGHT_LEVELS)
+    def _strassen(self, weight: Tensor, bias: Tensor | None, parts: int = 0) -> StrassenStruct:
+        parts = parts or -(-weight.shape[1] // LONGEST_SUM)
+        packed = StrassenMatrix(weight, bias, self._pages, parts=parts)
         self._kept.append(packed)
         return packed.as_struct
 
@@ -220,10 +223,16 @@ class CpuEstimator:
 def check_sizes(config: S2MelConfig) -> None:
     """Raise ValueError if the sizes are not such as flow.c has room for."""
     dit, wavenet = config.dit, config.wavenet
-    widths = (dit.in_channels, dit.hidden_dim, wavenet.hidden_dim, dit.hidden_dim // dit.num_heads)
-    if any(width % COLUMNS or width > MAX_CHANNELS for width in widths):
+    multiples = {
+        dit.in_channels: COLUMNS,
+        dit.hidden_dim // dit.num_heads: COLUMNS,
+        dit.hidden_dim: 2 * COLUMNS,
+        wavenet.hidden_dim: 2 * COLUMNS,
+    }
+    if wrong := [w for w, multiple in multiples.items() if w % multiple or w > MAX_CHANNELS]:
         raise ValueError(
-            f"the kernels take widths of a multiple of {COLUMNS} to {MAX_CHANNELS}, not {widths}"
+            f"the kernels take widths of a multiple of {COLUMNS}, of layers of twice that, to {MAX_CHANNELS}, "
+            f"not {wrong}"
         )
     if feed_forward_dim(dit.hidden_dim) > MAX_HIDDEN or dit.depth > MAX_DEPTH:
         raise ValueError(f"the kernels take no transformer of {dit.depth} layers of {dit.hidden_dim}")

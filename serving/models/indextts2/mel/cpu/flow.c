@@ -2,7 +2,8 @@
  *
  * A segment is one sequence, or two with guidance: the second reads neither prompt nor text. Products of matrices and
  * of attention are of 16-bit integers, everything else float32. Threads share the frames of a layer in tiles; nothing
- * that a frame's result is summed from depends on their number.
+ * that a frame's result is summed from depends on their number. The last tile of a sequence may be short: those of both
+ * sequences come last, so that the threads end together.
  *
  * All arrays are contiguous, [frames][channels]. Nothing here allocates, fails or keeps state. */
 #include "transformer.h"
@@ -18,8 +19,8 @@ static int omp_get_thread_num(void) { return 0; }
 typedef struct {
   float *skips[16]; /* the shallow half's outputs, for the deep half; skips[0] is also what the layers work on */
   Head heads[2][FLOW_HEADS];
-  float *joined, *waves[2], *sum, *velocity, *attention;
-  int64_t attention_size; /* of a thread */
+  float *joined, *waves[2], *sum, *velocity, *work;
+  int64_t work_size; /* of a thread */
 } Plan;
 
 static inline float *carve(float **memory, int64_t count) {
@@ -29,6 +30,19 @@ static inline float *carve(float **memory, int64_t count) {
 }
 
 static inline int16_t *carve_levels(float **memory, int64_t count) { return (int16_t *)carve(memory, (count + 1) / 2); }
+
+/* Cut a thread's own from memory (which may be null); returns the floats it takes. */
+static int64_t plan_work(int32_t frames, float *memory, Workspace *work) {
+  float *at = memory;
+  work->attention = carve(&at, attend_scratch(frames));
+  const int64_t projected = FLOW_TILE * 3, convolved = WAVENET_SPAN * 2;
+  work->wide = carve(&at, (projected > convolved ? projected : convolved) * FLOW_CHANNELS);
+  work->broader = carve(&at, (int64_t)FLOW_TILE * 2 * FLOW_CHANNELS);
+  work->narrow = carve(&at, (int64_t)FLOW_TILE * FLOW_CHANNELS);
+  work->rows.levels = carve_levels(&at, (int64_t)STRASSEN_PAIRS * STRASSEN_PRODUCTS * FLOW_CHANNELS);
+  work->hidden.levels = carve_levels(&at, (int64_t)STRASSEN_PAIRS * STRASSEN_PRODUCTS * FLOW_HIDDEN / 2);
+  return at - memory;
+}
 
 /* Cut scratch for both sequences of `frames` frames; returns the floats it takes (memory may be null). */
 static int64_t plan(const Estimator *net, int32_t frames, int32_t threads, float *memory, Plan *p) {
@@ -50,8 +64,9 @@ static int64_t plan(const Estimator *net, int32_t frames, int32_t threads, float
   for (int buffer = 0; buffer < 2; ++buffer) p->waves[buffer] = carve(&at, rows * net->wave_channels);
   p->sum = carve(&at, rows * net->wave_channels);
   p->velocity = carve(&at, rows * net->mels);
-  p->attention_size = attend_scratch(frames);
-  p->attention = carve(&at, threads * p->attention_size);
+  Workspace any;
+  p->work_size = plan_work(frames, 0, &any);
+  p->work = carve(&at, threads * p->work_size);
   return at - memory;
 }
 
@@ -63,10 +78,10 @@ int64_t scratch_size(const Estimator *net, int32_t frames, int32_t threads) {
 
 /* The transformer's output to the WaveNet's input, for a tile of kept frames. */
 static void join(const Estimator *net, const Segment *segment, const float *h, const float *x, int32_t count,
-                 float *joined, float *wave) {
+                 Workspace *work, float *joined, float *wave) {
   const int32_t channels = net->channels;
   const int64_t last = 2 * (int64_t)net->depth * channels;
-  float rows[FLOW_TILE * FLOW_CHANNELS], other[FLOW_TILE * FLOW_CHANNELS];
+  float *const rows = work->narrow, *const other = work->broader;
   for (int32_t row = 0; row < count; ++row)
     modulated_norm(h + row * channels, channels, net->norm_epsilon, segment->norm_scale + last,
                    segment->norm_shift + last, rows + row * channels);
@@ -78,9 +93,9 @@ static void join(const Estimator *net, const Segment *segment, const float *h, c
 
 /* The WaveNet's output to velocities, for a tile. */
 static void finish(const Estimator *net, const Segment *segment, const float *joined, const float *sum, int32_t count,
-                   float *velocity) {
+                   Workspace *work, float *velocity) {
   const int32_t channels = net->wave_channels;
-  float rows[FLOW_TILE * FLOW_CHANNELS], other[FLOW_TILE * FLOW_CHANNELS];
+  float *const rows = work->narrow, *const other = work->broader;
   apply(&net->wavenet_around, joined, count, rows);
   for (int32_t row = 0; row < count; ++row) {
     float *at = rows + row * channels;
@@ -104,7 +119,8 @@ void estimate(const Estimator *net, const Segment *segment, int32_t threads, flo
   const int64_t kept_size = (int64_t)kept * net->wave_channels;
 #pragma omp parallel num_threads(threads)
   {
-    float *attention = p.attention + omp_get_thread_num() * p.attention_size;
+    Workspace work;
+    plan_work(frames, p.work + omp_get_thread_num() * p.work_size, &work);
 #pragma omp for schedule(dynamic)
     for (int32_t item = 0; item < tiles; ++item) {
       const Tile tile = tile_of(item, FLOW_TILE, 0, frames);
@@ -124,44 +140,42 @@ void estimate(const Estimator *net, const Segment *segment, int32_t threads, flo
       const int32_t row_tiles = tiles_of(frames - first, FLOW_TILE);
 #pragma omp for schedule(dynamic)
       for (int32_t item = 0; item < copies * tiles; ++item) {
-        const int32_t copy = item / tiles;
-        const Tile tile = tile_of(item % tiles, FLOW_TILE, 0, frames);
+        const int32_t copy = item % copies;
+        const Tile tile = tile_of(item / copies, FLOW_TILE, 0, frames);
         const int64_t at = copy * size + (int64_t)tile.frame * channels;
-        project(net, segment, layer, tile, pushed ? pushed + at : 0, x + at, p.heads[copy]);
+        project(net, segment, layer, tile, pushed ? pushed + at : 0, x + at, p.heads[copy], &work);
       }
 #pragma omp for schedule(dynamic)
       for (int32_t item = 0; item < copies * row_tiles; ++item) {
-        const int32_t copy = item / row_tiles;
-        const Tile tile = tile_of(item % row_tiles, FLOW_TILE, first, frames);
+        const int32_t copy = item % copies;
+        const Tile tile = tile_of(item / copies, FLOW_TILE, first, frames);
         const int64_t at = copy * size + (int64_t)tile.frame * channels;
-        float out[FLOW_TILE * FLOW_CHANNELS];
-        transform(net, segment, layer, tile, x + at, p.heads[copy], attention, out);
-        memcpy(y + at, out, sizeof(float) * (size_t)(tile.count * channels));
+        transform(net, segment, layer, tile, x + at, p.heads[copy], &work, y + at);
       }
     }
 #pragma omp for schedule(dynamic)
     for (int32_t item = 0; item < copies * kept_tiles; ++item) {
-      const int32_t copy = item / kept_tiles;
-      const Tile tile = tile_of(item % kept_tiles, FLOW_TILE, 0, kept);
+      const int32_t copy = item % copies;
+      const Tile tile = tile_of(item / copies, FLOW_TILE, 0, kept);
       const int64_t frame = segment->first + tile.frame;
-      join(net, segment, p.skips[0] + copy * size + frame * channels, segment->x + frame * net->mels, tile.count,
+      join(net, segment, p.skips[0] + copy * size + frame * channels, segment->x + frame * net->mels, tile.count, &work,
            p.joined + copy * size + (int64_t)tile.frame * channels,
            p.waves[0] + copy * kept_size + (int64_t)tile.frame * net->wave_channels);
     }
     for (int32_t layer = 0; layer < net->gated_count; ++layer) {
 #pragma omp for schedule(dynamic)
       for (int32_t item = 0; item < copies * spans; ++item) {
-        const int64_t at = item / spans * kept_size;
+        const int64_t at = item % copies * kept_size;
         const Wave wave = {p.waves[layer % 2] + at, p.waves[(layer + 1) % 2] + at, p.sum + at, kept - 1};
-        gate(net, segment, layer, tile_of(item % spans, WAVENET_SPAN, 0, kept), &wave);
+        gate(net, segment, layer, tile_of(item / copies, WAVENET_SPAN, 0, kept), &wave, &work);
       }
     }
 #pragma omp for schedule(dynamic)
     for (int32_t item = 0; item < copies * kept_tiles; ++item) {
-      const int32_t copy = item / kept_tiles;
-      const Tile tile = tile_of(item % kept_tiles, FLOW_TILE, 0, kept);
+      const int32_t copy = item % copies;
+      const Tile tile = tile_of(item / copies, FLOW_TILE, 0, kept);
       finish(net, segment, p.joined + copy * size + (int64_t)tile.frame * channels,
-             p.sum + copy * kept_size + (int64_t)tile.frame * net->wave_channels, tile.count,
+             p.sum + copy * kept_size + (int64_t)tile.frame * net->wave_channels, tile.count, &work,
              p.velocity + ((int64_t)copy * kept + tile.frame) * net->mels);
     }
   }

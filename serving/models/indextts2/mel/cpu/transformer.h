@@ -42,54 +42,88 @@ static void keep_heads(const Estimator *net, const float *qkv, int two, int32_t 
     for (int32_t past = frames; past < padded_keys(frames); ++past) head->value_scale[past] = 0;
 }
 
+/* As pair_rows, of x's rows normalised and modulated by norm number `norm`. */
+static void pair_norms(const Estimator *net, const Segment *segment, int32_t norm, const Strassen *matrix,
+                       const float *x, int32_t count, Pairs *to) {
+  const int32_t channels = net->channels;
+  const float *scale = segment->norm_scale + norm * channels, *shift = segment->norm_shift + norm * channels;
+  float rows[2 * FLOW_CHANNELS];
+  for (int32_t row = 0; row < count; row += 2) {
+    const int32_t two = count - row > 1;
+    for (int32_t later = 0; later <= two; ++later)
+      modulated_norm(x + (row + later) * channels, channels, net->norm_epsilon, scale, shift, rows + later * channels);
+    quantise_pair(matrix, rows, rows + two * channels, 0, row / 2, to);
+  }
+}
+
+/* x / (1 + exp(-x)), relative error below 1e-5. */
+INLINE Floats silu(Floats x) {
+  const Ints negative = x < splat(0.0f);
+  const Floats shrunk = exp_down(least(x, -x)), one = splat(1.0f);
+  return x * (Floats)(((Ints)shrunk & negative) | ((Ints)one & ~negative)) / (one + shrunk);
+}
+
+/* to [count][columns] = silu(gate) * up, both of the `columns` outputs of either half of gate_up from `first` on; they
+ * are a multiple of BLOCK_COLUMNS, and the matrix is of one part. */
+static void gate_rows(const Strassen *gate_up, const Pairs *x, int32_t count, int32_t first, int32_t columns,
+                      float *to) {
+  Quarters c __attribute__((aligned(64)));
+  const int32_t half = gate_up->outputs / 2, pairs = (count + 1) / 2;
+  for (int32_t column = 0; column < columns; column += BLOCK_COLUMNS) {
+    const float *scale = gate_up->scale + first + column, *bias = gate_up->bias + first + column;
+    for (int32_t pair = 0; pair < pairs; pair += MATRIX_ROWS) {
+      const int32_t here = pairs - pair < MATRIX_ROWS ? pairs - pair : MATRIX_ROWS;
+      strassen_sums(gate_up, x, 0, pair, here, first + column, c);
+      for (int32_t row = 2 * pair; row < 2 * (pair + here) && row < count; ++row) {
+        const int32_t *gate = c[row % 2][0][row / 2 - pair], *up = c[row % 2][1][row / 2 - pair];
+        const float of_row = x->scale[0][row / 2][row % 2];
+        for (int32_t i = 0; i < BLOCK_COLUMNS; i += LANES) {
+          const Floats shut = scaled(gate + i, of_row) * load(scale + i) + load(bias + i);
+          const Floats open = scaled(up + i, of_row) * load(scale + half + i) + load(bias + half + i);
+          store(to + (int64_t)row * columns + column + i, silu(shut) * open);
+        }
+      }
+    }
+  }
+}
+
 /* The first half of a block for a tile of x: the skip from `pushed`, then queries, keys and values of its frames.
  * Pointers to rows are at the tile's first. */
 static void project(const Estimator *net, const Segment *segment, int32_t layer, Tile tile, const float *pushed,
-                    float *x, const Head *heads) {
+                    float *x, const Head *heads, Workspace *work) {
   const int32_t count = tile.count;
   const Block *block = net->blocks + layer;
   const int32_t channels = net->channels, size = channels / net->heads;
-  float rows[FLOW_TILE * 2 * FLOW_CHANNELS], qkv[FLOW_TILE * 3 * FLOW_CHANNELS];
   if (block->skip.outputs) {
-    for (int32_t row = 0; row < count; ++row) {
-      memcpy(rows + row * 2 * channels, x + row * channels, sizeof(float) * (size_t)channels);
-      memcpy(rows + row * 2 * channels + channels, pushed + row * channels, sizeof(float) * (size_t)channels);
-    }
-    apply(&block->skip, rows, count, x);
+    pair_rows(&block->skip, x, count, 0, &work->rows);
+    pair_rows(&block->skip, pushed, count, 1, &work->rows);
+    strassen(&block->skip, &work->rows, count, 0, x);
   }
-  for (int32_t row = 0; row < count; ++row)
-    modulated_norm(x + row * channels, channels, net->norm_epsilon, segment->norm_scale + 2 * layer * channels,
-                   segment->norm_shift + 2 * layer * channels, rows + row * channels);
-  apply(&block->qkv, rows, count, qkv);
+  pair_norms(net, segment, 2 * layer, &block->qkv, x, count, &work->rows);
+  strassen(&block->qkv, &work->rows, count, 0, work->wide);
   for (int32_t head = 0; head < net->heads; ++head)
     for (int32_t row = 0; row < count; row += 2)
-      keep_heads(net, qkv + row * 3 * channels + head * size, count - row > 1, tile.frame + row, segment->frames,
+      keep_heads(net, work->wide + row * 3 * channels + head * size, count - row > 1, tile.frame + row, segment->frames,
                  heads + head);
 }
 
-/* The second half of a block for a tile: attention and the gated feed-forward. */
+/* The second half of a block for a tile: attention and the gated feed-forward. y may be x. */
 static void transform(const Estimator *net, const Segment *segment, int32_t layer, Tile tile, const float *x,
-                      const Head *heads, float *scratch, float *y) {
+                      const Head *heads, Workspace *work, float *y) {
   const int32_t count = tile.count;
   const Block *block = net->blocks + layer;
-  const int32_t channels = net->channels, size = channels / net->heads, hidden = net->hidden;
-  float context[FLOW_TILE * FLOW_CHANNELS], rows[FLOW_TILE * FLOW_CHANNELS], wide[FLOW_TILE * 2 * FLOW_HIDDEN];
+  const Strassen *down = &block->down;
+  const int32_t channels = net->channels, size = channels / net->heads;
   for (int32_t head = 0; head < net->heads; ++head)
     for (int32_t row = 0; row < count; row += MATRIX_ROWS)
       attend(heads + head, tile.frame + row, count - row < MATRIX_ROWS ? count - row : MATRIX_ROWS, segment->frames,
-             size, scratch, context + row * channels + head * size, channels);
-  apply(&block->out, context, count, y);
-  for (int32_t row = 0; row < count; ++row) {
-    for (int32_t c = 0; c < channels; ++c) y[row * channels + c] += x[row * channels + c];
-    modulated_norm(y + row * channels, channels, net->norm_epsilon, segment->norm_scale + (2 * layer + 1) * channels,
-                   segment->norm_shift + (2 * layer + 1) * channels, rows + row * channels);
+             size, work->attention, work->narrow + row * channels + head * size, channels);
+  pair_rows(&block->out, work->narrow, count, 0, &work->rows);
+  strassen(&block->out, &work->rows, count, x, y);
+  pair_norms(net, segment, 2 * layer + 1, &block->gate_up, y, count, &work->rows);
+  for (int32_t part = 0; part < down->parts; ++part) {
+    gate_rows(&block->gate_up, &work->rows, count, part * down->inputs, down->inputs, work->wide);
+    pair_rows(down, work->wide, count, part, &work->hidden);
   }
-  apply(&block->gate_up, rows, count, wide);
-  for (int32_t row = 0; row < count; ++row) {
-    const float *gate = wide + row * 2 * hidden, *up = gate + hidden;
-    float *to = wide + row * hidden; /* never past what is still to be read */
-    for (int32_t c = 0; c < hidden; ++c) to[c] = silu_of(gate[c]) * up[c];
-  }
-  apply(&block->down, wide, count, context);
-  for (int32_t c = 0; c < count * channels; ++c) y[c] += context[c];
+  strassen(down, &work->hidden, count, y, y);
 }

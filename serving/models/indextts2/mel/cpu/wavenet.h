@@ -9,29 +9,31 @@ static inline int32_t reflected(int32_t frame, int32_t last) {
   return mirrored < 0 ? 0 : mirrored;
 }
 
+/* to [channels] = what the convolution of wave [last + 1][channels] reads at `point` for the group from `frame` on. */
+static void point_row(const Estimator *net, const float *wave, int32_t last, int32_t frame, int point, float *to) {
+  const int32_t channels = net->wave_channels;
+  memset(to, 0, sizeof(float) * (size_t)channels);
+  for (int tap = 0; tap < WAVENET_POINTS; ++tap) {
+    const float factor = net->spread[point * WAVENET_POINTS + tap];
+    const float *from = wave + (int64_t)reflected(frame + tap - WAVENET_TAPS / 2, last) * channels;
+    if (factor != 0.0f)
+      for (int32_t c = 0; c < channels; ++c) to[c] += factor * from[c];
+  }
+}
+
 /* y [groups of frames][2 channels] = the convolution of wave [last + 1][channels], from `frame` on. */
 static void convolve(const Estimator *net, const GatedLayer *gated, const float *wave, int32_t last, int32_t frame,
-                     int32_t groups, float *y) {
-  const int32_t channels = net->wave_channels, inputs = gated->points->inputs, parts = gated->points->parts;
-  int16_t levels[WAVENET_GROUPS * FLOW_CHANNELS];
-  float scales[2 * WAVENET_GROUPS], point_row[FLOW_CHANNELS], products[WAVENET_GROUPS * 2 * FLOW_CHANNELS];
+                     int32_t groups, Workspace *work, float *y) {
+  const int32_t channels = net->wave_channels;
+  float rows[2 * FLOW_CHANNELS], *const products = work->broader;
   for (int point = 0; point < WAVENET_POINTS; ++point) {
-    for (int32_t group = 0; group < groups; ++group) {
-      memset(point_row, 0, sizeof(float) * (size_t)channels);
-      for (int tap = 0; tap < WAVENET_POINTS; ++tap) {
-        const float factor = net->spread[point * WAVENET_POINTS + tap];
-        const int32_t at = reflected(frame + group * WAVENET_GROUP + tap - WAVENET_TAPS / 2, last);
-        const float *from = wave + (int64_t)at * channels;
-        if (factor != 0.0f)
-          for (int32_t c = 0; c < channels; ++c) point_row[c] += factor * from[c];
-      }
-      for (int32_t part = 0; part < parts; ++part)
-        scales[part * WAVENET_GROUPS + group] =
-            quantise(point_row + part * inputs, inputs, inputs, gated->points[point].limit,
-                     levels + (group * parts + part) * inputs);
+    for (int32_t group = 0; group < groups; group += 2) {
+      const int two = groups - group > 1;
+      for (int32_t later = 0; later <= two; ++later)
+        point_row(net, wave, last, frame + (group + later) * WAVENET_GROUP, point, rows + later * channels);
+      quantise_pair(gated->points + point, rows, rows + two * channels, 0, group / 2, &work->rows);
     }
-    const Rows rows = {levels, scales, channels, inputs, WAVENET_GROUPS};
-    multiply_many(gated->points + point, &rows, groups, products, 2 * channels);
+    strassen(gated->points + point, &work->rows, groups, 0, products);
     for (int32_t row = 0; row < groups * WAVENET_GROUP; ++row) {
       const float factor = net->gather[row % WAVENET_GROUP * WAVENET_POINTS + point];
       const float *from = products + row / WAVENET_GROUP * 2 * channels;
@@ -53,15 +55,16 @@ typedef struct {
 } Wave;
 
 /* A layer of the WaveNet for a tile of at most WAVENET_SPAN frames. */
-static void gate(const Estimator *net, const Segment *segment, int32_t layer, Tile tile, const Wave *wave) {
+static void gate(const Estimator *net, const Segment *segment, int32_t layer, Tile tile, const Wave *wave,
+                 Workspace *work) {
   const int32_t count = tile.count;
   float *const sum = wave->sum;
   const GatedLayer *gated = net->gated + layer;
   const int32_t channels = net->wave_channels, outputs = gated->residual_skip.outputs;
   const float *condition = segment->condition + 2 * (int64_t)layer * channels;
   const int is_final = layer == net->gated_count - 1;
-  float wide[WAVENET_SPAN * 2 * FLOW_CHANNELS], rows[FLOW_TILE * FLOW_CHANNELS], mixed[FLOW_TILE * 2 * FLOW_CHANNELS];
-  convolve(net, gated, wave->before, wave->last, tile.frame, (count + WAVENET_GROUP - 1) / WAVENET_GROUP, wide);
+  float *const wide = work->wide, *const rows = work->narrow, *const mixed = work->broader;
+  convolve(net, gated, wave->before, wave->last, tile.frame, (count + WAVENET_GROUP - 1) / WAVENET_GROUP, work, wide);
   for (int32_t first = 0; first < count; first += FLOW_TILE) {
     const int32_t here = count - first < FLOW_TILE ? count - first : FLOW_TILE;
     for (int32_t row = 0; row < here; ++row) {
@@ -70,7 +73,8 @@ static void gate(const Estimator *net, const Segment *segment, int32_t layer, Ti
         rows[row * channels + c] =
             tanh_of(signal[c] + condition[c]) / (1.0f + exp_of(-(shut[c] + condition[channels + c])));
     }
-    apply(&gated->residual_skip, rows, here, mixed);
+    pair_rows(&gated->residual_skip, rows, here, 0, &work->rows);
+    strassen(&gated->residual_skip, &work->rows, here, 0, mixed);
     for (int32_t row = 0; row < here; ++row) {
       const float *from = mixed + row * outputs, *output = is_final ? from : from + channels;
       const int64_t at = (int64_t)(tile.frame + first + row) * channels;
