@@ -59,6 +59,9 @@ class EngineProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """torch.compile the forward of each stage."""
     cuda_graphs: bool = False
     """Capture each stage's buckets at start and replay them; cuda only."""
+    side_streams: bool = False
+    """On CUDA, stages that the model says may run beside each other do, each group in a stream of its own; else one
+    step follows another. On a CPU steps run beside each other anyway, see `workers`."""
     request_timeout_s: PositiveFloat = 120.0
     """A request expires this long after its arrival; an engine whose step takes as long is started again."""
     silence_s: Annotated[float, Meta(ge=1, le=600)] = 3.0
@@ -107,6 +110,9 @@ class StreamingProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     follow: bool = False
     """From the second on each window waits, while that is safe, for more to speak; first_chunk_s and growth then say
     how large it is at least. IndexTTS2 and 2.5 do this."""
+    window_s: Annotated[float, Meta(ge=0, le=10)] = 0.0
+    """On CUDA: what a listener's next window takes of the device among others', as measured. While a listener would run
+    dry if those before him took so much each, nobody else begins to hear. 0: newcomers always begin."""
 
 
 class HttpProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

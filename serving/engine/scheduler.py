@@ -11,12 +11,12 @@ most urgent segment picks the stage of the next step; others that want the same 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serving.engine.policy import choose_step, speaks_now
+from serving.engine.policy import AHEAD_S, PATIENCE_S, Waiting, admitted, choose_step, speaks_now
 from serving.engine.requests import Part, Plan, Request, Speech, StageLimits
 from serving.models.base import SegmentTimes
 from serving.protocol import (
@@ -24,7 +24,6 @@ from serving.protocol import (
     Failed,
     FailureCode,
     Finished,
-    RequestStats,
     Segment,
     Submit,
     Times,
@@ -57,14 +56,19 @@ class Scheduler:
         max_slots: int,
         sample_rate_hz: int,
         join_s: float = float("inf"),
+        window_s: float = 0.0,
+        first_s: float = 0.0,
     ) -> None:
         """`join_s`: a step for a listener whose buffer is about to empty takes only rows due within join_s of it.
 
-        Infinite where a wider batch costs no time (CUDA), short where a step's time grows with its units.
+        Infinite where a wider batch costs no time (CUDA), short where a step's time grows with its units. `window_s`
+        and `first_s` are StreamingProfile.window_s and first_chunk_s.
         """
         self._stages = stages
         self._rate_hz = sample_rate_hz
         self._join_s = join_s
+        self._window_s, self._first_s = window_s, first_s
+        self._ahead_s = AHEAD_S if window_s else 0.0
         self._free = list(range(max_slots))[::-1]
         self._reserve = max_slots // 4
         self._newcomer_s = NEWCOMER_S if join_s == float("inf") else 0.0
@@ -162,35 +166,49 @@ class Scheduler:
 
     # ---- steps ---------------------------------------------------------------------------------------------
 
-    def plan(self, now: float, after: Plan | None = None, workers: int = 1) -> Plan | None:
-        """Choose the next step, or None if there is nothing to run.
+    def plan(
+        self,
+        now: float,
+        after: Sequence[Plan] = (),
+        workers: int = 1,
+        stages: Collection[str] | None = None,
+        beside: bool = False,
+    ) -> Plan | None:
+        """Choose the next step of some stages (None: of all), or None if there is nothing to run.
 
-        `workers` of them are idle: the step takes no more than its share of the rows that could join it.
-
-        `after` is a step that was launched and is not complete yet. The answer is then a step of the same
-        stage, and None if that stage allows no lookahead or the most urgent segment wants another.
+        `workers` of them are idle: the step takes no more than its share of the rows that could join it. `after`: steps
+        of these stages that were launched and are not complete. The answer may then be of another stage, or of the last
+        one's if that allows lookahead, with its segments again. `beside`: other stages have the device already.
         """
-        if after is not None and not self._stages[after.stage].lookahead:
-            return None
-        depth = 0 if after is None else 1
-        ready: list[tuple[float, Part]] = []
+        last = after[-1] if after else None
+        again = {id(part) for part in last.parts} if last and self._stages[last.stage].lookahead else set()
+        ready: list[Waiting] = []
         for request in self._requests.values():
             buffer_empty_s = self._buffer_empty_s(request)
             for behind, part in enumerate(request.parts):
                 state = part.state
-                if state is None or state.stage is None or part.ended or part.in_steps > depth:
+                if state is None or state.stage is None or part.ended or part.in_steps > 1:
                     continue
                 due_s = buffer_empty_s + FOLLOWER_SLACK_S * behind + part.held_samples / self._rate_hz
                 in_hand_s = None if request.first_chunk_s is None else due_s - now
                 if state.offer_s and speaks_now(in_hand_s, self._speaking_s):
                     state.take_offer()
                     part.spoke_s = now
-                ready.append((due_s, part))
-        if not ready:
+                if part.in_steps and (last is None or id(part) not in again or state.stage != last.stage):
+                    continue
+                if in_hand_s is not None and part.spoke_s is None:
+                    due_s -= self._ahead_s
+                if stages is None or state.stage in stages:
+                    ready.append(Waiting(due_s, part))
+        ready.sort(key=lambda waiting: waiting.due_s)
+        allowed: Sequence[Waiting] = ready
+        if self._window_s:
+            dry_s, window_s = self._listening_s(), self._window_s
+            allowed = admitted(ready, dry_s, now, window_s=window_s, first_s=self._first_s, beside=beside)
+        if not allowed or (beside and self._window_s and allowed[0].due_s > now + PATIENCE_S):
             return None
-        ready.sort(key=lambda item: item[0])
-        plan = choose_step(ready, self._stages, now, self._join_s, workers)
-        if after is not None and plan.stage != after.stage:
+        plan = choose_step(allowed, self._stages, now, self._join_s, workers)
+        if any(plan.stage == one.stage for one in after) and not self._stages[plan.stage].lookahead:
             return None
         for part in plan.parts:
             part.in_steps += 1
@@ -225,6 +243,14 @@ class Scheduler:
             self._deliver(request, now)
 
     # ---- inside --------------------------------------------------------------------------------------------
+
+    def _listening_s(self) -> list[float]:
+        """When those run dry who have heard something and for whom there is more to make."""
+        return [
+            self._buffer_empty_s(request)
+            for request in self._requests.values()
+            if request.first_chunk_s is not None and any(not part.ended for part in request.parts)
+        ]
 
     def _buffer_empty_s(self, request: Request) -> float:
         """When the listener's playback buffer empties; without a listener, the moment that counts as that."""
@@ -264,7 +290,9 @@ class Scheduler:
         if request.last and not request.waiting and not request.over:
             self.outcomes["finished"] += 1
             self._forget(request)
-            self.outbox.append(Finished(request_id=request.request_id, stats=self._stats(request, now)))
+            self.outbox.append(
+                Finished(request_id=request.request_id, stats=request.stats(now, self._rate_hz))
+            )
 
     def _after_lead(self, part: Part, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """The first samples of a segment behind the silence that its text asks for."""
@@ -315,20 +343,3 @@ class Scheduler:
         self._free.append(part.slot)
         if part.state is not None:
             self.closing.append(part.state)
-
-    def _stats(self, request: Request, now: float) -> RequestStats:
-        def since_arrival(moment_s: float | None) -> float:
-            return (now if moment_s is None else moment_s) - request.arrived_s
-
-        return RequestStats(
-            queue_s=since_arrival(request.first_step_s),
-            first_chunk_s=since_arrival(request.first_chunk_s),
-            total_s=now - request.arrived_s,
-            audio_s=request.samples / self._rate_hz,
-            chunks=request.chunks,
-            steps=dict(request.steps),
-            stages={
-                name: (since_arrival(first_s), since_arrival(last_s))
-                for name, (first_s, last_s) in request.stages.items()
-            },
-        )

@@ -24,8 +24,8 @@ pytestmark = pytest.mark.slow
 ENGINE: dict[str, Any] = {"threads": 1, "workers": 1, "max_slots": 2, "max_step_units": 512}
 
 
-def open_offline(device: str, *, positions: str) -> Offline:
-    engine = EngineProfile(device=device, cuda_graphs=device == "cuda", **ENGINE)
+def open_offline(device: str, *, positions: str, side_streams: bool = True) -> Offline:
+    engine = EngineProfile(device=device, cuda_graphs=device == "cuda", side_streams=side_streams, **ENGINE)
     # Fused kernels are no part of the capture, and need the driver of a device.
     options: dict[str, Any] = {
         "positions": positions,
@@ -68,15 +68,17 @@ def addresses(offline: Offline) -> list[int]:
     return [*of_graphs, *(tensor.data_ptr() for tensor in (*cache.keys, *cache.values, *state))]
 
 
-@pytest.mark.parametrize("positions", ["aligned", "official"])
-def test_replayed_speech_equals_eager_speech(positions: str) -> None:
+@pytest.mark.parametrize(
+    ("positions", "side_streams"), [("aligned", False), ("aligned", True), ("official", True)]
+)
+def test_replayed_speech_equals_eager_speech(positions: str, side_streams: bool) -> None:
     plain = spoken(open_offline("cpu", positions=positions))
     with (
         stand_in_cuda(),
         # A capture may not read lengths on the host, as the CPU's form does.
         mock.patch.object(gpt, "decode_attention", plain_attention),
     ):
-        offline = open_offline("cuda", positions=positions)
+        offline = open_offline("cuda", positions=positions, side_streams=side_streams)
         before = addresses(offline)
         replayed = spoken(offline)
         assert addresses(offline) == before
@@ -87,6 +89,17 @@ def test_replayed_speech_equals_eager_speech(positions: str) -> None:
     for name, graphs in runner._graphs.items():
         assert graphs.replays == runner.steps[name] > 0
         assert all(isinstance(one.graph, StandInGraph) for one in graphs._captured.values())
+    graphs_of = defaultdict(set)
+    for name, graphs in runner._graphs.items():
+        graphs_of[runner.lane_of(name)] |= {
+            (one.graph.pool, one.graph.stream)
+            for one in graphs._captured.values()
+            if isinstance(one.graph, StandInGraph)
+        }
+    kept = [one for lane in graphs_of.values() for one in lane]
+    assert len(kept) == len(set(kept)) == len(graphs_of) == (2 if side_streams else 1), (
+        "one of each for a lane"
+    )
     assert plain.keys() == replayed.keys()
     for name, wave in plain.items():
         assert len(wave) == CODES * 172 // 100 * 256
