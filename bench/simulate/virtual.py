@@ -185,7 +185,7 @@ def _made_up(model: IndexTts2Model, seed: int, new_voice_every: int) -> Iterator
         if _is_new(number, new_voice_every):
             # An emotion that nobody has asked for goes the same way as a new voice, and needs no recording.
             weights = torch.rand(8, generator=generator, dtype=torch.float64)
-            fields = msgspec.structs.replace(fields, emo_vector=weights.tolist())
+            fields = msgspec.structs.replace(fields, emo_vector=tuple(weights.tolist()))
         yield Speech(
             "",
             [Segment(index=0, tokens=ids.tolist())],

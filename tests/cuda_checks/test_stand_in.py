@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from bench.indextts2.gpu_parts import Clock, streams_gain
 from bench.indextts2.offline import Offline, OfflineError, Streams
 from serving.engine.loop import DeviceLost
 from serving.engine.runner import pick_device
@@ -105,6 +106,13 @@ def test_replayed_speech_equals_eager_speech(positions: str, side_streams: bool)
         assert len(wave) == CODES * 172 // 100 * 256
         np.testing.assert_allclose(replayed[name], wave, atol=2e-5)
     assert runner.busy_s == pytest.approx(sum(offline.stage_s.values()))
+
+
+def test_what_two_streams_gain_is_measured_on_graphs_of_either() -> None:
+    with stand_in_cuda(), mock.patch.object(gpt, "decode_attention", plain_attention):
+        offline = open_offline("cuda", positions="aligned")
+        clock = Clock(offline.device, graphs=True, repeats=1)
+        assert -1 < streams_gain(offline.model, 1, clock) < 10, "the stand-in does one thing after another"
 
 
 def test_the_engine_s_thread_works_on_the_device_that_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
