@@ -41,8 +41,11 @@ def speaks_now(in_hand_s: float | None, speaking_s: float) -> bool:
 
 
 def keeps_up(dry_s: Sequence[float], window_s: float, now: float) -> bool:
-    """Whether nobody runs dry if the listeners of these moments, ascending, have their windows one after another."""
-    return all(dry - now >= window_s * count for count, dry in enumerate(dry_s, start=1))
+    """Whether nobody runs dry if the listeners of these moments, ascending, have their windows one after another.
+
+    Who is dry already cannot be kept from it: he has his turn, and keeps nobody out.
+    """
+    return all(dry < now or dry - now >= window_s * count for count, dry in enumerate(dry_s, start=1))
 
 
 def admitted(

@@ -71,6 +71,8 @@ def test_nobody_is_begun_for_whom_a_listener_would_run_dry() -> None:
     assert let_in(ready, [0.2]) == [0, 1]
     assert let_in(ready, [0.05]) == [1], "his window takes longer than that"
     assert let_in(ready, [0.3, 0.3, 0.3, 0.3]) == [1], "the fourth of them would wait 0.4 s"
+    assert let_in(ready, [-1.0, 0.2]) == [0, 1], "who is dry already keeps nobody out"
+    assert let_in(ready, [-1.0, 0.15]) == [1], "but has his turn"
 
 
 def test_newcomers_are_begun_one_by_one() -> None:
