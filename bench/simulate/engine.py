@@ -6,7 +6,7 @@ says.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -154,7 +154,7 @@ class VirtualStreams(VirtualWorkers):
         super().__init__(runner, machine, table.server.turn_s)
         self._table = table
         self._lanes = {lane: Lane(machine, on_device=True) for lane in runner.lanes}
-        self.busy_s: Counter[str] = Counter()
+        self.busy_s: defaultdict[str, float] = defaultdict(float)
         """Of the device by stage, as if alone; and of the host for launches."""
 
     def start(self, plan: Plan, shares: int = 1) -> None:

@@ -167,7 +167,10 @@ def _launched(begun: Future[Launched] | Launched | Exception) -> Launched | Exce
 
 def _is_complete(launched: Launched | Exception) -> bool:
     """Whether the device is through with it. Raises what a fault of the device has left."""
-    return isinstance(launched, Exception) or launched.copied is None or launched.copied.query()
+    if isinstance(launched, Exception) or launched.copied is None:
+        return True
+    complete: bool = launched.copied.query()  # type: ignore[no-untyped-call]
+    return complete
 
 
 def start_workers(runner: Runner, count: int) -> Workers:

@@ -90,16 +90,15 @@ def test_replayed_speech_equals_eager_speech(positions: str, side_streams: bool)
     for name, graphs in runner._graphs.items():
         assert graphs.replays == runner.steps[name] > 0
         assert all(isinstance(one.graph, StandInGraph) for one in graphs._captured.values())
-    graphs_of = defaultdict(set)
+    kept: set[tuple[frozenset[str], object, object]] = set()
     for name, graphs in runner._graphs.items():
-        graphs_of[runner.lane_of(name)] |= {
-            (one.graph.pool, one.graph.stream)
-            for one in graphs._captured.values()
-            if isinstance(one.graph, StandInGraph)
-        }
-    kept = [one for lane in graphs_of.values() for one in lane]
-    assert len(kept) == len(set(kept)) == len(graphs_of) == (2 if side_streams else 1), (
-        "one of each for a lane"
+        for one in graphs._captured.values():
+            graph: object = one.graph
+            assert isinstance(graph, StandInGraph)
+            kept.add((runner.lane_of(name), graph.pool, graph.stream))
+    lanes = 2 if side_streams else 1
+    assert [len(set(each)) for each in zip(*kept, strict=True)] == [lanes] * 3, (
+        "a pool and a stream for each lane"
     )
     assert plain.keys() == replayed.keys()
     for name, wave in plain.items():
