@@ -49,8 +49,7 @@ class EngineProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Steps that run at once on a CPU; 0 takes one for every `threads` cores. On CUDA it is always one."""
     threads: Annotated[int, Meta(ge=0)] = 0
     """torch threads of a step; 0 takes one on a CPU, where threads of one step wait for each other too often,
-    unless `workers` leaves cores over. A step that is alone takes those of all workers, if its model spreads.
-    """
+    unless `workers` leaves cores over. A step that is alone takes those of all workers, if its model spreads."""
     max_slots: PositiveInt = 16
     """Segments in flight at once."""
     max_step_units: PositiveInt = 1024
@@ -59,6 +58,8 @@ class EngineProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """torch.compile the forward of each stage."""
     cuda_graphs: bool = False
     """Capture each stage's buckets at start and replay them; cuda only."""
+    side_streams: bool = False
+    """On CUDA: groups of stages that the model names run beside each other, each in a stream of its own."""
     request_timeout_s: PositiveFloat = 120.0
     """A request expires this long after its arrival; an engine whose step takes as long is started again."""
     silence_s: Annotated[float, Meta(ge=1, le=600)] = 3.0
@@ -107,6 +108,8 @@ class StreamingProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     follow: bool = False
     """From the second on each window waits, while that is safe, for more to speak; first_chunk_s and growth then say
     how large it is at least. IndexTTS2 and 2.5 do this."""
+    window_s: Annotated[float, Meta(ge=0, le=10)] = 0.0
+    """On CUDA: device time of a window; nobody begins to hear while, at so much each, a listener would run dry."""
 
 
 class HttpProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -132,8 +135,7 @@ class HttpProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     the only ones, if there are some."""
     health_port: Annotated[int, Meta(ge=0, le=65535)] = 0
     """The main process answers GET /healthz and /readyz on this port too, whatever the HTTP process is busy with; 0:
-    on none.
-    """
+    on none."""
     tls_cert: str = ""
     """Certificate chain in PEM; with tls_key the server speaks HTTPS."""
     tls_key: str = ""
@@ -159,8 +161,7 @@ class VoicesProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     writable: Literal["local", "always", "never"] = "local"
     """Who may add and delete voices over HTTP. local: whoever reaches the port, while http.host is a loopback
-    address; behind a reverse proxy that is everybody.
-    """
+    address; behind a reverse proxy that is everybody."""
     max_upload_bytes: PositiveInt = 20_000_000
     """Largest recording that is taken. Two are taken at once, each held in memory."""
     upload_s: PositiveFloat = 60.0
@@ -189,8 +190,7 @@ class AccessProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     keys_file: str = ""
     """Digests of API keys, written by `tts-serving keys`; while it is named, every call but those of health checks
-    and of the pages' own files needs a key.
-    """
+    and of the pages' own files needs a key."""
     let_anyone_in: bool = False
     """Serve without keys although http.host is an address that others reach."""
     requests_per_minute: Annotated[int, Meta(ge=0, le=1_000_000)] = 0

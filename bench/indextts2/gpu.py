@@ -26,7 +26,15 @@ from typing import Any
 
 import torch
 
-from bench.indextts2.gpu_parts import Clock, Part, decode_part, flow_part, rates, vocoder_part
+from bench.indextts2.gpu_parts import (
+    Clock,
+    Part,
+    decode_part,
+    flow_part,
+    rates,
+    streams_gain,
+    vocoder_part,
+)
 from bench.indextts2.gpu_report import GpuRun, StreamLoad, markdown, save
 from bench.indextts2.offline import TEXT_TOKENS, Offline
 from bench.indextts2.package import Package, PackageMissing
@@ -209,6 +217,12 @@ def measure_parts(offline: Offline, arguments: argparse.Namespace, run: Recorded
             parts["vocoder"] = lambda rows: vocoder_part(model, rows, target, rate, clock)
         for name, part in parts.items():
             run.attempt(f"{name}, {rows} rows", lambda part=part, rows=rows: result.parts.append(part(rows)))  # type: ignore[misc]
+    if clock.graphs:
+
+        def beside() -> None:
+            result.beside = streams_gain(model, min(4, *arguments.rows), clock)
+
+        run.attempt("two streams", beside)
 
 
 def measure_requests(offline: Offline, arguments: argparse.Namespace, run: Recorded) -> None:

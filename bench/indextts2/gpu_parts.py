@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 from statistics import median
+from typing import Any
 
 import msgspec
 import torch
@@ -173,6 +174,47 @@ def weight_bytes(gpt: Gpt) -> int:
 def cell_bytes(config: GptConfig, item_bytes: int) -> int:
     """Bytes of one cached token of one row."""
     return 2 * config.layers * config.model_dim * item_bytes
+
+
+@torch.inference_mode()
+def streams_gain(model: IndexTts2Model, rows: int, clock: Clock) -> float:
+    """What steps of decode and of the flow gain on two streams at once, both graphs of `rows` inert rows, on CUDA.
+
+    0: as if one followed the other; 1: as if each were alone. It is the `beside` of bench.simulate.costs.
+    """
+    replays: list[Callable[[int], None]] = []
+    for name in ("decode", "flow"):
+        stage = model.stages[name]
+        bucket = next(bucket for bucket in stage.buckets if bucket.rows >= rows)
+        inputs = tuple(value.to(clock.device) for value in stage.collate([], bucket))
+        stream = torch.cuda.Stream(clock.device)  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize(clock.device)
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP_RUNS):
+                stage.forward(*inputs)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream):
+            stage.forward(*inputs)
+
+        def replay(times: int, graph: torch.cuda.CUDAGraph = graph, stream: Any = stream) -> None:
+            with torch.cuda.stream(stream):
+                for _ in range(times):
+                    graph.replay()
+
+        replays.append(replay)
+
+    def seconds(*counts: int) -> float:
+        torch.cuda.synchronize(clock.device)
+        began_s = time.perf_counter()
+        for replay, times in zip(replays, counts, strict=True):
+            replay(times)
+        torch.cuda.synchronize(clock.device)
+        return time.perf_counter() - began_s
+
+    repeats = 10 * clock.repeats
+    decode_s = seconds(repeats, 0)
+    flows = max(1, round(decode_s / max(seconds(0, repeats), 1e-9) * repeats))
+    return (decode_s + seconds(0, flows)) / seconds(repeats, flows) - 1
 
 
 def flow_part(model: IndexTts2Model, rows: int, prompt: int, target: int, rate: Rates, clock: Clock) -> Part:

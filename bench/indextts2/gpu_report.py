@@ -79,6 +79,8 @@ class GpuRun(msgspec.Struct, kw_only=True):
     """Most of the device's memory that was allocated by ours."""
     rates: Rates | None = None
     parts: list[Part] = []
+    beside: float | None = None
+    """What two streams gain, decode beside the flow: 0 nothing, 1 all."""
     offline_wall_s: list[float] = []
     """One request without a listener, again and again."""
     offline_rtf: float | None = None
@@ -122,6 +124,12 @@ def markdown(result: GpuRun) -> str:
         lines += [
             f"| {p.name} | {p.rows} | {p.shape} | {p.ms:.3f} | {p.unit} | {p.floor_ms:.3f} | {p.ratio:.2f} |"
             for p in result.parts
+        ]
+    if result.beside is not None:
+        lines += [
+            "",
+            f"Decode and flow on two streams at once gain {100 * result.beside:.0f} %, which is for "
+            f"`bench simulate --beside {result.beside:.2f}`.",
         ]
     if result.offline_rtf is not None:
         lines += ["", f"One request: real-time factor {result.offline_rtf:.4f}."]

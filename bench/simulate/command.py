@@ -35,6 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="default")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as for the server")
     parser.add_argument("--costs", metavar="TABLE", help="a table's name or path; default: measure this CPU")
+    parser.add_argument(
+        "--beside", type=float, metavar="0.3", help="CostTable.beside in place of the table's, 0 to 1"
+    )
+    parser.add_argument(
+        "--new-voice-every",
+        type=int,
+        default=0,
+        metavar="N",
+        help="every Nth request of a toy has a voice that must be conditioned; the figures are the others'",
+    )
     parser.add_argument("--save-costs", type=Path, metavar="FILE", help="write the table that was used")
     parser.add_argument("--streams", type=_numbers, default=[], metavar="1,32,64", help="closed loops")
     parser.add_argument("--rates", type=_numbers, default=[], metavar="1,5,10,20", help="requests per second")
@@ -60,7 +70,15 @@ def main(arguments: argparse.Namespace) -> int:
         else:
             say("measuring what steps cost here")
             table = measure_costs(profile)
-        simulation = open_simulation(arguments.profile, arguments.set, table, seconds=arguments.seconds)
+        if arguments.beside is not None:
+            table = msgspec.structs.replace(table, beside=arguments.beside)
+        simulation = open_simulation(
+            arguments.profile,
+            arguments.set,
+            table,
+            seconds=arguments.seconds,
+            new_voice_every=arguments.new_voice_every,
+        )
     except (ProfileError, FileNotFoundError, msgspec.ValidationError) as error:
         print(f"bench simulate: {error}", file=sys.stderr)
         return 2
@@ -83,11 +101,11 @@ def _predict(simulation: Simulation, arguments: argparse.Namespace, report: Repo
     for streams in map(int, arguments.streams):
         say(f"{streams} streams")
         samples = simulation.streams(streams, mix=mix, duration_s=duration_s)
-        report.rows.append(Row.of(f"{streams} streams", mix, samples))
+        report.rows.append(Row.of(f"{streams} streams", mix, simulation.known(samples), simulation.busy()))
     for rate in arguments.rates:
         say(f"{rate:g} requests/s")
         samples = simulation.rate(arrivals("poisson", rate, duration_s, 1), mix=mix)
-        report.rows.append(Row.of(f"{rate:g} requests/s", mix, samples))
+        report.rows.append(Row.of(f"{rate:g} requests/s", mix, simulation.known(samples), simulation.busy()))
 
 
 def check(

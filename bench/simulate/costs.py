@@ -60,9 +60,18 @@ class CostTable(msgspec.Struct, frozen=True, kw_only=True):
     """A step is launched while the one before it runs (CUDA); else it holds a worker and a core."""
     launch_s: float = 0.0
     """Host time of a launch, where it overlaps."""
+    host_s: dict[str, float] = {}
+    """Host time of a launch beyond that, of stages that work on the host: beside other lanes it is a thread's."""
+    beside: float = 0.0
+    """What streams gain where two are busy: each runs at (1 + beside) / 2 of its speed; 0 is as if in series."""
     speeds: tuple[float, ...] = (1.0,)
     """Machine.speeds: one for each core."""
     server: ServerCost = ServerCost()
+
+    @property
+    def device_speeds(self) -> tuple[float, ...]:
+        """Machine.device_speeds; a third stream gains nothing beyond two."""
+        return (1.0, (1 + self.beside) / 2, (1 + self.beside) / 3)
 
 
 def load_costs(name: str) -> CostTable:

@@ -6,7 +6,7 @@ says.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bench.simulate.costs import CostTable
-from bench.simulate.machine import Machine
+from bench.simulate.machine import Lane, Machine
 from serving.engine.graphs import Forward, pick_bucket
-from serving.engine.requests import Plan
+from serving.engine.requests import Plan, StageLimits
 from serving.engine.runner import Launched, Runner
 from serving.engine.workers import Outcome
 from serving.models.base import Bucket, Model
 from serving.profile import EngineProfile
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +59,21 @@ class VirtualRunner(Runner):
         self._table = table
         self._machine = machine
         self._padded = padded
-        self._device_free_s = 0.0
-        self._ends: dict[int, float] = {}
         self._forward = {name: hollow.of(name, forward) for name, forward in self._forward.items()}
 
     @property
     def overlaps(self) -> bool:
         return self._table.overlaps
 
-    def captured_rows(self, name: str) -> tuple[int, ...]:
-        return tuple(sorted({bucket.rows for bucket in self._stages[name].buckets})) if self._padded else ()
+    def limits(self) -> dict[str, StageLimits]:
+        """As of the device's runner, which captures these shapes."""
+
+        def rows(name: str) -> tuple[int, ...]:
+            return (
+                tuple(sorted({bucket.rows for bucket in self._stages[name].buckets})) if self._padded else ()
+            )
+
+        return {name: limits._replace(rows=rows(name)) for name, limits in super().limits().items()}
 
     def cost_s(self, name: str, states: Sequence[Any]) -> float:
         """What the table says of a step over `states`. Raises KeyError for a stage that it does not know."""
@@ -81,22 +85,10 @@ class VirtualRunner(Runner):
         return self._table.stages[name].of(bucket.rows, bucket.units)
 
     def launch(self, name: str, states: Sequence[Any]) -> Launched:
-        cost_s = self.cost_s(name, states)
-        machine = self._machine
-        launched = super().launch(name, states)
-        if self.overlaps:
-            machine.advance(machine.now_s + self._table.launch_s, _never)
-            self._device_free_s = max(self._device_free_s, machine.now_s) + cost_s
-            self._ends[id(launched)] = self._device_free_s
-        else:
-            self.spend(cost_s + self._table.server.turn_s)
-        return launched
-
-    def finish(self, launched: Launched) -> list[NDArray[np.float32] | None]:
-        end_s = self._ends.pop(id(launched), None)
-        if end_s is not None:
-            self._machine.advance(end_s, _never)
-        return super().finish(launched)
+        """On a device VirtualStreams bills the step."""
+        if not self.overlaps:
+            self.spend(self.cost_s(name, states) + self._table.server.turn_s)
+        return super().launch(name, states)
 
     def spend(self, cpu_s: float) -> None:
         """The engine's own thread is busy for so long."""
@@ -107,7 +99,7 @@ class VirtualRunner(Runner):
 
 @dataclass(slots=True)
 class VirtualWorkers:
-    """serving.engine.workers.Workers whose steps share the machine's cores."""
+    """serving.engine.workers.Threads whose steps share the machine's cores."""
 
     runner: VirtualRunner
     machine: Machine
@@ -141,7 +133,7 @@ class VirtualWorkers:
         cost_s = self.runner.cost_s(plan.stage, states)
         launched = Runner.launch(self.runner, plan.stage, states)
         self._under_way.append(plan)
-        self.machine.work(cost_s, lambda: self._ended.append((plan, launched)))
+        self.machine.work(cost_s, lambda: self._end(plan, launched))
 
     def ended(self, wait_s: float | None) -> list[Outcome]:
         """The steps that have ended, after the time that the loop itself takes for them."""
@@ -149,11 +141,44 @@ class VirtualWorkers:
         self.machine.advance(until_s, lambda: bool(self._ended))
         outcomes = list(self._ended)
         self._ended.clear()
-        over = {id(plan) for plan, _ in outcomes}
-        self._under_way = [plan for plan in self._under_way if id(plan) not in over]
         if outcomes:
             self.runner.spend(self.turn_s * len(outcomes))
         return outcomes
+
+    def _end(self, plan: Plan, launched: Launched) -> None:
+        self._under_way = [one for one in self._under_way if one is not plan]
+        self._ended.append((plan, launched))
+
+
+class VirtualStreams(VirtualWorkers):
+    """serving.engine.workers.Streams on a device that is not here. Streams that are busy at once slow each other."""
+
+    def __init__(self, runner: VirtualRunner, machine: Machine, table: CostTable) -> None:
+        super().__init__(runner, machine, table.server.turn_s)
+        self._table = table
+        self._lanes = {lane: Lane(machine, on_device=True) for lane in runner.lanes}
+        self.busy_s: defaultdict[str, float] = defaultdict(float)
+        """Of the device by stage, as if alone; and of the host for launches."""
+
+    def start(self, plan: Plan, shares: int = 1, *, behind: bool = False) -> None:
+        """Compute the step now; it ends when its stream has come to it and the device has worked it off."""
+        states = [part.state for part in plan.parts]
+        cost_s = self.runner.cost_s(plan.stage, states)
+        lane = self._lanes[self.runner.lane_of(plan.stage)]
+        launched = self.runner.launch(plan.stage, states)
+        self._under_way.append(plan)
+        self.busy_s[plan.stage] += cost_s
+        self.busy_s["launch"] += self._table.launch_s
+        host_s = self._table.host_s.get(plan.stage, 0.0)
+
+        def run() -> None:
+            lane.do(cost_s, lambda: self._end(plan, launched))
+
+        if self.runner.works_on_host(plan.stage):
+            self.machine.at(self.machine.now_s + self._table.launch_s + host_s, run)
+        else:
+            self.machine.advance(self.machine.now_s + self._table.launch_s + host_s, _never)
+            run()
 
 
 def _never() -> bool:

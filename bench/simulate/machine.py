@@ -16,6 +16,7 @@ class _Task:
     left_s: float
     """CPU seconds to go, of a core that nobody else uses."""
     then: Action
+    on_device: bool = False
 
 
 @dataclass(slots=True)
@@ -23,10 +24,12 @@ class Machine:
     """Cores that are shared fairly, and a clock that only `advance` moves.
 
     `speeds[k - 1]` is how fast each of k busy cores runs, against one alone: two hardware threads of one core
-    are slower together. More tasks than cores share them all.
+    are slower together. More tasks than cores share them all. `device_speeds` says the same of a device beside the
+    cores, for tasks in streams of its own.
     """
 
     speeds: Sequence[float]
+    device_speeds: Sequence[float] = (1.0,)
     now_s: float = 0.0
     _tasks: list[_Task] = field(default_factory=list)
     _moments: list[tuple[float, int, Action]] = field(default_factory=list)
@@ -36,9 +39,9 @@ class Machine:
         """The virtual time."""
         return self.now_s
 
-    def work(self, cpu_s: float, then: Action) -> None:
-        """A task begins now and calls `then` when it has had cpu_s of a core."""
-        self._tasks.append(_Task(max(cpu_s, 0.0), then))
+    def work(self, cpu_s: float, then: Action, *, on_device: bool = False) -> None:
+        """A task begins now and calls `then` when it has had cpu_s of a core, or of the device."""
+        self._tasks.append(_Task(max(cpu_s, 0.0), then, on_device))
 
     def at(self, moment_s: float, then: Action) -> None:
         """Call `then` at a moment, now at the earliest."""
@@ -50,16 +53,16 @@ class Machine:
         Raises RuntimeError if nothing is left that could happen before an infinite until_s.
         """
         while not stop():
-            rate = self._rate()
-            task = min(self._tasks, key=lambda task: task.left_s, default=None)
-            task_s = self.now_s + task.left_s / rate if task is not None else float("inf")
+            rates = {on_device: self._rate(on_device=on_device) for on_device in (False, True)}
+            task = min(self._tasks, key=lambda task: task.left_s / rates[task.on_device], default=None)
+            task_s = self.now_s + task.left_s / rates[task.on_device] if task is not None else float("inf")
             moment_s = self._moments[0][0] if self._moments else float("inf")
             next_s = min(task_s, moment_s, until_s)
             if next_s == float("inf"):
                 raise RuntimeError("virtual time stands still: nothing runs and nothing is due")
             passed_s, self.now_s = next_s - self.now_s, next_s
             for one in self._tasks:
-                one.left_s -= passed_s * rate
+                one.left_s -= passed_s * rates[one.on_device]
             if task is not None and task_s <= min(moment_s, until_s):
                 self._tasks.remove(task)
                 task.then()
@@ -68,19 +71,20 @@ class Machine:
             else:
                 return
 
-    def _rate(self) -> float:
-        busy = len(self._tasks)
+    def _rate(self, *, on_device: bool) -> float:
+        busy = sum(task.on_device == on_device for task in self._tasks)
         if not busy:
             return 1.0
-        cores = len(self.speeds)
-        return self.speeds[min(busy, cores) - 1] * min(1.0, cores / busy)
+        speeds = self.device_speeds if on_device else self.speeds
+        return speeds[min(busy, len(speeds)) - 1] * min(1.0, len(speeds) / busy)
 
 
 @dataclass(slots=True)
 class Lane:
-    """A process of one thread: it does one thing after another, in the order in which they came."""
+    """A process of one thread, or a stream of a device: one thing after another, in the order in which they came."""
 
     machine: Machine
+    on_device: bool = False
     _waiting: deque[tuple[float, Action]] = field(default_factory=deque)
     _busy: bool = False
 
@@ -100,4 +104,4 @@ class Lane:
             then()
             self._next()
 
-        self.machine.work(cpu_s, end)
+        self.machine.work(cpu_s, end, on_device=self.on_device)

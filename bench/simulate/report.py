@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -29,9 +29,13 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     without_underrun: float
     """Share of streams whose playback never ran dry."""
     worst_underrun_ms: float
+    busy: dict[str, float] = {}
+    """Seconds of a device that each stage took, as if alone, in a second of the load; `launch`: of the host."""
 
     @classmethod
-    def of(cls, load: str, texts: str, samples: Sequence[Sample]) -> Row:
+    def of(
+        cls, load: str, texts: str, samples: Sequence[Sample], busy: Mapping[str, float] | None = None
+    ) -> Row:
         """Raises ValueError without samples."""
         first_ms = [1e3 * first for sample in samples if (first := ttfa_s(sample)) is not None]
         return cls(
@@ -43,6 +47,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
             audio_s_per_s=audio_seconds_per_second(samples),
             without_underrun=(continuity(samples) or {0.0: 1.0})[0.0],
             worst_underrun_ms=1e3 * max(stall_s(sample) or 0.0 for sample in samples),
+            busy=dict(busy or {}),
         )
 
 
@@ -78,6 +83,7 @@ def markdown(report: Report) -> str:
         f"# Capacity in virtual time: profile {report.profile} on {costs.device}",
         "",
         f"Costs of steps: {costs.source}. "
+        + (f"What streams gain beside each other: {costs.beside:.0%}. " if costs.overlaps else "")
         + (f"Set: {', '.join(report.overrides)}." if report.overrides else ""),
         "",
     ]
@@ -86,6 +92,19 @@ def markdown(report: Report) -> str:
             "| load | texts | requests | TTFA p50 ms | p95 ms | audio s/s | never dry | longest underrun ms |",
             "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
             *(_row(row) for row in report.rows),
+            "",
+        ]
+    if any(row.busy for row in report.rows):
+        names = list(dict.fromkeys(name for row in report.rows for name in row.busy))
+        lines += [
+            "Seconds of the device in each second, by stage, as if each were alone; `launch` is of the host:",
+            "",
+            f"| load | {' | '.join(names)} |",
+            f"| --- | {' | '.join('---:' for _ in names)} |",
+            *(
+                f"| {row.load} | {' | '.join(f'{row.busy.get(name, 0.0):.2f}' for name in names)} |"
+                for row in report.rows
+            ),
             "",
         ]
     if report.checks:

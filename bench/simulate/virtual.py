@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+import msgspec
 import torch
 
 from bench.indextts2.offline import TEXT_TOKENS, made_up_voice
 from bench.records import Sample
 from bench.simulate.costs import CostTable
-from bench.simulate.engine import Hollow, VirtualRunner, VirtualWorkers
+from bench.simulate.engine import Hollow, VirtualRunner, VirtualStreams, VirtualWorkers
 from bench.simulate.listeners import Listeners, Speech
 from bench.simulate.machine import Machine
 from bench.simulate.speeches import speeches
@@ -40,6 +41,10 @@ class Simulation:
     hollow: Hollow
     make: Callable[[str, int], Iterator[Speech]]
     """Speeches of a mix of texts, from a seed."""
+    used: VirtualStreams | None = None
+    """Of the load before, on a device: how busy it was."""
+    new_voice_every: int = 0
+    """Every so many requests one has a voice that must be conditioned; 0: none."""
 
     def streams(self, clients: int, *, mix: str, duration_s: float, seed: int = 0) -> list[Sample]:
         """A closed loop of that many clients for so long."""
@@ -49,21 +54,34 @@ class Simulation:
         """Requests at these moments."""
         return self._run(mix, seed, float("inf"), lambda listeners: listeners.arrive(due_s))
 
+    def known(self, samples: Sequence[Sample]) -> list[Sample]:
+        """Those of requests whose voice was known."""
+        return [sample for sample in samples if not _is_new(sample.index, self.new_voice_every)]
+
+    def busy(self) -> dict[str, float]:
+        """Row.busy of the load before."""
+        if self.used is None:
+            return {}
+        return {
+            name: round(spent_s / self.used.machine.now_s, 3) for name, spent_s in self.used.busy_s.items()
+        }
+
     def _run(
         self, mix: str, seed: int, duration_s: float, begin: Callable[[Listeners], None]
     ) -> list[Sample]:
-        machine = Machine(self.table.speeds)
+        machine = Machine(self.table.speeds, self.table.device_speeds)
         runner = VirtualRunner(
             self.model, self.profile.engine, self.table, machine, padded=self.padded, hollow=self.hollow
         )
         workers, _ = pick_workers(self.profile.engine, torch.device("cpu"), len(self.table.speeds))
-        if self.table.overlaps:
-            workers = 1
         pair = Listeners(
             machine, self.table.server, self.model.spec.sample_rate_hz, self.make(mix, seed), duration_s
         )
 
         def start_workers(_: Runner, __: int) -> Workers:
+            if runner.overlaps:
+                self.used = VirtualStreams(runner, machine, self.table)
+                return self.used
             return VirtualWorkers(runner, machine, self.table.server.turn_s)
 
         loop = EngineLoop(
@@ -81,12 +99,17 @@ class Simulation:
 
 
 def open_simulation(
-    profile_name: str, overrides: Sequence[str], table: CostTable, *, seconds: float
+    profile_name: str,
+    overrides: Sequence[str],
+    table: CostTable,
+    *,
+    seconds: float,
+    new_voice_every: int = 0,
 ) -> Simulation:
     """Load the model of a profile: the embedded voice itself, IndexTTS2 or 2.5 as a toy whose requests speak `seconds`.
 
-    A toy has the windows, the slots and the code counts of the real model, for they depend on lengths alone. Raises
-    ProfileError.
+    A toy has the windows, the slots and the code counts of the real model, for they depend on lengths alone. Every
+    `new_voice_every`th of its requests has to be conditioned first. Raises ProfileError.
     """
     profile = load_profile(profile_name, overrides)
     if profile.model.name not in CODES_PER_S:
@@ -115,8 +138,12 @@ def open_simulation(
     assert isinstance(model, IndexTts2Model)
     voice = made_up_voice(model.config, float(toy.model.options.get("prompt_s", 15.0)), torch.device("cpu"))
     model.store.put_voice(model.store.content_key(BUILT_IN), voice)
-    simulation = Simulation(toy, model, table, graphs, hollow(model), lambda _, seed: _made_up(model, seed))
+    simulation = Simulation(
+        toy, model, table, graphs, hollow(model), lambda _, seed: _made_up(model, seed, 0)
+    )
     simulation.rate([0.0], mix="")  # the voice and its emotion are kept from now on
+    simulation.new_voice_every = new_voice_every
+    simulation.make = lambda _, seed: _made_up(model, seed, new_voice_every)
     return simulation
 
 
@@ -145,10 +172,22 @@ def _real(profile: Profile, table: CostTable) -> Simulation:
     )
 
 
-def _made_up(model: IndexTts2Model, seed: int) -> Iterator[Speech]:
+def _is_new(number: int, every: int) -> bool:
+    return every > 0 and number % every == every - 1
+
+
+def _made_up(model: IndexTts2Model, seed: int, new_voice_every: int) -> Iterator[Speech]:
     """Requests of random token ids, no two alike."""
     for number in count():
         generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
         ids = torch.randint(2, model.config.gpt.number_text_tokens, (TEXT_TOKENS,), generator=generator)
-        params = SpeechParams(voice=BUILT_IN, seed=number, fields=model.spec.fields())
-        yield Speech("", [Segment(index=0, tokens=ids.tolist())], params)
+        fields = model.spec.fields()
+        if _is_new(number, new_voice_every):
+            # An emotion that nobody has asked for goes the same way as a new voice, and needs no recording.
+            weights = torch.rand(8, generator=generator, dtype=torch.float64)
+            fields = msgspec.structs.replace(fields, emo_vector=tuple(weights.tolist()))
+        yield Speech(
+            "",
+            [Segment(index=0, tokens=ids.tolist())],
+            SpeechParams(voice=BUILT_IN, seed=number, fields=fields),
+        )

@@ -56,7 +56,7 @@ class Captured:
 
 
 class StageGraphs:
-    """The captured buckets of one stage. All stages of an engine share one memory pool."""
+    """The captured buckets of one stage. The stages of a lane share one memory pool."""
 
     def __init__(self, stage: str, forward: Forward, device: torch.device) -> None:
         self._stage = stage
@@ -65,17 +65,19 @@ class StageGraphs:
         self._captured: dict[Bucket, Captured] = {}
         self.replays = 0
 
-    def capture(self, bucket: Bucket, inputs: Sequence[torch.Tensor], pool: Any) -> None:
-        """Capture forward at one bucket. Largest first: the smaller ones then fit into its memory."""
-        buffers = tuple(value.to(self._device, copy=True) for value in inputs)
-        side = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(side):
+    def capture(
+        self, bucket: Bucket, inputs: Sequence[torch.Tensor], pool: Any, stream: torch.cuda.Stream
+    ) -> None:
+        """Capture forward at one bucket, on the stream of its stage: what libraries keep for a stream is then its own.
+
+        Largest first: the smaller ones then fit into its memory.
+        """
+        with torch.cuda.stream(stream):
+            buffers = tuple(value.to(self._device, copy=True) for value in inputs)
             for _ in range(WARM_UP_RUNS):
                 self._forward(*buffers)
-        torch.cuda.current_stream(self._device).wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
+        with torch.cuda.graph(graph, pool=pool, stream=stream):
             outputs = self._forward(*buffers)
         self._captured[bucket] = Captured(graph, buffers, outputs)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -14,45 +13,36 @@ import torch
 from serving.engine.life.watchdog import Steps
 from serving.engine.policy import HUNGRY
 from serving.engine.requests import Part, Plan, Speech
-from serving.engine.runner import DeviceError, Launched, Runner, pick_device, pick_workers
+from serving.engine.runner import Launched, Runner
 from serving.engine.scheduler import Scheduler
-from serving.engine.workers import Threads, Workers, next_steps
-from serving.models import load_model
-from serving.models.base import Model, ModelError, SegmentState
-from serving.observe.words import described, requests_come
-from serving.profile import Profile, ProfileError
+from serving.engine.workers import Workers, next_steps, start_workers
+from serving.models.base import Model, SegmentState
+from serving.observe.words import described
+from serving.profile import Profile
 from serving.protocol import (
     Abort,
-    Broken,
     Extend,
     FromEngine,
     GetStats,
     InputError,
-    Ready,
     Shutdown,
     Stats,
     Submit,
     ToEngine,
-    Warming,
 )
 
 if TYPE_CHECKING:
     import numpy as np
-    import zmq
     from numpy.typing import NDArray
-
-    from serving.engine.transport import EnginePair
 
 logger = logging.getLogger(__name__)
 
 NEWCOMER_S = 0.001
 """While a worker is idle, messages are looked for this often."""
+IN_FLIGHT = 2
+"""Steps of a lane that were launched and are not complete: one runs, and the next waits behind it on the device."""
 CPU_JOIN_S = 0.25
 """Scheduler.join_s on the CPU, where the time of a step grows with its units."""
-
-
-class Stopped(Exception):
-    """Shutdown came while the engine was loading or warming."""
 
 
 class DeviceLost(RuntimeError):
@@ -75,66 +65,6 @@ class Pair(Protocol):
     def send_chunk(self, request_id: str, samples: NDArray[np.float32]) -> None: ...
 
 
-def run_engine(
-    profile: Profile, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, steps: Steps | None = None
-) -> None:
-    """Load, warm up, then serve until Shutdown. Sends Broken before it returns if it cannot go on.
-
-    `steps` is told what the loop does, for whoever watches it.
-    """
-    import zmq
-
-    from serving.engine.transport import EnginePair
-
-    pair = EnginePair(context, endpoint)
-    try:
-        loop = _start(profile, pair, {} if steps is None else steps)
-        loop.run()
-    except (Stopped, zmq.ContextTerminated):
-        logger.info("engine stopped before its time")
-    except (DeviceError, ModelError, ProfileError) as error:
-        pair.send_last(Broken(message=str(error)))
-    except Exception as error:
-        logger.exception("engine broke")
-        pair.send_last(Broken(message=described(error)))
-    finally:
-        pair.close()
-
-
-def _start(profile: Profile, pair: EnginePair, steps: Steps) -> EngineLoop:
-    """Load the model and warm it, telling the client how far it is."""
-    started_s = time.monotonic()
-
-    def report(what: str, done: int, total: int) -> None:
-        if any(isinstance(message, Shutdown) for message in pair.receive()):
-            raise Stopped
-        elapsed_s = time.monotonic() - started_s
-        pair.send(Warming(what=what, done=done, total=total, elapsed_s=elapsed_s))
-
-    report(f"load {profile.model.name}", 0, 1)
-    engine = profile.engine
-    device = pick_device(engine)
-    workers, threads = pick_workers(engine, device, os.cpu_count() or 1)
-    torch.set_num_threads(threads)
-    model = load_model(profile, device, getattr(torch, engine.dtype))
-    runner = Runner(model, engine, device)
-    runner.warm(report)
-    warmup_s = time.monotonic() - started_s
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    requests_come(log_texts=profile.observe.log_texts)
-    pair.send(
-        Ready(
-            model=model.spec.name,
-            device=name,
-            dtype=engine.dtype,
-            kernels=getattr(model, "kernels", None),
-            warmup_s=warmup_s,
-            pid=os.getpid(),
-        )
-    )
-    return EngineLoop(profile, pair, model, runner, workers, steps=steps)
-
-
 class EngineLoop:
     """One model on one device, and the requests that it speaks."""
 
@@ -147,7 +77,7 @@ class EngineLoop:
         workers: int,
         *,
         clock: Callable[[], float] = time.monotonic,
-        start_workers: Callable[[Runner, int], Workers] = Threads,
+        start_workers: Callable[[Runner, int], Workers] = start_workers,
         steps: Steps | None = None,
     ) -> None:
         """`clock` and `start_workers` are others in virtual time alone."""
@@ -167,32 +97,31 @@ class EngineLoop:
             sample_rate_hz=model.spec.sample_rate_hz,
             join_s=float("inf") if runner.overlaps else CPU_JOIN_S,
             max_hungry=HUNGRY * workers if self._apart else None,
+            window_s=profile.streaming.window_s if runner.overlaps else 0.0,
+            first_s=profile.streaming.first_chunk_s,
         )
         self._chunks = 0
 
     def run(self) -> None:
         """Serve until Shutdown. Raises what breaks the device for good."""
-        if self._workers > 1:
+        if self._runner.overlaps:
+            self._run_in_lanes()
+        elif self._workers > 1:
             self._run_side_by_side()
         else:
             self._run_one_by_one()
 
     def _run_one_by_one(self) -> None:
-        """One step at a time; where the device overlaps, the next is launched before the last completes."""
-        running: tuple[Plan, Launched] | None = None
+        """One step at a time, in this thread."""
         while self._begin_turn():
-            plan = self._scheduler.plan(self._clock(), after=None if running is None else running[0])
-            if plan is None and running is None:
+            plan = self._scheduler.plan(self._clock())
+            if plan is None:
                 self._deliver()
                 self._sleep()
                 continue
-            launched = None if plan is None else self._launch(plan)
-            if running is not None:
-                self._finish(*running)
-            running = None if plan is None or launched is None else (plan, launched)
-            if running is not None and not self._runner.overlaps:
-                self._finish(*running)
-                running = None
+            launched = self._launch(plan)
+            if launched is not None:
+                self._finish(plan, launched)
             self._deliver()
 
     def _run_side_by_side(self) -> None:
@@ -204,20 +133,45 @@ class EngineLoop:
                 for plan in plans:
                     self._steps[id(plan)] = time.monotonic()
                     workers.start(plan, shares, behind=self._apart and not plan.pressing)
-                if not workers.running:
-                    self._deliver()
-                    self._sleep()
-                    continue
-                awake = self._apart or workers.running < self._workers
-                while not self._inbox and not (ended := workers.ended(NEWCOMER_S if awake else None)):
-                    self._inbox += self._pair.receive()
-                for plan, launched in ended:
-                    del self._steps[id(plan)]
-                    if isinstance(launched, Exception):
-                        self._launch_failed(plan, launched)
-                    else:
-                        self._finish(plan, launched)
-                self._deliver()
+                self._end_turn(workers, self._apart or workers.running < self._workers)
+
+    def _run_in_lanes(self) -> None:
+        """Streams of a device beside each other; in each a step is launched while the one before it runs."""
+        lanes = self._runner.lanes
+        with self._start_workers(self._runner, len(lanes)) as workers:
+            while self._begin_turn():
+                full = True
+                for stages in lanes:
+                    under_way = [plan for plan in workers.plans if plan.stage in stages]
+                    beside = workers.running > len(under_way)
+                    while len(under_way) < IN_FLIGHT and (
+                        plan := self._scheduler.plan(
+                            self._clock(), after=under_way, stages=stages, beside=beside
+                        )
+                    ):
+                        self._steps[id(plan)] = time.monotonic()
+                        workers.start(plan)
+                        under_way.append(plan)
+                    full = full and len(under_way) == IN_FLIGHT
+                self._end_turn(workers, not full)
+
+    def _end_turn(self, workers: Workers, awake: bool) -> None:
+        """Take what the workers have done once a step has ended, or, if there is room for more, a message has come;
+        with nothing under way, wait for messages.
+        """
+        if not workers.running:
+            self._deliver()
+            self._sleep()
+            return
+        while not self._inbox and not (ended := workers.ended(NEWCOMER_S if awake else None)):
+            self._inbox += self._pair.receive()
+        for plan, launched in ended:
+            del self._steps[id(plan)]
+            if isinstance(launched, Exception):
+                self._launch_failed(plan, launched)
+            else:
+                self._finish(plan, launched)
+        self._deliver()
 
     def _begin_turn(self) -> bool:
         """Take the messages that came, drop what is too late, fill the slots. False after Shutdown."""

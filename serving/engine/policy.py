@@ -1,9 +1,10 @@
-"""Pure functions of the scheduler: when a listener's next window begins, and which rows share a step."""
+"""Pure functions of the scheduler: when a listener's next window begins, who is kept back, and who shares a step."""
 
 from __future__ import annotations
 
 import bisect
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from serving.engine.requests import Part, Plan, StageLimits
 
@@ -21,6 +22,18 @@ HUNGRY = 8
 MARGIN_S = 0.05
 """A window begins when the listener has no more left than SAFETY times what windows take, and MARGIN_S."""
 
+AHEAD_S = 0.35
+"""Under StreamingProfile.window_s the codes of a listener's next window are due this long before he runs dry."""
+PATIENCE_S = 0.15
+"""While another lane of the device works, a lane waits for whoever is due in less than this; the others then ride."""
+
+
+class Waiting(NamedTuple):
+    """A part that wants a step."""
+
+    due_s: float
+    part: Part
+
 
 def speaks_now(in_hand_s: float | None, speaking_s: float) -> bool:
     """Whether what a segment offers is spoken now; else it goes on drawing, and the window will be larger.
@@ -31,14 +44,49 @@ def speaks_now(in_hand_s: float | None, speaking_s: float) -> bool:
     return in_hand_s is None or in_hand_s <= SAFETY * speaking_s + MARGIN_S
 
 
+def keeps_up(dry_s: Sequence[float], window_s: float, now: float) -> bool:
+    """Whether nobody runs dry if the listeners of these moments, ascending, have their windows one after another.
+
+    Who is dry already cannot be kept from it: he has his turn, and keeps nobody out.
+    """
+    return all(dry < now or dry - now >= window_s * count for count, dry in enumerate(dry_s, start=1))
+
+
+def admitted(
+    ready: Sequence[Waiting],
+    dry_s: Sequence[float],
+    now: float,
+    *,
+    window_s: float,
+    first_s: float,
+    beside: bool,
+) -> Sequence[Waiting]:
+    """Those of `ready`, by due time, who may share the next step: not newcomers for whom a listener would run dry.
+
+    A newcomer is one who has heard nothing: once he has, he too must be kept up with, from a first window of first_s.
+    `dry_s`: when those who listen run dry. `window_s`: what a window takes of the device. Unless other stages work
+    `beside` this step, newcomers have it rather than nobody.
+    """
+    listening = sorted(dry_s)
+    sooner: list[Waiting] = []
+    for waiting in ready:
+        if waiting.part.request.is_newcomer:
+            tried = sorted([*listening, now + first_s])
+            if not keeps_up(tried, window_s, now):
+                continue
+            listening = tried
+        sooner.append(waiting)
+    return sooner if beside or any(waiting.part.request.streaming for waiting in sooner) else ready
+
+
 def choose_step(
-    ready: Sequence[tuple[float, Part]],
+    ready: Sequence[Waiting],
     stages: Mapping[str, StageLimits],
     now: float,
     join_s: float,
     workers: int,
 ) -> Plan:
-    """The stage of the most urgent part, and who joins it. `ready`: (due time, part), ascending, at least one.
+    """The stage of the most urgent part, and who joins it. `ready`: ascending, at least one.
 
     `join_s` and `workers` are as in Scheduler.
     """

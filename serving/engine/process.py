@@ -133,7 +133,7 @@ class EngineThread:
 
         def run() -> None:
             try:
-                from serving.engine.loop import run_engine  # torch, which the HTTP process does without
+                from serving.engine.life.start import run_engine  # torch, which the HTTP process does without
 
                 run_engine(profile, self._context, self.endpoint)
             finally:
@@ -173,7 +173,7 @@ def main() -> None:
         os._exit(1)
 
     threading.Thread(target=watch_parent, name="parent-watch", daemon=True).start()
-    from serving.engine.loop import run_engine  # after the watch: loading torch takes seconds
+    from serving.engine.life.start import run_engine  # after the watch: loading torch takes seconds
 
     with zmq.Context() as context:
         run_engine(launch.profile, context, launch.endpoint, steps)

@@ -6,7 +6,8 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from serving.protocol import Segment, SpeechParams
+from serving.models.base import SegmentTimes
+from serving.protocol import RequestStats, Segment, SpeechParams, Times
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,6 +76,51 @@ class Request:
     steps: Counter[str] = field(default_factory=Counter)
     stages: dict[str, tuple[float, float]] = field(default_factory=dict)
     """When the first step of a stage began, and its last ended."""
+
+    @property
+    def is_newcomer(self) -> bool:
+        """Its listener has heard nothing."""
+        return self.streaming and self.first_chunk_s is None
+
+    def stats(self, now: float, rate_hz: int) -> RequestStats:
+        """What became of it, for the listener's server."""
+
+        def since_arrival(moment_s: float | None) -> float:
+            return (now if moment_s is None else moment_s) - self.arrived_s
+
+        return RequestStats(
+            queue_s=since_arrival(self.first_step_s),
+            first_chunk_s=since_arrival(self.first_chunk_s),
+            total_s=now - self.arrived_s,
+            audio_s=self.samples / rate_hz,
+            chunks=self.chunks,
+            steps=dict(self.steps),
+            stages={
+                name: (since_arrival(first_s), since_arrival(last_s))
+                for name, (first_s, last_s) in self.stages.items()
+            },
+        )
+
+    def times(self, rate_hz: int) -> Times | None:
+        """When the segment is spoken whose samples leave now, told once: ahead if the model knows, else at its end."""
+        head = self.parts[0]
+        state = head.state
+        if not self.timed or head.timed or state is None:
+            return None
+        begin_s = (self.samples - head.sent_samples) / rate_hz + head.segment.lead_s
+        if (times := state.times) is None:
+            if not head.ended:
+                return None
+            end_s = (self.samples + head.held_samples) / rate_hz
+            times = SegmentTimes(0.0, end_s - begin_s, [])
+        head.timed = True
+        return Times(
+            request_id=self.request_id,
+            segment=head.segment.index,
+            start_s=begin_s + times.start_s,
+            end_s=begin_s + times.end_s,
+            words=[(begin_s + start_s, begin_s + end_s) for start_s, end_s in times.words],
+        )
 
 
 class Plan(NamedTuple):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +84,22 @@ class Launched:
     """Time of the step alone, once it is finished: of the device, without what it waited for others."""
 
 
+def lanes_of(model: Model, *, beside: bool) -> tuple[frozenset[str], ...]:
+    """The stages of a model in groups that may run beside each other; one group, unless `beside` asks for more.
+
+    Raises ModelError if the model names a stage twice, or one that it has not.
+    """
+    named = [frozenset(lane) for lane in getattr(model, "lanes", ())] if beside else []
+    seen = Counter(stage for lane in named for stage in lane)
+    for stage, times in seen.items():
+        if times > 1 or stage not in model.stages:
+            raise ModelError(
+                f"lanes: the stage {stage!r} is in {times} lanes; there are {', '.join(model.stages)}"
+            )
+    rest = frozenset(model.stages).difference(seen)
+    return (*named, rest) if rest else tuple(named)
+
+
 class Runner:
     """Runs steps of one model on one device, and counts what they cost."""
 
@@ -102,6 +119,9 @@ class Runner:
                 for name, f in self._forward.items()
             }
         self._graphs: dict[str, StageGraphs] = {}
+        self.lanes = lanes_of(model, beside=engine.side_streams)
+        """Stages whose steps follow each other; where the device overlaps, those of two lanes run beside each other."""
+        self._streams = {lane: torch.cuda.Stream(device) for lane in self.lanes if device.type == "cuda"}  # type: ignore[no-untyped-call]
         self.steps: Counter[str] = Counter(dict.fromkeys(model.stages, 0))
         self.rows: Counter[str] = Counter(dict.fromkeys(model.stages, 0))
         self.padded_units: Counter[str] = Counter(dict.fromkeys(model.stages, 0))
@@ -115,6 +135,19 @@ class Runner:
     def overlaps(self) -> bool:
         """A step may be launched while the one before it runs."""
         return self._device.type == "cuda"
+
+    def lane_of(self, name: str) -> frozenset[str]:
+        """The lane of a stage."""
+        return next(lane for lane in self.lanes if name in lane)
+
+    def works_on_host(self, name: str) -> bool:
+        """Whether a launch may take long and wait for the device; then another lane must not wait for it."""
+        return not self._stages[name].buckets and len(self.lanes) > 1
+
+    def enter_thread(self) -> None:
+        """Call it in a thread that is to launch steps."""
+        if self._device.type == "cuda":
+            torch.cuda.set_device(self._device)
 
     def limits(self) -> dict[str, StageLimits]:
         """What the scheduler has to know of each stage."""
@@ -135,14 +168,21 @@ class Runner:
             if not (self._engine.compile or self._engine.cuda_graphs):
                 descending = descending[-1:]
             todo += [(name, stage, bucket) for bucket in descending]
-        pool = torch.cuda.graph_pool_handle() if self._engine.cuda_graphs else None
+        # Graphs of one lane never run at once, so they may share memory, and those of two must not.
+        pools = {lane: torch.cuda.graph_pool_handle() for lane in self.lanes if self._engine.cuda_graphs}
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
         for done, (name, stage, bucket) in enumerate(todo):
             report(f"{name} {bucket.rows}x{bucket.length}", done, len(todo))
-            inputs = self._to_device(stage.collate([], bucket))
-            self._forward[name](*inputs)
-            if pool is not None:
-                graphs = self._graphs.setdefault(name, StageGraphs(name, self._forward[name], self._device))
-                graphs.capture(bucket, inputs, pool)
+            lane = self.lane_of(name)
+            with self._in_lane(lane):
+                inputs = self._to_device(stage.collate([], bucket))
+                self._forward[name](*inputs)
+                if lane in pools:
+                    graphs = self._graphs.setdefault(
+                        name, StageGraphs(name, self._forward[name], self._device)
+                    )
+                    graphs.capture(bucket, inputs, pools[lane], self._streams[lane])
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         report("warm", len(todo), len(todo))
@@ -151,7 +191,7 @@ class Runner:
     def launch(self, name: str, states: Sequence[Any]) -> Launched:
         """Start a step. On the CPU it is done when this returns; elsewhere finish() waits for it.
 
-        Several threads may each launch a step of other states on the CPU.
+        Several threads may each launch a step of other states, on CUDA those of lanes of their own.
 
         Raises BucketMiss under engine.cuda_graphs for a step that no captured shape holds, and whatever the
         model raises.
@@ -160,13 +200,14 @@ class Runner:
         stage = self._stages[name]
         lengths = [state.length for state in states]
         bucket = self._bucket(name, stage, len(states), max(lengths))
-        begun = self._mark()
-        inputs = self._to_device(stage.collate(states, bucket))
-        graphs = self._graphs.get(name)
-        outputs = self._forward[name](*inputs) if graphs is None else graphs.run(bucket, inputs)
-        if self._device.type == "cuda":
-            outputs = self._to_host(stage, outputs)
-        copied = self._mark()
+        with self._in_lane(self.lane_of(name)):
+            begun = self._mark()
+            inputs = self._to_device(stage.collate(states, bucket))
+            graphs = self._graphs.get(name)
+            outputs = self._forward[name](*inputs) if graphs is None else graphs.run(bucket, inputs)
+            if self._device.type == "cuda":
+                outputs = self._to_host(stage, outputs)
+            copied = self._mark()
         padding = bucket.rows * bucket.length - sum(lengths)
         return Launched(stage, states, outputs, begun, copied, padding, started_s)
 
@@ -202,6 +243,20 @@ class Runner:
         """
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
+
+    @contextlib.contextmanager
+    def _in_lane(self, lane: frozenset[str]) -> Iterator[None]:
+        """Work of a lane: on its stream, after what scatter has done so far, which is on the thread's own stream.
+
+        One lane waits for another by the host alone: a state changes lanes in scatter, when its step is complete.
+        """
+        if not self._streams:
+            yield
+            return
+        stream = self._streams[lane]
+        stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(stream):
+            yield
 
     def _mark(self) -> torch.cuda.Event | None:
         """A moment in the device's order of work; None on the CPU."""

@@ -11,20 +11,26 @@ most urgent segment picks the stage of the next step; others that want the same 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serving.engine.policy import choose_step, is_pressing, speaks_now
+from serving.engine.policy import (
+    AHEAD_S,
+    PATIENCE_S,
+    Waiting,
+    admitted,
+    choose_step,
+    is_pressing,
+    speaks_now,
+)
 from serving.engine.requests import Part, Plan, Request, Speech, StageLimits
-from serving.models.base import SegmentTimes
 from serving.protocol import (
     Extend,
     Failed,
     FailureCode,
     Finished,
-    RequestStats,
     Segment,
     Submit,
     Times,
@@ -58,16 +64,21 @@ class Scheduler:
         sample_rate_hz: int,
         join_s: float = float("inf"),
         max_hungry: int | None = None,
+        window_s: float = 0.0,
+        first_s: float = 0.0,
     ) -> None:
         """`join_s`: a step for a listener whose buffer is about to empty takes only rows due within join_s of it.
 
-        Infinite where a wider batch costs no time (CUDA), short where a step's time grows with its units.
+        Infinite where a wider batch costs no time (CUDA), short where a step's time grows with its units. `window_s`
+        and `first_s` are StreamingProfile.window_s and first_chunk_s.
 
         `max_hungry`: of so many listeners with less than URGENT_S in hand no newcomer becomes one more.
         """
         self._stages = stages
         self._rate_hz = sample_rate_hz
         self._join_s = join_s
+        self._window_s, self._first_s = window_s, first_s
+        self._ahead_s = AHEAD_S if window_s else 0.0
         self._free = list(range(max_slots))[::-1]
         self._reserve = max_slots // 4
         self._max_hungry = max_hungry
@@ -174,25 +185,30 @@ class Scheduler:
     # ---- steps ---------------------------------------------------------------------------------------------
 
     def plan(
-        self, now: float, after: Plan | None = None, workers: int = 1, *, pressing: bool = False
+        self,
+        now: float,
+        after: Sequence[Plan] = (),
+        workers: int = 1,
+        stages: Collection[str] | None = None,
+        beside: bool = False,
+        *,
+        pressing: bool = False,
     ) -> Plan | None:
-        """Choose the next step, or None if there is nothing to run.
+        """Choose the next step of some stages (None: of all), or None if there is nothing to run.
 
-        `workers` of them are idle: the step takes no more than its share of the rows that could join it. `pressing`:
-        there is nothing to run but what is pressing.
-
-        `after` is a step that was launched and is not complete yet. The answer is then a step of the same
-        stage, and None if that stage allows no lookahead or the most urgent segment wants another.
+        `workers` of them are idle: the step takes no more than its share of the rows that could join it. `after`: steps
+        of these stages that were launched and are not complete. The answer may then be of another stage, or of the last
+        one's if that allows lookahead, with its segments again. `beside`: other stages have the device already.
+        `pressing`: there is nothing to run but what is pressing.
         """
-        if after is not None and not self._stages[after.stage].lookahead:
-            return None
-        depth = 0 if after is None else 1
-        ready: list[tuple[float, Part]] = []
+        last = after[-1] if after else None
+        again = {id(part) for part in last.parts} if last and self._stages[last.stage].lookahead else set()
+        ready: list[Waiting] = []
         for request in self._requests.values():
             buffer_empty_s = self._buffer_empty_s(request)
             for behind, part in enumerate(request.parts):
                 state = part.state
-                if state is None or state.stage is None or part.ended or part.in_steps > depth:
+                if state is None or state.stage is None or part.ended or part.in_steps > 1:
                     continue
                 due_s = buffer_empty_s + FOLLOWER_SLACK_S * behind + part.held_samples / self._rate_hz
                 if pressing and not is_pressing(due_s, now):
@@ -201,12 +217,21 @@ class Scheduler:
                 if state.offer_s and speaks_now(in_hand_s, self._speaking_s):
                     state.take_offer()
                     part.spoke_s = now
-                ready.append((due_s, part))
-        if not ready:
+                if part.in_steps and (last is None or id(part) not in again or state.stage != last.stage):
+                    continue
+                if in_hand_s is not None and part.spoke_s is None:
+                    due_s -= self._ahead_s
+                if stages is None or state.stage in stages:
+                    ready.append(Waiting(due_s, part))
+        ready.sort(key=lambda waiting: waiting.due_s)
+        allowed: Sequence[Waiting] = ready
+        if self._window_s:
+            dry_s, window_s = self._listening_s(), self._window_s
+            allowed = admitted(ready, dry_s, now, window_s=window_s, first_s=self._first_s, beside=beside)
+        if not allowed or (beside and self._window_s and allowed[0].due_s > now + PATIENCE_S):
             return None
-        ready.sort(key=lambda item: item[0])
-        plan = choose_step(ready, self._stages, now, self._join_s, workers)
-        if after is not None and plan.stage != after.stage:
+        plan = choose_step(allowed, self._stages, now, self._join_s, workers)
+        if any(plan.stage == one.stage for one in after) and not self._stages[plan.stage].lookahead:
             return None
         for part in plan.parts:
             part.in_steps += 1
@@ -242,6 +267,14 @@ class Scheduler:
 
     # ---- inside --------------------------------------------------------------------------------------------
 
+    def _listening_s(self) -> list[float]:
+        """When those run dry who have heard something and for whom there is more to make."""
+        return [
+            self._buffer_empty_s(request)
+            for request in self._requests.values()
+            if request.first_chunk_s is not None and any(not part.ended for part in request.parts)
+        ]
+
     def _buffer_empty_s(self, request: Request) -> float:
         """When the listener's playback buffer empties; without a listener, the moment that counts as that."""
         if not request.streaming:
@@ -264,7 +297,8 @@ class Scheduler:
         """Let the samples out that are in order, and end the request after its last."""
         while request.parts and not request.over:
             head = request.parts[0]
-            self._tell_times(request, head)
+            if times := request.times(self._rate_hz):
+                self.outbox.append(times)
             for samples in head.held:
                 if request.first_chunk_s is None:
                     request.first_chunk_s = now
@@ -280,34 +314,14 @@ class Scheduler:
         if request.last and not request.waiting and not request.over:
             self.outcomes["finished"] += 1
             self._forget(request)
-            self.outbox.append(Finished(request_id=request.request_id, stats=self._stats(request, now)))
+            self.outbox.append(
+                Finished(request_id=request.request_id, stats=request.stats(now, self._rate_hz))
+            )
 
     def _after_lead(self, part: Part, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """The first samples of a segment behind the silence that its text asks for."""
         lead = round(part.segment.lead_s * self._rate_hz)
         return np.concatenate((np.zeros(lead, samples.dtype), samples)) if lead else samples
-
-    def _tell_times(self, request: Request, head: Part) -> None:
-        """Send when the segment whose samples leave now is spoken: ahead if the model knows, else at its end."""
-        state = head.state
-        if not request.timed or head.timed or state is None:
-            return
-        begin_s = (request.samples - head.sent_samples) / self._rate_hz + head.segment.lead_s
-        if (times := state.times) is None:
-            if not head.ended:
-                return
-            end_s = (request.samples + head.held_samples) / self._rate_hz
-            times = SegmentTimes(0.0, end_s - begin_s, [])
-        head.timed = True
-        self.outbox.append(
-            Times(
-                request_id=request.request_id,
-                segment=head.segment.index,
-                start_s=begin_s + times.start_s,
-                end_s=begin_s + times.end_s,
-                words=[(begin_s + start_s, begin_s + end_s) for start_s, end_s in times.words],
-            )
-        )
 
     def _fail(
         self, request: Request, code: FailureCode, message: str, now: float, field: str | None = None
@@ -331,20 +345,3 @@ class Scheduler:
         self._free.append(part.slot)
         if part.state is not None:
             self.closing.append(part.state)
-
-    def _stats(self, request: Request, now: float) -> RequestStats:
-        def since_arrival(moment_s: float | None) -> float:
-            return (now if moment_s is None else moment_s) - request.arrived_s
-
-        return RequestStats(
-            queue_s=since_arrival(request.first_step_s),
-            first_chunk_s=since_arrival(request.first_chunk_s),
-            total_s=now - request.arrived_s,
-            audio_s=request.samples / self._rate_hz,
-            chunks=request.chunks,
-            steps=dict(request.steps),
-            stages={
-                name: (since_arrival(first_s), since_arrival(last_s))
-                for name, (first_s, last_s) in request.stages.items()
-            },
-        )

@@ -1,11 +1,13 @@
-"""Steps that run side by side on a CPU, each in a thread with its share of the cores."""
+"""Steps that run beside each other: on a CPU in threads, each with its share of the cores; on CUDA in streams."""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Protocol
@@ -15,6 +17,9 @@ import torch
 from serving.engine.requests import Plan
 from serving.engine.runner import Launched, Runner
 from serving.engine.scheduler import Scheduler
+
+POLL_S = 20e-6
+"""The streams of a device are asked this often whether a step is complete; asleep in between."""
 
 Outcome = tuple[Plan, Launched | Exception]
 """A step that was run, or why it could not be."""
@@ -141,3 +146,86 @@ class Threads:
                 plan, outcome = self._ended.get_nowait()
         except Empty:
             return outcomes
+
+
+class Streams:
+    """Steps that the device runs beside each other, each lane of Runner.lanes in a stream of its own.
+
+    They are launched from the caller's thread, but for a stage whose launch works on the host: that has a thread.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._pool = ThreadPoolExecutor(1, "launch", initializer=runner.enter_thread)
+        self._under_way: list[tuple[Plan, Future[Launched] | Launched | Exception]] = []
+
+    @property
+    def running(self) -> int:
+        return len(self._under_way)
+
+    @property
+    def plans(self) -> Sequence[Plan]:
+        return [plan for plan, _ in self._under_way]
+
+    def __enter__(self) -> Streams:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown()
+
+    def start(self, plan: Plan, shares: int = 1, *, behind: bool = False) -> None:
+        states = [part.state for part in plan.parts]
+        if self._runner.works_on_host(plan.stage):
+            self._under_way.append((plan, self._pool.submit(self._runner.launch, plan.stage, states)))
+            return
+        try:
+            self._under_way.append((plan, self._runner.launch(plan.stage, states)))
+        except Exception as error:
+            self._under_way.append((plan, error))
+
+    def ended(self, wait_s: float | None) -> list[Outcome]:
+        """Those of a lane end in the order in which they were started."""
+        until_s = float("inf") if wait_s is None else time.monotonic() + wait_s
+        while True:
+            outcomes: list[Outcome] = []
+            left: list[tuple[Plan, Future[Launched] | Launched | Exception]] = []
+            held: set[frozenset[str]] = set()
+            for plan, begun in self._under_way:
+                lane = self._runner.lane_of(plan.stage)
+                launched = _launched(begun)
+                if lane in held or launched is None or not _is_complete(launched):
+                    held.add(lane)
+                    left.append((plan, launched or begun))
+                else:
+                    outcomes.append((plan, launched))
+            self._under_way = left
+            if outcomes or time.monotonic() >= until_s:
+                return outcomes
+            time.sleep(POLL_S)
+
+
+def _launched(begun: Future[Launched] | Launched | Exception) -> Launched | Exception | None:
+    """What was launched, or why it could not be; None while a thread is at it."""
+    if not isinstance(begun, Future):
+        return begun
+    if not begun.done():
+        return None
+    error = begun.exception()
+    if error is not None and not isinstance(error, Exception):
+        raise error
+    return error or begun.result()
+
+
+def _is_complete(launched: Launched | Exception) -> bool:
+    """Whether the device is through with it. Raises what a fault of the device has left."""
+    if isinstance(launched, Exception) or launched.copied is None:
+        return True
+    complete: bool = launched.copied.query()  # type: ignore[no-untyped-call]
+    return complete
+
+
+def start_workers(runner: Runner, count: int) -> Workers:
+    """What runs the steps of a device."""
+    return Streams(runner) if runner.overlaps else Threads(runner, count)

@@ -229,9 +229,11 @@ class Stage(Protocol):
     """Which of forward's outputs scatter needs on the host. The others stay on the device and are overwritten
     by the next run of the same bucket: clone what is kept."""
     lookahead: bool
-    """collate leaves the states ready for the next collate, so a step may be launched before the one before
-    it is complete. scatter then reads the outputs of to_host alone, for the others are overwritten already,
+    """collate leaves the states ready for the next collate, so the next step of this stage may be launched before the
+    one before it is complete. scatter then reads the outputs of to_host alone, for the others are overwritten already,
     and finds states that the step before it, or its own collate, has moved on to another stage or to the end.
+
+    On CUDA a step of another stage, and of other states, may be launched so anyway.
     """
 
     def collate(self, states: Sequence[Any], bucket: Bucket) -> tuple[torch.Tensor, ...]:
@@ -257,7 +259,10 @@ class Model(Protocol):
     """The tensors of a model and its stages.
 
     An attribute `kernels` may say what they run in: /readyz and the reports then name it. An attribute `spreads`, if
-    true, says that more threads make a step quicker: on a CPU a step that is alone then takes all cores.
+    true, says that more threads make a step quicker: on a CPU a step that is alone then takes all cores. An attribute
+    `lanes` may hold groups of names of stages: under engine.side_streams the steps of each group, and of those that
+    are in none, run in a stream of their own. A step of one lane may then read nothing that a step of another writes
+    but the state, and the slot, of segments that have come from there.
     """
 
     spec: ModelSpec

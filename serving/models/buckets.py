@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from serving.models.base import Bucket
 
 
-def make_buckets(max_rows: int, max_units: int, lengths: Sequence[int]) -> tuple[Bucket, ...]:
+def make_buckets(
+    max_rows: int, max_units: int, lengths: Sequence[int], *, fine: bool = False
+) -> tuple[Bucket, ...]:
     """Powers of two rows by `lengths`, ascending: those that a step within the limits may need, and one row of
-    any length."""
-    rows = [1]
-    while rows[-1] < max_rows:
-        rows.append(min(2 * rows[-1], max_rows))
+    any length. `fine` has the middles between the powers of two as well."""
+    powers = [2**power for power in range(max_rows.bit_length()) if 2**power < max_rows]
+    middles = [3 * power // 2 for power in powers if power > 1 and 3 * power // 2 < max_rows] if fine else []
+    rows = sorted([*powers, *middles, max_rows])
     shapes = [
         Bucket(row, length)
         for fewer, row in zip([0, *rows], rows, strict=False)

@@ -8,6 +8,7 @@ where it was before, as on the device. Python code does not run again, so what a
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -26,8 +27,11 @@ class StandInGraph:
 
     def __init__(self) -> None:
         self.recorded: list[tuple[Any, tuple[Any, ...], dict[str, Any], Any]] = []
+        self.stream: object = None
+        self.pool: object = None
 
     def replay(self) -> None:
+        assert torch.cuda.current_stream() is self.stream, "what a library keeps for a stream is in the graph"
         for func, args, kwargs, made in self.recorded:
             again = _tensors(func(*args, **kwargs))
             given = {value.untyped_storage().data_ptr() for value in (*_tensors(args), *_tensors(kwargs))}
@@ -39,9 +43,10 @@ class StandInGraph:
 class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """torch.cuda.graph: what runs inside is recorded."""
 
-    def __init__(self, graph: StandInGraph, pool: object = None) -> None:
+    def __init__(self, graph: StandInGraph, pool: object = None, stream: object = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._graph = graph
+        graph.stream, graph.pool = stream, pool
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -60,6 +65,9 @@ class StandInEvent:
     def record(self) -> None:
         self._moment_s = time.perf_counter()
 
+    def query(self) -> bool:
+        return True
+
     def synchronize(self) -> None:
         """Nothing is under way."""
 
@@ -75,6 +83,19 @@ class StandInStream:
 
     def wait_stream(self, other: StandInStream) -> None:
         """There is one order of work alone."""
+
+
+class Current(threading.local):
+    """The stream that a thread works on."""
+
+    def __init__(self) -> None:
+        self.stream = StandInStream()
+
+    @contextlib.contextmanager
+    def on(self, stream: StandInStream) -> Iterator[None]:
+        before, self.stream = self.stream, stream
+        yield
+        self.stream = before
 
 
 class OnTheCpu(TorchFunctionMode):
@@ -96,6 +117,7 @@ def _moved(value: Any) -> Any:
 @contextlib.contextmanager
 def stand_in_cuda() -> Iterator[None]:
     """torch.cuda is the stand-in inside."""
+    current = Current()
     with contextlib.ExitStack() as stack:
         for name, value in {
             "is_available": lambda: True,
@@ -104,8 +126,8 @@ def stand_in_cuda() -> Iterator[None]:
             "get_device_name": lambda _=None: "stand-in",
             "synchronize": lambda _=None: None,
             "graph_pool_handle": object,
-            "current_stream": lambda _=None: StandInStream(),
-            "stream": lambda _: contextlib.nullcontext(),
+            "current_stream": lambda _=None: current.stream,
+            "stream": current.on,
             "Stream": StandInStream,
             "Event": StandInEvent,
             "CUDAGraph": StandInGraph,

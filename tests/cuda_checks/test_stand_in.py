@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from bench.indextts2.gpu_parts import Clock, streams_gain
 from bench.indextts2.offline import Offline, OfflineError, Streams
 from serving.engine.loop import DeviceLost
 from serving.engine.runner import pick_device
@@ -24,8 +25,8 @@ pytestmark = pytest.mark.slow
 ENGINE: dict[str, Any] = {"threads": 1, "workers": 1, "max_slots": 2, "max_step_units": 512}
 
 
-def open_offline(device: str, *, positions: str) -> Offline:
-    engine = EngineProfile(device=device, cuda_graphs=device == "cuda", **ENGINE)
+def open_offline(device: str, *, positions: str, side_streams: bool = True) -> Offline:
+    engine = EngineProfile(device=device, cuda_graphs=device == "cuda", side_streams=side_streams, **ENGINE)
     # Fused kernels are no part of the capture, and need the driver of a device.
     options: dict[str, Any] = {
         "positions": positions,
@@ -68,15 +69,17 @@ def addresses(offline: Offline) -> list[int]:
     return [*of_graphs, *(tensor.data_ptr() for tensor in (*cache.keys, *cache.values, *state))]
 
 
-@pytest.mark.parametrize("positions", ["aligned", "official"])
-def test_replayed_speech_equals_eager_speech(positions: str) -> None:
+@pytest.mark.parametrize(
+    ("positions", "side_streams"), [("aligned", False), ("aligned", True), ("official", True)]
+)
+def test_replayed_speech_equals_eager_speech(positions: str, side_streams: bool) -> None:
     plain = spoken(open_offline("cpu", positions=positions))
     with (
         stand_in_cuda(),
         # A capture may not read lengths on the host, as the CPU's form does.
         mock.patch.object(gpt, "decode_attention", plain_attention),
     ):
-        offline = open_offline("cuda", positions=positions)
+        offline = open_offline("cuda", positions=positions, side_streams=side_streams)
         before = addresses(offline)
         replayed = spoken(offline)
         assert addresses(offline) == before
@@ -87,11 +90,28 @@ def test_replayed_speech_equals_eager_speech(positions: str) -> None:
     for name, graphs in runner._graphs.items():
         assert graphs.replays == runner.steps[name] > 0
         assert all(isinstance(one.graph, StandInGraph) for one in graphs._captured.values())
+    kept: set[tuple[frozenset[str], object, object]] = set()
+    for name, graphs in runner._graphs.items():
+        for one in graphs._captured.values():
+            graph: object = one.graph
+            assert isinstance(graph, StandInGraph)
+            kept.add((runner.lane_of(name), graph.pool, graph.stream))
+    lanes = 2 if side_streams else 1
+    assert [len(set(each)) for each in zip(*kept, strict=True)] == [lanes] * 3, (
+        "a pool and a stream for each lane"
+    )
     assert plain.keys() == replayed.keys()
     for name, wave in plain.items():
         assert len(wave) == CODES * 172 // 100 * 256
         np.testing.assert_allclose(replayed[name], wave, atol=2e-5)
     assert runner.busy_s == pytest.approx(sum(offline.stage_s.values()))
+
+
+def test_what_two_streams_gain_is_measured_on_graphs_of_either() -> None:
+    with stand_in_cuda(), mock.patch.object(gpt, "decode_attention", plain_attention):
+        offline = open_offline("cuda", positions="aligned")
+        clock = Clock(offline.device, graphs=True, repeats=1)
+        assert -1 < streams_gain(offline.model, 1, clock) < 10, "the stand-in does one thing after another"
 
 
 def test_the_engine_s_thread_works_on_the_device_that_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:

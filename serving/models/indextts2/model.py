@@ -100,6 +100,7 @@ class IndexTts2Model:
         self.mel_parts = self.code_reader(weights, device, encoder.parts)
         static = engine.compile or engine.cuda_graphs
         static_prompt = prompt_frames if static else 0
+        fine = options.step_shapes == "fine"
         units, frames = engine.max_step_units, options.vocoder_frames
         rows = min(slots, options.flow_rows)
         self.condition = Condition(encoder, self.store, slots)
@@ -112,7 +113,7 @@ class IndexTts2Model:
                 max_units=units,
                 max_text=self.max_text,
             ),
-            "decode": Decode(self.decoding, max_rows=slots),
+            "decode": Decode(self.decoding, max_rows=slots, fine=fine),
             "latents": Latents(self.decoding, max_rows=slots, max_units=units),
             "prepare": Prepare(
                 self.decoding,
@@ -123,7 +124,12 @@ class IndexTts2Model:
                 static_prompt=static_prompt,
             ),
             "flow": Integrate(
-                self.flow, max_rows=rows, max_units=units, vocoder_frames=frames, static_prompt=static_prompt
+                self.flow,
+                max_rows=rows,
+                max_units=units,
+                vocoder_frames=frames,
+                static_prompt=static_prompt,
+                fine=fine,
             ),
             "vocode": Vocode(
                 self.vocoder,
@@ -133,11 +139,14 @@ class IndexTts2Model:
                 at_once=frames,
                 static=static,
                 second_pass=self.second_pass,
+                fine=fine,
             ),
         }
         if not self.second_pass:
             self.stages = {name: stage for name, stage in self.stages.items() if name != "latents"}
-
+        # Decoding waits for memory, what follows it for arithmetic; conditioning works on the host for the most part.
+        codes = tuple(name for name in ("prefill", "decode", "latents") if name in self.stages)
+        self.lanes = (("condition",), codes)
         self._preload()
 
     def spec_of(self, options: Options, config: IndexTts2Config, voices: Voices) -> ModelSpec:

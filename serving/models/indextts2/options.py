@@ -115,6 +115,9 @@ class Options(ModelOptions, frozen=True, kw_only=True):
     """Most segments of one flow step; with guidance each is two rows."""
     vocoder_frames: Annotated[int, Meta(ge=16)] = 512
     """Longest stretch of mel that is vocoded at once; stretches overlap by the vocoder's reach."""
+    step_shapes: Literal["coarse", "fine"] = "coarse"
+    """fine: twice as many shapes of decode, flow and vocoder are captured, so that less of a step is padding and no row
+    waits for a shape; the start takes longer, and the graphs more memory."""
     vocoder_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     voice_cache_bytes: Annotated[int, Meta(ge=0)] = 512 * 1024 * 1024
     """What the conditioning of voices may hold together; the least recently used goes first."""

@@ -285,10 +285,11 @@ def test_lookahead_launches_the_same_stage_once_more() -> None:
     submit(scheduler, "a", now=0.0)
     open_all(scheduler, 0.0, stages="d")
     first = scheduler.plan(0.0)
-    second = scheduler.plan(0.0, after=first)
-    assert ids(second) == ["a"]
     assert first is not None
+    second = scheduler.plan(0.0, after=[first])
+    assert ids(second) == ["a"]
     assert second is not None
+    assert scheduler.plan(0.0, after=[first, second]) is None, "a segment is in two steps at most"
     step(scheduler, first, 0.1)
     assert scheduler.slots_used == 1, "the second step still writes to the slot"
     step(scheduler, second, 0.2)
@@ -296,18 +297,19 @@ def test_lookahead_launches_the_same_stage_once_more() -> None:
     assert spoken(scheduler, "a") == [0], "what a step made past the end is dropped"
 
 
-def test_no_lookahead_into_another_stage_or_where_the_stage_forbids_it() -> None:
+def test_others_in_another_stage_are_launched_behind_a_step_and_its_own_segments_only_by_lookahead() -> None:
     scheduler = make()
     submit(scheduler, "a", now=0.0)
     open_all(scheduler, 0.0, stages="r")
-    assert scheduler.plan(0.0, after=scheduler.plan(0.0)) is None
-    scheduler = make()
-    submit(scheduler, "a", now=0.0)
-    open_all(scheduler, 0.0, stages="d")
     running = scheduler.plan(0.0)
-    submit(scheduler, "urgent", now=-1.0)
+    assert running is not None
+    assert scheduler.plan(0.0, after=[running]) is None
+    submit(scheduler, "alike", now=-1.0)
     open_all(scheduler, 0.0, stages="r")
-    assert scheduler.plan(0.0, after=running) is None
+    assert scheduler.plan(0.0, after=[running]) is None, "no lookahead in this stage"
+    submit(scheduler, "other", now=1.0)
+    open_all(scheduler, 0.0, stages="d")
+    assert ids(scheduler.plan(0.0, after=[running], stages={"d"})) == ["other"]
 
 
 def test_abort_frees_an_idle_slot_now_and_a_running_one_after_its_step() -> None:

@@ -90,9 +90,10 @@ class Decode:
     to_host: tuple[int, ...] = (0,)
     lookahead = True
 
-    def __init__(self, decoding: Decoding, *, max_rows: int) -> None:
+    def __init__(self, decoding: Decoding, *, max_rows: int, fine: bool = False) -> None:
+        """`fine`: see Options."""
         self.max_rows = self.max_units = max_rows
-        self.buckets = make_buckets(max_rows, max_rows, [1])
+        self.buckets = make_buckets(max_rows, max_rows, [1], fine=fine)
         self.next_stages: tuple[str, ...] = after_codes(second_pass=decoding.second_offset > 0)
         self._decoding = decoding
         self._span = decoding.cache.max_cells

@@ -21,9 +21,9 @@ from serving.models.indextts2.stages.shapes import extent, make_lengths, padded_
 from serving.models.indextts2.stages.state import Samples, SpeechState
 
 
-def flow_lengths(flow: Flow, static_prompt: int) -> list[int]:
+def flow_lengths(flow: Flow, static_prompt: int, *, fine: bool = False) -> list[int]:
     """Lengths of buckets: a prompt, and 32 frames or more after it."""
-    return [static_prompt + length for length in make_lengths(32, flow.max_frames - static_prompt)]
+    return [static_prompt + length for length in make_lengths(32, flow.max_frames - static_prompt, fine=fine)]
 
 
 class CodeReader(Protocol):
@@ -156,14 +156,22 @@ class Integrate:
     lookahead = True
 
     def __init__(
-        self, flow: Flow, *, max_rows: int, max_units: int, vocoder_frames: int, static_prompt: int
+        self,
+        flow: Flow,
+        *,
+        max_rows: int,
+        max_units: int,
+        vocoder_frames: int,
+        static_prompt: int,
+        fine: bool = False,
     ) -> None:
         """`static_prompt`: frames that every prompt counts as at least, so that the frames which the estimator's
-        tail need not run on follow from the bucket alone; 0: shapes are those of the states.
+        tail need not run on follow from the bucket alone; 0: shapes are those of the states. `fine`: see Options.
         """
         self._vocoder_frames = vocoder_frames
         self.max_rows, self.max_units = max_rows, max_units
-        self.buckets = make_buckets(max_rows, max_units, flow_lengths(flow, static_prompt))
+        lengths = flow_lengths(flow, static_prompt, fine=fine)
+        self.buckets = make_buckets(max_rows, max_units, lengths, fine=fine)
         self._flow = flow
         self._static_prompt = static_prompt
 

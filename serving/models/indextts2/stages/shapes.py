@@ -7,17 +7,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+FINE_TO = 512
+"""Frames up to which fine shapes are fine; longer ones than a listener's window are seldom."""
 
-def make_lengths(first: int, last: int) -> list[int]:
-    """From `first` up to `last`, which ends the list: powers of two and the middles between them."""
+
+def make_lengths(first: int, last: int, *, fine: bool = False) -> list[int]:
+    """From `first` up to `last`, which ends the list: doubled each time, and the middles between; quarters if fine."""
     lengths: list[int] = []
-    length = first
-    while length < last:
-        lengths.append(length)
-        if length * 3 // 2 < last:
-            lengths.append(length * 3 // 2)
-        length *= 2
-    return [*lengths, last]
+    octave = first
+    while octave < last:
+        parts = 4 if fine and octave < FINE_TO else 2
+        lengths += [octave * (parts + part) // parts for part in range(parts)]
+        octave *= 2
+    return [*(length for length in lengths if length < last), last]
 
 
 def extent(size: int, device: torch.device) -> Tensor:

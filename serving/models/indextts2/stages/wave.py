@@ -33,13 +33,16 @@ class Vocode:
         at_once: int,
         static: bool,
         second_pass: bool = False,
+        fine: bool = False,
     ) -> None:
-        """`at_once`: longest stretch in frames; `static`: shapes follow from the bucket alone."""
+        """`at_once`: longest stretch in frames; `static`: shapes follow from the bucket alone; `fine`: see Options."""
         longest = at_once + 2 * reach_frames(vocoder.config)
         # Many rows at once save little, for time grows with frames, and whoever begins to speak would wait for them.
         self.max_rows, self.max_units = max_rows, min(max_units, 2 * longest) if static else max_units
         self.next_stages: tuple[str, ...] = (self.name, *after_codes(second_pass=second_pass))
-        self.buckets = make_buckets(max_rows, self.max_units, make_lengths(min(96, longest), longest))
+        self.buckets = make_buckets(
+            max_rows, self.max_units, make_lengths(min(64 if fine else 96, longest), longest, fine=fine)
+        )
         self._vocoder = vocoder
         self._flow = flow
         self._at_once = at_once

@@ -93,7 +93,7 @@ class Machine:
             del self.open[state.slot]
 
     def step(self, fails: bool) -> bool:
-        plan = self.scheduler.plan(self.now, after=self.running)
+        plan = self.scheduler.plan(self.now, after=[] if self.running is None else [self.running])
         if plan is not None:
             limits = LIMITS[plan.stage]
             lengths = [part.state.length for part in plan.parts if part.state is not None]
