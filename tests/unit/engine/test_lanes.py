@@ -18,7 +18,7 @@ from serving.models.tone.model import ToneModel
 from serving.models.tone.options import Options
 from serving.profile import EngineProfile
 from serving.protocol import Segment
-from tests.unit.engine.test_scheduler import PARAMS, RATE_HZ, ids, make, open_all, submit
+from tests.unit.engine.scheduler.script import PARAMS, RATE_HZ, ids, make, open_all, submit
 
 WINDOW_S, FIRST_S = 0.1, 0.5
 

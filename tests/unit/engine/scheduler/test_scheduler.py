@@ -2,98 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
 import pytest
 
-from serving.engine.requests import Part, Plan, Speech, StageLimits
-from serving.engine.scheduler import OFFLINE_SLACK_S, Scheduler
-from serving.models.base import SegmentState
-from serving.protocol import Extend, Failed, Finished, Segment, SpeechParams, Submit
-
-RATE_HZ = 1000
-PARAMS = SpeechParams(voice="v", seed=0)
-
-
-@dataclass(slots=True)
-class Script(SegmentState):
-    """A segment that runs `stages` in turn and speaks `samples` at each."""
-
-    stages: list[str]
-    samples: int
-
-
-def submit(
-    scheduler: Scheduler,
-    name: str,
-    now: float,
-    segments: int = 1,
-    *,
-    streaming: bool = True,
-    timeout_s: float = 99,
-) -> None:
-    pieces = [Segment(index=index, tokens=[index]) for index in range(segments)]
-    scheduler.submit(
-        Submit(
-            request_id=name,
-            params=PARAMS,
-            streaming=streaming,
-            timeout_s=timeout_s,
-            segments=pieces,
-            last=True,
-        ),
-        now,
-    )
-
-
-def open_all(
-    scheduler: Scheduler, now: float, stages: str = "r", length: int = 1, samples: int = 100
-) -> list[Part]:
-    """Open what may be opened; each letter of `stages` is one step of the stage of that name."""
-    opened = []
-    while (part := scheduler.open_next(now)) is not None:
-        part.state = Script(part.slot, stages[0], length, list(stages[1:]), samples)
-        opened.append(part)
-    return opened
-
-
-def step(scheduler: Scheduler, plan: Plan, now: float) -> None:
-    samples = []
-    for part in plan.parts:
-        state = part.state
-        assert isinstance(state, Script)
-        samples.append(np.full(state.samples, part.segment.index, np.float32))
-        state.stage = state.stages.pop(0) if state.stages else None
-    scheduler.complete(plan, samples, now)
-
-
-def make(
-    max_slots: int = 8,
-    max_rows: int = 8,
-    max_units: int = 64,
-    join_s: float = float("inf"),
-    max_hungry: int | None = None,
-) -> Scheduler:
-    limits = StageLimits(max_rows, max_units)
-    ahead = StageLimits(max_rows, max_units, lookahead=True)
-    return Scheduler(
-        {"r": limits, "s": limits, "d": ahead},
-        max_slots=max_slots,
-        sample_rate_hz=RATE_HZ,
-        join_s=join_s,
-        max_hungry=max_hungry,
-    )
-
-
-def ids(plan: Plan | None) -> list[str]:
-    assert plan is not None
-    return [part.request.request_id for part in plan.parts]
-
-
-def spoken(scheduler: Scheduler, name: str) -> list[int]:
-    """Segment indices of a request's chunks, in the order in which they left."""
-    return [int(m.samples[0]) for m in scheduler.outbox if isinstance(m, Speech) and m.request_id == name]
+from serving.engine.scheduler import OFFLINE_SLACK_S
+from serving.protocol import Extend, Failed, Finished, Segment, Submit
+from tests.unit.engine.scheduler.script import (
+    PARAMS,
+    RATE_HZ,
+    Script,
+    ids,
+    make,
+    open_all,
+    spoken,
+    step,
+    submit,
+)
 
 
 def test_rows_that_want_one_stage_run_together() -> None:
@@ -132,45 +55,6 @@ def test_a_listener_who_runs_dry_goes_before_a_newcomer() -> None:
     submit(scheduler, "new", now=2.0)
     open_all(scheduler, 2.0)
     assert ids(scheduler.plan(2.0)) == ["old"]
-
-
-def test_only_what_presses_is_planned_where_nothing_else_may_be() -> None:
-    scheduler = make(max_rows=1, join_s=0.25)
-    submit(scheduler, "has audio", now=0.0)
-    submit(scheduler, "offline", now=0.0, streaming=False)
-    open_all(scheduler, 0.0, stages="rr", samples=RATE_HZ)
-    plan = scheduler.plan(0.0)
-    assert plan is not None
-    assert plan.pressing
-    step(scheduler, plan, 0.0)
-    assert scheduler.plan(0.5, pressing=True) is None
-    submit(scheduler, "new", now=0.5)
-    open_all(scheduler, 0.5)
-    newcomer = scheduler.plan(0.5, pressing=True)
-    assert ids(newcomer) == ["new"]
-    other = scheduler.plan(0.5)
-    assert ids(other) == ["has audio"]
-    assert other is not None
-    assert not other.pressing
-    scheduler.complete(other, [], 0.6)
-    assert ids(scheduler.plan(0.95, pressing=True)) == ["has audio"]  # now that it is about to run dry
-
-
-def test_a_newcomer_waits_while_too_many_have_little_in_hand() -> None:
-    scheduler = make(max_rows=1, join_s=0.25, max_hungry=2)
-    for name in ("first", "second", "third"):
-        submit(scheduler, name, now=0.0, segments=2)
-    submit(scheduler, "offline", now=0.0, streaming=False)
-    opened = open_all(scheduler, 0.0, stages="rr", samples=3 * RATE_HZ // 2)
-    assert [part.request.request_id for part in opened] == ["first", "second", "offline"]
-    plan = scheduler.plan(0.0)
-    assert ids(plan) == ["first"]
-    assert plan is not None
-    step(scheduler, plan, 0.0)  # has 1.5 s in hand now
-    opened = open_all(scheduler, 0.1, stages="rr")
-    assert [part.request.request_id for part in opened] == ["third", "first"]
-    submit(scheduler, "fourth", now=0.2)
-    assert open_all(scheduler, 0.2) == []
 
 
 def test_a_request_without_a_listener_ages_into_urgency() -> None:
