@@ -65,7 +65,7 @@ class Heard(msgspec.Struct, kw_only=True):
     turn_db: float = 0.0
     """How far their spectra are from each other, as bands_db is told."""
     begins_alike: bool = False
-    """It begins with the samples of another wave of the load point whose text begins with another word."""
+    """It begins with the samples of another wave of the load point whose text begins with another letter."""
     pieced_share: float = 0.0
     """Share of the wave in shorter pieces that are copies of others: words that are kept and put together."""
     repeated_share: float = 0.0

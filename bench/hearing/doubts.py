@@ -75,8 +75,6 @@ def wave_doubts(sample: Sample, *, sound_only: bool = False) -> list[str]:
         found.append("a copy: a long piece was sent for another text too")
     elif heard.pieced_share > MOST_PIECED:
         found.append("a copy: it is put together of short pieces that were sent for other texts too")
-    elif heard.begins_alike:
-        found.append("a copy: it begins with a piece that another answer begins with")
     return found
 
 

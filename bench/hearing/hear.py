@@ -26,7 +26,7 @@ def hear_all(samples: Sequence[Sample], audio: Mapping[int, bytes]) -> None:
         # A tone is a copy of itself everywhere, and is named as what it is.
         speech = NO_SPEECH.isdisjoint(wave_doubts(sample))
         prints.append(prints_of(mono if speech else mono[:0], sample.sample_rate_hz))
-    first = [normalise(sample.text).partition(" ")[0] for sample in heard]
+    first = [normalise(sample.text)[:1] for sample in heard]
     for sample, copied, kept in zip(heard, copied_shares(prints), kept_starts(prints, first), strict=True):
         assert sample.heard is not None
         sample.heard.repeated_share = copied.of_others

@@ -44,6 +44,8 @@ MOST_TURN_PITCH = 0.13
 """This and the following are medians of an arm. The embedded voice has 0.03, Piper's Joe 0.03."""
 MOST_UNVOICED_START_S, MOST_UNVOICED_END_S = 0.25, 0.6
 """0.01 s and 0.23 s; 0.02 s and 0.26 s."""
+MOST_BEGIN_ALIKE = 0.2
+"""A share; none of 50, and none of 50."""
 MOST_PIECED = 0.15
 """0; 0."""
 LEVEL_DB = 8.0
@@ -196,6 +198,8 @@ def _of_habits(samples: Sequence[Sample]) -> Iterator[str]:
         yield "noise after the speech: the last sound of most answers is no voice"
     if median(one.pieced_share for one in heard) > MOST_PIECED:
         yield "a copy: most answers are put together of short pieces that were sent for other texts too"
+    if (alike := sum(one.begins_alike for one in heard)) > MOST_BEGIN_ALIKE * len(heard):
+        yield f"a copy: {alike} of {len(heard)} answers begin with a piece that another answer begins with"
     if median(one.turn_pitch for one in heard) > MOST_TURN_PITCH:
         yield "another voice in the second half of most answers than in the first"
 

@@ -89,12 +89,15 @@ def _projected(pieces: NDArray[np.float32]) -> NDArray[np.float32]:
     return projected
 
 
-def kept_starts(waves: Sequence[Prints], words: Sequence[str]) -> list[bool]:
-    """Whether each wave begins with the samples of another one whose first word is another."""
+def kept_starts(waves: Sequence[Prints], letters: Sequence[str]) -> list[bool]:
+    """Whether each wave begins with the samples of another one whose first letter is another.
+
+    Words that begin alike ("Mr.", "Mrs.") may be said alike.
+    """
     if not waves:
         return []
     starts = np.stack([wave.start for wave in waves])
-    first = np.asarray(words)
+    first = np.asarray(letters)
     alike = (np.abs(starts @ starts.T) > ALIKE) & (first[:, None] != first)
     return [bool(one) for one in alike.any(axis=1)]
 
