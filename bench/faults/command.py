@@ -12,7 +12,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from bench.faults import clients, disks, hostile, lives
+from bench.faults import clients, connections, disks, hostile, lives
 from bench.faults.server import FaultError
 
 Fault = Callable[[Path], str]
@@ -35,6 +35,11 @@ FAULTS: dict[str, Fault] = {
     "600 heads without an end": clients.heads_that_never_end,
     "200 half-closed sockets": clients.half_closed,
     "few open files": clients.few_files,
+    "TLS handshakes held": connections.tls_handshakes_held,
+    "connections kept open": connections.connections_kept_open,
+    "HTTP/2 floods": connections.http2_floods,
+    "10,000 requests in a row": connections.requests_in_a_row,
+    "WebSocket floods": connections.websocket_floods,
     "disk full": disks.disk_full,
     "no name, no home": disks.home_read_only,
     "clock jumps": disks.clock_jumps,
