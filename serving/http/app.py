@@ -30,6 +30,7 @@ from serving.http.batch.route import batch_route
 from serving.http.cached import AnswerCache
 from serving.http.front.change import Change
 from serving.http.front.guard import Full, Guard
+from serving.http.front.idle import Idle
 from serving.http.live.nari import nari_route
 from serving.http.live.stream import stream_route
 from serving.http.observe.calls import Watched
@@ -115,6 +116,7 @@ def create_app(
         tasks = [
             asyncio.create_task(_watch(engine, on_failed, on_beat)),
             asyncio.create_task(_unload(engine)),
+            asyncio.create_task(idle.run()),
         ]
         if cache is not None:
             tasks.append(asyncio.create_task(cache.prepare()))
@@ -134,6 +136,7 @@ def create_app(
             if traces is not None:
                 await asyncio.to_thread(traces.close)
 
+    idle = Idle(profile.http.port, profile.http.header_s)
     speaker = Speaker(engine, frontend, profile.text, cache)
     library = open_voices(profile)
     changes = VoiceChanges(speaker, library, profile)
@@ -189,7 +192,8 @@ def create_app(
         ),
         logging_config=None,
     )
-    app.asgi_handler = Guard(app.asgi_handler, profile.http, {VOICES_PATH: profile.voices.upload_s})
+    slow_bodies = {VOICES_PATH: profile.voices.upload_s}
+    app.asgi_handler = Guard(app.asgi_handler, profile.http, slow_bodies, idle)
     if metrics is not None or traces is not None or profile.http.access_log:
         # Outermost: what the guard refuses is counted too.
         app.asgi_handler = Watched(

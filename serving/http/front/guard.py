@@ -26,6 +26,7 @@ from litestar.types import (
 )
 
 from serving.access.address import is_loopback, netloc_of
+from serving.http.front.idle import Idle
 from serving.http.front.methods import with_all_methods
 from serving.http.problems import refuse
 from serving.http.speech import request_id
@@ -65,12 +66,16 @@ class Guard:
     that came from them or from http.cors_origins. A page whose name was pointed at this machine (DNS rebinding) is so
     refused, and a form of another site too.
 
-    Time: a body has http.body_s to arrive, a reader http.send_s to take what is ready for him.
+    Time: a body has http.body_s to arrive, a reader http.send_s to take what is ready for him. A connection on which
+    nothing is asked has http.header_s: see Idle.
     """
 
-    def __init__(self, app: ASGIApp, http: HttpProfile, slow_bodies: Mapping[str, float]) -> None:
-        """`slow_bodies`: paths whose bodies have this many seconds of their own to arrive."""
+    def __init__(
+        self, app: ASGIApp, http: HttpProfile, slow_bodies: Mapping[str, float], idle: Idle | None = None
+    ) -> None:
+        """`slow_bodies`: paths whose bodies have this many seconds of their own to arrive. `idle` hears of requests."""
         self._app = app
+        self._idle = Idle(http.port, http.header_s) if idle is None else idle
         self._http = http
         self._slow_bodies = slow_bodies
         self._is_local = is_loopback(http.host)
@@ -85,6 +90,13 @@ class Guard:
         if kind == "lifespan":
             await self._app(scope, receive, send)
             return
+        self._idle.begin(scope)
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self._idle.end(scope)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (refusal := self._refusal(scope)) is not None:
             await refuse(scope, send, *refusal)
             return
