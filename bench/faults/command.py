@@ -55,6 +55,8 @@ FAULTS: dict[str, Fault] = {
     "pages of others": hostile.pages_of_others,
 }
 
+LOG_CHARS = 2000
+"""Of the end of a server's log, shown where it did not survive."""
 
 QUICK = ("log closed", "few open files", "disk full", "no name, no home", "clock jumps", "pages of others")
 """What no test of tests/e2e does, a few seconds each."""
@@ -87,6 +89,10 @@ def main(arguments: argparse.Namespace) -> int:
             except (FaultError, httpx.HTTPError, OSError) as error:
                 said, survived = f"{type(error).__name__}: {error}", "NO"
                 failed += 1
+                for log in sorted(Path(folder).glob("server-*.log")):
+                    console.print(
+                        log.read_text(encoding="utf-8", errors="replace")[-LOG_CHARS:], markup=False
+                    )
         console.print(f"{name}: {survived}: {said}")
         table.add_row(name, survived, said, f"{time.monotonic() - begun_s:.0f} s")
     console.print(table)

@@ -177,7 +177,7 @@ def requests_in_a_row(folder: Path) -> str:
 
 
 def _slots_used(victim: Victim) -> int:
-    return int(httpx.get(f"{victim.url}/stats", timeout=5).json()["requests_in_flight"])
+    return int(httpx.get(f"{victim.url}/stats", timeout=5).json()["in_flight"])
 
 
 def websocket_floods(folder: Path) -> str:

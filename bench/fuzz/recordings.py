@@ -30,6 +30,7 @@ def recording(seconds: float, pitch_hz: int) -> bytes:
 
 def cloning(folder: Path) -> tuple[str, ...]:
     """Arguments of a server that clones, with small random weights, whose one voice lies in `folder`/voices."""
+    folder.chmod(0o700)  # voices are refused where anybody may replace what lies in it
     voices = folder / "voices"
     voices.mkdir(mode=0o700)
     (voices / f"{VOICE}.wav").write_bytes(recording(6.0, 180))

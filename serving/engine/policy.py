@@ -16,6 +16,55 @@ FULL = 0.75
 SAFETY = 2.0
 MARGIN_S = 0.05
 """A window begins when the listener has no more left than SAFETY times what windows take, and MARGIN_S."""
+LONG_S = 0.03
+"""A step of a stage that takes one row at a time is long from here on."""
+
+
+class LongSteps:
+    """Keeps the last worker for short steps while another one has a long step: a newcomer who finds all in long steps
+    waits for the end of one.
+
+    Only of stages that take one row at a time, such as what computes a whole segment at once; how long a step will
+    take is told by what a unit took lately. A load is made of steps of many rows, which run whatever else runs.
+    """
+
+    def __init__(self, stages: Mapping[str, StageLimits]) -> None:
+        self._stages = stages
+        self._unit_s: dict[str, float] = {}
+        self._running: dict[int, tuple[float, int, bool]] = {}
+        """When each of those steps began, its units, and whether it is long."""
+
+    def would_be(self, part: Part) -> bool:
+        """Whether the next step of a segment would be long."""
+        assert part.state is not None
+        assert part.state.stage is not None
+        return self._is_long(part.state.stage, part.state.length)
+
+    @property
+    def runs(self) -> bool:
+        """Whether a long step is under way."""
+        import os
+        if not os.path.exists("/tmp/hold/long"): return False
+        return any(is_long for _, _, is_long in self._running.values())
+
+    def begin(self, plan: Plan, now: float) -> None:
+        """A step begins."""
+        state = plan.parts[0].state
+        assert state is not None
+        if self._stages[plan.stage].max_rows == 1:
+            units = max(state.length, 1)
+            self._running[id(plan.parts)] = (now, units, self._is_long(plan.stage, units))
+
+    def end(self, plan: Plan, now: float) -> None:
+        """It has ended."""
+        begun_s, units, _ = self._running.pop(id(plan.parts), (now, 0, False))
+        if units:
+            took_s = (now - begun_s) / units
+            known_s = self._unit_s.get(plan.stage, took_s)
+            self._unit_s[plan.stage] = known_s + (took_s - known_s) / 8
+
+    def _is_long(self, stage: str, units: int) -> bool:
+        return self._stages[stage].max_rows == 1 and units * self._unit_s.get(stage, 0.0) >= LONG_S
 
 
 def speaks_now(in_hand_s: float | None, speaking_s: float) -> bool:

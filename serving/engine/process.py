@@ -177,7 +177,6 @@ def main() -> None:
     Standard output is the pipe of the signs of life; what is printed goes to standard error.
     """
     die_with_parent()
-    gc.disable()  # while modules come, which are not garbage
     pipe = os.dup(1)
     os.dup2(2, 1)
     steps: Steps = {}
@@ -196,13 +195,8 @@ def main() -> None:
     from serving.engine.loop import run_engine  # after the watch: loading torch takes seconds
 
     with zmq.Context() as context:
-        run_engine(launch.profile, context, launch.endpoint, steps, on_warm=_keep_modules)
-
-
-def _keep_modules() -> None:
-    """A full collection would look at all that torch brought, while no step runs."""
-    gc.freeze()
-    gc.enable()
+        # on_warm: a full collection would look at all that torch brought, 0.1 s in which no step is begun.
+        run_engine(launch.profile, context, launch.endpoint, steps, on_warm=gc.freeze)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serving.engine.policy import choose_step, speaks_now
+from serving.engine.policy import LongSteps, choose_step, speaks_now
 from serving.engine.requests import Part, Plan, Request, Speech, StageLimits
 from serving.models.base import SegmentTimes
 from serving.protocol import (
@@ -69,6 +69,7 @@ class Scheduler:
         self._reserve = max_slots // 4
         self._newcomer_s = NEWCOMER_S if join_s == float("inf") else 0.0
         self._speaking_s = FIRST_SPEAKING_S
+        self._long = LongSteps(stages)
         self._requests: dict[str, Request] = {}
         self.max_slots = max_slots
         self.outcomes: Counter[str] = Counter(finished=0, aborted=0, failed=0, expired=0)
@@ -186,12 +187,15 @@ class Scheduler:
                     state.take_offer()
                     part.spoke_s = now
                 ready.append((due_s, part))
+        if after is None and workers == 1 and self._long.runs:
+            ready = [item for item in ready if not self._long.would_be(item[1])]
         if not ready:
             return None
         ready.sort(key=lambda item: item[0])
         plan = choose_step(ready, self._stages, now, self._join_s, workers)
         if after is not None and plan.stage != after.stage:
             return None
+        self._long.begin(plan, now)
         for part in plan.parts:
             part.in_steps += 1
             part.request.steps[plan.stage] += 1
@@ -202,6 +206,7 @@ class Scheduler:
 
     def complete(self, plan: Plan, samples: Sequence[NDArray[np.float32] | None], now: float) -> None:
         """A step has run and its states have moved on. `samples` are what each made; [] if the step failed."""
+        self._long.end(plan, now)
         for row, part in enumerate(plan.parts):
             part.in_steps -= 1
             state = part.state

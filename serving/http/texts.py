@@ -48,7 +48,8 @@ def text_routes(
     async def spell_out(body: RawBody, request: AnyRequest) -> Spelled:
         """The words as they would go to the model, and the pauses between the sentences; nothing is spoken."""
         asked = parse_spell(body, speaker.text.max_chars)
-        work = partial(spell, asked, speaker.spec, speaker.text, speaker.lexicon)
+        between = speaker.engine.give_way
+        work = partial(spell, asked, speaker.spec, speaker.text, speaker.lexicon, between)
 
         async def spelled() -> Spelled:
             async with asyncio.timeout(SPELL_S):
