@@ -73,7 +73,7 @@ def readers_that_never_read(folder: Path) -> str:
             middle, worst = health_ms(victim)
             until(lambda: victim.speak(LONG[:4000]).status_code == 200, 30, "a long text is taken")
             took_s = time.monotonic() - begun_s
-            until(lambda: not _established(victim), 30, "their connections are closed")
+            until(lambda: not established(victim), 30, "their connections are closed")
         return f"a long text was taken {took_s:.1f} s after they came; /healthz {middle:.0f} ms, worst {worst:.0f} ms"
 
 
@@ -96,7 +96,7 @@ def heads_that_never_end(folder: Path) -> str:
         for client in clients[:300]:
             client.sendall(b"POST /tts HTTP/1.1\r\nHost: loc")
         middle, worst = health_ms(victim)
-        took_s = until(lambda: not _established(victim), 30, "all are closed")
+        took_s = until(lambda: not established(victim), 30, "all are closed")
         return f"all closed after {took_s:.1f} s; /healthz {middle:.0f} ms, worst {worst:.0f} ms"
 
 
@@ -137,7 +137,7 @@ def few_files(folder: Path) -> str:
         return f"answers {took_s:.1f} s after they left"
 
 
-def _established(victim: Victim) -> int:
+def established(victim: Victim) -> int:
     """Connections of clients that the server's side holds."""
     return sum(
         connection.status == "ESTABLISHED" and connection.laddr.port == victim.port

@@ -17,7 +17,7 @@ import httpx
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 
-from bench.faults.clients import head, health_ms, opened
+from bench.faults.clients import established, head, health_ms, opened
 from bench.faults.server import SLOW, TONE, Victim, check, serving, until
 
 PLACES = 300
@@ -74,7 +74,8 @@ def tls_handshakes_held(folder: Path) -> str:
                 return False
 
         took_s = until(answers, 20, "/healthz answers over TLS")
-    return f"/healthz answered after {took_s:.1f} s"
+        ended_s = until(lambda: not established(victim), 30, "all are closed")
+    return f"/healthz answered after {took_s:.1f} s, all were closed after {ended_s:.1f} s"
 
 
 def connections_kept_open(folder: Path) -> str:
@@ -196,7 +197,7 @@ def websocket_floods(folder: Path) -> str:
         }
         for name, (count, *pieces) in floods.items():
             before_mb = _memory_mb(victim)
-            with opened(victim, int(count)) as clients:
+            with opened(victim, 1 if pieces else HOLDERS) as clients:
                 for client in clients:
                     client.sendall(_upgrade(victim))
                 flood = threading.Thread(

@@ -136,7 +136,6 @@ def create_app(
             if traces is not None:
                 await asyncio.to_thread(traces.close)
 
-    idle = Idle(profile.http.port, profile.http.header_s)
     speaker = Speaker(engine, frontend, profile.text, cache)
     library = open_voices(profile)
     changes = VoiceChanges(speaker, library, profile)
@@ -193,7 +192,8 @@ def create_app(
         logging_config=None,
     )
     slow_bodies = {VOICES_PATH: profile.voices.upload_s}
-    app.asgi_handler = Guard(app.asgi_handler, profile.http, slow_bodies, idle)
+    app.asgi_handler = guard = Guard(app.asgi_handler, profile.http, slow_bodies)
+    idle = Idle(profile.http.port, profile.http.header_s, guard.busy, guard.ended_s)
     if metrics is not None or traces is not None or profile.http.access_log:
         # Outermost: what the guard refuses is counted too.
         app.asgi_handler = Watched(

@@ -15,45 +15,29 @@ import socket
 import sys
 import termios
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-
-from litestar.types import Scope
 
 _FILES = Path("/proc/self/fd")
 _LEAST_PAUSE_S = 0.5
 _GRACE_S = 2.0
 """Granian's own deadline, which says why, comes first."""
 
+UNKNOWN = 0
+"""The port of a client of whom the server does not say it."""
 Peer = tuple[str, int]
 
 
 class Idle:
-    """Knows which connections a request is under way on. Use it from one event loop."""
+    """Looks at the connections of a port again and again. Use it from one event loop."""
 
-    def __init__(self, port: int, limit_s: float) -> None:
-        """`port` is the server's; a connection may be idle for `limit_s`, and a little more."""
+    def __init__(self, port: int, limit_s: float, busy: Mapping[int, int], ended_s: dict[int, float]) -> None:
+        """A connection may be idle for `limit_s`, and a little more. `busy` and `ended_s` are a Guard's."""
         self._port = port
         self._limit_s = limit_s + _GRACE_S
-        self._busy: Counter[int] = Counter()
-        """Requests under way by the client's port. By that alone: how an address is written does not matter then."""
-        self._ended_s: dict[int, float] = {}
+        self._busy = busy
+        self._ended_s = ended_s
         self._since_s: dict[Peer, float] = {}
-
-    def begin(self, scope: Scope) -> None:
-        """A request comes."""
-        if client := scope.get("client"):
-            self._busy[client[1]] += 1
-
-    def end(self, scope: Scope) -> None:
-        """It was answered, or given up."""
-        if client := scope.get("client"):
-            port = client[1]
-            self._busy[port] -= 1
-            if not self._busy[port]:
-                del self._busy[port]
-                self._ended_s[port] = time.monotonic()
 
     async def run(self) -> None:
         """End idle connections from now on. Returns at once where the system does not list open files."""
@@ -64,14 +48,17 @@ class Idle:
                 await asyncio.to_thread(hang_up, self._port, late)
 
     def _late(self, peers: set[Peer], now_s: float) -> set[Peer]:
-        """Those that have been idle for too long."""
+        """Those that have been idle for too long; none while a request of an unknown client is under way."""
+        if UNKNOWN in self._busy:
+            return set()
         since_s: dict[Peer, float] = {}
         for peer in peers:
             if peer[1] not in self._busy:
                 known_s = (self._since_s.get(peer), self._ended_s.get(peer[1]))
                 since_s[peer] = max((at_s for at_s in known_s if at_s is not None), default=now_s)
         ports = {port for _, port in peers}
-        self._ended_s = {port: ended_s for port, ended_s in self._ended_s.items() if port in ports}
+        for port in [port for port in self._ended_s if port not in ports]:
+            del self._ended_s[port]
         self._since_s = since_s
         return {peer for peer, first_s in since_s.items() if now_s - first_s > self._limit_s}
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from serving.http.front.idle import Idle, connected, hang_up
+from serving.http.front.idle import UNKNOWN, Idle, connected, hang_up
 
 
 @pytest.fixture
@@ -21,10 +20,6 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         served, _ = listener.accept()
         with client, served:
             yield client, served
-
-
-def scope(client: socket.socket) -> Any:
-    return {"type": "http", "client": client.getsockname()}
 
 
 def test_a_connection_of_this_port_is_found_and_ended(pair: tuple[socket.socket, socket.socket]) -> None:
@@ -49,15 +44,27 @@ def test_who_has_something_left_to_read_is_not_idle(pair: tuple[socket.socket, s
 
 
 def test_only_those_without_a_request_for_too_long_are_late() -> None:
-    idle, begun_s = Idle(1, 1.0), time.monotonic()
-    silent, busy, done = (("10.0.0.9", port) for port in (1, 2, 3))
-    for peer in (busy, done):
-        idle.begin({"client": peer})  # type: ignore[arg-type, misc]
-    peers = {silent, busy, done}
-    assert idle._late(peers, begun_s) == set()
-    idle.end({"client": done})  # type: ignore[arg-type, misc]
-    assert idle._late(peers, begun_s + 2.9) == set()
-    assert idle._late(peers, time.monotonic() + 3.1) == {silent, done}
-    idle.end({"client": busy})  # type: ignore[arg-type, misc]
-    assert idle._late({("10.0.0.9", 7)}, time.monotonic() + 9) == set(), "a new connection has its time"
-    assert not idle._ended_s
+    busy: Counter[int] = Counter({2: 1, 3: 1})
+    ended_s: dict[int, float] = {}
+    idle = Idle(1, 1.0, busy, ended_s)
+    silent, asking, done = peers = [("10.0.0.9", port) for port in (1, 2, 3)]
+    assert idle._late(set(peers), 100.0) == set()
+    del busy[3]
+    ended_s[3] = 101.0
+    assert idle._late(set(peers), 102.9) == set()
+    assert idle._late(set(peers), 103.1) == {silent}
+    assert idle._late(set(peers), 104.1) == {silent, done}
+    del busy[2]
+    ended_s[2] = 110.0
+    assert idle._late({asking}, 112.9) == set()
+    assert idle._late({("10.0.0.9", 7)}, 120.0) == set(), "a new connection has its time"
+    assert not ended_s
+
+
+def test_nobody_is_late_while_it_is_not_known_who_asks() -> None:
+    busy: Counter[int] = Counter({UNKNOWN: 1})
+    idle = Idle(1, 1.0, busy, {})
+    assert idle._late({("10.0.0.9", 1)}, 0.0) == idle._late({("10.0.0.9", 1)}, 100.0) == set()
+    del busy[UNKNOWN]
+    assert idle._late({("10.0.0.9", 1)}, 101.0) == set()
+    assert idle._late({("10.0.0.9", 1)}, 105.0) == {("10.0.0.9", 1)}
