@@ -10,7 +10,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import httpx
@@ -94,7 +94,7 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return struct.pack("!I", len(payload))[1:] + bytes((kind, flags)) + struct.pack("!I", stream) + payload
 
 
-def _http2_floods() -> dict[str, Iterator[bytes]]:
+def _http2_floods() -> dict[str, Iterator[bytes] | None]:
     """What each client sends, again and again, after the preface and its settings."""
 
     def resets() -> Iterator[bytes]:
@@ -122,36 +122,40 @@ def _http2_floods() -> dict[str, Iterator[bytes]]:
         "pings": always(_frame(_PING, 0, 0, b"12345678") * 200),
         "settings": always(_frame(_SETTINGS, 0, 0, struct.pack("!HI", 4, 65_535)) * 200),
         "empty continuations": continuations(),
-        "nothing": iter(()),
+        "nothing": None,
     }
 
 
 def http2_floods(folder: Path) -> str:
     """Rapid resets, pings, settings and endless heads of HTTP/2, and connections that say nothing more."""
-    told = []
     with serving(folder, *TONE, *FEW_PLACES, "--set", "http.http2=true") as victim:
         victim.speak()
-        for name, pieces in _http2_floods().items():
-            count = HOLDERS if name == "nothing" else 1
-            before_mb = _memory_mb(victim)
-            with opened(victim, count) as clients:
-                for client in clients:
-                    client.sendall(_PREFACE + _frame(_SETTINGS, 0, 0))
-                flood = threading.Thread(target=_send_for, args=(clients[0], pieces), daemon=True)
-                flood.start()
-                silent_s = until(lambda: victim.status("/healthz", 1) == 200, 20, f"{name}: /healthz answers")
-                _, worst = health_ms(victim)
-                grown_mb = _memory_mb(victim) - before_mb
-                flood.join(FLOOD_S + 10)
-            check(grown_mb < GROWN_MB, f"{name}: memory grew by {grown_mb:.0f} MB")
-            check(victim.speak().status_code == 200, f"{name}: it does not speak")
-            told.append(
-                f"{name}: /healthz after {silent_s:.1f} s, then worst {worst:.0f} ms, {grown_mb:+.0f} MB"
-            )
-    return "; ".join(told)
+        begin = _PREFACE + _frame(_SETTINGS, 0, 0)
+        return "; ".join(_flood(victim, name, begin, pieces) for name, pieces in _http2_floods().items())
 
 
-def _send_for(client: socket.socket, pieces: Iterator[bytes]) -> None:
+def _flood(victim: Victim, name: str, begin: bytes, pieces: Iterator[bytes] | None) -> str:
+    """Let one client send `begin` and then `pieces` for a while; without these, more clients than there are places send
+    `begin` and wait.
+    """
+    before_mb = _memory_mb(victim)
+    with opened(victim, 1 if pieces is not None else HOLDERS) as clients:
+        for client in clients:
+            client.sendall(begin)
+        flood = threading.Thread(target=_send_for, args=(clients[0], pieces or ()), daemon=True)
+        flood.start()
+        silent_s = until(lambda: victim.status("/healthz", 1) == 200, 20, f"{name}: /healthz answers")
+        _, worst = health_ms(victim)
+        grown_mb = _memory_mb(victim) - before_mb
+        flood.join(FLOOD_S + 10)
+        if pieces is None:
+            until(lambda: not established(victim), 30, f"{name}: all are closed")
+    check(grown_mb < GROWN_MB, f"{name}: memory grew by {grown_mb:.0f} MB")
+    check(victim.speak().status_code == 200, f"{name}: it does not speak")
+    return f"{name}: /healthz after {silent_s:.1f} s, then worst {worst:.0f} ms, {grown_mb:+.0f} MB"
+
+
+def _send_for(client: socket.socket, pieces: Iterable[bytes]) -> None:
     """Send for FLOOD_S, or until the server has had enough; what comes back is not read."""
     until_s = time.monotonic() + FLOOD_S
     client.settimeout(1)
@@ -183,43 +187,23 @@ def _slots_used(victim: Victim) -> int:
 
 def websocket_floods(folder: Path) -> str:
     """Pings, and text in frames of one byte, without an end; and more who open one than the server has places."""
-    told = []
+
+    def always(piece: bytes, first: bytes = b"") -> Iterator[bytes]:
+        yield first
+        while True:
+            yield piece
+
+    floods = {
+        "pings": always(websocket_frame(_PING_FRAME, b"?", final=True) * 500),
+        "bytes": always(
+            websocket_frame(0, b" ", final=False) * 500, websocket_frame(_TEXT, b"{", final=False)
+        ),
+        "nothing": None,
+    }
     with serving(folder, *TONE, *FEW_PLACES, "--set", "websocket.idle_s=4") as victim:
         victim.speak()
-        floods = {
-            "pings": (1, websocket_frame(_PING_FRAME, b"?", final=True) * 500),
-            "bytes": (
-                1,
-                websocket_frame(_TEXT, b"{", final=False),
-                websocket_frame(0, b" ", final=False) * 500,
-            ),
-            "nothing": (HOLDERS,),
-        }
-        for name, (count, *pieces) in floods.items():
-            before_mb = _memory_mb(victim)
-            with opened(victim, 1 if pieces else HOLDERS) as clients:
-                for client in clients:
-                    client.sendall(_upgrade(victim))
-                flood = threading.Thread(
-                    target=_send_for, args=(clients[0], _repeat_last(pieces)), daemon=True
-                )
-                flood.start()
-                silent_s = until(lambda: victim.status("/healthz", 1) == 200, 20, f"{name}: /healthz answers")
-                _, worst = health_ms(victim)
-                grown_mb = _memory_mb(victim) - before_mb
-                flood.join(FLOOD_S + 10)
-            check(grown_mb < GROWN_MB, f"{name}: memory grew by {grown_mb:.0f} MB")
-            check(victim.speak().status_code == 200, f"{name}: it does not speak")
-            told.append(
-                f"{name}: /healthz after {silent_s:.1f} s, then worst {worst:.0f} ms, {grown_mb:+.0f} MB"
-            )
-    return "; ".join(told)
-
-
-def _repeat_last(pieces: list[bytes]) -> Iterator[bytes]:
-    yield from pieces
-    while pieces:
-        yield pieces[-1]
+        begin = _upgrade(victim)
+        return "; ".join(_flood(victim, name, begin, pieces) for name, pieces in floods.items())
 
 
 def websocket_frame(opcode: int, payload: bytes, *, final: bool) -> bytes:
