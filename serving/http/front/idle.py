@@ -43,9 +43,11 @@ class Idle:
         """End idle connections from now on. Returns at once where the system does not list open files."""
         while sys.platform == "linux":
             await asyncio.sleep(max(self._limit_s / 4, _LEAST_PAUSE_S))
-            peers = await asyncio.to_thread(connected, self._port)
-            if late := self._late(peers, time.monotonic()):
-                await asyncio.to_thread(hang_up, self._port, late)
+            # There may be no file left to list the others with; those who hold them are found the next time.
+            with contextlib.suppress(OSError):
+                peers = await asyncio.to_thread(connected, self._port)
+                if late := self._late(peers, time.monotonic()):
+                    await asyncio.to_thread(hang_up, self._port, late)
 
     def _late(self, peers: set[Peer], now_s: float) -> set[Peer]:
         """Those that have been idle for too long; none while a request of an unknown client is under way."""
