@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import socket
 import sys
-import termios
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
 
 _FILES = Path("/proc/self/fd")
 _LEAST_PAUSE_S = 0.5
