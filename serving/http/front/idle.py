@@ -71,7 +71,7 @@ def connected(port: int) -> set[Peer]:
     """The clients whose connections to a port this process holds, without those who have something left to read."""
     peers = set()
     for peer, opened in _connections(port):
-        with opened:
+        with opened, contextlib.suppress(OSError):
             unread = fcntl.ioctl(opened, termios.TIOCOUTQ, bytes(4))
             if not any(unread):
                 peers.add(peer)
