@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import msgspec
@@ -11,7 +10,7 @@ from msgspec import Meta
 from serving.models.base import ModelSpec
 from serving.profile import TextProfile
 from serving.request import decode, too_long
-from serving.text import Lexicon, Sentence, TextFormat, foreign_scripts, read
+from serving.text import Lexicon, TextFormat, foreign_scripts, read
 from serving.text.pauses import pause_s
 from serving.text.scripts import text_language
 
@@ -48,14 +47,8 @@ class Spelled(msgspec.Struct, frozen=True, kw_only=True):
     """Scripts whose letters are left out."""
 
 
-def spell(
-    request: SpellRequest,
-    spec: ModelSpec,
-    text: TextProfile,
-    lexicon: Lexicon | None,
-    between: Callable[[], None] | None = None,
-) -> Spelled:
-    """Read a text as a request for speech would. `between` is called before each sentence."""
+def spell(request: SpellRequest, spec: ModelSpec, text: TextProfile, lexicon: Lexicon | None) -> Spelled:
+    """Read a text as a request for speech would."""
     language = request.language or text_language(request.text, spec.languages)
     sentences = [
         SpelledSentence(
@@ -64,30 +57,17 @@ def spell(
             pause_s=pause_s(sentence.pause, text.pauses),
             phonemes={word.spoken: word.phonemes for word in sentence.words if word.phonemes},
         )
-        for sentence in _each(
-            read(
-                request.text,
-                text_format=request.text_format,
-                language=language,
-                normalize=request.normalize,
-                lexicon=lexicon,
-            ),
-            between,
+        for sentence in read(
+            request.text,
+            text_format=request.text_format,
+            language=language,
+            normalize=request.normalize,
+            lexicon=lexicon,
         )
     ]
     dropped = foreign_scripts(request.text, language.partition("-")[0].lower()) if request.normalize else ()
     spoken = " ".join(sentence.spoken for sentence in sentences if sentence.spoken)
     return Spelled(spoken=spoken, segments=sentences, dropped=list(dropped))
-
-
-def _each(sentences: Iterator[Sentence], between: Callable[[], None] | None) -> Iterator[Sentence]:
-    if between is None:
-        yield from sentences
-        return
-    between()
-    for sentence in sentences:
-        yield sentence
-        between()
 
 
 def parse_spell(body: bytes, max_chars: int) -> SpellRequest:

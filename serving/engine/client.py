@@ -254,10 +254,6 @@ class EngineClient:
         utterance.unread.clear()
         self._admission.close(utterance.request_id)
 
-    def give_way(self) -> None:
-        """Called in another thread, between two pieces of work that is in no hurry: see Frontends."""
-        self._frontends.give_way()
-
     @property
     def load(self) -> Load:
         """How much is under way."""

@@ -43,10 +43,6 @@ class LongSteps:
     @property
     def runs(self) -> bool:
         """Whether a long step is under way."""
-        import os
-
-        if not os.path.exists("/tmp/hold/long"):
-            return False
         return any(is_long for _, _, is_long in self._running.values())
 
     def begin(self, plan: Plan, now: float) -> None:

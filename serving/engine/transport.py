@@ -29,8 +29,6 @@ FIRST_THREADS = 2
 """For the first segments of requests that are in their turn."""
 SLOW_S = 0.02
 """The length of a turn."""
-GIVE_WAY_S = 0.01
-"""Work that is in no hurry waits so long for first segments, before each of its own sentences."""
 MOST_THREADS = 8
 """For first segments, those included whose turn is over."""
 SHORT_S = 10.0
@@ -248,24 +246,7 @@ class Frontends:
 
     def rest(self, segments: Iterator[Segment]) -> asyncio.Future[Pulled]:
         """The next segments; see pull."""
-        return asyncio.get_running_loop().run_in_executor(self._rest, self._pull_rest, segments)
-
-    def _pull_rest(self, segments: Iterator[Segment]) -> Pulled:
-        self.give_way()
-        return pull(segments)
-
-    def give_way(self) -> None:
-        """Wait a little while first segments are read in their turn: for threads whose work is in no hurry.
-
-        Threads that compute share one interpreter lock, and each that wants it makes the others' turns later.
-        """
-        import os
-
-        if not os.path.exists("/tmp/hold/polite"):
-            return
-        until_s = time.monotonic() + GIVE_WAY_S
-        while self._turns and time.monotonic() < until_s:
-            time.sleep(GIVE_WAY_S / 10)
+        return asyncio.get_running_loop().run_in_executor(self._rest, pull, segments)
 
     def close(self) -> None:
         """Let the threads end; what waits for them is cancelled."""

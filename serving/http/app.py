@@ -240,8 +240,6 @@ async def _watch(
             if (progress := engine.warming) is not None:
                 logger.info("still at: %s (%d of %d)", progress.what, progress.done, progress.total)
         was_ready = is_ready
-        import os  # HACK
-        sys.setswitchinterval(0.0001 if os.path.exists("/tmp/hold/sw") else 0.0005)  # HACK
         if on_beat is not None:
             on_beat(is_ready)
         await asyncio.sleep(_WATCH_INTERVAL_S)

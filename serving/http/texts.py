@@ -48,8 +48,7 @@ def text_routes(
     async def spell_out(body: RawBody, request: AnyRequest) -> Spelled:
         """The words as they would go to the model, and the pauses between the sentences; nothing is spoken."""
         asked = parse_spell(body, speaker.text.max_chars)
-        between = speaker.engine.give_way
-        work = partial(spell, asked, speaker.spec, speaker.text, speaker.lexicon, between)
+        work = partial(spell, asked, speaker.spec, speaker.text, speaker.lexicon)
 
         async def spelled() -> Spelled:
             async with asyncio.timeout(SPELL_S):
