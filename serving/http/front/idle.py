@@ -1,6 +1,6 @@
-"""Ends connections on which nothing is asked: whatever they wait for, Granian's own deadline may not know it.
+"""Ends connections on which nothing is asked: whatever they wait for, Granian's own deadlines may not know it.
 
-Granian 2.8 has a deadline for the head of an HTTP/1.1 request and none for a TLS handshake, nor for an HTTP/2
+Granian 2.8 has a deadline for a TLS handshake and one for the head of an HTTP/1.1 request, and none for an HTTP/2
 connection without a stream. Each holds one of http.max_connections. The sockets are this process's own, so they are
 found among its open files.
 """
@@ -23,7 +23,7 @@ if sys.platform != "win32":
 _FILES = Path("/proc/self/fd")
 _LEAST_PAUSE_S = 0.5
 _GRACE_S = 2.0
-"""Granian's own deadline, which says why, comes first."""
+"""Granian's own deadlines come first."""
 
 UNKNOWN = 0
 """The port of a client of whom the server does not say it."""
