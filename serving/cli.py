@@ -27,7 +27,6 @@ from serving.profile import Profile, ProfileError, load_profile, profile_names
 from serving.protocol import InputError
 from serving.request import load_lexicon
 from serving.spell import SpellRequest, spell
-from serving.standard_files import open_standard_files
 from serving.text import TextFormat
 
 OK, FAILED, USAGE = 0, 1, 2
@@ -41,7 +40,6 @@ class UsageError(ValueError):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code: 0 done, 1 failed, 2 wrong command line, profile or port."""
-    open_standard_files()
     words = sys.argv[1:] if argv is None else argv
     try:
         arguments = _parser(_fields_of_say(words)).parse_args(words)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import logging.config
 import os
@@ -195,8 +194,7 @@ def main() -> None:
     from serving.engine.loop import run_engine  # after the watch: loading torch takes seconds
 
     with zmq.Context() as context:
-        # on_warm: a full collection would look at all that torch brought, 0.1 s in which no step is begun.
-        run_engine(launch.profile, context, launch.endpoint, steps, on_warm=gc.freeze)
+        run_engine(launch.profile, context, launch.endpoint, steps)
 
 
 if __name__ == "__main__":
