@@ -80,7 +80,7 @@ def run_engine(
 ) -> None:
     """Load, warm up, then serve until Shutdown. Sends Broken before it returns if it cannot go on.
 
-    `steps` is told what the loop does, for whoever watches it.
+    `steps`, which a process of its own has, is told what the loop does, for whoever watches it.
     """
     import zmq
 
@@ -89,7 +89,7 @@ def run_engine(
     pair = EnginePair(context, endpoint)
     try:
         loop = _start(profile, pair, {} if steps is None else steps)
-        if steps is not None:  # this process is the engine's own
+        if steps is not None:
             gc.freeze()  # a full collection would look at all that torch brought: 0.1 s without a step
         loop.run()
     except (Stopped, zmq.ContextTerminated):
@@ -110,8 +110,7 @@ def _start(profile: Profile, pair: EnginePair, steps: Steps) -> EngineLoop:
     def report(what: str, done: int, total: int) -> None:
         if any(isinstance(message, Shutdown) for message in pair.receive()):
             raise Stopped
-        elapsed_s = time.monotonic() - started_s
-        pair.send(Warming(what=what, done=done, total=total, elapsed_s=elapsed_s))
+        pair.send(Warming(what=what, done=done, total=total, elapsed_s=time.monotonic() - started_s))
 
     report(f"load {profile.model.name}", 0, 1)
     engine = profile.engine
