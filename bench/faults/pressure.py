@@ -203,7 +203,8 @@ def _overload(victim: Victim, seconds: float, many: int) -> int:
             print(f"goodput, {clients:3} clients      {_told(of_peak[-1])}", flush=True)
         if turn < TURNS:
             phases.append(press(victim, many, seconds / TURNS))
-            print(f"goodput, {many:3} clients      {_told(phases[-1])}", flush=True)
+            refused = ms(phases[-1].seen.refused_s, 99)
+            print(f"goodput, {many:3} clients      {_told(phases[-1])}; refusals p99 {refused}", flush=True)
     grown_mb = memory_mb(victim) - before_mb
     after_ms = first_ms(victim)
     best = max(peaks.values(), key=lambda of_peak: sum(phase.seen.goodput for phase in of_peak))
