@@ -218,6 +218,20 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def pressure(session: nox.Session) -> None:
+    """Ten times more clients than the server holds; or a soak: `nox -s pressure -- soak --minutes 30`."""
+    install(session, "bench")
+    session.run("python", "-m", "bench", "pressure", *(session.posargs or ("overload",)))
+
+
+@nox.session
+def strange_texts(session: nox.Session) -> None:
+    """Strange texts through the frontends, and through servers beside a neighbour who waits for his first sound."""
+    install(session, "bench", extras="[indextts25]")
+    session.run("python", "-m", "bench", "texts", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Requests drawn from the server's own OpenAPI document, by schemathesis: `nox -s fuzz -- --seed 1 2 3`."""
     install(session, "fuzz", extras="[indextts2]")

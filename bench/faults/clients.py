@@ -23,8 +23,9 @@ SHORT_DEADLINES = (
 
 
 @contextlib.contextmanager
-def _connections(victim: Victim, count: int, *, small_window: bool = False) -> Iterator[list[socket.socket]]:
-    opened: list[socket.socket] = []
+def opened(victim: Victim, count: int, *, small_window: bool = False) -> Iterator[list[socket.socket]]:
+    """Connections of clients, closed at the end; `small_window`: they take little before they read."""
+    clients: list[socket.socket] = []
     try:
         for _ in range(count):
             client = socket.socket()
@@ -32,14 +33,15 @@ def _connections(victim: Victim, count: int, *, small_window: bool = False) -> I
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.settimeout(10)
             client.connect((victim.host, victim.port))
-            opened.append(client)
-        yield opened
+            clients.append(client)
+        yield clients
     finally:
-        for client in opened:
+        for client in clients:
             client.close()
 
 
-def _head(victim: Victim, path: str, length: int) -> bytes:
+def head(victim: Victim, path: str, length: int) -> bytes:
+    """The head of a POST of JSON of so many bytes."""
     lines = [
         f"POST {path} HTTP/1.1",
         f"Host: {victim.host}:{victim.port}",
@@ -49,7 +51,7 @@ def _head(victim: Victim, path: str, length: int) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def _health_ms(victim: Victim, count: int = 50) -> tuple[float, float]:
+def health_ms(victim: Victim, count: int = 50) -> tuple[float, float]:
     """Median and worst time of /healthz on new connections, one after another."""
     took_ms = []
     for _ in range(count):
@@ -63,25 +65,25 @@ def readers_that_never_read(folder: Path) -> str:
     """145 who ask for long texts and read nothing: given up, and their place is free."""
     with serving(folder, *TONE, *SHORT_DEADLINES) as victim:
         body = b'{"text": "' + LONG.encode() + b'"}'
-        with _connections(victim, READERS, small_window=True) as clients:
+        with opened(victim, READERS, small_window=True) as clients:
             begun_s = time.monotonic()
             for client in clients:
-                client.sendall(_head(victim, "/tts/stream", len(body)) + body)
+                client.sendall(head(victim, "/tts/stream", len(body)) + body)
             time.sleep(0.5)
-            middle, worst = _health_ms(victim)
+            middle, worst = health_ms(victim)
             until(lambda: victim.speak(LONG[:4000]).status_code == 200, 30, "a long text is taken")
             took_s = time.monotonic() - begun_s
-            until(lambda: not _established(victim), 30, "their connections are closed")
+            until(lambda: not established(victim), 30, "their connections are closed")
         return f"a long text was taken {took_s:.1f} s after they came; /healthz {middle:.0f} ms, worst {worst:.0f} ms"
 
 
 def bodies_of_one_byte(folder: Path) -> str:
     """1,050 who send one byte of a body and wait: /healthz answers, and all are closed."""
     with serving(folder, *TONE, *SHORT_DEADLINES) as victim:
-        with _connections(victim, SLOW_BODIES) as clients:
+        with opened(victim, SLOW_BODIES) as clients:
             for client in clients:
-                client.sendall(_head(victim, "/tts", 100) + b"{")
-            middle, worst = _health_ms(victim)
+                client.sendall(head(victim, "/tts", 100) + b"{")
+            middle, worst = health_ms(victim)
             check(victim.speak().status_code == 200, "it does not speak")
             answers = [client.recv(65_536).split(b" ", 2)[1] for client in clients]
             check(set(answers) == {b"408"}, f"they got {set(answers)}")
@@ -90,11 +92,11 @@ def bodies_of_one_byte(folder: Path) -> str:
 
 def heads_that_never_end(folder: Path) -> str:
     """300 who send half a head, and 300 who send nothing."""
-    with serving(folder, *TONE, *SHORT_DEADLINES) as victim, _connections(victim, 600) as clients:
+    with serving(folder, *TONE, *SHORT_DEADLINES) as victim, opened(victim, 600) as clients:
         for client in clients[:300]:
             client.sendall(b"POST /tts HTTP/1.1\r\nHost: loc")
-        middle, worst = _health_ms(victim)
-        took_s = until(lambda: not _established(victim), 30, "all are closed")
+        middle, worst = health_ms(victim)
+        took_s = until(lambda: not established(victim), 30, "all are closed")
         return f"all closed after {took_s:.1f} s; /healthz {middle:.0f} ms, worst {worst:.0f} ms"
 
 
@@ -105,10 +107,10 @@ def half_closed(folder: Path) -> str:
         before = victim.files()
         body = b'{"text": "Hello."}'
         whole = 0
-        with _connections(victim, 200) as clients:
+        with opened(victim, 200) as clients:
             for number, client in enumerate(clients):
                 sent = body if number % 2 else body[:5]
-                client.sendall(_head(victim, "/tts", len(body)) + sent)
+                client.sendall(head(victim, "/tts", len(body)) + sent)
                 client.shutdown(socket.SHUT_WR)
             for client in clients:
                 with contextlib.suppress(ConnectionError):
@@ -126,7 +128,7 @@ def few_files(folder: Path) -> str:
         resource.setrlimit(resource.RLIMIT_NOFILE, (320, 320))
 
     with serving(folder, *TONE, *SHORT_DEADLINES, prepare=limit) as victim:
-        with _connections(victim, 700):
+        with opened(victim, 700):
             time.sleep(1)
             lives = victim.process.poll() is None
         check(lives, "it ended")
@@ -135,7 +137,7 @@ def few_files(folder: Path) -> str:
         return f"answers {took_s:.1f} s after they left"
 
 
-def _established(victim: Victim) -> int:
+def established(victim: Victim) -> int:
     """Connections of clients that the server's side holds."""
     return sum(
         connection.status == "ESTABLISHED" and connection.laddr.port == victim.port

@@ -12,7 +12,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from bench.faults import clients, disks, hostile, lives
+from bench.faults import clients, connections, disks, hostile, lives
 from bench.faults.server import FaultError
 
 Fault = Callable[[Path], str]
@@ -21,6 +21,7 @@ FAULTS: dict[str, Fault] = {
     "engine killed": lives.engine_killed,
     "engine frozen": lives.engine_frozen,
     "engine hung in a step": lives.engine_hung,
+    "everything stopped": lives.everything_stopped,
     "engine dies at start": lives.engine_crashes_at_start,
     "frozen engine, SIGTERM": lives.frozen_engine_at_the_end,
     "HTTP process killed": lives.http_killed,
@@ -35,8 +36,18 @@ FAULTS: dict[str, Fault] = {
     "600 heads without an end": clients.heads_that_never_end,
     "200 half-closed sockets": clients.half_closed,
     "few open files": clients.few_files,
+    "TLS handshakes held": connections.tls_handshakes_held,
+    "connections kept open": connections.connections_kept_open,
+    "HTTP/2 floods": connections.http2_floods,
+    "10,000 requests in a row": connections.requests_in_a_row,
+    "WebSocket floods": connections.websocket_floods,
     "disk full": disks.disk_full,
+    "disk full, voice added": disks.voice_on_full_disk,
+    "voice deleted while used": disks.voice_deleted_while_used,
     "no name, no home": disks.home_read_only,
+    "no temporary folder": disks.temporary_read_only,
+    "temporary folder's name is long": disks.long_temporary_folder,
+    "standard files closed": disks.standard_files_closed,
     "clock jumps": disks.clock_jumps,
     "texts hard to read": hostile.texts_hard_to_read,
     "kernels tampered with": hostile.kernels_tampered,
@@ -44,6 +55,8 @@ FAULTS: dict[str, Fault] = {
     "pages of others": hostile.pages_of_others,
 }
 
+LOG_CHARS = 2000
+"""Of the end of a server's log, shown where it did not survive."""
 
 QUICK = ("log closed", "few open files", "disk full", "no name, no home", "clock jumps", "pages of others")
 """What no test of tests/e2e does, a few seconds each."""
@@ -76,6 +89,10 @@ def main(arguments: argparse.Namespace) -> int:
             except (FaultError, httpx.HTTPError, OSError) as error:
                 said, survived = f"{type(error).__name__}: {error}", "NO"
                 failed += 1
+                for log in sorted(Path(folder).glob("server-*.log")):
+                    console.print(
+                        log.read_text(encoding="utf-8", errors="replace")[-LOG_CHARS:], markup=False
+                    )
         console.print(f"{name}: {survived}: {said}")
         table.add_row(name, survived, said, f"{time.monotonic() - begun_s:.0f} s")
     console.print(table)

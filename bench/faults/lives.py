@@ -27,6 +27,7 @@ from bench.faults.server import (
     until,
 )
 
+STOPPED_S = 12.0
 RECOVER_S = 20.0
 LETTERS = "a" * 100
 """Five seconds of the slow model."""
@@ -72,6 +73,25 @@ def engine_frozen(folder: Path) -> str:
         check(victim.speak("a").status_code == 200, "it does not speak")
         back = f"back after {took_s:.1f} s, {used_s:.1f} s of them CPU"
         return f"noticed after {noticed_s:.1f} s, {back}; lost: the stream in flight"
+
+
+def everything_stopped(folder: Path) -> str:
+    """SIGSTOP of every process while one listens, SIGCONT after a while; then of the HTTP process alone."""
+    with serving(folder, *SLOW) as victim:
+        engine = victim.engine()
+        for stopped in (victim.family(), [victim.http()]):
+            reader = Reader(victim, LETTERS * 3)
+            check(reader.first.wait(30), "the stream did not begin")
+            for process in stopped:
+                process.suspend()
+            time.sleep(STOPPED_S)
+            for process in reversed(stopped):
+                process.resume()
+            until(lambda: victim.status("/readyz") == 200, 5, "/readyz says 200")
+            reader.join(60)
+            check(reader.ended == "whole", f"the stream was {reader.ended}")
+        check(victim.engine() == engine, "the engine was blamed for it")
+    return f"twice {STOPPED_S:g} s: the streams went on to their ends, with the same engine"
 
 
 def _used_s(victim: Victim) -> float:

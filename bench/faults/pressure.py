@@ -1,8 +1,9 @@
 """python -m bench pressure: ten times more clients than the server holds, or a soak at a load that it holds.
 
-overload: the peak of goodput with as many clients as there are slots and with four times as many, then --times as many,
-then the first again, for a machine that others use meanwhile. What a refusal costs is told in CPU time, which is the
-same on any load: of a server whose only place is taken. soak: bench.faults.soak.
+overload: the peak of goodput, with as many clients as there are slots and with four times as many, and --times as many,
+by turns, each turn judged by the peaks before and after it: a shared machine may be a sixth faster at the end than at
+the start. What a refusal costs is told in CPU time, which is the same on any load: of a server whose only place is
+taken. soak: bench.faults.soak.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import statistics
 import subprocess
 import sys
@@ -30,6 +32,10 @@ from bench.workload import texts
 
 SLOTS = 16
 SETTLE_S = 2.0
+TURNS = 3
+"""Of the overload; the peak is measured before, between and after."""
+PEAK_PART = 12
+"""A peak is measured for this part of the overload's seconds."""
 HEALTH_EVERY_S = 0.1
 REFUSALS = 2000
 """So many are timed one after another."""
@@ -186,35 +192,48 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _overload(victim: Victim, seconds: float, many: int) -> int:
+    """The peak and the overload by turns, so that a machine that grows slower or faster meanwhile tells no lie."""
     first_ms(victim)
-    before_ms = first_ms(victim)
-    peaks = [press(victim, clients, seconds / 4) for clients in (SLOTS, 4 * SLOTS)]
-    before_mb = memory_mb(victim)
-    phase = press(victim, many, seconds)
+    before_ms, before_mb = first_ms(victim), memory_mb(victim)
+    peaks: dict[int, list[Phase]] = {SLOTS: [], 4 * SLOTS: []}
+    phases: list[Phase] = []
+    for turn in range(TURNS + 1):
+        for clients, of_peak in peaks.items():
+            of_peak.append(press(victim, clients, seconds / PEAK_PART))
+            print(f"goodput, {clients:3} clients      {_told(of_peak[-1])}", flush=True)
+        if turn < TURNS:
+            phases.append(press(victim, many, seconds / TURNS))
+            refused = ms(phases[-1].seen.refused_s, 99)
+            print(f"goodput, {many:3} clients      {_told(phases[-1])}; refusals p99 {refused}", flush=True)
     grown_mb = memory_mb(victim) - before_mb
     after_ms = first_ms(victim)
-    peaks += [press(victim, clients, seconds / 4) for clients in (4 * SLOTS, SLOTS)]
-    for clients, peak in zip((SLOTS, 4 * SLOTS, 4 * SLOTS, SLOTS), peaks, strict=True):
-        print(f"goodput, {clients:3} clients      {_told(peak)}")
-    seen = phase.seen
-    print(f"goodput, {many:3} clients      {_told(phase)}")
-    best = statistics.mean(max(peak.seen.goodput for peak in pair) for pair in (peaks[:2], peaks[2:]))
-    efficient = statistics.mean(peak.efficiency for peak in peaks)
-    print(
-        f"of the peak               {seen.goodput / best:.0%} of the mean of the best before and the best after"
-    )
-    print(f"for a CPU second          {phase.efficiency / efficient:.0%} of the mean of those four")
-    print(f"whole answers             {seen.whole}; broken {len(seen.broken)} {seen.broken[:3]}")
-    print(
-        f"refusals                  {len(seen.refused_s)}: p50 {ms(seen.refused_s, 50)}, p99 {ms(seen.refused_s, 99)}"
-    )
-    asked = seen.retry_after_s or [0.0]
+    best = max(peaks.values(), key=lambda of_peak: sum(phase.seen.goodput for phase in of_peak))
+    _print_share("of the peak", [p.seen.goodput for p in phases], [p.seen.goodput for p in best])
+    _print_share("for a CPU second", [p.efficiency for p in phases], [p.efficiency for p in best])
+    seen = [phase.seen for phase in phases]
+    broken = [why for one in seen for why in one.broken]
+    print(f"whole answers             {sum(one.whole for one in seen)}; broken {len(broken)} {broken[:3]}")
+    refused_s = [took_s for one in seen for took_s in one.refused_s]
+    print(f"refusals                  {len(refused_s)}: p50 {ms(refused_s, 50)}, p99 {ms(refused_s, 99)}")
+    asked = [retry_s for one in seen for retry_s in one.retry_after_s] or [0.0]
     print(f"  Retry-After             median {statistics.median(asked):.0f} s, most {max(asked):.0f} s")
-    print(f"  the crowd's own lag     p50 {ms(seen.lag_s, 50)}, p99 {ms(seen.lag_s, 99)}")
-    print(f"/healthz                  p50 {ms(phase.health_s, 50)}, p99 {ms(phase.health_s, 99)}")
+    lag_s = [late_s for one in seen for late_s in one.lag_s]
+    print(f"  the crowd's own lag     p50 {ms(lag_s, 50)}, p99 {ms(lag_s, 99)}")
+    health_s = [took_s for phase in phases for took_s in phase.health_s]
+    print(f"/healthz                  p50 {ms(health_s, 50)}, p99 {ms(health_s, 99)}")
     print(f"memory                    {grown_mb:+.0f} MB")
     print(f"first sound, one client   {before_ms:.0f} ms before, {after_ms:.0f} ms after")
-    return 1 if seen.broken else 0
+    return 1 if broken else 0
+
+
+def _print_share(what: str, overload: list[float], peak: list[float]) -> None:
+    """Each turn of the overload as a share of the mean of the peaks before and after it."""
+    shares = [
+        loaded / statistics.mean(beside)
+        for loaded, beside in zip(overload, itertools.pairwise(peak), strict=True)
+    ]
+    each = ", ".join(f"{share:.0%}" for share in shares)
+    print(f"{what:25} {statistics.median(shares):.0%}, the median of {each}")
 
 
 def _told(phase: Phase) -> str:

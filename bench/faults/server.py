@@ -162,7 +162,7 @@ def _url(process: subprocess.Popen[bytes], log: Path, start_s: float) -> str:
     until_s = time.monotonic() + start_s
     while time.monotonic() < until_s:
         text = log.read_text(encoding="utf-8", errors="replace")
-        if found := re.search(r"ready at (http://\S+): ", text):
+        if found := re.search(r"ready at (https?://\S+): ", text):
             return found[1]
         check(process.poll() is None, f"the server ended with {process.returncode}: {text[-500:]}")
         time.sleep(0.05)

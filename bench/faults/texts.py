@@ -91,6 +91,8 @@ class Heard:
 
     alone_s: list[float] = field(default_factory=list)
     beside_s: list[float] = field(default_factory=list)
+    refused: Counter[int] = field(default_factory=Counter)
+    """Statuses other than 200 that the neighbour got."""
     statuses: Counter[int] = field(default_factory=Counter)
     """Of the strangers' requests; 0: the connection broke."""
 
@@ -130,10 +132,15 @@ def _first_sound_s(http: httpx.Client, number: int) -> float:
     return took_s
 
 
-def _neighbour(http: httpx.Client, for_s: float, delays_s: list[float], chance: random.Random) -> None:
+def _neighbour(
+    http: httpx.Client, for_s: float, delays_s: list[float], refused: Counter[int], chance: random.Random
+) -> None:
     until_s = time.monotonic() + for_s
     while time.monotonic() < until_s:
-        delays_s.append(_first_sound_s(http, len(delays_s)))
+        try:
+            delays_s.append(_first_sound_s(http, len(delays_s)))
+        except httpx.HTTPStatusError as error:
+            refused[error.response.status_code] += 1
         time.sleep(chance.uniform(*PAUSE_S))
 
 
@@ -152,13 +159,13 @@ def hear(url: str, count: int, seed: int, clients: int) -> Heard:
     for child in children:
         child.start()
     with httpx.Client(base_url=url, timeout=30) as http:
-        _neighbour(http, 2.0, [], chance)
+        _neighbour(http, 2.0, [], heard.refused, chance)
         while any(child.is_alive() for child in children):
             go.clear()
             time.sleep(0.3)  # what is under way ends
-            _neighbour(http, ALONE_S, heard.alone_s, chance)
+            _neighbour(http, ALONE_S, heard.alone_s, heard.refused, chance)
             go.set()
-            _neighbour(http, BESIDE_S, heard.beside_s, chance)
+            _neighbour(http, BESIDE_S, heard.beside_s, heard.refused, chance)
             while True:
                 try:
                     heard.statuses += told.get_nowait()
@@ -217,4 +224,6 @@ def _beside(model: str, arguments: argparse.Namespace) -> bool:
     late = float(np.percentile(heard.beside_s, 99)) * 1e3 > WANTED_MS
     if late:
         print(f"  the neighbour's p99 is above {WANTED_MS:g} ms")
-    return bool(bad) or late or bool(tracebacks)
+    if heard.refused:
+        print(f"  the neighbour was refused: {dict(heard.refused)}")
+    return bool(bad or tracebacks or heard.refused) or late

@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 
 from bench.faults.server import TONE, Victim, serving
-from bench.fuzz.recordings import VOICE, recording
+from bench.fuzz.recordings import cloning
 
 PROGRAM = "schemathesis"
 HOOKS = "bench.fuzz.hooks"
@@ -39,21 +39,12 @@ def _keys(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
     return (*TONE, "--set", f"access.keys_file={file}"), {"Authorization": f"Bearer {key[0]}"}
 
 
-def _cloning(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
-    voices = folder / "voices"
-    voices.mkdir(mode=0o700)
-    (voices / f"{VOICE}.wav").write_bytes(recording(6.0, 180))
-    random = ("weights=random", "size=tiny", f"voices={voices}")
-    options = [word for option in random for word in ("--set", f"model.options.{option}")]
-    return ("--set", "model.name=indextts2", "--set", "engine.device=cpu", *options), {}
-
-
 Prepare = Callable[[Path], tuple[tuple[str, ...], dict[str, str]]]
 SERVERS: dict[str, Prepare] = {
     "tone": lambda _: (TONE, {}),
     "hibari": lambda _: ((), {}),
     "keys": _keys,
-    "cloning": _cloning,
+    "cloning": lambda folder: (cloning(folder), {}),
 }
 """Name to the arguments of `serve`, and to the headers of every request."""
 

@@ -16,6 +16,10 @@ RATE_WINDOW_S = 10.0
 RETRY_RANGE_S = (1.0, 60.0)
 CROWD_S = 1.0
 """Whoever was refused within this time wants the next place too."""
+LARGEST_SHARE = 0.25
+"""No promise counts for more than this share of the bound: 5000 digits promise half an hour, and would lock all others
+out. What was made of it and not read counts in full.
+"""
 SETTLE_S = 0.05
 """settled() looks this often."""
 
@@ -59,9 +63,8 @@ class Admission:
         """Let a request of an estimated audio_s seconds in. Raises Overloaded, and then nothing is counted.
 
         The bounds are those of one engine, times the `engines` that share the work.
-
-        A request longer than the whole bound may still run when nothing else does.
         """
+        audio_s = min(audio_s, self.limits.max_audio_s * engines * LARGEST_SHARE)
         if (refusal := self._refusal(audio_s, engines)) is not None:
             raise refusal
         self._used_s = self._clock()

@@ -21,7 +21,6 @@ HUNGRY = 8
 """So many listeners a worker may have less than URGENT_S in hand; a newcomer waits until one of them has more."""
 MARGIN_S = 0.05
 """A window begins when the listener has no more left than SAFETY times what windows take, and MARGIN_S."""
-
 AHEAD_S = 0.35
 """Under StreamingProfile.window_s the codes of a listener's next window are due this long before he runs dry."""
 PATIENCE_S = 0.15

@@ -35,6 +35,9 @@ work, spinning threads hold back the ones they wait for: steps took 10 to 50 tim
 The environment wins, for machines whose cores are the engine's alone.
 """
 
+_MOST_PATH_BYTES = 80
+"""The kernel takes 107 for the path of a socket."""
+
 
 class Launch(msgspec.Struct, frozen=True):
     """What the parent writes to the child's standard input, as one line of JSON."""
@@ -43,11 +46,26 @@ class Launch(msgspec.Struct, frozen=True):
     endpoint: str
 
 
+def _private_folder() -> Path:
+    """A new folder of this user's alone whose name leaves room for that of a socket. Raises OSError.
+
+    Where the temporary folder cannot be written, as in a container whose file system is read-only, or has a long name,
+    another one is taken.
+    """
+    for place in (None, "/tmp", "/dev/shm"):
+        with contextlib.suppress(OSError):
+            folder = Path(tempfile.mkdtemp(prefix="tts-engine-", dir=place))
+            if len(os.fsencode(folder)) <= _MOST_PATH_BYTES:
+                return folder
+            folder.rmdir()
+    raise OSError("no temporary folder can be written: TMPDIR names one")
+
+
 class EngineProcess:
     """An engine in a process of its own, over a socket in a private folder."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="tts-engine-"))
+        self._folder = _private_folder()
         self.endpoint = f"ipc://{self._folder}/engine.sock"
         self._child: subprocess.Popen[bytes] | None = None
         self.beats: int | None = 0

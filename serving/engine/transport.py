@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -25,7 +26,11 @@ MESSAGES_PER_TURN = 64
 PULL_S = 0.005
 """A frontend works this long on one request before others have their turn."""
 FIRST_THREADS = 2
-"""For the first segments of requests."""
+"""For the first segments of requests that are in their turn."""
+SLOW_S = 0.02
+"""The length of a turn."""
+MOST_THREADS = 8
+"""For first segments, those included whose turn is over."""
 SHORT_S = 10.0
 """The frontend looks on at once, in the thread of first segments, only at texts that promise no more than this."""
 REST_THREADS = 1
@@ -172,11 +177,21 @@ def pull(segments: Iterator[Segment], limit: int | None = None) -> Pulled:
 
 
 class Frontends:
-    """The threads in which frontends make segments."""
+    """The threads in which frontends make segments. Use it from one event loop.
+
+    First segments take turns in FIRST_THREADS threads. A text that holds one for longer than SLOW_S has had its turn:
+    it goes on in its thread, and the next begins beside it, up to MOST_THREADS. Without that two texts that are made
+    to be slow would hold up everybody's first sound.
+    """
 
     def __init__(self) -> None:
-        self._first = ThreadPoolExecutor(FIRST_THREADS, thread_name_prefix="frontend")
+        self._first = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="frontend")
         self._rest = ThreadPoolExecutor(REST_THREADS, thread_name_prefix="frontend-rest")
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._turns = 0
+        """Texts that are read in their turn."""
+        self._slow = 0
+        """Texts that are read past their turn."""
 
     def first(
         self, segments: Iterator[Segment], audio_s: float
@@ -187,7 +202,47 @@ class Frontends:
         """
         loop = asyncio.get_running_loop()
         head: asyncio.Future[list[Segment]] = loop.create_future()
-        return head, loop.run_in_executor(self._first, _read, segments, loop, head, audio_s <= SHORT_S)
+        rest: asyncio.Future[Pulled] = loop.create_future()
+
+        def begin() -> None:
+            if head.done():  # whoever asked is gone
+                rest.cancel()
+                return
+            self._turns += 1
+            is_slow = False
+
+            def slow() -> None:
+                nonlocal is_slow
+                is_slow = True
+                self._turns, self._slow = self._turns - 1, self._slow + 1
+                self._next()
+
+            def ended(found: Pulled | Exception) -> None:
+                turn.cancel()
+                self._turns, self._slow = self._turns - (not is_slow), self._slow - is_slow
+                if not rest.done():
+                    rest.set_exception(found) if isinstance(found, Exception) else rest.set_result(found)
+                self._next()
+
+            def read() -> None:
+                """In the thread. Its last act is told as `head` is, so that a short text is known whole in one turn."""
+                found: Pulled | Exception
+                try:
+                    found = _read(segments, loop, head, audio_s <= SHORT_S)
+                except Exception as error:
+                    found = error
+                loop.call_soon_threadsafe(ended, found)
+
+            turn = loop.call_later(SLOW_S, slow)
+            self._first.submit(read)
+
+        self._waiting.append(begin)
+        self._next()
+        return head, rest
+
+    def _next(self) -> None:
+        while self._waiting and self._turns < FIRST_THREADS and self._turns + self._slow < MOST_THREADS:
+            self._waiting.popleft()()
 
     def rest(self, segments: Iterator[Segment]) -> asyncio.Future[Pulled]:
         """The next segments; see pull."""
@@ -195,6 +250,7 @@ class Frontends:
 
     def close(self) -> None:
         """Let the threads end; what waits for them is cancelled."""
+        self._waiting.clear()
         for pool in (self._first, self._rest):
             pool.shutdown(wait=False, cancel_futures=True)
 

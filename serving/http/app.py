@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import re
 import signal
@@ -29,6 +30,7 @@ from serving.http.batch.route import batch_route
 from serving.http.cached import AnswerCache
 from serving.http.front.change import Change
 from serving.http.front.guard import Full, Guard
+from serving.http.front.idle import Idle
 from serving.http.live.nari import nari_route
 from serving.http.live.stream import stream_route
 from serving.http.observe.calls import Watched
@@ -114,12 +116,15 @@ def create_app(
         tasks = [
             asyncio.create_task(_watch(engine, on_failed, on_beat)),
             asyncio.create_task(_unload(engine)),
+            asyncio.create_task(idle.run()),
         ]
         if cache is not None:
             tasks.append(asyncio.create_task(cache.prepare()))
         try:
             # While the engine warms up, so that no request waits for libav.
             await asyncio.to_thread(load_codecs, frontend.spec.sample_rate_hz)
+            # A full collection takes 0.16 s, in which nobody is answered, if it looks at what the start has made.
+            gc.freeze()
             yield
         finally:
             for task in tasks:
@@ -186,7 +191,9 @@ def create_app(
         ),
         logging_config=None,
     )
-    app.asgi_handler = Guard(app.asgi_handler, profile.http, {VOICES_PATH: profile.voices.upload_s})
+    slow_bodies = {VOICES_PATH: profile.voices.upload_s}
+    app.asgi_handler = guard = Guard(app.asgi_handler, profile.http, slow_bodies)
+    idle = Idle(profile.http.port, profile.http.header_s, guard.busy, guard.ended_s)
     if metrics is not None or traces is not None or profile.http.access_log:
         # Outermost: what the guard refuses is counted too.
         app.asgi_handler = Watched(

@@ -48,15 +48,15 @@ async def test_a_request_that_takes_too_long_expires() -> None:
         assert not stream.complete
 
 
-@pytest.mark.parametrize("limit", ["admission.max_requests=2", "admission.max_audio_s=52"])
+@pytest.mark.parametrize("limit", ["admission.max_requests=4", "admission.max_audio_s=52"])
 async def test_overload_is_refused_at_once(limit: str) -> None:
     profile = tone_profile(limit, "model.options.step_s=0.02", "model.options.max_window_tokens=1")
     async with running(create_app(profile)) as api:
         await api.until("/readyz", lambda answer: answer["ready"])
-        text = {"text": "a" * 500}  # 25 s of audio
-        gone = [asyncio.Event(), asyncio.Event()]
+        text = {"text": "a" * 500}  # 25 s of audio, of which a quarter of the bound counts
+        gone = [asyncio.Event() for _ in range(4)]
         busy = [asyncio.ensure_future(api.call("POST", "/tts/stream", text, gone=event)) for event in gone]
-        await api.until("/stats", lambda stats: stats["slots_used"] >= 2)
+        await api.until("/stats", lambda stats: stats["slots_used"] >= 4)
         for path in ("/tts", "/tts/stream"):
             refused = await api.call("POST", path, text)
             assert refused.status == 503

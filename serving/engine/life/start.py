@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import time
@@ -35,7 +36,7 @@ def run_engine(
 ) -> None:
     """Load, warm up, then serve until Shutdown. Sends Broken before it returns if it cannot go on.
 
-    `steps` is told what the loop does, for whoever watches it.
+    `steps`, which a process of its own has, is told what the loop does, for whoever watches it.
     """
     import zmq
 
@@ -44,6 +45,8 @@ def run_engine(
     pair = EnginePair(context, endpoint)
     try:
         loop = _start(profile, pair, {} if steps is None else steps)
+        if steps is not None:
+            gc.freeze()  # a full collection would look at all that torch brought: 0.1 s without a step
         loop.run()
     except (Stopped, zmq.ContextTerminated):
         logger.info("engine stopped before its time")

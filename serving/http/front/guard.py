@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
@@ -26,6 +27,7 @@ from litestar.types import (
 )
 
 from serving.access.address import is_loopback, netloc_of
+from serving.http.front.idle import UNKNOWN
 from serving.http.front.methods import with_all_methods
 from serving.http.problems import refuse
 from serving.http.speech import request_id
@@ -65,12 +67,17 @@ class Guard:
     that came from them or from http.cors_origins. A page whose name was pointed at this machine (DNS rebinding) is so
     refused, and a form of another site too.
 
-    Time: a body has http.body_s to arrive, a reader http.send_s to take what is ready for him.
+    Time: a body has http.body_s to arrive, a reader http.send_s to take what is ready for him. A connection on which
+    nothing is asked has http.header_s: see Idle.
     """
 
     def __init__(self, app: ASGIApp, http: HttpProfile, slow_bodies: Mapping[str, float]) -> None:
         """`slow_bodies`: paths whose bodies have this many seconds of their own to arrive."""
         self._app = app
+        self.busy: Counter[int] = Counter()
+        """Requests under way by the client's port. By that alone: how an address is written does not matter then."""
+        self.ended_s: dict[int, float] = {}
+        """When the last request of a port ended that has none under way, by time.monotonic()."""
         self._http = http
         self._slow_bodies = slow_bodies
         self._is_local = is_loopback(http.host)
@@ -85,6 +92,18 @@ class Guard:
         if kind == "lifespan":
             await self._app(scope, receive, send)
             return
+        client = scope.get("client")
+        port = int(client[1]) if client else UNKNOWN  # Granian writes it as a string
+        self.busy[port] += 1
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self.busy[port] -= 1
+            if not self.busy[port]:
+                del self.busy[port]
+                self.ended_s[port] = time.monotonic()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (refusal := self._refusal(scope)) is not None:
             await refuse(scope, send, *refusal)
             return

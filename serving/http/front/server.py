@@ -28,6 +28,7 @@ from serving.engine.life.state import Supervise
 from serving.engine.life.supervisor import Supervisor
 from serving.http.front.health import Beat, HealthListener
 from serving.observe.logs import begin_logs, log_config
+from serving.observe.standard_files import open_standard_files
 from serving.profile import HttpProfile, Profile, ProfileError
 
 _OTHER_FILES = 256
@@ -181,6 +182,7 @@ def serve(profile: Profile, reread: Callable[[], Profile], supervise: Supervise 
     Raises AddressError before anything is started, ProfileError for TLS that cannot begin or if the model refuses its
     options, and SystemExit(1) if the HTTP process or the engine failed; the log says why.
     """
+    open_standard_files()
     if sys.platform == "linux" and multiprocessing.get_start_method(allow_none=True) is None:
         multiprocessing.set_start_method("fork")  # the HTTP process inherits the socket
     certificate, private_key = tls_files(profile.http)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
@@ -28,7 +27,7 @@ MAX_WORD_CHARS = 40
 """The phonemizer's time grows with the cube of a word's length, so longer words are cut into pieces."""
 WORD_PIECE_CHARS = 20
 MAX_WORDS = 100
-"""Words that are phonemized at once: others wait for the phonemizer meanwhile."""
+"""Words that are phonemized at once."""
 REMEMBERED_WORDS = 4096
 """Unknown words whose phonemes are kept: the network for them takes 1.5 ms a word, and names come back."""
 PAD_ID = 0
@@ -77,7 +76,6 @@ class HibariFrontend:
         pool = ThreadPoolExecutor(1, "phonemizer")
         self._g2p = pool.submit(_load_phonemizer)
         pool.shutdown(wait=False)
-        self._lock = threading.Lock()
         vocabulary = files("hibari").joinpath("assets/vocab.json").read_text(encoding="utf-8")
         self._ids: dict[str, int] = json.loads(vocabulary)
 
@@ -109,7 +107,7 @@ class HibariFrontend:
         for start in range(0, len(words), MAX_WORDS):
             batch = words[start : start + MAX_WORDS]
             try:
-                phonemes = self._locked(batch)
+                phonemes = phonemize_words(self._g2p.result(), batch)
             except Exception as error:
                 logger.warning("the phonemizer gave up on %d words: %s", len(batch), type(error).__name__)
                 phonemes = [self._alone(word) for word in batch]
@@ -117,17 +115,12 @@ class HibariFrontend:
                 pieces += [Piece(part, index) for part in parts if part]
         return pieces
 
-    def _locked(self, words: Sequence[Word]) -> list[list[str]]:
-        g2p = self._g2p.result()
-        with self._lock:  # the phonemizer does not promise to be safe in threads
-            return phonemize_words(g2p, words)
-
     def _alone(self, word: Word) -> list[str]:
         """A word of a sentence that the phonemizer gave up on: as it is, else its letters, else left out."""
         spelled = " ".join(letter for letter in letters(word.spoken).split() if letter.isascii())
         for spoken in (word.spoken, spelled):
             try:
-                return self._locked([word._replace(spoken=spoken)])[0]
+                return phonemize_words(self._g2p.result(), [word._replace(spoken=spoken)])[0]
             except Exception as error:
                 logger.warning("the phonemizer gave up on a word: %s", type(error).__name__)
         return []
@@ -163,7 +156,9 @@ class HibariFrontend:
 
 
 def _load_phonemizer() -> Any:
-    """The package's phonemizer, warm."""
+    """The package's phonemizer, warm. Threads may share it: it keeps nothing between its calls, ONNX Runtime lets many
+    run one session, and the cache of unknown words has a lock of its own.
+    """
     from hibari.g2p import G2P
     from hibari.g2p.oov import OOV
 

@@ -230,6 +230,55 @@ async def test_what_is_no_request_is_a_4xx_or_a_closed_connection(tone: Server, 
     assert status_of(await exchange(tone, request_bytes)) in (400, 413, 414, 431, None)
 
 
+SPOKEN = b'{"text": "Hi.", "format": "pcm"}'
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (("Content-Type: application/json", "Expect: 100-continue"), 200),
+        (("Content-Type: text/plain", "Expect: 100-continue"), 415),
+    ],
+    ids=["taken", "refused"],
+)
+async def test_a_client_that_asks_before_it_sends_gets_one_answer(
+    tone: Server, lines: tuple[str, ...], status: int
+) -> None:
+    first = head("POST", "/tts", *lines, f"Content-Length: {len(SPOKEN)}", "Connection: close")
+    answer = await exchange(tone, first, SPOKEN)
+    while answer.startswith(b"HTTP/1.1 100 "):
+        answer = answer.partition(b"\r\n\r\n")[2]
+    assert status_of(answer) == status
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+CHUNK = b"%x\r\n%s\r\n" % (len(SPOKEN), SPOKEN)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "statuses"),
+    [
+        (CHUNK + b"0\r\nX-Late: 1\r\nHost: evil\r\n\r\n", {200}),
+        (b"".join(b"1\r\n%c\r\n" % byte for byte in SPOKEN) + b"0\r\n\r\n", {200}),
+        (CHUNK + b"0\r\n" + b"X: y\r\n" * 200_000 + b"\r\n", {400, 431, None}),
+        (b"1;" + b"x" * 1_000_000 + b"\r\n{\r\n0\r\n\r\n", {400, 413, None}),
+        (b"f" * 40 + b"\r\n{}\r\n0\r\n\r\n", {400, 413, None}),
+        (b"5\r\n{}\r\n0\r\n\r\n", {400, None}),
+    ],
+    ids=[
+        "trailers",
+        "one byte each",
+        "endless trailers",
+        "a long extension",
+        "a size of 160 bits",
+        "a wrong size",
+    ],
+)
+async def test_chunks_of_every_kind(tone: Server, chunks: bytes, statuses: set[int | None]) -> None:
+    lines = ("Content-Type: application/json", "Transfer-Encoding: chunked", "Connection: close")
+    assert status_of(await exchange(tone, head("POST", "/tts", *lines), chunks)) in statuses
+
+
 async def test_a_client_that_closes_its_side_after_the_request_gets_no_slot_for_ever(tone: Server) -> None:
     body = json.dumps({"text": "Hi.", "format": "pcm"}).encode()
     for path in ("/tts", "/tts/stream"):

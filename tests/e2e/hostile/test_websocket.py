@@ -156,6 +156,17 @@ async def test_frames_that_are_only_unusual_are_taken(tone: Server, path: str) -
 
 
 @pytest.mark.parametrize("path", SOCKETS)
+async def test_a_character_may_be_divided_between_two_frames(tone: Server, path: str) -> None:
+    content = '{"type": "Zürich 漢"}'.encode()
+    pieces = [frame(TEXT, content[:1], fin=False)]
+    pieces += [frame(0, content[at : at + 1], fin=False) for at in range(1, len(content) - 1)]
+    config = frame(TEXT, CONFIG[path].encode())
+    code, events, _ = await websocket(tone, path, config, *pieces, frame(0, content[-1:]))
+    assert code == 1008
+    assert "Zürich" in json.dumps(events[-1], ensure_ascii=False)
+
+
+@pytest.mark.parametrize("path", SOCKETS)
 async def test_compression_is_not_agreed_to(tone: Server, path: str) -> None:
     bomb = zlib.compress(b'{"type": "input.text", "text": "' + b"x" * 50_000_000 + b'"}')
     code, _, _ = await websocket(tone, path, frame(TEXT, bomb, rsv=4), extensions="permessage-deflate")

@@ -35,33 +35,45 @@ def test_requests_are_bounded_until_one_ends() -> None:
 
 def test_promised_audio_is_bounded() -> None:
     admission, _ = make(max_requests=9, max_audio_s=100.0)
-    admission.admit("a", 80.0)
-    with pytest.raises(Overloaded, match="80 s of audio are under way, the limit is 100 s"):
-        admission.admit("b", 30.0)
-    admission.made("a", 20.0)
-    admission.taken("a", 20.0)
-    admission.admit("b", 30.0)
+    for name in "abcd":
+        admission.admit(name, 22.0)
+    with pytest.raises(Overloaded, match="88 s of audio are under way, the limit is 100 s"):
+        admission.admit("e", 20.0)
+    admission.made("a", 10.0)
+    admission.taken("a", 10.0)
+    admission.admit("e", 20.0)
 
 
-def test_a_request_over_the_whole_bound_may_run_alone() -> None:
-    admission, _ = make(max_audio_s=100.0)
-    admission.admit("a", 500.0)
+def test_no_promise_locks_the_others_out() -> None:
+    admission, _ = make(max_requests=9, max_audio_s=100.0)
+    admission.admit("a", 5000.0)
+    assert admission.audio_s == 25.0
+    for name in "bc":
+        admission.admit(name, 30.0)
+    admission.admit("d", 24.0)
     with pytest.raises(Overloaded):
-        admission.admit("b", 1.0)
+        admission.admit("e", 2.0)
+    admission.made("a", 70.0)
+    assert admission.audio_s == 144.0, "what nobody reads counts in full"
+    admission.taken("a", 69.0)
+    admission.admit("e", 2.0)
     admission.close("a")
-    admission.admit("b", 1.0)
+    for name in "bcde":
+        admission.close(name)
+    assert admission.audio_s == 0.0
 
 
 def test_several_engines_each_bring_the_bounds_of_one() -> None:
-    admission, _ = make(max_requests=1, max_audio_s=100.0)
-    admission.admit("a", 80.0, engines=2)
-    admission.admit("b", 80.0, engines=2)
-    with pytest.raises(Overloaded, match="2 requests are under way, the limit is 2"):
-        admission.admit("c", 1.0, engines=2)
-    with pytest.raises(Overloaded, match="the limit is 1"):
-        admission.admit("c", 1.0, engines=1)
-    with pytest.raises(Overloaded, match="160 s of audio are under way, the limit is 300 s"):
-        admission.admit("c", 150.0, engines=3)
+    admission, _ = make(max_requests=2, max_audio_s=100.0)
+    for name in "abcd":
+        admission.admit(name, 80.0, engines=2)
+    with pytest.raises(Overloaded, match="4 requests are under way, the limit is 4"):
+        admission.admit("e", 1.0, engines=2)
+    with pytest.raises(Overloaded, match="the limit is 2"):
+        admission.admit("e", 1.0, engines=1)
+    admission.admit("e", 75.0, engines=3)
+    with pytest.raises(Overloaded, match="275 s of audio are under way, the limit is 300 s"):
+        admission.admit("f", 26.0, engines=3)
 
 
 def test_unread_audio_counts_after_the_end() -> None:
@@ -86,19 +98,20 @@ def test_more_audio_than_promised_counts_as_it_is() -> None:
 
 
 def test_retry_after_follows_the_recent_rate() -> None:
-    admission, clock = make(max_audio_s=100.0)
-    admission.admit("a", 90.0)
+    admission, clock = make(max_requests=9, max_audio_s=200.0)
+    for name in "abcd":
+        admission.admit(name, 49.0)
     for _ in range(4):
         clock.now += 1.0
         admission.made("a", 5.0)
     clock.now += 1.0
     with pytest.raises(Overloaded) as refusal:
-        admission.admit("b", 50.0)
+        admission.admit("e", 44.0)
     # 20 s of audio were made in the 4 s since the first of it: 40 s more than fits take 8 s.
     assert refusal.value.retry_after_s == pytest.approx(8.0)
     clock.now += 60.0
     with pytest.raises(Overloaded) as refusal:
-        admission.admit("b", 50.0)
+        admission.admit("e", 44.0)
     assert refusal.value.retry_after_s == pytest.approx(40.0), (
         "an engine that made nothing is taken at 1 s per s"
     )
@@ -111,7 +124,7 @@ def test_nothing_is_left_when_all_are_closed(script: list[tuple[int, str]]) -> N
     for number, event in script:
         name = str(number)
         if event == "admit" and name not in open_requests:
-            if admission.requests == 4 or 0.0 < admission.audio_s > 20.0 - 7.0:
+            if admission.requests == 4 or 0.0 < admission.audio_s > 20.0 - 5.0:
                 with pytest.raises(Overloaded) as refusal:
                     admission.admit(name, 7.0)
                 assert 1.0 <= refusal.value.retry_after_s <= 60.0

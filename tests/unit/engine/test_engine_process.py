@@ -140,13 +140,24 @@ async def test_a_dead_parent_takes_the_engine_along() -> None:
     await until_gone(pid)
 
 
-async def test_a_socket_path_that_is_too_long_is_a_clear_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_folder_whose_name_is_too_long_for_a_socket_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     deep = Path(tempfile.gettempdir()) / ("d" * 120)
     deep.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(deep))
     client = make_client(make_profile(SLOW))
     await client.start()
+    await client.wait_ready(60)
+    assert list(deep.iterdir()) == []
+    await client.stop()
+    deep.rmdir()
+
+
+async def test_no_folder_for_the_socket_is_a_clear_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.engine.process._MOST_PATH_BYTES", 1)
+    client = make_client(make_profile(SLOW))
+    await client.start()
     with pytest.raises(EngineUnavailable, match="cannot be started"):
         await client.wait_ready(10)
     await client.stop()
-    deep.rmdir()

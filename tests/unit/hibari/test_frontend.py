@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -199,3 +200,11 @@ def test_the_frontend_needs_no_torch() -> None:
         "load_frontend(Profile(name='test')); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_threads_share_the_phonemizer(frontend: HibariFrontend) -> None:
+    names = ["".join(letters) for letters in itertools.islice(itertools.permutations("zarkovi"), 400)]
+    texts = [f"On May {n + 1} {' and '.join(names[n::40])} read 3/4 of it to him." for n in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda text: segments(frontend, text), texts))
+    assert found == [segments(frontend, text) for text in texts]

@@ -1,0 +1,227 @@
+"""Connections that are held, flooded or never finished: TLS, HTTP/1.1, HTTP/2, WebSockets."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import httpx
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+
+from bench.faults.clients import established, head, health_ms, opened
+from bench.faults.server import SLOW, TONE, Victim, check, serving, until
+
+PLACES = 300
+"""http.max_connections of these servers."""
+HOLDERS = 400
+FEW_PLACES = (
+    *("--set", f"http.max_connections={PLACES}"),
+    *("--set", "http.header_s=3"),
+    *("--set", "http.send_s=3"),
+    *("--set", "http.max_per_address=2000"),
+)
+FLOOD_S = 4.0
+GROWN_MB = 100.0
+"""What a flood may add to the server's memory."""
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_HEADERS, _RESET, _SETTINGS, _PING, _CONTINUATION = 1, 3, 4, 6, 9
+_TEXT, _PING_FRAME = 1, 9
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for this machine, of nobody's, and its key."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=localhost",
+    ]
+    subprocess.run([*command, "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
+    return cert, key
+
+
+def tls_handshakes_held(folder: Path) -> str:
+    """More who begin a TLS handshake and go no further than the server has places."""
+    cert, key = certificate(folder)
+    files = ("--set", f"http.tls_cert={cert}", "--set", f"http.tls_key={key}")
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    with serving(folder, *TONE, *FEW_PLACES, *files) as victim, opened(victim, HOLDERS) as clients:
+        for number, client in enumerate(clients):
+            if number % 2:
+                client.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+
+        def answers() -> bool:
+            try:
+                return httpx.get(f"{victim.url}/healthz", verify=trusting, timeout=2).status_code == 200
+            except httpx.HTTPError:
+                return False
+
+        took_s = until(answers, 20, "/healthz answers over TLS")
+        ended_s = until(lambda: not established(victim), 30, "all are closed")
+    return f"/healthz answered after {took_s:.1f} s, all were closed after {ended_s:.1f} s"
+
+
+def connections_kept_open(folder: Path) -> str:
+    """More who ask once and keep their connection than the server has places."""
+    with serving(folder, *TONE, *FEW_PLACES) as victim, opened(victim, HOLDERS) as clients:
+        ask = f"GET /healthz HTTP/1.1\r\nHost: {victim.host}:{victim.port}\r\n\r\n".encode()
+        for client in clients:
+            client.sendall(ask)
+        took_s = until(lambda: victim.status("/healthz") == 200, 20, "/healthz answers")
+        check(victim.speak().status_code == 200, "it does not speak")
+    return f"/healthz answered after {took_s:.1f} s"
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """A frame of HTTP/2."""
+    return struct.pack("!I", len(payload))[1:] + bytes((kind, flags)) + struct.pack("!I", stream) + payload
+
+
+def _http2_floods() -> dict[str, Iterator[bytes] | None]:
+    """What each client sends, again and again, after the preface and its settings."""
+
+    def resets() -> Iterator[bytes]:
+        connection = H2Connection()
+        connection.initiate_connection()
+        connection.data_to_send()
+        fields = [(":method", "POST"), (":path", "/tts"), (":scheme", "http"), (":authority", "localhost")]
+        while True:
+            for _ in range(100):
+                number = connection.get_next_available_stream_id()
+                connection.send_headers(number, [*fields, ("content-type", "application/json")])
+                connection.reset_stream(number, ErrorCodes.CANCEL)
+            yield connection.data_to_send()
+
+    def always(piece: bytes) -> Iterator[bytes]:
+        while True:
+            yield piece
+
+    def continuations() -> Iterator[bytes]:
+        yield _frame(_HEADERS, 0, 1, b"\x82")
+        yield from always(_frame(_CONTINUATION, 0, 1, b"\x40\x01a\x01b" * 200) * 20)
+
+    return {
+        "resets": resets(),
+        "pings": always(_frame(_PING, 0, 0, b"12345678") * 200),
+        "settings": always(_frame(_SETTINGS, 0, 0, struct.pack("!HI", 4, 65_535)) * 200),
+        "empty continuations": continuations(),
+        "nothing": None,
+    }
+
+
+def http2_floods(folder: Path) -> str:
+    """Rapid resets, pings, settings and endless heads of HTTP/2, and connections that say nothing more."""
+    with serving(folder, *TONE, *FEW_PLACES, "--set", "http.http2=true") as victim:
+        victim.speak()
+        begin = _PREFACE + _frame(_SETTINGS, 0, 0)
+        return "; ".join(_flood(victim, name, begin, pieces) for name, pieces in _http2_floods().items())
+
+
+def _flood(victim: Victim, name: str, begin: bytes, pieces: Iterator[bytes] | None) -> str:
+    """Let one client send `begin` and then `pieces` for a while; without these, more clients than there are places send
+    `begin` and wait.
+    """
+    before_mb = _memory_mb(victim)
+    with opened(victim, 1 if pieces is not None else HOLDERS) as clients:
+        for client in clients:
+            client.sendall(begin)
+        flood = threading.Thread(target=_send_for, args=(clients[0], pieces or ()), daemon=True)
+        flood.start()
+        silent_s = until(lambda: victim.status("/healthz", 1) == 200, 20, f"{name}: /healthz answers")
+        _, worst = health_ms(victim)
+        grown_mb = _memory_mb(victim) - before_mb
+        flood.join(FLOOD_S + 10)
+        if pieces is None:
+            until(lambda: not established(victim), 30, f"{name}: all are closed")
+    check(grown_mb < GROWN_MB, f"{name}: memory grew by {grown_mb:.0f} MB")
+    check(victim.speak().status_code == 200, f"{name}: it does not speak")
+    return f"{name}: /healthz after {silent_s:.1f} s, then worst {worst:.0f} ms, {grown_mb:+.0f} MB"
+
+
+def _send_for(client: socket.socket, pieces: Iterable[bytes]) -> None:
+    """Send for FLOOD_S, or until the server has had enough; what comes back is not read."""
+    until_s = time.monotonic() + FLOOD_S
+    client.settimeout(1)
+    with contextlib.suppress(OSError):
+        for piece in pieces:
+            client.sendall(piece)
+            if time.monotonic() > until_s:
+                return
+
+
+def requests_in_a_row(folder: Path) -> str:
+    """Requests one behind another on one connection, whose answers nobody reads; then the client leaves."""
+    body = b'{"text": "Hello."}'
+    with serving(folder, *SLOW, *FEW_PLACES) as victim:
+        with opened(victim, 20) as clients:
+            for client in clients:
+                client.settimeout(1)
+                with contextlib.suppress(OSError):
+                    client.sendall((head(victim, "/tts", len(body)) + body) * 500)
+            _, worst = health_ms(victim, 20)
+        took_s = until(lambda: _slots_used(victim) == 0, 20, "every slot is free")
+        check(victim.speak("a").status_code == 200, "it does not speak")
+    return f"10,000 requests; /healthz worst {worst:.0f} ms; free {took_s:.1f} s after they left"
+
+
+def _slots_used(victim: Victim) -> int:
+    return int(httpx.get(f"{victim.url}/stats", timeout=5).json()["in_flight"])
+
+
+def websocket_floods(folder: Path) -> str:
+    """Pings, and text in frames of one byte, without an end; and more who open one than the server has places."""
+
+    def always(piece: bytes, first: bytes = b"") -> Iterator[bytes]:
+        yield first
+        while True:
+            yield piece
+
+    floods = {
+        "pings": always(websocket_frame(_PING_FRAME, b"?", final=True) * 500),
+        "bytes": always(
+            websocket_frame(0, b" ", final=False) * 500, websocket_frame(_TEXT, b"{", final=False)
+        ),
+        "nothing": None,
+    }
+    with serving(folder, *TONE, *FEW_PLACES, "--set", "websocket.idle_s=4") as victim:
+        victim.speak()
+        begin = _upgrade(victim)
+        return "; ".join(_flood(victim, name, begin, pieces) for name, pieces in floods.items())
+
+
+def websocket_frame(opcode: int, payload: bytes, *, final: bool) -> bytes:
+    """A short frame of RFC 6455, as a client sends it."""
+    return bytes(((0x80 if final else 0) | opcode, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+
+
+def _upgrade(victim: Victim) -> bytes:
+    lines = [
+        "GET /v1/audio/speech/stream HTTP/1.1",
+        f"Host: {victim.host}:{victim.port}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Key: {base64.b64encode(b'x' * 16).decode()}",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def _memory_mb(victim: Victim) -> float:
+    return float(sum(process.memory_full_info().uss for process in victim.family())) / 1e6

@@ -1,0 +1,70 @@
+"""Connections on which nothing is asked, found among this process's own sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from serving.http.front.idle import UNKNOWN, Idle, connected, hang_up
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Both ends of a connection, the client's first."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        served, _ = listener.accept()
+        with client, served:
+            yield client, served
+
+
+def test_a_connection_of_this_port_is_found_and_ended(pair: tuple[socket.socket, socket.socket]) -> None:
+    client, served = pair
+    port, peer = served.getsockname()[1], client.getsockname()
+    assert connected(port) == {peer}
+    hang_up(port, {("127.0.0.1", 1)})
+    client.settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        client.recv(1)
+    hang_up(port, {peer})
+    assert client.recv(1) == b""
+
+
+def test_who_has_something_left_to_read_is_not_idle(pair: tuple[socket.socket, socket.socket]) -> None:
+    _, served = pair
+    served.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while served.send(bytes(65_536)):
+            pass
+    assert connected(served.getsockname()[1]) == set()
+
+
+def test_only_those_without_a_request_for_too_long_are_late() -> None:
+    busy: Counter[int] = Counter({2: 1, 3: 1})
+    ended_s: dict[int, float] = {}
+    idle = Idle(1, 1.0, busy, ended_s)
+    silent, asking, done = peers = [("10.0.0.9", port) for port in (1, 2, 3)]
+    assert idle._late(set(peers), 100.0) == set()
+    del busy[3]
+    ended_s[3] = 101.0
+    assert idle._late(set(peers), 102.9) == set()
+    assert idle._late(set(peers), 103.1) == {silent}
+    assert idle._late(set(peers), 104.1) == {silent, done}
+    del busy[2]
+    ended_s[2] = 110.0
+    assert idle._late({asking}, 112.9) == set()
+    assert idle._late({("10.0.0.9", 7)}, 120.0) == set(), "a new connection has its time"
+    assert not ended_s
+
+
+def test_nobody_is_late_while_it_is_not_known_who_asks() -> None:
+    busy: Counter[int] = Counter({UNKNOWN: 1})
+    idle = Idle(1, 1.0, busy, {})
+    assert idle._late({("10.0.0.9", 1)}, 0.0) == idle._late({("10.0.0.9", 1)}, 100.0) == set()
+    del busy[UNKNOWN]
+    assert idle._late({("10.0.0.9", 1)}, 101.0) == set()
+    assert idle._late({("10.0.0.9", 1)}, 105.0) == {("10.0.0.9", 1)}
