@@ -16,7 +16,7 @@ from serving.engine.policy import HUNGRY
 from serving.engine.requests import Part, Plan, Speech
 from serving.engine.runner import DeviceError, Launched, Runner, pick_device, pick_workers
 from serving.engine.scheduler import Scheduler
-from serving.engine.workers import Threads, Workers, next_steps
+from serving.engine.workers import BUSY_S, Threads, Workers, next_steps
 from serving.models import load_model
 from serving.models.base import Model, ModelError, SegmentState
 from serving.observe.words import described, requests_come
@@ -208,8 +208,8 @@ class EngineLoop:
                     self._deliver()
                     self._sleep()
                     continue
-                awake = self._apart or workers.running < self._workers
-                while not self._inbox and not (ended := workers.ended(NEWCOMER_S if awake else None)):
+                wait_s = NEWCOMER_S if workers.running < self._workers else BUSY_S if self._apart else None
+                while not self._inbox and not (ended := workers.ended(wait_s)):
                     self._inbox += self._pair.receive()
                 for plan, launched in ended:
                     del self._steps[id(plan)]

@@ -20,12 +20,12 @@ def has_second_core() -> bool:
 
 def begin_aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
     """Begin a part of a step on the second core. What is begun later runs after it."""
-    return _thread().submit(_without_gradients, work, *args, **kwargs)
 
+    def run() -> T:
+        with torch.inference_mode():  # a thread's own
+            return work(*args, **kwargs)
 
-def _without_gradients(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    with torch.inference_mode():  # a thread's own
-        return work(*args, **kwargs)
+    return _thread().submit(run)
 
 
 @functools.cache
