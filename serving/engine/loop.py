@@ -157,16 +157,15 @@ class EngineLoop:
         self._clock = clock
         self._start_workers = start_workers
         self._steps: Steps = {} if steps is None else steps
-        self._pair = pair
-        self._model = model
-        self._runner = runner
-        self._apart = all(limit.max_rows == 1 for limit in runner.limits().values())
+        self._pair, self._model, self._runner = pair, model, runner
+        rows_alone = all(limit.max_rows == 1 for limit in runner.limits().values())
+        self._apart = rows_alone and profile.engine.pressing_first
         self._scheduler = Scheduler(
             runner.limits(),
             max_slots=profile.engine.max_slots,
             sample_rate_hz=model.spec.sample_rate_hz,
             join_s=float("inf") if runner.overlaps else CPU_JOIN_S,
-            max_hungry=HUNGRY * workers if self._apart else None,
+            max_hungry=HUNGRY * workers if rows_alone else None,
         )
         self._chunks = 0
 
