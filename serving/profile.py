@@ -49,7 +49,10 @@ class EngineProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Steps that run at once on a CPU; 0 takes one for every `threads` cores. On CUDA it is always one."""
     threads: Annotated[int, Meta(ge=0)] = 0
     """torch threads of a step; 0 takes one on a CPU, where threads of one step wait for each other too often,
-    unless `workers` leaves cores over. A step that is alone takes those of all workers, if its model spreads."""
+    unless `workers` leaves cores over. A step that is alone takes those of all workers, if its model spreads.
+    """
+    pressing_first: bool = True
+    """On a CPU a step that a listener waits for begins at once, where steps have one row; it costs some throughput."""
     max_slots: PositiveInt = 16
     """Segments in flight at once."""
     max_step_units: PositiveInt = 1024
@@ -134,8 +137,7 @@ class HttpProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Names beside the loopback ones that a server on a loopback address is called by; "*" is any. On another address:
     the only ones, if there are some."""
     health_port: Annotated[int, Meta(ge=0, le=65535)] = 0
-    """The main process answers GET /healthz and /readyz on this port too, whatever the HTTP process is busy with; 0:
-    on none."""
+    """The main process answers GET /healthz and /readyz on this port too, whatever the HTTP process does; 0: none."""
     tls_cert: str = ""
     """Certificate chain in PEM; with tls_key the server speaks HTTPS."""
     tls_key: str = ""

@@ -15,7 +15,7 @@ from serving.engine.policy import HUNGRY
 from serving.engine.requests import Part, Plan, Speech
 from serving.engine.runner import Launched, Runner
 from serving.engine.scheduler import Scheduler
-from serving.engine.workers import Workers, next_steps, start_workers
+from serving.engine.workers import BUSY_S, Outcome, Workers, next_steps, start_workers
 from serving.models.base import Model, SegmentState
 from serving.observe.words import described
 from serving.profile import Profile
@@ -87,16 +87,15 @@ class EngineLoop:
         self._clock = clock
         self._start_workers = start_workers
         self._steps: Steps = {} if steps is None else steps
-        self._pair = pair
-        self._model = model
-        self._runner = runner
-        self._apart = all(limit.max_rows == 1 for limit in runner.limits().values())
+        self._pair, self._model, self._runner = pair, model, runner
+        rows_alone = all(limit.max_rows == 1 for limit in runner.limits().values())
+        self._apart = rows_alone and profile.engine.pressing_first
         self._scheduler = Scheduler(
             runner.limits(),
             max_slots=profile.engine.max_slots,
             sample_rate_hz=model.spec.sample_rate_hz,
             join_s=float("inf") if runner.overlaps else CPU_JOIN_S,
-            max_hungry=HUNGRY * workers if self._apart else None,
+            max_hungry=HUNGRY * workers if rows_alone else None,
             window_s=profile.streaming.window_s if runner.overlaps else 0.0,
             first_s=profile.streaming.first_chunk_s,
         )
@@ -133,7 +132,8 @@ class EngineLoop:
                 for plan in plans:
                     self._steps[id(plan)] = time.monotonic()
                     workers.start(plan, shares, behind=self._apart and not plan.pressing)
-                self._end_turn(workers, self._apart or workers.running < self._workers)
+                full = workers.running >= self._workers
+                self._end_turn(workers, None if full and not self._apart else BUSY_S if full else NEWCOMER_S)
 
     def _run_in_lanes(self) -> None:
         """Streams of a device beside each other; in each a step is launched while the one before it runs."""
@@ -153,17 +153,18 @@ class EngineLoop:
                         workers.start(plan)
                         under_way.append(plan)
                     full = full and len(under_way) == IN_FLIGHT
-                self._end_turn(workers, not full)
+                self._end_turn(workers, None if full else NEWCOMER_S)
 
-    def _end_turn(self, workers: Workers, awake: bool) -> None:
-        """Take what the workers have done once a step has ended, or, if there is room for more, a message has come;
-        with nothing under way, wait for messages.
+    def _end_turn(self, workers: Workers, wait_s: float | None) -> None:
+        """Take what the workers have done once a step has ended, or a message has come, for which is looked every
+        wait_s; with nothing under way, wait for messages.
         """
         if not workers.running:
             self._deliver()
             self._sleep()
             return
-        while not self._inbox and not (ended := workers.ended(NEWCOMER_S if awake else None)):
+        ended: list[Outcome] = []
+        while not self._inbox and not (ended := workers.ended(wait_s)):
             self._inbox += self._pair.receive()
         for plan, launched in ended:
             del self._steps[id(plan)]

@@ -23,6 +23,8 @@ POLL_S = 20e-6
 
 Outcome = tuple[Plan, Launched | Exception]
 """A step that was run, or why it could not be."""
+BUSY_S = 0.003
+"""While every worker is busy, messages of newcomers are looked for this often: a look costs the others their time."""
 STEPPED_BACK = 5
 """By so much the threads of steps that do not press are nicer (see nice(1)) than the rest of the engine."""
 

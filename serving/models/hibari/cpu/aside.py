@@ -21,11 +21,11 @@ def has_second_core() -> bool:
 def begin_aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
     """Begin a part of a step on the second core. What is begun later runs after it."""
 
-    def without_gradients() -> T:
+    def run() -> T:
         with torch.inference_mode():  # a thread's own
             return work(*args, **kwargs)
 
-    return _thread().submit(without_gradients)
+    return _thread().submit(run)
 
 
 @functools.cache
