@@ -34,7 +34,7 @@ def test_ten_requests_a_second_are_heard_soon(simulation: Simulation) -> None:
 
 def test_twenty_requests_a_second_are_heard_soon_and_never_run_dry(simulation: Simulation) -> None:
     row = Row.of("", "", simulation.rate(arrivals("poisson", 20, 5.0, 1), mix=""))
-    assert row.ttfa_p95_ms < 150
+    assert row.ttfa_p95_ms < 190
     assert row.worst_underrun_ms == 0
 
 
