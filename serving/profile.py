@@ -49,8 +49,7 @@ class EngineProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Steps that run at once on a CPU; 0 takes one for every `threads` cores. On CUDA it is always one."""
     threads: Annotated[int, Meta(ge=0)] = 0
     """torch threads of a step; 0 takes one on a CPU, where threads of one step wait for each other too often,
-    unless `workers` leaves cores over. A step that is alone takes those of all workers, if its model spreads.
-    """
+    unless `workers` leaves cores over. A step alone takes those of all workers, if its model spreads."""
     pressing_first: bool = True
     """On a CPU a step that a listener waits for begins at once, where steps have one row; it costs some throughput."""
     max_slots: PositiveInt = 16

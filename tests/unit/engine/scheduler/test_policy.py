@@ -13,7 +13,7 @@ from serving.engine.requests import StageLimits
 from serving.engine.scheduler import Scheduler
 from serving.models.base import SegmentState
 from serving.protocol import Segment, SpeechParams, Submit
-from tests.unit.engine.test_scheduler import RATE_HZ, ids, make, open_all, step, submit
+from tests.unit.engine.scheduler.script import RATE_HZ, ids, make, open_all, step, submit
 
 
 def test_a_listener_with_enough_in_hand_waits_for_a_larger_window() -> None:
