@@ -48,8 +48,8 @@ class EngineProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     workers: Annotated[int, Meta(ge=0)] = 0
     """Steps that run at once on a CPU; 0 takes one for every `threads` cores. On CUDA it is always one."""
     threads: Annotated[int, Meta(ge=0)] = 0
-    """torch threads of a step; 0 takes one on a CPU, where threads of one step wait for each other too often,
-    unless `workers` leaves cores over. A step alone takes those of all workers, if its model spreads."""
+    """torch threads of a step; 0 takes one on a CPU, unless `workers` leaves cores over. A step that is alone takes
+    those of all workers, if its model spreads."""
     pressing_first: bool = True
     """On a CPU a step that a listener waits for begins at once, where steps have one row; it costs some throughput."""
     max_slots: PositiveInt = 16
@@ -108,8 +108,7 @@ class StreamingProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Each window is this many times the one before."""
     max_chunk_s: PositiveFloat = 3.0
     follow: bool = False
-    """From the second on each window waits, while that is safe, for more to speak; first_chunk_s and growth then say
-    how large it is at least. IndexTTS2 and 2.5 do this."""
+    """From the second on each window waits, while that is safe, for more to speak, and is at least as above."""
     window_s: Annotated[float, Meta(ge=0, le=10)] = 0.0
     """On CUDA: device time of a window; nobody begins to hear while, at so much each, a listener would run dry."""
 
