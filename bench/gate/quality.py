@@ -179,14 +179,17 @@ def _words(
 
     from bench.hearing import speech_check  # it loads the recogniser: only where samples differ
 
-    hear = transcribe or speech_check.transcribe
     spoken = [normalise(text) for text in texts]
     total = sum(len(text.split()) for text in spoken)
     errors: list[int] = []
     for waves in (base, head):
-        heard = [
-            normalise(hear(wave.samples, wave.sample_rate_hz)) if len(wave.samples) else "" for wave in waves
-        ]
+        sounds = [(wave.samples, wave.sample_rate_hz) for wave in waves if len(wave.samples)]
+        said = iter(
+            [transcribe(*sound) for sound in sounds]
+            if transcribe
+            else speech_check.transcribe_all([lambda sound=sound: sound for sound in sounds])
+        )
+        heard = [normalise(next(said)) if len(wave.samples) else "" for wave in waves]
         found: Any = jiwer.process_words(spoken, heard)
         errors.append(found.substitutions + found.deletions + found.insertions)
     verdict: Verdict = "NO CHANGE"

@@ -6,27 +6,32 @@ import random
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from bench.hearing.cores import over_cores
 from bench.hearing.doubts import NO_SPEECH, wave_doubts
 from bench.hearing.features import hear
 from bench.hearing.length import slowness, tolerance
 from bench.hearing.raw import samples_of
-from bench.hearing.repeats import copied_shares, prints_of
-from bench.records import Sample
+from bench.hearing.repeats import Prints, copied_shares, prints_of
+from bench.records import Heard, Sample
 
 
 def hear_all(samples: Sequence[Sample], audio: Mapping[int, bytes]) -> None:
     """`audio` is the raw audio of the requests by their index; a request without any stays unheard."""
     heard = [sample for sample in samples if audio.get(sample.index) and sample.sample_rate_hz]
-    prints = []
-    for sample in heard:
+
+    def listen(number: int) -> tuple[Heard, Prints]:
+        sample = heard[number]
         raw = audio[sample.index]
         sample.heard = hear(raw, sample.encoding, sample.channels, sample.sample_rate_hz)
         mono = samples_of(raw, sample.encoding, sample.channels).mean(axis=1)
         # A tone is a copy of itself everywhere, and is named as what it is.
         speech = NO_SPEECH.isdisjoint(wave_doubts(sample))
-        prints.append(prints_of(mono if speech else mono[:0], sample.sample_rate_hz))
-    for sample, copied in zip(heard, copied_shares(prints), strict=True):
-        assert sample.heard is not None
+        return sample.heard, prints_of(mono if speech else mono[:0], sample.sample_rate_hz)
+
+    listened = over_cores(listen, len(heard))
+    shares = copied_shares([prints for _, prints in listened])
+    for sample, (found, _), copied in zip(heard, listened, shares, strict=True):
+        sample.heard = found
         sample.heard.repeated_share = copied.of_others
         sample.heard.repeated_itself_share = copied.of_itself
         sample.doubts = wave_doubts(sample)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bench.simulate.costs import CostTable
+from bench.simulate.costs import CostTable, ServerCost
 from bench.simulate.machine import Machine
 from serving.engine.graphs import Forward, pick_bucket
 from serving.engine.requests import Plan
@@ -75,6 +75,8 @@ class VirtualRunner(Runner):
         """What the table says of a step over `states`. Raises KeyError for a stage that it does not know."""
         rows, longest = len(states), max(state.length for state in states)
         stage = self._stages[name]
+        if not self._table.padded:
+            return self._table.stages[name].of(rows, sum(state.length for state in states))
         bucket = Bucket(rows, longest)
         if self._padded and stage.buckets:
             bucket = pick_bucket(stage.buckets, rows, longest) or bucket
@@ -96,6 +98,8 @@ class VirtualRunner(Runner):
         end_s = self._ends.pop(id(launched), None)
         if end_s is not None:
             self._machine.advance(end_s, _never)
+        if (cost := self._table.finishes.get(launched.stage.name)) is not None:
+            self.spend(cost.of(len(launched.states), sum(state.length for state in launched.states)))
         return super().finish(launched)
 
     def spend(self, cpu_s: float) -> None:
@@ -111,8 +115,8 @@ class VirtualWorkers:
 
     runner: VirtualRunner
     machine: Machine
-    turn_s: float
-    """CPU time of the loop for each step that ends."""
+    server: ServerCost
+    """Whose turn_s, poll_s and hand_s are the engine's."""
     running: int = 0
     _ended: deque[Outcome] = field(default_factory=deque)
 
@@ -127,7 +131,7 @@ class VirtualWorkers:
     def start(self, plan: Plan, shares: int = 1) -> None:
         """Compute the step now; it ends when the virtual machine has worked it off, on one core."""
         states = [part.state for part in plan.parts]
-        cost_s = self.runner.cost_s(plan.stage, states)
+        cost_s = self.runner.cost_s(plan.stage, states) + self.server.hand_s
         launched = Runner.launch(self.runner, plan.stage, states)
         self.running += 1
         self.machine.work(cost_s, lambda: self._ended.append((plan, launched)))
@@ -139,8 +143,7 @@ class VirtualWorkers:
         outcomes = list(self._ended)
         self._ended.clear()
         self.running -= len(outcomes)
-        if outcomes:
-            self.runner.spend(self.turn_s * len(outcomes))
+        self.runner.spend(self.server.turn_s * len(outcomes) if outcomes else self.server.poll_s)
         return outcomes
 
 
