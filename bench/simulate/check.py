@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from statistics import mean
 
 import msgspec
 
+from bench.hearing.cores import over_cores
 from bench.load.generator import LoadPlan, Outcome, generate
 from bench.records import Sample
 from bench.servers.start import Server, start_server
 from bench.simulate.costs import CostTable
-from bench.simulate.measure import server_costs, table_of
+from bench.simulate.measure import TONE, server_costs, table_of
 from bench.simulate.report import Checked, Row
 from bench.simulate.speeches import said
 from bench.simulate.steps import StepMeter
@@ -25,8 +28,6 @@ from serving.profile import load_profile
 CHARACTERS_PER_S = 12_000
 """Of the texts prepared for a closed loop: more than this CPU speaks."""
 WARMUP = 4
-ROUND_EVERY = 3
-"""Loads between two rounds of the meter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,26 +71,38 @@ def check(
     """
     profile = load_profile(profile_name, overrides)
     frontend = load_frontend(profile)
-    meter = StepMeter(profile, frontend)
-    meter.round()
-    say("measuring what the server costs beside its engine")
-    server = server_costs(profile, frontend, meter)
     measured: dict[Load, list[list[Sample]]] = {load: [] for load in loads}
-    with start_server("granian", profile_name, overrides=overrides) as running:
+    with ExitStack() as stack:
+        # Nothing is measured yet: both servers and the model load side by side.
+        with ThreadPoolExecutor(2) as pool:
+            starts = [
+                pool.submit(stack.enter_context, start_server("granian", profile_name, overrides=more))
+                for more in (TONE, overrides)
+            ]
+            meter = StepMeter(profile, frontend)
+        tone, running = (start.result() for start in starts)
+        meter.round()
+        say("measuring what the server costs beside its engine")
+        server = server_costs(tone, frontend, meter)
         for repeat in range(repeats):
-            for number, load in enumerate(loads):
-                if number % ROUND_EVERY == 0:
-                    meter.round()
+            meter.round()
+            for load in loads:
                 say(f"{load.name}, {load.mix} texts")
                 outcome = _measured(running, load, duration_s, seed + repeat)
                 measured[load].append([sample for sample in outcome.samples if sample.error is None])
     table = table_of(meter, server)
     say("predicting")
     simulation = open_simulation(table)
-    found = []
-    for load in loads:
-        predicted = [_predicted(simulation, load, duration_s, seed + repeat) for repeat in range(repeats)]
-        found.append(Checked(predicted=_mean(load, predicted), measured=_mean(load, measured[load])))
+
+    def predict(number: int) -> list[Sample]:
+        repeat, load = divmod(number, len(loads))
+        return _predicted(simulation, loads[load], duration_s, seed + repeat)
+
+    predicted = over_cores(predict, len(loads) * repeats)
+    found = [
+        Checked(predicted=_mean(load, predicted[number :: len(loads)]), measured=_mean(load, measured[load]))
+        for number, load in enumerate(loads)
+    ]
     return Check(table, found)
 
 

@@ -60,6 +60,8 @@ class CostTable(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     """How the figures were had, in words."""
     stages: dict[str, StepCost]
+    spread: dict[str, StepCost] = {}
+    """The same of a step that has all cores, in seconds of each; a stage that is not named stays on one."""
     finishes: dict[str, StepCost] = {}
     """What the engine's own thread does with the outputs of a step; stages that are not named cost it nothing."""
     padded: bool = True
@@ -95,6 +97,7 @@ class Step(msgspec.Struct, frozen=True):
     units: int
     """As CostTable.padded says."""
     seconds: float
+    threads: int = 1
 
 
 def fit(steps: Sequence[Step]) -> Mapping[str, StepCost]:

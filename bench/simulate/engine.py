@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+BEHIND = 335 / 1024
+"""Weight of a thread that is nice by 5 against one that is not: Linux's own table."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hollow:
     """Stages whose values decide nothing: what they answer, in the right shapes, is not computed."""
@@ -71,16 +75,24 @@ class VirtualRunner(Runner):
     def captured_rows(self, name: str) -> tuple[int, ...]:
         return tuple(sorted({bucket.rows for bucket in self._stages[name].buckets})) if self._padded else ()
 
-    def cost_s(self, name: str, states: Sequence[Any]) -> float:
-        """What the table says of a step over `states`. Raises KeyError for a stage that it does not know."""
+    def spreads(self, name: str) -> bool:
+        """Whether the table says what a step of this stage takes on all cores."""
+        return name in self._table.spread
+
+    def cost_s(self, name: str, states: Sequence[Any], *, spread: bool = False) -> float:
+        """What the table says of a step over `states`, on all cores if it is `spread` and the table knows of that.
+
+        Raises KeyError for a stage that it does not know.
+        """
+        stages = {**self._table.stages, **self._table.spread} if spread else self._table.stages
         rows, longest = len(states), max(state.length for state in states)
         stage = self._stages[name]
         if not self._table.padded:
-            return self._table.stages[name].of(rows, sum(state.length for state in states))
+            return stages[name].of(rows, sum(state.length for state in states))
         bucket = Bucket(rows, longest)
         if self._padded and stage.buckets:
             bucket = pick_bucket(stage.buckets, rows, longest) or bucket
-        return self._table.stages[name].of(bucket.rows, bucket.units)
+        return stages[name].of(bucket.rows, bucket.units)
 
     def launch(self, name: str, states: Sequence[Any]) -> Launched:
         cost_s = self.cost_s(name, states)
@@ -117,8 +129,16 @@ class VirtualWorkers:
     machine: Machine
     server: ServerCost
     """Whose turn_s, poll_s and hand_s are the engine's."""
-    running: int = 0
+    _under_way: list[Plan] = field(default_factory=list)
     _ended: deque[Outcome] = field(default_factory=deque)
+
+    @property
+    def running(self) -> int:
+        return len(self._under_way)
+
+    @property
+    def plans(self) -> Sequence[Plan]:
+        return self._under_way
 
     def __enter__(self) -> VirtualWorkers:
         return self
@@ -128,13 +148,21 @@ class VirtualWorkers:
     ) -> None:
         """Nothing to end: no thread was started."""
 
-    def start(self, plan: Plan, shares: int = 1) -> None:
-        """Compute the step now; it ends when the virtual machine has worked it off, on one core."""
+    def start(self, plan: Plan, shares: int = 1, *, behind: bool = False) -> None:
+        """Compute the step now; it ends when the virtual machine has worked it off.
+
+        With `shares` it has as many cores, if the table says what that is worth. `behind` others it has less of a core
+        that is wanted by them.
+        """
         states = [part.state for part in plan.parts]
-        cost_s = self.runner.cost_s(plan.stage, states) + self.server.hand_s
+        cost_s = self.runner.cost_s(plan.stage, states, spread=shares > 1) + self.server.hand_s
         launched = Runner.launch(self.runner, plan.stage, states)
-        self.running += 1
-        self.machine.work(cost_s, lambda: self._ended.append((plan, launched)))
+        self._under_way.append(plan)
+        weight = BEHIND if behind else 1.0
+        self.machine.work(cost_s, lambda: self._ended.append((plan, launched)), weight)
+        if shares > 1 and self.runner.spreads(plan.stage):
+            for _ in range(shares - 1):
+                self.machine.work(cost_s, _nothing, weight)
 
     def ended(self, wait_s: float | None) -> list[Outcome]:
         """The steps that have ended, after the time that the loop itself takes for them."""
@@ -142,10 +170,15 @@ class VirtualWorkers:
         self.machine.advance(until_s, lambda: bool(self._ended))
         outcomes = list(self._ended)
         self._ended.clear()
-        self.running -= len(outcomes)
+        over = {id(plan) for plan, _ in outcomes}
+        self._under_way = [plan for plan in self._under_way if id(plan) not in over]
         self.runner.spend(self.server.turn_s * len(outcomes) if outcomes else self.server.poll_s)
         return outcomes
 
 
 def _never() -> bool:
     return False
+
+
+def _nothing() -> None:
+    """What follows the end of a step's helper."""

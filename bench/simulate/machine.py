@@ -16,6 +16,9 @@ class _Task:
     left_s: float
     """CPU seconds to go, of a core that nobody else uses."""
     then: Action
+    weight: float = 1.0
+    rate: float = 0.0
+    """CPU seconds per second, as things are."""
 
 
 @dataclass(slots=True)
@@ -23,7 +26,7 @@ class Machine:
     """Cores that are shared fairly, and a clock that only `advance` moves.
 
     `speeds[k - 1]` is how fast each of k busy cores runs, against one alone: two hardware threads of one core
-    are slower together. More tasks than cores share them all.
+    are slower together. More tasks than cores share them all by their weights, and none has more than one core.
     """
 
     speeds: Sequence[float]
@@ -36,9 +39,9 @@ class Machine:
         """The virtual time."""
         return self.now_s
 
-    def work(self, cpu_s: float, then: Action) -> None:
+    def work(self, cpu_s: float, then: Action, weight: float = 1.0) -> None:
         """A task begins now and calls `then` when it has had cpu_s of a core."""
-        self._tasks.append(_Task(max(cpu_s, 0.0), then))
+        self._tasks.append(_Task(max(cpu_s, 0.0), then, weight))
 
     def at(self, moment_s: float, then: Action) -> None:
         """Call `then` at a moment, now at the earliest."""
@@ -50,16 +53,16 @@ class Machine:
         Raises RuntimeError if nothing is left that could happen before an infinite until_s.
         """
         while not stop():
-            rate = self._rate()
-            task = min(self._tasks, key=lambda task: task.left_s, default=None)
-            task_s = self.now_s + task.left_s / rate if task is not None else float("inf")
+            self._share()
+            task = min(self._tasks, key=lambda task: task.left_s / task.rate, default=None)
+            task_s = self.now_s + task.left_s / task.rate if task is not None else float("inf")
             moment_s = self._moments[0][0] if self._moments else float("inf")
             next_s = min(task_s, moment_s, until_s)
             if next_s == float("inf"):
                 raise RuntimeError("virtual time stands still: nothing runs and nothing is due")
             passed_s, self.now_s = next_s - self.now_s, next_s
             for one in self._tasks:
-                one.left_s -= passed_s * rate
+                one.left_s -= passed_s * one.rate
             if task is not None and task_s <= min(moment_s, until_s):
                 self._tasks.remove(task)
                 task.then()
@@ -68,12 +71,18 @@ class Machine:
             else:
                 return
 
-    def _rate(self) -> float:
-        busy = len(self._tasks)
-        if not busy:
-            return 1.0
+    def _share(self) -> None:
+        """Give each task its rate: the heaviest first, for what is more than a whole core goes to the others."""
+        if not self._tasks:
+            return
         cores = len(self.speeds)
-        return self.speeds[min(busy, cores) - 1] * min(1.0, cores / busy)
+        speed = self.speeds[min(len(self._tasks), cores) - 1]
+        weight = sum(task.weight for task in self._tasks)
+        share = float(cores)
+        for task in sorted(self._tasks, key=lambda task: -task.weight):
+            part = min(1.0, share * task.weight / weight)
+            task.rate = part * speed
+            share, weight = share - part, weight - task.weight
 
 
 @dataclass(slots=True)

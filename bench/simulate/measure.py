@@ -47,7 +47,8 @@ def measure_costs(profile: Profile, *, rounds: int = 2) -> CostTable:
     meter = StepMeter(profile, frontend)
     for _ in range(rounds):
         meter.round()
-    return table_of(meter, server_costs(profile, frontend, meter))
+    with start_server("granian", profile.name, overrides=TONE) as server:
+        return table_of(meter, server_costs(server, frontend, meter))
 
 
 def table_of(meter: StepMeter, server: ServerCost) -> CostTable:
@@ -57,6 +58,7 @@ def table_of(meter: StepMeter, server: ServerCost) -> CostTable:
         device=str(machine().get("cpu", "cpu")),
         source=f"measured: {meter.timed} steps alone, the same on {meter.workers} workers, the server by a tone",
         stages=meter.stages(),
+        spread=meter.spread(),
         finishes=meter.finishes(),
         padded=False,
         speeds=meter.speeds(),
@@ -76,28 +78,28 @@ def _seconds_per_character(frontend: Frontend) -> float:
     return (time.thread_time() - began_s) / sum(map(len, unseen[10:]))
 
 
-def server_costs(profile: Profile, frontend: Frontend, meter: StepMeter) -> ServerCost:
-    """CPU seconds per request and per chunk, of the HTTP process and of the client; what is left of TTFA is waiting.
+def server_costs(server: Server, frontend: Frontend, meter: StepMeter) -> ServerCost:
+    """Beside the engine's own, of a server started with TONE: CPU seconds of the HTTP process and of the client.
 
-    Two loads of one client each give two equations for either process: few chunks a request, and many. The engine's own
-    part of a tone's TTFA is known: its steps, which it counts itself, and what `meter` says of the loop.
+    They are those of a request and of a chunk, by two loads of one client, of few chunks a request and of many: two
+    equations for either process. What is left of the TTFA is waiting, once the engine's part is taken off: its steps,
+    which it counts itself, and what `meter` says of the loop.
     """
     rows: list[tuple[float, float]] = []
     http: list[float] = []
     client: list[float] = []
     first_s: list[float] = []
     steps_s: list[float] = []
-    with start_server("granian", profile.name, overrides=TONE) as server:
-        for mix in ("short", "long"):
-            before, steps_before = _http_cpu_s(server), server.stats()
-            outcome = _one_client(server, mix)
-            http.append(_http_cpu_s(server) - before)
-            steps_s.append(_step_s(steps_before, server.stats()))
-            client.append(outcome.generator.cpu_share * max(sample.end_s for sample in outcome.samples))
-            asked = len(outcome.samples)
-            rows.append((asked, sum(len(sample.events) for sample in outcome.samples)))
-            http[-1] *= asked / (asked + WARMUP)
-            first_s += [first for sample in outcome.samples if (first := ttfa_s(sample)) is not None]
+    for mix in ("short", "long"):
+        before, steps_before = _http_cpu_s(server), server.stats()
+        outcome = _one_client(server, mix)
+        http.append(_http_cpu_s(server) - before)
+        steps_s.append(_step_s(steps_before, server.stats()))
+        client.append(outcome.generator.cpu_share * max(sample.end_s for sample in outcome.samples))
+        asked = len(outcome.samples)
+        rows.append((asked, sum(len(sample.events) for sample in outcome.samples)))
+        http[-1] *= asked / (asked + WARMUP)
+        first_s += [first for sample in outcome.samples if (first := ttfa_s(sample)) is not None]
     request_s, chunk_s = _two(rows, http)
     client_request_s, client_chunk_s = _two(rows, client)
     turn_s, _, hand_s = meter.loop_s()

@@ -48,7 +48,7 @@ class TimedRunner(Runner):
         launched = super().launch(name, states)
         seconds = time.thread_time() - began_s
         with self._lock:
-            self.launches.append(Step(name, len(states), units, seconds))
+            self.launches.append(Step(name, len(states), units, seconds, torch.get_num_threads()))
         return launched
 
     def finish(self, launched: Launched) -> list[NDArray[np.float32] | None]:
@@ -112,6 +112,7 @@ class StepMeter:
         self._alone: list[Step] = []
         self._finishes: list[Step] = []
         self._together: list[Step] = []
+        self._spread: list[Step] = []
         self._loads: list[_Load] = []
         self._rounds = 0
         self._run(1, *LOADS[0], seed=0)
@@ -129,8 +130,12 @@ class StepMeter:
             self._forget()
             if self.workers > 1:
                 load = self._run(self.workers, streams, mix, count, seed=seed)
+                one, many = [], []
+                for step in self._runner.launches:
+                    (one if step.threads == self._threads else many).append(step)
+                self._spread += many
                 if load.saturated:
-                    self._together += self._runner.launches
+                    self._together += one
                 self._forget()
             self._loads.append(load)
 
@@ -142,6 +147,10 @@ class StepMeter:
     def stages(self) -> dict[str, StepCost]:
         """CPU seconds of a step that has the machine for itself."""
         return dict(fit(self._alone))
+
+    def spread(self) -> dict[str, StepCost]:
+        """The same of a step that had the cores of all workers: seconds of the thread that waits for the others."""
+        return dict(fit(self._spread))
 
     def finishes(self) -> dict[str, StepCost]:
         """CPU seconds of what the loop does with its outputs."""
@@ -194,7 +203,7 @@ class StepMeter:
         own, whole = time.thread_time(), time.process_time()
         loop.run()
         own, whole = time.thread_time() - own, time.process_time() - whole
-        launched = sum(step.seconds for step in self._runner.launches)
+        launched = sum(step.seconds * step.threads for step in self._runner.launches)
         finished = sum(step.seconds for step in self._runner.finishes)
         steps = len(self._runner.launches)
         if workers == 1:

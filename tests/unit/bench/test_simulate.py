@@ -39,6 +39,17 @@ def test_three_tasks_on_two_cores_get_two_thirds_each() -> None:
     assert ended == pytest.approx([1.5] * 3)
 
 
+def test_who_steps_back_has_less_of_a_core_that_others_want_and_none_has_more_than_one() -> None:
+    machine = Machine(speeds=(1.0, 1.0))
+    ended: dict[str, float] = {}
+    machine.work(1.0, lambda: ended.update(heavy=machine.now_s), 2.0)
+    for name in ("one", "two"):
+        machine.work(1.0, lambda name=name: ended.update({name: machine.now_s}), 0.5)  # type: ignore[misc]
+    machine.advance(10.0, never)
+    # The heavy one has a core for itself; the others share the other for a second, and then have one each.
+    assert ended == pytest.approx({"heavy": 1.0, "one": 1.5, "two": 1.5})
+
+
 def test_a_lane_does_one_thing_after_another() -> None:
     machine = Machine(speeds=(1.0, 1.0))
     lane = Lane(machine)
