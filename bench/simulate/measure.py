@@ -54,6 +54,10 @@ def measure_costs(profile: Profile, *, rounds: int = 2) -> CostTable:
 def table_of(meter: StepMeter, server: ServerCost) -> CostTable:
     """The table of all rounds so far."""
     turn_s, poll_s, hand_s = meter.loop_s()
+    speeds = meter.speeds()
+    # The server was measured with one client, at the speed of a machine with one core busy.
+    work = ("request_s", "per_character_s", "chunk_s", "client_request_s", "client_chunk_s")
+    scaled = {name: speeds[0] * getattr(server, name) for name in work}
     return CostTable(
         device=str(machine().get("cpu", "cpu")),
         source=f"measured: {meter.timed} steps alone, the same on {meter.workers} workers, the server by a tone",
@@ -61,8 +65,8 @@ def table_of(meter: StepMeter, server: ServerCost) -> CostTable:
         spread=meter.spread(),
         finishes=meter.finishes(),
         padded=False,
-        speeds=meter.speeds(),
-        server=msgspec.structs.replace(server, turn_s=turn_s, poll_s=poll_s, hand_s=hand_s),
+        speeds=speeds,
+        server=msgspec.structs.replace(server, turn_s=turn_s, poll_s=poll_s, hand_s=hand_s, **scaled),
     )
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 LOADS = ((1, "short", 6), (1, "long", 1), (8, "short", 2), (5, "long", 1))
 """(streams, mix, texts of each stream): steps of one row and of many, a worker idle and none."""
 
+LEAST_STEPS = 20
+
 
 class TimedRunner(Runner):
     """A runner that notes the CPU time of each launch and finish, in the thread that runs it."""
@@ -112,6 +114,7 @@ class StepMeter:
         self._alone: list[Step] = []
         self._finishes: list[Step] = []
         self._together: list[Step] = []
+        self._lone: list[Step] = []
         self._spread: list[Step] = []
         self._loads: list[_Load] = []
         self._rounds = 0
@@ -136,6 +139,8 @@ class StepMeter:
                 self._spread += many
                 if load.saturated:
                     self._together += one
+                elif streams == 1 and mix == "short":
+                    self._lone += one
                 self._forget()
             self._loads.append(load)
 
@@ -157,13 +162,19 @@ class StepMeter:
         return dict(fit(self._finishes))
 
     def speeds(self) -> tuple[float, ...]:
-        """Machine.speeds: of the same steps, one at a time and as many at once as there are workers."""
+        """Machine.speeds, against steps that follow each other on one core, by the steps of all workers.
+
+        One that has the machine for itself may be the slowest: the workers take turns, and each finds its caches cold.
+        """
         stages = self.stages()
-        if not self._together:
-            return (1.0,) * self.cores
-        by_table = sum(stages[step.stage].of(step.rows, step.units) for step in self._together)
-        busy = min(1.0, by_table / sum(step.seconds for step in self._together))
-        return (1.0,) + (busy,) * (self.cores - 1)
+
+        def speed(steps: Sequence[Step]) -> float:
+            if len(steps) < LEAST_STEPS:
+                return 1.0
+            by_table = sum(stages[step.stage].of(step.rows, step.units) for step in steps)
+            return by_table / sum(step.seconds for step in steps)
+
+        return (speed(self._lone),) + (speed(self._together),) * (self.cores - 1)
 
     def loop_s(self) -> tuple[float, float, float]:
         """CPU seconds of the loop for a step, of the loop for a look that finds nothing, and of a worker for a step."""
