@@ -8,6 +8,7 @@ bandwidth, and hiss in the pauses), and the words that a recogniser understands.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -172,6 +173,10 @@ def _band_levels(waves: Sequence[Wave], highest_hz: float) -> NDArray[np.float64
     return result
 
 
+def _sound(wave: Wave) -> tuple[NDArray[np.floating[Any]], int]:
+    return wave.samples, wave.sample_rate_hz
+
+
 def _words(
     texts: Sequence[str], base: Sequence[Wave], head: Sequence[Wave], transcribe: Transcribe | None
 ) -> Finding:
@@ -179,14 +184,15 @@ def _words(
 
     from bench.hearing import speech_check  # it loads the recogniser: only where samples differ
 
-    hear = transcribe or speech_check.transcribe
     spoken = [normalise(text) for text in texts]
     total = sum(len(text.split()) for text in spoken)
     errors: list[int] = []
     for waves in (base, head):
-        heard = [
-            normalise(hear(wave.samples, wave.sample_rate_hz)) if len(wave.samples) else "" for wave in waves
-        ]
+        sounds = [partial(_sound, wave) for wave in waves if len(wave.samples)]
+        said = iter(
+            [transcribe(*sound()) for sound in sounds] if transcribe else speech_check.transcribe_all(sounds)
+        )
+        heard = [normalise(next(said)) if len(wave.samples) else "" for wave in waves]
         found: Any = jiwer.process_words(spoken, heard)
         errors.append(found.substitutions + found.deletions + found.insertions)
     verdict: Verdict = "NO CHANGE"

@@ -6,11 +6,13 @@ import random
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from bench.heard import Heard
+from bench.hearing.cores import over_cores
 from bench.hearing.doubts import NO_SPEECH, wave_doubts
 from bench.hearing.features import hear
 from bench.hearing.length import slowness, tolerance
 from bench.hearing.raw import samples_of
-from bench.hearing.repeats import copied_shares, kept_starts, prints_of
+from bench.hearing.repeats import Prints, copied_shares, kept_starts, prints_of
 from bench.hearing.words import normalise
 from bench.records import Sample
 
@@ -18,17 +20,22 @@ from bench.records import Sample
 def hear_all(samples: Sequence[Sample], audio: Mapping[int, bytes]) -> None:
     """`audio` is the raw audio of the requests by their index; a request without any stays unheard."""
     heard = [sample for sample in samples if audio.get(sample.index) and sample.sample_rate_hz]
-    prints = []
-    for sample in heard:
+
+    def listen(number: int) -> tuple[Heard, Prints]:
+        sample = heard[number]
         raw = audio[sample.index]
         sample.heard = hear(raw, sample.encoding, sample.channels, sample.sample_rate_hz)
         mono = samples_of(raw, sample.encoding, sample.channels).mean(axis=1)
         # A tone is a copy of itself everywhere, and is named as what it is.
         speech = NO_SPEECH.isdisjoint(wave_doubts(sample))
-        prints.append(prints_of(mono if speech else mono[:0], sample.sample_rate_hz))
+        return sample.heard, prints_of(mono if speech else mono[:0], sample.sample_rate_hz)
+
+    listened = over_cores(listen, len(heard))
+    prints = [one for _, one in listened]
     first = [normalise(sample.text)[:1] for sample in heard]
-    for sample, copied, kept in zip(heard, copied_shares(prints), kept_starts(prints, first), strict=True):
-        assert sample.heard is not None
+    found_of = zip(heard, listened, copied_shares(prints), kept_starts(prints, first), strict=True)
+    for sample, (found, _), copied, kept in found_of:
+        sample.heard = found
         sample.heard.repeated_share = copied.of_others
         sample.heard.repeated_itself_share = copied.of_itself
         sample.heard.pieced_share = copied.in_pieces

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import subprocess
 import sys
 import time
@@ -67,6 +68,8 @@ class LoadPlan(msgspec.Struct, kw_only=True):
     """One for each text; empty: all hear their answers out, and ask again at once."""
     server_pid: int | None = None
     """Root of the server's processes on this machine; their CPU time is read where the measuring begins and ends."""
+    hears: bool = True
+    """Whether the waves are heard after the load (Sample.heard); a server whose waves are not is not believed."""
     keep_waves: int = 0
     """Number of good requests, drawn by chance, whose audio is written as WAV files of 16 bits."""
     keep_doubtful: int = 0
@@ -99,6 +102,7 @@ def generate(plan: LoadPlan) -> Outcome:
     done = subprocess.run(
         [sys.executable, "-m", "bench.load.generator"],
         input=msgspec.json.encode(plan),
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # its waves are heard by a process for each core
         capture_output=True,
         check=False,
     )
@@ -161,7 +165,9 @@ class LoadGenerator:
         after = await self._stats()
         self._client.close()
         samples.sort(key=lambda sample: sample.index)
-        hear_all(samples, self._audio)
+        self._decoder.shutdown()
+        if plan.hears:
+            hear_all(samples, self._audio)
         self._write_waves(samples)
         return Outcome(
             samples=samples,

@@ -44,7 +44,11 @@ class ServerCost(msgspec.Struct, frozen=True, kw_only=True):
     """Load generator: send a request and book its end."""
     client_chunk_s: float = 0.0
     turn_s: float = 0.0
-    """Engine: what the loop does for a step beside the step."""
+    """Engine: what the loop does for a step beside the step and its CostTable.finishes."""
+    poll_s: float = 0.0
+    """Engine: one look for messages, by the loop whose workers are not all busy."""
+    hand_s: float = 0.0
+    """Engine: what a worker does for a step beside the step: to take it, and to give it back."""
     hop_s: float = 0.0
     """Waiting, not work: a message from one process to another, woken up."""
 
@@ -56,6 +60,12 @@ class CostTable(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     """How the figures were had, in words."""
     stages: dict[str, StepCost]
+    spread: dict[str, StepCost] = {}
+    """The same of a step that has all cores, in seconds of each; a stage that is not named stays on one."""
+    finishes: dict[str, StepCost] = {}
+    """What the engine's own thread does with the outputs of a step; stages that are not named cost it nothing."""
+    padded: bool = True
+    """Units of a step are rows times the longest length; else the sum of the lengths, for rows that run one by one."""
     overlaps: bool = False
     """A step is launched while the one before it runs (CUDA); else it holds a worker and a core."""
     launch_s: float = 0.0
@@ -94,15 +104,18 @@ class Step(msgspec.Struct, frozen=True):
     stage: str
     rows: int
     units: int
-    """Padded: rows times the longest length."""
+    """As CostTable.padded says."""
     seconds: float
+    threads: int = 1
 
 
 def fit(steps: Sequence[Step]) -> Mapping[str, StepCost]:
     """The cost of each stage that explains its steps best: robust least squares over 1, rows and units.
 
-    Costs that come out negative are dropped and the rest fitted again; steps far off (interrupted by another
-    program) count less, by five rounds of weights 1 / (1 + (residual / median residual)^2).
+    Costs that come out negative are dropped and the rest fitted again; steps far off (interrupted by the kernel, or by
+    another machine on the same cores) shape it less, by five rounds of weights
+    1 / (1 + (residual / median residual)^2). They are paid for nevertheless: what came out is scaled until it adds
+    up to the seconds of all steps.
     """
     fitted: dict[str, StepCost] = {}
     for stage in sorted({step.stage for step in steps}):
@@ -117,6 +130,8 @@ def fit(steps: Sequence[Step]) -> Mapping[str, StepCost]:
             solved[columns] = _not_negative(table[:, columns] * weights[:, None], seconds * weights)
             residuals = np.abs(table @ solved - seconds)
             weights = 1 / (1 + (residuals / max(float(np.median(residuals)), 1e-9)) ** 2)
+        if (total_s := float((table @ solved).sum())) > 0:
+            solved *= float(seconds.sum()) / total_s
         fitted[stage] = StepCost(
             fixed_s=float(solved[0]),
             per_row_s=float(solved[1]),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bench.simulate.costs import CostTable
+from bench.simulate.costs import CostTable, ServerCost
 from bench.simulate.machine import Lane, Machine
 from serving.engine.graphs import Forward, pick_bucket
 from serving.engine.requests import Plan, StageLimits
@@ -24,7 +24,12 @@ from serving.models.base import Bucket, Model
 from serving.profile import EngineProfile
 
 if TYPE_CHECKING:
-    pass
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+BEHIND = 335 / 1024
+"""Weight of a thread that is nice by 5 against one that is not: Linux's own table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +80,35 @@ class VirtualRunner(Runner):
 
         return {name: limits._replace(rows=rows(name)) for name, limits in super().limits().items()}
 
-    def cost_s(self, name: str, states: Sequence[Any]) -> float:
-        """What the table says of a step over `states`. Raises KeyError for a stage that it does not know."""
+    def spreads(self, name: str) -> bool:
+        """Whether the table says what a step of this stage takes on all cores."""
+        return name in self._table.spread
+
+    def cost_s(self, name: str, states: Sequence[Any], *, spread: bool = False) -> float:
+        """What the table says of a step over `states`, on all cores if it is `spread` and the table knows of that.
+
+        Raises KeyError for a stage that it does not know.
+        """
+        stages = {**self._table.stages, **self._table.spread} if spread else self._table.stages
         rows, longest = len(states), max(state.length for state in states)
         stage = self._stages[name]
+        if not self._table.padded:
+            return stages[name].of(rows, sum(state.length for state in states))
         bucket = Bucket(rows, longest)
         if self._padded and stage.buckets:
             bucket = pick_bucket(stage.buckets, rows, longest) or bucket
-        return self._table.stages[name].of(bucket.rows, bucket.units)
+        return stages[name].of(bucket.rows, bucket.units)
 
     def launch(self, name: str, states: Sequence[Any]) -> Launched:
         """On a device VirtualStreams bills the step."""
         if not self.overlaps:
             self.spend(self.cost_s(name, states) + self._table.server.turn_s)
         return super().launch(name, states)
+
+    def finish(self, launched: Launched) -> list[NDArray[np.float32] | None]:
+        if (cost := self._table.finishes.get(launched.stage.name)) is not None:
+            self.spend(cost.of(len(launched.states), sum(state.length for state in launched.states)))
+        return super().finish(launched)
 
     def spend(self, cpu_s: float) -> None:
         """The engine's own thread is busy for so long."""
@@ -103,8 +123,8 @@ class VirtualWorkers:
 
     runner: VirtualRunner
     machine: Machine
-    turn_s: float
-    """CPU time of the loop for each step that ends."""
+    server: ServerCost
+    """Whose turn_s, poll_s and hand_s are the engine's."""
     _under_way: list[Plan] = field(default_factory=list)
     _ended: deque[Outcome] = field(default_factory=deque)
 
@@ -125,15 +145,20 @@ class VirtualWorkers:
         """Nothing to end: no thread was started."""
 
     def start(self, plan: Plan, shares: int = 1, *, behind: bool = False) -> None:
-        """Compute the step now; it ends when the virtual machine has worked it off, on one core.
+        """Compute the step now; it ends when the virtual machine has worked it off.
 
-        Steps on one core go on side by side there, whatever is `behind`.
+        With `shares` it has as many cores, if the table says what that is worth. `behind` others it has less of a core
+        that is wanted by them.
         """
         states = [part.state for part in plan.parts]
-        cost_s = self.runner.cost_s(plan.stage, states)
+        cost_s = self.runner.cost_s(plan.stage, states, spread=shares > 1) + self.server.hand_s
         launched = Runner.launch(self.runner, plan.stage, states)
         self._under_way.append(plan)
-        self.machine.work(cost_s, lambda: self._end(plan, launched))
+        weight = BEHIND if behind else 1.0
+        self.machine.work(cost_s, lambda: self._end(plan, launched), weight)
+        if shares > 1 and self.runner.spreads(plan.stage):
+            for _ in range(shares - 1):
+                self.machine.work(cost_s, _nothing, weight)
 
     def ended(self, wait_s: float | None) -> list[Outcome]:
         """The steps that have ended, after the time that the loop itself takes for them."""
@@ -141,8 +166,7 @@ class VirtualWorkers:
         self.machine.advance(until_s, lambda: bool(self._ended))
         outcomes = list(self._ended)
         self._ended.clear()
-        if outcomes:
-            self.runner.spend(self.turn_s * len(outcomes))
+        self.runner.spend(self.server.turn_s * len(outcomes) if outcomes else self.server.poll_s)
         return outcomes
 
     def _end(self, plan: Plan, launched: Launched) -> None:
@@ -154,7 +178,7 @@ class VirtualStreams(VirtualWorkers):
     """serving.engine.workers.Streams on a device that is not here. Streams that are busy at once slow each other."""
 
     def __init__(self, runner: VirtualRunner, machine: Machine, table: CostTable) -> None:
-        super().__init__(runner, machine, table.server.turn_s)
+        super().__init__(runner, machine, table.server)
         self._table = table
         self._lanes = {lane: Lane(machine, on_device=True) for lane in runner.lanes}
         self.busy_s: defaultdict[str, float] = defaultdict(float)
@@ -183,3 +207,7 @@ class VirtualStreams(VirtualWorkers):
 
 def _never() -> bool:
     return False
+
+
+def _nothing() -> None:
+    """What follows the end of a step's helper."""

@@ -16,7 +16,10 @@ class _Task:
     left_s: float
     """CPU seconds to go, of a core that nobody else uses."""
     then: Action
+    weight: float = 1.0
     on_device: bool = False
+    rate: float = 0.0
+    """CPU seconds per second, as things are."""
 
 
 @dataclass(slots=True)
@@ -24,8 +27,8 @@ class Machine:
     """Cores that are shared fairly, and a clock that only `advance` moves.
 
     `speeds[k - 1]` is how fast each of k busy cores runs, against one alone: two hardware threads of one core
-    are slower together. More tasks than cores share them all. `device_speeds` says the same of a device beside the
-    cores, for tasks in streams of its own.
+    are slower together. More tasks than cores share them all by their weights, and none has more than one core.
+    `device_speeds` says the same of a device beside the cores, for tasks in streams of its own.
     """
 
     speeds: Sequence[float]
@@ -39,9 +42,9 @@ class Machine:
         """The virtual time."""
         return self.now_s
 
-    def work(self, cpu_s: float, then: Action, *, on_device: bool = False) -> None:
+    def work(self, cpu_s: float, then: Action, weight: float = 1.0, *, on_device: bool = False) -> None:
         """A task begins now and calls `then` when it has had cpu_s of a core, or of the device."""
-        self._tasks.append(_Task(max(cpu_s, 0.0), then, on_device))
+        self._tasks.append(_Task(max(cpu_s, 0.0), then, weight, on_device))
 
     def at(self, moment_s: float, then: Action) -> None:
         """Call `then` at a moment, now at the earliest."""
@@ -53,16 +56,16 @@ class Machine:
         Raises RuntimeError if nothing is left that could happen before an infinite until_s.
         """
         while not stop():
-            rates = {on_device: self._rate(on_device=on_device) for on_device in (False, True)}
-            task = min(self._tasks, key=lambda task: task.left_s / rates[task.on_device], default=None)
-            task_s = self.now_s + task.left_s / rates[task.on_device] if task is not None else float("inf")
+            self._share()
+            task = min(self._tasks, key=lambda task: task.left_s / task.rate, default=None)
+            task_s = self.now_s + task.left_s / task.rate if task is not None else float("inf")
             moment_s = self._moments[0][0] if self._moments else float("inf")
             next_s = min(task_s, moment_s, until_s)
             if next_s == float("inf"):
                 raise RuntimeError("virtual time stands still: nothing runs and nothing is due")
             passed_s, self.now_s = next_s - self.now_s, next_s
             for one in self._tasks:
-                one.left_s -= passed_s * rates[one.on_device]
+                one.left_s -= passed_s * one.rate
             if task is not None and task_s <= min(moment_s, until_s):
                 self._tasks.remove(task)
                 task.then()
@@ -71,12 +74,19 @@ class Machine:
             else:
                 return
 
-    def _rate(self, *, on_device: bool) -> float:
-        busy = sum(task.on_device == on_device for task in self._tasks)
-        if not busy:
-            return 1.0
-        speeds = self.device_speeds if on_device else self.speeds
-        return speeds[min(busy, len(speeds)) - 1] * min(1.0, len(speeds) / busy)
+    def _share(self) -> None:
+        """Give each task its rate: the heaviest first, for what is more than a whole core goes to the others."""
+        for speeds, on_device in ((self.speeds, False), (self.device_speeds, True)):
+            tasks = [task for task in self._tasks if task.on_device == on_device]
+            if not tasks:
+                continue
+            speed = speeds[min(len(tasks), len(speeds)) - 1]
+            weight = sum(task.weight for task in tasks)
+            share = float(len(speeds))
+            for task in sorted(tasks, key=lambda task: -task.weight):
+                part = min(1.0, share * task.weight / weight)
+                task.rate = part * speed
+                share, weight = share - part, weight - task.weight
 
 
 @dataclass(slots=True)

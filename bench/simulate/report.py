@@ -71,7 +71,7 @@ class Report(msgspec.Struct, kw_only=True):
 
     profile: str
     overrides: list[str]
-    costs: CostTable
+    costs: CostTable = CostTable(device="", source="", stages={})
     rows: list[Row] = []
     checks: list[Checked] = []
 

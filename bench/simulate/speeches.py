@@ -17,12 +17,12 @@ AT_ONCE = 200
 def speeches(frontend: Frontend, mix: str, seed: int) -> Iterator[Speech]:
     """Different texts of a mix, with their segments, made when they are asked for."""
     spec = frontend.spec
-    for number, text in enumerate(_texts(mix, seed)):
+    for number, text in enumerate(said(mix, seed)):
         params = SpeechParams(voice=spec.default_voice, seed=number, fields=spec.fields())
         yield Speech(text, list(frontend.segments(read(text), params)), params)
 
 
-def _texts(mix: str, seed: int) -> Iterator[str]:
-    """Texts without end: drawn some at a time, for to draw them all at once would take seconds."""
+def said(mix: str, seed: int) -> Iterator[str]:
+    """The texts of speeches(), without end: drawn some at a time, for to draw them all at once would take seconds."""
     for part in count():
         yield from texts(mix, AT_ONCE, seed * 1000 + part)

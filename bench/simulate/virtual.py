@@ -21,6 +21,12 @@ from serving.engine.runner import Runner, pick_workers
 from serving.engine.workers import Workers
 from serving.models import load_frontend, load_model
 from serving.models.base import Model
+from serving.models.hibari.constants import HOP
+from serving.models.hibari.cpu.decode import INPUTS as CPU_INPUTS
+from serving.models.hibari.model import HibariModel
+from serving.models.hibari.stages import DECODE
+from serving.models.hibari.timing import HEAD_FRAMES
+from serving.models.hibari.windows import Window
 from serving.models.indextts2.model import IndexTts2Model
 from serving.models.indextts2.voice.recordings import BUILT_IN
 from serving.profile import Profile, load_profile
@@ -82,7 +88,7 @@ class Simulation:
             if runner.overlaps:
                 self.used = VirtualStreams(runner, machine, self.table)
                 return self.used
-            return VirtualWorkers(runner, machine, self.table.server.turn_s)
+            return VirtualWorkers(runner, machine, self.table.server)
 
         loop = EngineLoop(
             self.profile,
@@ -167,9 +173,25 @@ def _real(profile: Profile, table: CostTable) -> Simulation:
     torch.set_num_threads(1)
     model = load_model(profile, torch.device("cpu"), getattr(torch, profile.engine.dtype))
     frontend = load_frontend(profile)
-    return Simulation(
-        profile, model, table, False, Hollow({}), lambda mix, seed: speeches(frontend, mix, seed)
-    )
+    answers = Hollow({DECODE: undecoded}) if isinstance(model, HibariModel) else Hollow({})
+    return Simulation(profile, model, table, False, answers, lambda mix, seed: speeches(frontend, mix, seed))
+
+
+def undecoded(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The decode stage of the embedded voice on a CPU, not computed: noise of the right length.
+
+    It is silent before the onset as the voice is, for the engine cuts that. What decides about windows, the durations
+    and the energy of the stages before, is the voice's own.
+    """
+    outputs: list[torch.Tensor] = []
+    for at in range(0, len(inputs), CPU_INPUTS):
+        numbers, history, tail = inputs[at + 3 : at + CPU_INPUTS]
+        window = Window(*numbers.tolist())
+        blocks = torch.full((len(window.blocks), HOP), 0.1)
+        if window.start == 0:
+            blocks[:HEAD_FRAMES] = 0.0
+        outputs += (blocks, history, tail)
+    return tuple(outputs)
 
 
 def _is_new(number: int, every: int) -> bool:

@@ -39,6 +39,17 @@ def test_three_tasks_on_two_cores_get_two_thirds_each() -> None:
     assert ended == pytest.approx([1.5] * 3)
 
 
+def test_who_steps_back_has_less_of_a_core_that_others_want_and_none_has_more_than_one() -> None:
+    machine = Machine(speeds=(1.0, 1.0))
+    ended: dict[str, float] = {}
+    machine.work(1.0, lambda: ended.update(heavy=machine.now_s), 2.0)
+    for name in ("one", "two"):
+        machine.work(1.0, lambda name=name: ended.update({name: machine.now_s}), 0.5)  # type: ignore[misc]
+    machine.advance(10.0, never)
+    # The heavy one has a core for itself; the others share the other for a second, and then have one each.
+    assert ended == pytest.approx({"heavy": 1.0, "one": 1.5, "two": 1.5})
+
+
 def test_a_lane_does_one_thing_after_another() -> None:
     machine = Machine(speeds=(1.0, 1.0))
     lane = Lane(machine)
@@ -62,7 +73,7 @@ def test_time_that_stands_still_is_an_error() -> None:
         Machine(speeds=(1.0,)).advance(float("inf"), never)
 
 
-def test_the_fit_finds_the_costs_beneath_interruptions() -> None:
+def test_the_fit_finds_the_costs_beneath_interruptions_and_pays_for_these_too() -> None:
     rng = random.Random(1)
     steps = []
     for _ in range(400):
@@ -71,8 +82,10 @@ def test_the_fit_finds_the_costs_beneath_interruptions() -> None:
         seconds *= rng.uniform(0.99, 1.01) * (3.0 if rng.random() < 0.05 else 1.0)
         steps.append(Step("decode", rows, rows * length, seconds))
     found = fit(steps)["decode"]
-    assert found.of(4, 200) == pytest.approx(0.002 + 0.002 + 0.006, rel=0.03)
-    assert found.of(1, 10) == pytest.approx(0.002 + 0.0005 + 0.0003, rel=0.05)
+    assert found.of(4, 200) / found.of(1, 10) == pytest.approx(0.010 / 0.0028, rel=0.05)
+    assert sum(found.of(step.rows, step.units) for step in steps) == pytest.approx(
+        sum(step.seconds for step in steps)
+    )
 
 
 def test_a_curve_goes_on_straight_behind_its_last_point() -> None:
@@ -110,6 +123,53 @@ def test_the_loop_is_billed_for_each_step_of_a_single_worker_too() -> None:
         return ttfa_s(simulation.streams(1, mix="short", duration_s=0.1)[0]) or 0.0
 
     assert first_s(0.001) == pytest.approx(first_s(0.0) + 0.002)
+
+
+def test_the_loop_is_billed_for_outputs_and_for_looking_while_a_worker_is_idle() -> None:
+    def first_s(**costs: StepCost | float) -> float:
+        finishes = {name: cost for name, cost in costs.items() if isinstance(cost, StepCost)}
+        server = {name: cost for name, cost in costs.items() if isinstance(cost, float)}
+        table = CostTable(
+            device="by hand",
+            source="a test",
+            stages=TONE.stages,
+            finishes=finishes,
+            speeds=(1.0, 1.0),
+            server=ServerCost(**server),
+        )
+        simulation = open_simulation("default", ["model.name=tone"], table, seconds=5)
+        return ttfa_s(simulation.streams(1, mix="short", duration_s=0.1)[0]) or 0.0
+
+    plain = first_s()
+    assert first_s(render=StepCost(fixed_s=0.005)) == pytest.approx(plain + 0.005)
+    assert first_s(hand_s=0.001) == pytest.approx(plain + 2 * 0.001)
+    # The worker ends its step while the loop looks: what is left of a look of 0.1 ms is waited for.
+    assert plain <= first_s(poll_s=0.0001) <= plain + 2 * 0.0001
+
+
+def test_rows_that_run_one_by_one_are_billed_by_their_own_lengths() -> None:
+    def last_s(*, padded: bool) -> float:
+        stage = StepCost(seconds=(0.0, 0.001))
+        table = CostTable(
+            device="by hand", source="a test", stages={"embed": stage, "render": stage}, padded=padded
+        )
+        simulation = open_simulation("default", ["model.name=tone"], table, seconds=5)
+        return max(sample.end_s for sample in simulation.rate([0.0] * 4, mix="mixed"))
+
+    assert last_s(padded=False) < last_s(padded=True)
+
+
+@pytest.mark.slow
+def test_the_voice_is_timed_alike_whether_its_decoder_computes_or_not() -> None:
+    stages = {name: StepCost(fixed_s=0.001, seconds=(0.0, 3e-5)) for name in ("encode", "prosody", "decode")}
+    table = CostTable(device="by hand", source="a test", stages=stages, padded=False)
+    simulation = open_simulation("default", [], table, seconds=5)
+    hollow = simulation.streams(3, mix="short", duration_s=0.05)
+    simulation.hollow = Hollow({})
+    whole = simulation.streams(3, mix="short", duration_s=0.05)
+    assert [len(sample.events) for sample in hollow] == [len(sample.events) for sample in whole]
+    assert sum(map(audio_s, hollow)) == pytest.approx(sum(map(audio_s, whole)), rel=0.01)
+    assert [ttfa_s(sample) for sample in hollow] == pytest.approx([ttfa_s(sample) for sample in whole])
 
 
 def test_two_workers_hold_twice_as_much_as_one() -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bench.cheats.answer import encode
 from bench.cheats.sounds import coarse, higher, noise
+from bench.hearing.cores import over_cores
 from bench.hearing.doubts import wave_doubts
 from bench.hearing.features import hear
 from bench.hearing.hear import hear_all, worth_hearing
@@ -284,6 +285,27 @@ def test_every_answer_is_heard_once_it_has_audio() -> None:
     hear_all(samples, {0: encode(_babble(2.0, 1), "s16"), 1: bytes(96_000)})
     assert [sample.heard is not None for sample in samples] == [True, True, False]
     assert samples[1].doubts == ["silence: nothing is louder than -45 dBFS"]
+
+
+def test_many_waves_are_heard_on_all_cores_like_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    audio = {index: encode(_babble(2.0, index), "s16") for index in range(12)}
+    audio[5] = audio[3]
+    by_cores: list[list[Sample]] = []
+    for cores in (1, 3):
+        monkeypatch.setattr("bench.hearing.cores.usable_cores", lambda cores=cores: cores)
+        samples = [_sample(index, "A text of some words.") for index in range(12)]
+        hear_all(samples, audio)
+        by_cores.append(samples)
+    assert by_cores[0] == by_cores[1]
+    assert by_cores[0][5].heard is not None
+    assert by_cores[0][5].heard.repeated_share == 1.0
+
+
+def test_work_on_all_cores_raises_what_it_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.hearing.cores.usable_cores", lambda: 2)
+    assert over_cores(lambda number: number * number, 20) == [number * number for number in range(20)]
+    with pytest.raises(ZeroDivisionError):
+        over_cores(lambda number: 1 // (number - 17), 20)
 
 
 def test_a_server_that_keeps_answers_is_named() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from hibari import Hibari
+from numpy.typing import NDArray
 
-from bench.hearing.speech_check import check_speech, set_error_rate, transcribe
+from bench.hearing.speech_check import check_speech, set_error_rate, transcribe, transcribe_all
 from bench.hearing.words import normalise, word_error_rate
 from bench.records import Cell, Generator, Run, Sample
 
@@ -82,6 +84,20 @@ def test_a_cell_without_waves_keeps_its_verdict() -> None:
     cell = _cell("quiet", [])
     set_error_rate([cell])
     assert (cell.verdict, cell.word_error_rate) == ("VALID", None)
+
+
+def _give(wave: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+    return wave, 24_000
+
+
+def test_waves_that_are_heard_at_once_have_the_words_of_those_heard_alone() -> None:
+    hibari = Hibari()
+    waves = [hibari(text, seed=1) for text in (TEXT, "The garden was quiet.", "Two boats left at noon.")]
+    alone = [transcribe(wave, 24_000) for wave in waves]
+    heard: list[int] = []
+    at_once = transcribe_all([partial(_give, wave) for wave in waves], lambda: heard.append(1))
+    assert at_once == alone
+    assert len(heard) == 3
 
 
 def test_transcribe_takes_any_rate() -> None:
