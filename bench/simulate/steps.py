@@ -133,10 +133,8 @@ class StepMeter:
             self._forget()
             if self.workers > 1:
                 load = self._run(self.workers, streams, mix, count, seed=seed)
-                one: list[Step] = []
-                many: list[Step] = []
-                for step in self._runner.launches:
-                    (one if step.threads == self._threads else many).append(step)
+                one = [step for step in self._runner.launches if step.threads == self._threads]
+                many = [step for step in self._runner.launches if step.threads != self._threads]
                 self._spread += many
                 if load.saturated:
                     self._together += one
