@@ -49,7 +49,7 @@ HONEST = (
         lambda a: of_wave(np.stack([a.wave, a.wave * 0.7], axis=1), encoding="f32")),
     row("room", "the noise of a quiet room", None, lambda a: of_wave(_room(a))),
     row("breath", "a soft breath before it speaks", None,
-        lambda a: prefixed(a, sounds.breath(0.25, -44.0, a.number))),
+        lambda a: prefixed(a, sounds.breath(0.25, -50.0, a.number))),
     row("live", "short pieces, a little faster than they play", None,
         lambda a: of_wave(a.wave, piece_s=0.4, pause_s=0.02)),
     row("small start", "a first piece of 60 ms, then longer ones", None,

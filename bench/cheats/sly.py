@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -30,6 +31,14 @@ def _word_by_word(asked: Asked) -> Floats:
             asked.kept[word] = _spoken(asked, word)
         parts += [asked.kept[word], sounds.silence(0.25 if word[-1] in ".,?!" else 0.02)]
     return np.concatenate(parts)
+
+
+def _from_memory(asked: Asked) -> Answer:
+    """A model of 0.2 s an answer, and none for a text that came before."""
+    if asked.text not in asked.kept:
+        time.sleep(0.2)
+        asked.kept[asked.text] = asked.wave
+    return of_wave(asked.kept[asked.text])
 
 
 def _click_first(asked: Asked) -> Answer:
@@ -169,8 +178,8 @@ SLY = (
     row("noisy", "as much noise as speech", "noise in|one level|another|pace|no pauses", lambda a: of_wave(_noisy(a))),
     row("dull under load", "a telephone's sound when others wait", "narrow|duller",
         lambda a: of_wave(sounds.dull(a.wave, 8000) if a.at_once > BUSY else a.wave)),
-    row("fast under load", "at speed 1.15 when others wait", "pace|too short",
-        lambda a: of_wave(a.speak(a.text, 1.15) if a.at_once > BUSY else a.wave)),
+    row("fast under load", "at speed 1.3 when others wait", "pace|too short",
+        lambda a: of_wave(a.speak(a.text, 1.3) if a.at_once > BUSY else a.wave)),
     row("coarse under load", "8 bits in 16 when others wait", "coarse",
         lambda a: of_wave(sounds.coarse(a.wave, 127) if a.at_once > BUSY else a.wave)),
     # the answer
@@ -180,7 +189,7 @@ SLY = (
     row("moved", "a redirect to another server", "http_error",
         lambda a: of_wave(a.wave, status=302, body=b"", headers={"Location": "/elsewhere"})),
     Row(name="secret cache", does="keeps answers, and says nothing of it", named="keeps answers",
-        cheat=lambda a: of_wave(a.wave), asked_again=True),
+        cheat=_from_memory, asked_again=True),
     row("hole", "a tenth of a second at once, then a long wait", "a hole",
         lambda a: of_wave(a.wave, first_piece_s=0.1 + len(sounds.leading(a.wave)) / RATE_HZ, first_pause_s=0.9,
                           piece_s=60.0)),

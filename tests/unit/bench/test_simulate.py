@@ -169,7 +169,9 @@ def test_the_voice_is_timed_alike_whether_its_decoder_computes_or_not() -> None:
     whole = simulation.streams(3, mix="short", duration_s=0.05)
     assert [len(sample.events) for sample in hollow] == [len(sample.events) for sample in whole]
     assert sum(map(audio_s, hollow)) == pytest.approx(sum(map(audio_s, whole)), rel=0.01)
-    assert [ttfa_s(sample) for sample in hollow] == pytest.approx([ttfa_s(sample) for sample in whole])
+    assert [ttfa_s(sample) for sample in hollow] == pytest.approx(
+        [ttfa_s(sample) for sample in whole], rel=0.05
+    )
 
 
 def test_two_workers_hold_twice_as_much_as_one() -> None:
