@@ -1,4 +1,4 @@
-"""Pure functions of the scheduler: when a listener's next window begins, who is kept back, and who shares a step."""
+"""Pure functions of the scheduler: who gets a slot, when a window begins, who is kept back, and who shares a step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import bisect
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from serving.engine.requests import Part, Plan, StageLimits
+from serving.engine.requests import Part, Plan, Request, StageLimits
 
 SPREAD = 2.0
 """Rows of a step are at most this many times longer or shorter than the row that the step is for."""
@@ -14,6 +14,10 @@ CAPTURED_SPREAD = 1.5
 """The same where steps run in captured shapes, which pad the rows once more."""
 FULL = 0.75
 """A captured shape runs with fewer rows than this share of its own only if there is none smaller."""
+FOLLOWER_SLACK_S = 2.0
+"""A segment is less urgent than the one before it in its request by this much."""
+URGENT_S = 1.0
+"""A listener whose playback buffer empties sooner than this gets small windows."""
 SAFETY = 2.0
 PRESSING_S = 0.1
 """A step is pressing if its most urgent part is due within this: it waits for no other step."""
@@ -32,6 +36,31 @@ class Waiting(NamedTuple):
 
     due_s: float
     part: Part
+
+
+def opens_next(
+    due: Sequence[tuple[float, Request]], now: float, *, free: tuple[bool, bool], max_hungry: int | None
+) -> Request | None:
+    """Whose waiting segment gets the next slot; None: nobody's. `due`: when each listener's buffer empties.
+
+    `free`: whether there is a slot for a request without one, and for one that has some.
+    """
+    full = max_hungry is not None and max_hungry <= sum(
+        request.streaming and request.slots > 0 and due_s - now < URGENT_S for due_s, request in due
+    )
+    best: tuple[int, float] | None = None
+    chosen: Request | None = None
+    for due_s, request in due:
+        if not request.waiting or not free[request.slots > 0]:
+            continue
+        if request.streaming and len(request.parts) >= (1 if request.first_chunk_s is None else 2):
+            continue
+        if full and request.is_newcomer and not request.slots:
+            continue
+        rank = (request.slots, due_s + FOLLOWER_SLACK_S * len(request.parts))
+        if best is None or rank < best:
+            best, chosen = rank, request
+    return chosen
 
 
 def speaks_now(in_hand_s: float | None, speaking_s: float) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from serving.models.base import SegmentTimes
-from serving.protocol import RequestStats, Segment, SpeechParams, Times
+from serving.protocol import Segment, SpeechParams, Times
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,30 +82,11 @@ class Request:
         """Its listener has heard nothing."""
         return self.streaming and self.first_chunk_s is None
 
-    def stats(self, now: float, rate_hz: int) -> RequestStats:
-        """What became of it, for the listener's server."""
-
-        def since_arrival(moment_s: float | None) -> float:
-            return (now if moment_s is None else moment_s) - self.arrived_s
-
-        return RequestStats(
-            queue_s=since_arrival(self.first_step_s),
-            first_chunk_s=since_arrival(self.first_chunk_s),
-            total_s=now - self.arrived_s,
-            audio_s=self.samples / rate_hz,
-            chunks=self.chunks,
-            steps=dict(self.steps),
-            stages={
-                name: (since_arrival(first_s), since_arrival(last_s))
-                for name, (first_s, last_s) in self.stages.items()
-            },
-        )
-
     def times(self, rate_hz: int) -> Times | None:
         """When the segment is spoken whose samples leave now, told once: ahead if the model knows, else at its end."""
         head = self.parts[0]
         state = head.state
-        if not self.timed or head.timed or state is None:
+        if head.timed or state is None:
             return None
         begin_s = (self.samples - head.sent_samples) / rate_hz + head.segment.lead_s
         if (times := state.times) is None:

@@ -18,11 +18,14 @@ import numpy as np
 
 from serving.engine.policy import (
     AHEAD_S,
+    FOLLOWER_SLACK_S,
     PATIENCE_S,
+    URGENT_S,
     Waiting,
     admitted,
     choose_step,
     is_pressing,
+    opens_next,
     speaks_now,
 )
 from serving.engine.requests import Part, Plan, Request, Speech, StageLimits
@@ -31,6 +34,7 @@ from serving.protocol import (
     Failed,
     FailureCode,
     Finished,
+    RequestStats,
     Segment,
     Submit,
     Times,
@@ -43,14 +47,10 @@ if TYPE_CHECKING:
 
 OFFLINE_SLACK_S = 5.0
 """A request without a listener is as urgent as one whose playback buffer empties this long after its arrival."""
-FOLLOWER_SLACK_S = 2.0
-"""A segment is less urgent than the one before it in its request by this much."""
 NEWCOMER_S = 0.08
 """On CUDA a request without sound yet is as urgent as a listener whose buffer empties this long after its arrival."""
 FIRST_SPEAKING_S = 0.1
 """From an offer taken to its sound, until some were measured."""
-URGENT_S = 1.0
-"""A listener whose playback buffer empties sooner than this gets small windows."""
 
 
 class Scheduler:
@@ -158,22 +158,9 @@ class Scheduler:
         in flight until its first samples leave, then the current and the next. Who has one already is not made to
         run dry for a newcomer: see `max_hungry`.
         """
-        full = self._max_hungry is not None and self._max_hungry <= sum(
-            request.streaming and request.slots > 0 and self._buffer_empty_s(request) - now < URGENT_S
-            for request in self._requests.values()
-        )
-        best: tuple[int, float] | None = None
-        chosen: Request | None = None
-        for request in self._requests.values():
-            if not request.waiting or len(self._free) <= (self._reserve if request.slots else 0):
-                continue
-            if request.streaming and len(request.parts) >= (1 if request.first_chunk_s is None else 2):
-                continue
-            if full and request.streaming and not request.slots and request.first_chunk_s is None:
-                continue
-            rank = (request.slots, self._buffer_empty_s(request) + FOLLOWER_SLACK_S * len(request.parts))
-            if best is None or rank < best:
-                best, chosen = rank, request
+        due = [(self._buffer_empty_s(request), request) for request in self._requests.values()]
+        may = len(self._free) > 0, len(self._free) > self._reserve
+        chosen = opens_next(due, now, free=may, max_hungry=self._max_hungry)
         if chosen is None:
             return None
         urgent = chosen.streaming and self._buffer_empty_s(chosen) - now < URGENT_S
@@ -297,7 +284,7 @@ class Scheduler:
         """Let the samples out that are in order, and end the request after its last."""
         while request.parts and not request.over:
             head = request.parts[0]
-            if times := request.times(self._rate_hz):
+            if request.timed and (times := request.times(self._rate_hz)):
                 self.outbox.append(times)
             for samples in head.held:
                 if request.first_chunk_s is None:
@@ -314,9 +301,7 @@ class Scheduler:
         if request.last and not request.waiting and not request.over:
             self.outcomes["finished"] += 1
             self._forget(request)
-            self.outbox.append(
-                Finished(request_id=request.request_id, stats=request.stats(now, self._rate_hz))
-            )
+            self.outbox.append(Finished(request_id=request.request_id, stats=self._stats(request, now)))
 
     def _after_lead(self, part: Part, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """The first samples of a segment behind the silence that its text asks for."""
@@ -345,3 +330,20 @@ class Scheduler:
         self._free.append(part.slot)
         if part.state is not None:
             self.closing.append(part.state)
+
+    def _stats(self, request: Request, now: float) -> RequestStats:
+        def since_arrival(moment_s: float | None) -> float:
+            return (now if moment_s is None else moment_s) - request.arrived_s
+
+        return RequestStats(
+            queue_s=since_arrival(request.first_step_s),
+            first_chunk_s=since_arrival(request.first_chunk_s),
+            total_s=now - request.arrived_s,
+            audio_s=request.samples / self._rate_hz,
+            chunks=request.chunks,
+            steps=dict(request.steps),
+            stages={
+                name: (since_arrival(first_s), since_arrival(last_s))
+                for name, (first_s, last_s) in request.stages.items()
+            },
+        )
