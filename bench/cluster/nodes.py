@@ -101,7 +101,8 @@ def nodes() -> Iterator[Nodes]:
 @contextlib.contextmanager
 def clustered(nodes: Nodes, folder: Path, engines: int, *settings: str) -> Iterator[Victim]:
     """`tts-serving cluster` with so many engines on these nodes, all of them ready."""
-    wanted = (f"cluster.address={nodes.address}", f"cluster.replicas={engines}", *settings)
+    ours = (f"cluster.address={nodes.address}", f"cluster.replicas={engines}", f"engine.max_slots={SLOTS}")
+    wanted = (*ours, *settings)
     program = ("serving", "cluster")
     with serving(folder, *words(wanted), program=program, start_s=START_S) as victim:
         until(lambda: slots(victim) == engines * SLOTS, START_S, f"{engines} engines")

@@ -13,7 +13,10 @@ import pytest
 
 from tests.support import Server, alive, start, wait_ready
 
+SLOTS = 16
+"""Of one engine."""
 SETTINGS = (
+    f"engine.max_slots={SLOTS}",
     "model.name=tests.faulty_tone",
     "model.options.step_s=0.02",
     "model.options.max_window_tokens=4",
@@ -31,8 +34,6 @@ SETTINGS = (
 )
 READY_S = 300.0
 """Ray's own processes take their time where other work holds the cores."""
-SLOTS = 16
-"""Of one engine."""
 
 
 @pytest.fixture(scope="session")

@@ -214,3 +214,16 @@ def test_an_unknown_table_is_named_with_those_there_are(capsys: pytest.CaptureFi
     assert simulate_main(parser.parse_args(["--costs", "abacus"])) == 2
     assert "abacus" in (said := capsys.readouterr().err)
     assert "h100-today" in said
+
+
+def test_a_step_that_ends_while_the_loop_is_at_work_is_not_lost() -> None:
+    """Else its request would stand still until it expires, which fails the simulation."""
+    table = CostTable(
+        device="by hand",
+        source="a test",
+        stages=TONE.stages,
+        speeds=(1.0, 1.0),
+        server=ServerCost(turn_s=0.05),
+    )
+    simulation = open_simulation("default", ["model.name=tone"], table, seconds=5)
+    assert simulation.rate([0.0], mix="short")
