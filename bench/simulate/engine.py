@@ -130,7 +130,7 @@ class VirtualWorkers:
 
     @property
     def running(self) -> int:
-        return len(self._under_way)
+        return len(self._under_way) + len(self._ended)
 
     @property
     def plans(self) -> Sequence[Plan]:
@@ -166,12 +166,11 @@ class VirtualWorkers:
         self.machine.advance(until_s, lambda: bool(self._ended))
         outcomes = list(self._ended)
         self._ended.clear()
-        over = {id(plan) for plan, _ in outcomes}
-        self._under_way = [plan for plan in self._under_way if id(plan) not in over]
         self.runner.spend(self.server.turn_s * len(outcomes) if outcomes else self.server.poll_s)
         return outcomes
 
     def _end(self, plan: Plan, launched: Launched) -> None:
+        self._under_way = [one for one in self._under_way if one is not plan]
         self._ended.append((plan, launched))
 
 
