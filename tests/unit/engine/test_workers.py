@@ -114,7 +114,9 @@ def test_a_request_alone(spreads: bool, expected: int) -> None:
 
 
 def test_requests_side_by_side_have_a_thread_each_until_one_is_left() -> None:
-    seen = threads_of(["abcdefgh", "abcdefgh ijklmnop qrstuvwx"], spreads=True)
+    seen = threads_of(
+        ["abcdefgh", "abcdefgh " * 24], spreads=True
+    )  # long, for a busy machine may hold the first back
     assert seen[:2] == [1, 1]
     assert seen[-1] == WORKERS
     assert set(seen) == {1, WORKERS}
