@@ -7,7 +7,7 @@ says.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -125,6 +125,10 @@ class VirtualWorkers:
     machine: Machine
     server: ServerCost
     """Whose turn_s, poll_s and hand_s are the engine's."""
+    count: int
+    """Steps that step back for others run so many at once; the rest of them wait their turn."""
+    _behind: int = 0
+    _queue: deque[Callable[[], None]] = field(default_factory=deque)
     _under_way: list[Plan] = field(default_factory=list)
     _ended: deque[Outcome] = field(default_factory=deque)
 
@@ -155,10 +159,30 @@ class VirtualWorkers:
         launched = Runner.launch(self.runner, plan.stage, states)
         self._under_way.append(plan)
         weight = BEHIND if behind else 1.0
-        self.machine.work(cost_s, lambda: self._end(plan, launched), weight)
-        if shares > 1 and self.runner.spreads(plan.stage):
-            for _ in range(shares - 1):
-                self.machine.work(cost_s, _nothing, weight)
+
+        def ended() -> None:
+            self._end(plan, launched)
+            if behind:
+                self._behind -= 1
+                self._next()
+
+        def begin() -> None:
+            self.machine.work(cost_s, ended, weight)
+            if shares > 1 and self.runner.spreads(plan.stage):
+                for _ in range(shares - 1):
+                    self.machine.work(cost_s, _nothing, weight)
+
+        if not behind:
+            begin()
+            return
+        self._queue.append(begin)
+        self._next()
+
+    def _next(self) -> None:
+        """Begin what waits, as far as there are threads for it."""
+        while self._queue and self._behind < self.count:
+            self._behind += 1
+            self._queue.popleft()()
 
     def ended(self, wait_s: float | None) -> list[Outcome]:
         """The steps that have ended, after the time that the loop itself takes for them."""
@@ -178,7 +202,7 @@ class VirtualStreams(VirtualWorkers):
     """serving.engine.workers.Streams on a device that is not here. Streams that are busy at once slow each other."""
 
     def __init__(self, runner: VirtualRunner, machine: Machine, table: CostTable) -> None:
-        super().__init__(runner, machine, table.server)
+        super().__init__(runner, machine, table.server, len(runner.lanes))
         self._table = table
         self._lanes = {lane: Lane(machine, on_device=True) for lane in runner.lanes}
         self.busy_s: defaultdict[str, float] = defaultdict(float)

@@ -84,11 +84,11 @@ class Simulation:
             machine, self.table.server, self.model.spec.sample_rate_hz, self.make(mix, seed), duration_s
         )
 
-        def start_workers(_: Runner, __: int) -> Workers:
+        def start_workers(_: Runner, count: int) -> Workers:
             if runner.overlaps:
                 self.used = VirtualStreams(runner, machine, self.table)
                 return self.used
-            return VirtualWorkers(runner, machine, self.table.server)
+            return VirtualWorkers(runner, machine, self.table.server, count)
 
         loop = EngineLoop(
             self.profile,

@@ -25,6 +25,9 @@ Outcome = tuple[Plan, Launched | Exception]
 """A step that was run, or why it could not be."""
 BUSY_S = 0.003
 """While every worker is busy, messages of newcomers are looked for this often: a look costs the others their time."""
+AHEAD = 1
+"""Short steps handed out before a worker is free. On 2 cores of a Zen 5 (8 clients, short texts) 0.10 of a core less is
+idle by it, and 5 % more is spoken."""
 STEPPED_BACK = 5
 """By so much the threads of steps that do not press are nicer (see nice(1)) than the rest of the engine."""
 
@@ -63,10 +66,11 @@ def next_steps(
     """A step for each of `count` workers that is idle.
 
     Where rows may be stepped `apart` from others, what presses is begun beside `count` other steps too: the machine
-    then puts those back, and nobody waits for the end of a long step.
+    then puts those back, and nobody waits for the end of a long step. And AHEAD steps more are handed out than there
+    are workers: they wait in a queue, so that who has ended a step has another at once, not after the loop's turn.
     """
     plans: list[Plan] = []
-    idle = count - workers.running
+    idle = count + (AHEAD if apart else 0) - workers.running
     while len(plans) < idle and (plan := scheduler.plan(clock(), workers=idle - len(plans))):
         plans.append(plan)
     pressing = sum(plan.pressing for plan in (*workers.plans, *plans))
