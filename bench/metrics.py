@@ -229,6 +229,12 @@ def audio_seconds_per_second(samples: Sequence[Sample]) -> float:
     return sum(map(audio_s, good(samples))) / window if window else 0.0
 
 
+def characters_per_second(samples: Sequence[Sample]) -> float:
+    """Characters of good answers' texts per second: the throughput that silence does not raise."""
+    window = window_s(samples)
+    return sum(sample.characters for sample in good(samples)) / window if window else 0.0
+
+
 def requests_per_second(samples: Sequence[Sample]) -> float:
     """Good answers per second."""
     window = window_s(samples)

@@ -18,6 +18,7 @@ DEFINITIONS = {
     "(-45 dBFS in a frame of 10 ms); the silence before it is played first, and may end after the last byte came",
     "total": "from when the request was due to its last byte",
     "throughput": "seconds of good audio made per second, from the first due time to the last end",
+    "text": "characters of the texts of good answers per second, over the same time: silence does not raise it",
     "stall": "how long the playback buffer of a player that starts at the first audio byte is empty, over streams "
     "of two chunks or more",
     "SLO share": "of 100 requests that were due, those that met the SLO above: what was refused or failed did not",

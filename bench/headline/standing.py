@@ -43,10 +43,14 @@ TOTAL = Criterion(name="total p50", attribute="total_p50_s", better="lower", sca
 THROUGHPUT = Criterion(
     name="throughput", attribute="audio_seconds_per_second", better="higher", scale=1.0, unit="audio s/s"
 )
+TEXT_RATE = Criterion(
+    name="text", attribute="characters_per_second", better="higher", scale=1.0, unit="characters/s"
+)
+"""What THROUGHPUT cannot tell: who pauses longer makes more seconds of the same texts."""
 SLO_SHARE = Criterion(
     name="SLO share", attribute="slo_share", better="higher", scale=100.0, unit="% of due", share=True
 )
-CRITERIA = (TTFA, TTFA_P95, TOTAL, THROUGHPUT, SLO_SHARE)
+CRITERIA = (TTFA, TTFA_P95, TOTAL, THROUGHPUT, TEXT_RATE, SLO_SHARE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +86,7 @@ def criteria_of(point: LoadPoint) -> list[Criterion]:
     """What arms are compared by at a load point."""
     stream = point.endpoint == "/tts/stream"
     if point.mode == "closed":
-        return [TTFA if stream else TOTAL, THROUGHPUT]
+        return [TTFA if stream else TOTAL, THROUGHPUT, TEXT_RATE]
     return [*((TTFA, TTFA_P95) if stream else (TOTAL,)), SLO_SHARE]
 
 

@@ -5,7 +5,7 @@ INVALID cells are listed with their reasons and enter no figure.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -17,6 +17,7 @@ from bench.metrics import (
     audible_ttfa_s,
     audio_s,
     audio_seconds_per_second,
+    characters_per_second,
     continuity,
     errors_by_kind,
     good,
@@ -60,6 +61,8 @@ class Summary:
     total_p95_s: Estimate | None = None
     real_time_factor_p50: Estimate | None = None
     audio_seconds_per_second: Estimate | None = None
+    characters_per_second: Estimate | None = None
+    """Of text, spoken whole."""
     slo_share: Estimate | None = None
     """Of the requests that were due, those that met the SLO: what was refused, failed or came late did not."""
     cpu_per_audio: float | None = None
@@ -183,7 +186,10 @@ def _summary(arm: str, point: LoadPoint, cells: Sequence[Cell], run: Run) -> Sum
         total_p50_s=_percentile(totals, 50, name),
         total_p95_s=_percentile(totals, 95, name),
         real_time_factor_p50=_percentile(factors, 50, name),
-        audio_seconds_per_second=_throughput(valid, name),
+        audio_seconds_per_second=_throughput(valid, f"rate {name}", audio_s, audio_seconds_per_second),
+        characters_per_second=_throughput(
+            valid, f"text {name}", lambda sample: sample.characters, characters_per_second
+        ),
         slo_share=_share(valid, run, name),
         cpu_per_audio=_cost(valid),
         requests_per_second=median(requests_per_second(cell.samples) for cell in valid),
@@ -216,13 +222,16 @@ def _percentile(repeats: Sequence[Sequence[float]], percent: float, name: str) -
     )
 
 
-def _throughput(cells: Sequence[Cell], name: str) -> Estimate | None:
-    """Median over the repeats. Drawn: audio over the time that requests took, which longer texts raise together."""
-    rates = [audio_seconds_per_second(cell.samples) for cell in cells]
-    timed = [
-        [(audio_s(s) if s.error is None else 0.0, total_s(s)) for s in _in_order(cell)] for cell in cells
-    ]
-    own = [sum(audio for audio, _ in rows) / (sum(total for _, total in rows) or 1.0) for rows in timed]
+def _throughput(
+    cells: Sequence[Cell],
+    name: str,
+    amount: Callable[[Sample], float],
+    rate: Callable[[Sequence[Sample]], float],
+) -> Estimate | None:
+    """Median over the repeats. Drawn: amount over the time that requests took, which longer texts raise together."""
+    rates = [rate(cell.samples) for cell in cells]
+    timed = [[(amount(s) if s.error is None else 0.0, total_s(s)) for s in _in_order(cell)] for cell in cells]
+    own = [sum(made for made, _ in rows) / (sum(total for _, total in rows) or 1.0) for rows in timed]
 
     def figure(drawn: Sequence[Floats]) -> Floats:
         each = []
@@ -232,7 +241,7 @@ def _throughput(cells: Sequence[Cell], name: str) -> Estimate | None:
         medians: Floats = np.median(each, axis=0)
         return medians
 
-    return bootstrap([_rows(rows, 2) for rows in timed], figure, median(rates), f"rate {name}")
+    return bootstrap([_rows(rows, 2) for rows in timed], figure, median(rates), name)
 
 
 def _share(cells: Sequence[Cell], run: Run, name: str) -> Estimate | None:

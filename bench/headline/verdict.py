@@ -14,6 +14,7 @@ from statistics import median
 from bench.headline.standing import (
     CRITERIA,
     SLO_SHARE,
+    TEXT_RATE,
     THROUGHPUT,
     TOTAL,
     TTFA,
@@ -33,6 +34,7 @@ _SUBJECTS = {
     TTFA_P95: ("The first sound at p95", "sooner", "later"),
     TOTAL: ("The whole answer", "sooner", "later"),
     THROUGHPUT: ("Throughput", "more", "less"),
+    TEXT_RATE: ("The text spoken in a second", "more", "less"),
 }
 _MOST_ALONE = 4
 """Load points of an arm alone that are said."""
@@ -160,9 +162,9 @@ def _sentence(chosen: Sequence[Comparison], own: Sequence[Comparison], criterion
     if standing == "even":
         return f"{label}: {subject[0].lower()}{subject[1:]} differs by no more than the noise {where}."
     word = better if standing == "wins" else worse
-    if criterion is THROUGHPUT:
+    if criterion in (THROUGHPUT, TEXT_RATE):
         percents = [_percent(_times(one), standing) for one in chosen]
-        return f"{label}: throughput is {_range(percents, '{:.0f}')} % {word} {where}."
+        return f"{label}: {subject[0].lower()}{subject[1:]} is {_range(percents, '{:.0f}')} % {word} {where}."
     times = _range([_times(one) for one in chosen], "{:.2f}")
     return f"{label}: {subject[0].lower()}{subject[1:]} comes {times} times {word} {where}."
 
@@ -196,7 +198,8 @@ def _of_lengths(found: Sequence[Summary], server: str, reference: str) -> list[L
         Line(
             kind="note",
             text=f"The same texts last {percent:.0f} % longer from {longer} than from {shorter}, silence included:"
-            f" throughput and cost, which count seconds of audio, favour {longer} by as much.",
+            f" throughput and cost, which count seconds of audio, favour {longer} by as much; the text spoken"
+            " does not.",
         )
     ]
 

@@ -49,7 +49,7 @@ def test_machines_stand_apart_and_commits_in_order(folder: Path) -> None:
         changes["throughput", "1 client"].endswith("intervals overlap")
         or "×" in changes["throughput", "1 client"]
     )
-    assert len(one.panels) == 2
+    assert len(one.panels) == 3
     assert other.panels == [], "one run is no trend"
     assert all(row.change == "" for row in other.rows)
 

@@ -57,7 +57,7 @@ def test_a_twin_that_differs_by_chance_alone_wins_and_loses_nothing() -> None:
         run.noise_floor = noise_floor(run)
         assert run.noise_floor is not None
         found = compare_arms(run, summarise(run), "server", "reference")
-        assert len(found) == 8
+        assert len(found) == 12
         clean += all(one.standing == "even" for one in found)
     assert clean >= 0.95 * RUNS
 

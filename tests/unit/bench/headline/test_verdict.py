@@ -105,6 +105,8 @@ def test_who_speaks_slowly_is_said_to_gain_by_it(run: Run) -> None:
         one.events = [(time, size * 6 // 5) for time, size in one.events]
     said = "The same texts last 20 % longer from server than from reference"
     assert any(text.startswith(said) for text in texts(run, "note"))
+    assert any(text.startswith("Wins: throughput is 20 % more") for text in texts(run, "wins"))
+    assert any(text.startswith("Even: the text spoken in a second") for text in texts(run, "even"))
 
 
 def test_refusals_are_said_of_both(run: Run) -> None:
