@@ -173,7 +173,7 @@ def cores(ray: Nodes, folder: Path, model: str) -> str:
         f"{len(kept)} of {len(pairs)} rounds of {load.turn_s:.0f} s{disturbed}. "
         f"One engine: {_said([one for one, _ in kept])}. "
         f"Two: {_said([two for _, two in kept])}. "
-        f"{statistics.median(ratios):.2f} times ({min(ratios):.2f} to {max(ratios):.2f}); by their CPU times, if nothing "
+        f"{statistics.median(ratios):.2f} times ({min(ratios):.2f} to {max(ratios):.2f}); by CPU times, if nothing "
         f"else ran and one had its core to itself, {statistics.median(alone):.2f} times "
         f"({min(alone):.2f} to {max(alone):.2f})"
     )
