@@ -143,9 +143,9 @@ def slots(victim: Victim) -> int:
 
 
 def replicas() -> list[psutil.Process]:
-    """Processes of replicas, the oldest first."""
+    """Processes of replicas on these nodes, which are children of this process; the oldest first."""
     found = []
-    for process in psutil.process_iter():
+    for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             if "ray::ServeReplica" in " ".join(process.cmdline()):
                 found.append(process)
