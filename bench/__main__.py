@@ -48,7 +48,7 @@ COMMANDS = {
     "faults": ("bench.faults.command", "faults done to a server: what was lost, and how soon all was well"),
     "cluster": (
         "bench.cluster.command",
-        "engines on Ray: the way there, a second one, one killed, one node killed",
+        "engines on Ray: the way there, a second one, a core for it, who leaves, one killed, one node killed",
     ),
     "pressure": ("bench.faults.pressure", "ten times more clients than the server holds, or a soak"),
     "texts": (

@@ -1,8 +1,8 @@
 """python -m bench cluster: a Ray of two nodes on this machine and what comes of it. Words choose: `bench cluster kill`.
 
 The devices are stood in for (bench/cluster/device.py), so that two engines need no more cores than one; only `cores`
-speaks with the embedded voice, an engine on a core of its own. The way there is measured with the tone model, which
-costs nothing and so hides nothing of it.
+speaks with a real model, an engine on a core of its own (bench/cluster/cores.py; --model chooses). The way there is
+measured with the tone model, which costs nothing and so hides nothing of it.
 """
 
 from __future__ import annotations
@@ -14,23 +14,22 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
 import psutil
 from rich.console import Console
 
-from bench.cluster.asking import Heard, audio_s, one_by_one, together
-from bench.cluster.nodes import START_S, Nodes, clustered, nodes, pin, proxied, replicas, slots, words
+from bench.cluster.asking import audio_s, hang_up, one_by_one, together, told
+from bench.cluster.cores import LOADS, SENTENCE, cores
+from bench.cluster.nodes import START_S, Nodes, clustered, nodes, proxied, replicas, slots, words
 from bench.faults.server import FaultError, Victim, check, serving, until
 from bench.machine import tree_cpu_s
 
 ALONE = ("engine.device=cpu", "engine.threads=1", "engine.workers=1")
 TONE = ("model.name=bench.cluster.device", "model.options.step_s=0.001", *ALONE)
 DEVICE = ("model.name=bench.cluster.device", *ALONE)
-VOICE = ("model.options.kernels=torch", *ALONE)
-"""Plain torch, so that speaking is what costs, as with a model of some size: not Ray's way to it."""
-SENTENCE = "The harbour was quiet when the first boats came home."
 LONG = f"{SENTENCE} " * 4
 PAGE = f"{SENTENCE} " * 12
 ROUNDS, REQUESTS = 5, 12
@@ -38,7 +37,9 @@ ROUNDS, REQUESTS = 5, 12
 BATCH_S = 4.0
 CLIENTS = 24
 LOAD_S = 15.0
+LEAVERS, LEFT_MS = 20, 200.0
 PORT = 8124
+CORES = "cores"
 
 
 def way(ray: Nodes, folder: Path) -> str:
@@ -82,38 +83,9 @@ def second(ray: Nodes, folder: Path) -> str:
         with clustered(ray, folder, engines, *DEVICE) as victim:
             asyncio.run(together(victim.url, LONG, CLIENTS, 3))
             heard, took_s = asyncio.run(together(victim.url, LONG, CLIENTS, LOAD_S))
-            check(all(one.whole for one in heard), f"not all are whole: {_told(heard)}")
+            check(all(one.whole for one in heard), f"not all are whole: {told(heard)}")
             made.append(audio_s(heard) / took_s)
     return f"{made[0]:.1f} audio s/s with one engine, {made[1]:.1f} with two: {made[1] / made[0]:.2f} times"
-
-
-def cores(ray: Nodes, folder: Path) -> str:
-    """What a second core brings to the embedded voice: each engine has one to itself, the rest shares both with it.
-
-    Whole answers to long texts, so that little else than speaking is done. With one engine, its core is not used by the
-    others only as far as the system leaves it free.
-    """
-    made = []
-    for engines in (1, 2):
-        with clustered(ray, folder, engines, *VOICE) as victim:
-            pinned = pin(engines)
-            check(len(pinned) == engines, f"{len(pinned)} engines instead of {engines}")
-            asyncio.run(together(victim.url, PAGE, CLIENTS, 3, path="/tts", voices=[None]))
-            before_s = [process.cpu_times() for process in pinned]
-            heard, took_s = asyncio.run(
-                together(victim.url, PAGE, CLIENTS, LOAD_S, path="/tts", voices=[None])
-            )
-            check(all(one.whole for one in heard), f"not all are whole: {_told(heard)}")
-            used = [
-                (now.user + now.system - then.user - then.system) / took_s
-                for now, then in zip((process.cpu_times() for process in pinned), before_s, strict=True)
-            ]
-            made.append((audio_s(heard) / took_s, ", ".join(f"{share:.2f}" for share in used)))
-    (one, of_one), (two, of_two) = made
-    return (
-        f"{one:.0f} audio s/s with one engine ({of_one} of its core), {two:.0f} with two ({of_two}): "
-        f"{two / one:.2f} times"
-    )
 
 
 def kill(ray: Nodes, folder: Path) -> str:
@@ -132,9 +104,31 @@ def node(ray: Nodes, folder: Path) -> str:
         return f"{said}; two engines {time.monotonic() - begun_s:.0f} s after a new node was begun"
 
 
+def leave(ray: Nodes, folder: Path) -> str:
+    """How soon an engine is free of a listener who has left."""
+    took_ms = []
+    with clustered(ray, folder, 2, *DEVICE) as victim:
+        for _ in range(LEAVERS):
+            aborted = _stats(victim)["requests"]["aborted"]
+            left_s = asyncio.run(hang_up(victim.url, PAGE))
+
+            def free(aborted: int = aborted) -> bool:
+                now = _stats(victim)
+                return now["requests"]["aborted"] > aborted and not now["slots_used"]
+
+            until(free, 10, "the engine is free")
+            took_ms.append((time.monotonic() - left_s) * 1e3)
+    median_ms = statistics.median(took_ms)
+    check(median_ms <= LEFT_MS, f"{median_ms:.0f} ms at the median")
+    return (
+        f"engine free after {median_ms:.0f} ms at the median, {max(took_ms):.0f} ms at most, "
+        f"{LEAVERS} times, as /stats tells"
+    )
+
+
 PARTS: dict[str, Callable[[Nodes, Path], str]] = {
     "second": second,
-    "cores": cores,
+    "leave": leave,
     "kill": kill,
     "node": node,
     "way": way,
@@ -176,42 +170,55 @@ def _killed(victim: Victim, strike: Callable[[], None], *, again: bool = True) -
         in_flight.append(_stats(victim)["slots_used"])
         struck.append(time.monotonic())
         strike()
+        in_flight.append(_stats(victim)["slots_used"])
 
-    heard, _ = asyncio.run(together(victim.url, LONG, CLIENTS, LOAD_S, meanwhile))
+    heard, _ = asyncio.run(
+        together(
+            victim.url, LONG, CLIENTS, LOAD_S, meanwhile, paths=("/tts/stream", "/tts/stream", "/tts", "/tts")
+        )
+    )
     lost = [one for one in heard if not one.whole or one.status != 200]
     check(
-        len(lost) <= CLIENTS,
-        f"{len(lost)} of {len(heard)} were lost, and no more than {CLIENTS} were under way",
+        len(lost) < CLIENTS,
+        f"{len(lost)} of {len(heard)} were lost, and the other engine had some of {CLIENTS}",
     )
     check(lost, "nothing was lost: nothing was killed")
-    said = f"{len(lost)} of {len(heard)} lost with {CLIENTS} under way: {_told(lost)}"
+    unclear = [one for one in lost if one.status not in (0, 200) and "is gone" not in one.said]
+    check(not unclear, f"no clear error: {told(unclear)}")
+    said = (
+        f"{len(lost)} of {len(heard)} lost, half of {CLIENTS} clients hearing streams, the others whole answers "
+        f"(slots in use before {in_flight[0]}, after {in_flight[1]}): {told(lost)}"
+    )
     if again:
         until(lambda: slots(victim) == 32, 300, "two engines")
         said += f"; two engines {time.monotonic() - struck[0]:.0f} s after"
     return said
 
 
-def _told(heard: list[Heard]) -> str:
-    """How those ended that did not end well."""
-    kinds = Counter(f"{one.status} {one.said}" if one.status != 200 else "cut in the middle" for one in heard)
-    return ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "only", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"of {', '.join(PARTS)}"
+        "only",
+        nargs="*",
+        choices=[CORES, *PARTS, []],
+        metavar="PART",
+        help=f"of {', '.join((CORES, *PARTS))}",
+    )
+    parser.add_argument(
+        "--model", choices=[*LOADS], nargs="+", default=[*LOADS], help="what `cores` speaks with"
     )
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Returns 1 if something was lost that should not have been."""
+    parts: dict[str, Callable[[Nodes, Path], str]] = {}
+    if not arguments.only or CORES in arguments.only:
+        parts = {f"{CORES}, {model}": partial(cores, model=model) for model in arguments.model}
+    parts |= {name: part for name, part in PARTS.items() if not arguments.only or name in arguments.only}
     console = Console(width=160)
     failed = 0
     with nodes() as ray, tempfile.TemporaryDirectory(prefix="tts-cluster-") as folder:
         console.print(f"two nodes at {ray.address}")
-        for name, part in PARTS.items():
-            if arguments.only and name not in arguments.only:
-                continue
+        for name, part in parts.items():
             try:
                 console.print(f"{name}: {part(ray, Path(folder))}")
             except (FaultError, httpx.HTTPError, OSError) as error:

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import httpx
@@ -26,6 +26,8 @@ PATIENT = {
     "RAY_raylet_start_wait_time_s": "300",
     # Other programs on the machine may hold its memory; Ray would end replicas for it.
     "RAY_memory_monitor_refresh_ms": "0",
+    # As `tts-serving cluster` has it.
+    "RAY_worker_niceness": "0",
 }
 
 
@@ -99,13 +101,23 @@ def nodes() -> Iterator[Nodes]:
 
 
 @contextlib.contextmanager
-def clustered(nodes: Nodes, folder: Path, engines: int, *settings: str) -> Iterator[Victim]:
+def clustered(
+    nodes: Nodes,
+    folder: Path,
+    engines: int,
+    *settings: str,
+    slots_each: int = SLOTS,
+    profile: str = "default",
+) -> Iterator[Victim]:
     """`tts-serving cluster` with so many engines on these nodes, all of them ready."""
-    ours = (f"cluster.address={nodes.address}", f"cluster.replicas={engines}", f"engine.max_slots={SLOTS}")
-    wanted = (*ours, *settings)
-    program = ("serving", "cluster")
-    with serving(folder, *words(wanted), program=program, start_s=START_S) as victim:
-        until(lambda: slots(victim) == engines * SLOTS, START_S, f"{engines} engines")
+    ours = (
+        f"cluster.address={nodes.address}",
+        f"cluster.replicas={engines}",
+        f"engine.max_slots={slots_each}",
+    )
+    arguments = ("--profile", profile, *words((*ours, *settings)))
+    with serving(folder, *arguments, program=("serving", "cluster"), start_s=START_S) as victim:
+        until(lambda: slots(victim) == engines * slots_each, START_S, f"{engines} engines")
         yield victim
     nodes.end_engines()
 
@@ -131,23 +143,24 @@ def slots(victim: Victim) -> int:
 
 
 def replicas() -> list[psutil.Process]:
-    """Processes of replicas, the oldest first."""
+    """Processes of replicas on these nodes, which are children of this process; the oldest first."""
     found = []
-    for process in psutil.process_iter():
+    for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             if "ray::ServeReplica" in " ".join(process.cmdline()):
                 found.append(process)
     return sorted(found, key=lambda process: process.create_time())
 
 
-def pin(count: int) -> list[psutil.Process]:
-    """Give the engine of each replica a core of its own; the engines, the oldest first."""
+def pin(count: int, others: Collection[int] = ()) -> list[psutil.Process]:
+    """Give each of `count` engines a core of its own; the engines, the oldest first. `others`: ids to leave out."""
     engines = [
         child
         for replica in replicas()
         for child in replica.children(recursive=True)
-        if "serving.engine.process" in child.cmdline()
+        if "serving.engine.process" in child.cmdline() and child.pid not in others
     ]
+    check(len(engines) == count, f"{len(engines)} engines instead of {count}")
     cores = sorted(psutil.Process().cpu_affinity() or ())
     check(len(cores) >= count, f"{count} engines want a core each, and there are {len(cores)}")
     for engine, core in zip(engines, cores, strict=False):

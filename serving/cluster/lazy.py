@@ -12,8 +12,10 @@ _SETTINGS = {
     # Where other work holds the cores, Ray's own processes need longer than it gives them.
     "RAY_agent_register_timeout_ms": "120000",
     "RAY_raylet_start_wait_time_s": "120",
+    # Ray's workers, and so the engines below them, would give way to every other program: it starts them with nice 15.
+    "RAY_worker_niceness": "0",
 }
-"""Ray reads them from the environment, which wins."""
+"""Ray reads them from the environment, which wins. A Ray that was started before has its own."""
 
 
 def on_ray(profile: Profile, receive: Receive, on_down: OnDown) -> Life:

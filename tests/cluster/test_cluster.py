@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import msgspec
+import psutil
 
 from serving.http.app import create_app
 from tests.cluster.conftest import engines, replicas, stats, until
@@ -17,6 +18,13 @@ from tests.support import Server, running, tone_profile
 
 LONG = "The harbour was quiet when the first boats came home. " * 12
 CANCELLED_S = 0.2
+
+
+def test_engines_give_way_to_no_other_program(cluster: Server) -> None:
+    """Ray's own workers start with nice 15."""
+    own = psutil.Process().nice()
+    for replica in replicas():
+        assert {process.nice() for process in (replica, *replica.children(recursive=True))} == {own}
 
 
 async def test_speech_is_that_of_a_single_server(cluster: Server) -> None:
@@ -107,12 +115,18 @@ def test_a_killed_replica_loses_its_own_requests_and_no_other(cluster: Server) -
 
 
 def test_a_crashed_engine_takes_its_replica_along(cluster: Server) -> None:
-    """So that nothing is routed to a replica that cannot speak."""
+    """So that nothing is routed to a replica that cannot speak. Two requests of one voice are on two engines."""
     before = {process.pid for process in replicas()}
+    both = [_Heard(cluster, LONG, "low") for _ in range(2)]
+    for listener in both:
+        assert listener.first.wait(20)
     process = next(
         child for child in replicas()[0].children() if "serving.engine.process" in " ".join(child.cmdline())
     )
     process.kill()
+    for listener in both:
+        listener.join(60)
+    assert sorted(listener.ended for listener in both) == ["cut", "whole"]
     until(lambda: len({process.pid for process in replicas()} - before) == 1, 120, "a new replica")
     for _ in range(10):
         answer = httpx.post(f"{cluster.base_url}/tts", json={"text": "Hello."}, timeout=30)
@@ -152,6 +166,27 @@ class _Whole(threading.Thread):
 
     def run(self) -> None:
         self.answer = httpx.post(self._url, json=self._body, timeout=60)
+
+
+class _Heard(threading.Thread):
+    """Asks for a text as a stream and reads it."""
+
+    def __init__(self, server: Server, text: str, voice: str) -> None:
+        super().__init__(daemon=True)
+        self._url = f"{server.base_url}/tts/stream"
+        self._body = {"text": text, "voice": voice}
+        self.first = threading.Event()
+        self.ended = ""
+        self.start()
+
+    def run(self) -> None:
+        try:
+            with httpx.stream("POST", self._url, json=self._body, timeout=60) as answer:
+                for _ in answer.iter_raw():
+                    self.first.set()
+            self.ended = "whole"
+        except httpx.RemoteProtocolError:
+            self.ended = "cut"
 
 
 def _ask(server: Server, text: str) -> socket.socket:

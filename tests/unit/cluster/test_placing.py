@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.cluster.placing import SLACK, ranks
+from serving.cluster.placing import SLACK, UnderWay, ranks
 
 LOADS = st.dictionaries(st.text("abcdef", min_size=1, max_size=6), st.integers(0, 50), min_size=1, max_size=8)
 
@@ -38,10 +38,50 @@ def test_after_it_the_least_loaded_come_first(voice: str, loads: dict[str, int])
 
 
 def test_a_voice_stays_where_it_is_while_the_load_is_even() -> None:
-    even = dict.fromkeys("abcd", 0)
+    even = dict.fromkeys("abcd", 1)
     home = first("ann", even)
-    assert all(first("ann", even | {home: load}) == home for load in range(SLACK + 1))
-    assert first("ann", even | {home: SLACK + 1}) != home
+    assert first("ann", dict.fromkeys("abcd", 0)) == home
+    assert all(first("ann", even | {home: load}) == home for load in range(1, SLACK + 2))
+    assert first("ann", even | {home: SLACK + 2}) != home
+
+
+@given(st.text(), LOADS)
+def test_nobody_waits_for_a_home_while_an_engine_does_nothing(voice: str, loads: dict[str, int]) -> None:
+    if not min(loads.values()):
+        assert loads[first(voice, loads)] == 0
+
+
+@given(st.integers(2, 12), st.lists(st.integers(0, 11), max_size=60))
+def test_few_clients_with_one_voice_keep_two_engines_busy(clients: int, ends: list[int]) -> None:
+    """A closed loop: whichever request ends, its client asks for the next, and both engines have one of them."""
+    under_way = UnderWay()
+    for client in range(clients):
+        under_way.chosen(str(client), first("ann", under_way.loads({"a": 0, "b": 0})))
+    for end in ends:
+        under_way.ended(str(end % clients))
+        under_way.chosen(str(end % clients), first("ann", under_way.loads({"a": 0, "b": 0})))
+        assert min(under_way.loads({"a": 0, "b": 0}).values()) > 0
+
+
+def test_a_request_counts_from_the_choice_until_it_has_ended() -> None:
+    under_way = UnderWay()
+    under_way.chosen("1", "a")
+    assert under_way.loads({"a": 0, "b": 0}) == {"a": 1, "b": 0}
+    under_way.taken("1", "b")
+    assert under_way.loads({"a": 0, "b": 0}) == {"a": 0, "b": 1}
+    under_way.ended("1")
+    under_way.taken("1", "b")
+    under_way.ended("1")
+    assert under_way.loads({"a": 0, "b": 0}) == {"a": 0, "b": 0}
+
+
+def test_what_an_engine_told_of_others_counts_unless_we_have_more_there() -> None:
+    under_way = UnderWay()
+    for request in "123":
+        under_way.chosen(request, "a")
+    assert under_way.loads({"a": 0, "b": 2}) == {"a": 3, "b": 2}
+    assert under_way.loads({"a": 5, "b": 2}) == {"a": 5, "b": 2}
+    assert under_way.loads({"b": 2}) == {"b": 2}
 
 
 def test_voices_are_spread_over_the_engines() -> None:
