@@ -138,7 +138,8 @@ class VirtualWorkers:
 
     @property
     def plans(self) -> Sequence[Plan]:
-        return self._under_way
+        """As of Threads and Streams, those too that have ended and were not taken."""
+        return [*(plan for plan, _ in self._ended), *self._under_way]
 
     def __enter__(self) -> VirtualWorkers:
         return self

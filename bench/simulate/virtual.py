@@ -140,7 +140,9 @@ def open_simulation(
         ],
     )
     torch.set_num_threads(1)
-    model = load_model(toy, torch.device("cpu"), torch.float32)
+    # Its shapes are those that the device would have captured; nothing is captured here.
+    shaped = msgspec.structs.replace(toy, engine=msgspec.structs.replace(toy.engine, cuda_graphs=graphs))
+    model = load_model(shaped, torch.device("cpu"), torch.float32)
     assert isinstance(model, IndexTts2Model)
     voice = made_up_voice(model.config, float(toy.model.options.get("prompt_s", 15.0)), torch.device("cpu"))
     model.store.put_voice(model.store.content_key(BUILT_IN), voice)

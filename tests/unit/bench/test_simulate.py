@@ -9,9 +9,11 @@ import pytest
 from bench.metrics import audio_s, ttfa_s
 from bench.simulate.command import main as simulate_main
 from bench.simulate.costs import CostTable, ServerCost, Step, StepCost, fit, load_costs
-from bench.simulate.engine import Hollow
+from bench.simulate.engine import Hollow, VirtualRunner, VirtualWorkers
 from bench.simulate.machine import Lane, Machine
 from bench.simulate.virtual import open_simulation
+from serving.engine.scheduler import Scheduler
+from serving.protocol import Submit
 
 
 def never() -> bool:
@@ -195,6 +197,12 @@ def test_a_toy_that_computes_nothing_is_timed_like_one_that_computes_all() -> No
 
 
 @pytest.mark.slow
+def test_a_toy_has_the_limits_of_the_device_that_captures_its_shapes() -> None:
+    stages = open_simulation("indextts2-low-latency", [], load_costs("h100-today"), seconds=1.0).model.stages
+    assert stages["vocode"].max_units < stages["flow"].max_units
+
+
+@pytest.mark.slow
 def test_fused_kernels_hold_more_streams_than_todays() -> None:
     def rate(table: str) -> float:
         simulation = open_simulation("indextts2-low-latency", [], load_costs(table), seconds=1.0)
@@ -214,6 +222,35 @@ def test_an_unknown_table_is_named_with_those_there_are(capsys: pytest.CaptureFi
     assert simulate_main(parser.parse_args(["--costs", "abacus"])) == 2
     assert "abacus" in (said := capsys.readouterr().err)
     assert "h100-today" in said
+
+
+def test_a_step_is_under_way_until_it_was_taken_as_on_a_device() -> None:
+    """Else a lane would begin a step of others, since its own segments are still held by the one that ended."""
+    simulation = open_simulation("default", ["model.name=tone"], TONE, seconds=5)
+    machine = Machine(speeds=(1.0,))
+    runner = VirtualRunner(simulation.model, simulation.profile.engine, TONE, machine, padded=False)
+    scheduler = Scheduler(runner.limits(), max_slots=1, sample_rate_hz=24000)
+    speech = next(simulation.make("short", 1))
+    submit = Submit(
+        request_id="a",
+        params=speech.params,
+        streaming=True,
+        timeout_s=9.0,
+        segments=list(speech.segments[:1]),
+        last=True,
+    )
+    scheduler.submit(submit, 0.0)
+    part = scheduler.open_next(0.0)
+    assert part is not None
+    part.state = simulation.model.open(speech.params, part.segment, part.slot, urgent=True)
+    plan = scheduler.plan(0.0)
+    assert plan is not None
+    workers = VirtualWorkers(runner, machine, ServerCost())
+    workers.start(plan)
+    machine.advance(1.0, never)
+    assert list(workers.plans) == [plan]
+    assert [taken for taken, _ in workers.ended(0.0)] == [plan]
+    assert not workers.plans
 
 
 def test_a_step_that_ends_while_the_loop_is_at_work_is_not_lost() -> None:
