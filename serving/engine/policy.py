@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from serving.engine.requests import Part, Plan, Request, StageLimits
@@ -107,18 +107,41 @@ def admitted(
     return sooner if beside or any(waiting.part.request.streaming for waiting in sooner) else ready
 
 
+def leading(ready: Sequence[Waiting], stages: Mapping[str, StageLimits], busy: Collection[str]) -> int:
+    """Whom of `ready` the next step is for: the most urgent, but first a newcomer who can then share his steps.
+
+    While the most urgent repeats a stage of many steps (StageLimits.lookahead), a newcomer who wants a single one of a
+    captured shape, such as those before and after that stage, has it first. Else he would wait for all the others'
+    repetitions, and then have his own alone. `busy`: stages of steps under way, which a single step would wait for.
+    """
+
+    def is_single(waiting: Waiting) -> bool:
+        state = waiting.part.state
+        assert state is not None
+        assert state.stage is not None
+        limits = stages[state.stage]
+        return bool(limits.rows) and not limits.lookahead and state.stage not in busy
+
+    if not is_single(ready[0]):
+        for place, waiting in enumerate(ready):
+            if waiting.part.request.is_newcomer and is_single(waiting):
+                return place
+    return 0
+
+
 def choose_step(
     ready: Sequence[Waiting],
     stages: Mapping[str, StageLimits],
     now: float,
     join_s: float,
     workers: int,
+    busy: Collection[str] | None = None,
 ) -> Plan:
     """The stage of the most urgent part, and who joins it. `ready`: ascending, at least one.
 
-    `join_s` and `workers` are as in Scheduler.
+    `join_s` and `workers` are as in Scheduler. `busy` is as in leading(); None: nobody goes before the most urgent.
     """
-    lead_due_s, lead = ready[0]
+    lead_due_s, lead = ready[0 if busy is None else leading(ready, stages, busy)]
     assert lead.state is not None
     assert lead.state.stage is not None
     stage, length = lead.state.stage, max(lead.state.length, 1)
@@ -130,7 +153,9 @@ def choose_step(
     alike = sum(part.state is not None and part.state.stage == stage for _, part in ready)
     max_rows = min(limits.max_rows, -(-alike // workers))
     parts, longest = [lead], length
-    for due_s, part in ready[1:]:
+    for due_s, part in ready:
+        if part is lead:
+            continue
         state = part.state
         assert state is not None
         if len(parts) == max_rows or due_s > latest_s:

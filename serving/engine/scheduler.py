@@ -217,7 +217,8 @@ class Scheduler:
             allowed = admitted(ready, dry_s, now, window_s=window_s, first_s=self._first_s, beside=beside)
         if not allowed or (beside and self._window_s and allowed[0].due_s > now + PATIENCE_S):
             return None
-        plan = choose_step(allowed, self._stages, now, self._join_s, workers)
+        busy = {one.stage for one in after} if self._window_s else None
+        plan = choose_step(allowed, self._stages, now, self._join_s, workers, busy)
         if any(plan.stage == one.stage for one in after) and not self._stages[plan.stage].lookahead:
             return None
         for part in plan.parts:

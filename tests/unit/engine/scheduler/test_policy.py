@@ -103,6 +103,41 @@ def test_only_what_presses_is_planned_where_nothing_else_may_be() -> None:
     assert ids(scheduler.plan(0.95, pressing=True)) == ["has audio"]  # now that it is about to run dry
 
 
+def make_in_shapes() -> Scheduler:
+    """One step of stage r, as many as there are of stage d, in captured shapes."""
+    once, again = StageLimits(8, 64, rows=(1, 2, 4)), StageLimits(8, 64, lookahead=True, rows=(1, 2, 4))
+    return Scheduler({"r": once, "d": again}, max_slots=8, sample_rate_hz=RATE_HZ, window_s=0.04, first_s=0.7)
+
+
+def test_a_newcomer_joins_the_repetitions_of_those_before_him() -> None:
+    scheduler = make_in_shapes()
+    submit(scheduler, "first", now=0.0)
+    open_all(scheduler, 0.0, stages="ddddd")
+    running = scheduler.plan(0.0)
+    assert ids(running) == ["first"]
+    submit(scheduler, "second", now=0.01)
+    open_all(scheduler, 0.01, stages="rdddd")
+    assert running is not None
+    joining = scheduler.plan(0.01, after=[running])
+    assert ids(joining) == ["second"]
+    assert joining is not None
+    step(scheduler, running, 0.02)
+    step(scheduler, joining, 0.03)
+    assert ids(scheduler.plan(0.03)) == ["first", "second"]
+
+
+def test_a_listener_does_not_go_before_who_is_more_urgent() -> None:
+    scheduler = make_in_shapes()
+    submit(scheduler, "listener", now=0.0)
+    open_all(scheduler, 0.0, stages="dr", samples=RATE_HZ)
+    heard = scheduler.plan(0.0)
+    assert heard is not None
+    step(scheduler, heard, 0.0)
+    submit(scheduler, "newcomer", now=0.0)
+    open_all(scheduler, 0.0, stages="d")
+    assert ids(scheduler.plan(0.0)) == ["newcomer"]
+
+
 def test_a_newcomer_waits_while_too_many_have_little_in_hand() -> None:
     scheduler = make(max_rows=1, join_s=0.25, max_hungry=2)
     for name in ("first", "second", "third"):
