@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import msgspec
@@ -10,7 +11,7 @@ from msgspec import Meta
 from serving.models.base import ModelSpec
 from serving.profile import TextProfile
 from serving.request import decode, too_long
-from serving.text import Lexicon, TextFormat, foreign_scripts, read
+from serving.text import Lexicon, Sentence, TextFormat, foreign_scripts, read
 from serving.text.pauses import pause_s
 from serving.text.scripts import text_language
 
@@ -47,8 +48,14 @@ class Spelled(msgspec.Struct, frozen=True, kw_only=True):
     """Scripts whose letters are left out."""
 
 
-def spell(request: SpellRequest, spec: ModelSpec, text: TextProfile, lexicon: Lexicon | None) -> Spelled:
-    """Read a text as a request for speech would."""
+def spell(
+    request: SpellRequest,
+    spec: ModelSpec,
+    text: TextProfile,
+    lexicon: Lexicon | None,
+    paced: Callable[[Iterator[Sentence]], Iterator[Sentence]] = iter,
+) -> Spelled:
+    """Read a text as a request for speech would; `paced` may let others go first between its sentences."""
     language = request.language or text_language(request.text, spec.languages)
     sentences = [
         SpelledSentence(
@@ -57,12 +64,14 @@ def spell(request: SpellRequest, spec: ModelSpec, text: TextProfile, lexicon: Le
             pause_s=pause_s(sentence.pause, text.pauses),
             phonemes={word.spoken: word.phonemes for word in sentence.words if word.phonemes},
         )
-        for sentence in read(
-            request.text,
-            text_format=request.text_format,
-            language=language,
-            normalize=request.normalize,
-            lexicon=lexicon,
+        for sentence in paced(
+            read(
+                request.text,
+                text_format=request.text_format,
+                language=language,
+                normalize=request.normalize,
+                lexicon=lexicon,
+            )
         )
     ]
     dropped = foreign_scripts(request.text, language.partition("-")[0].lower()) if request.normalize else ()

@@ -1,15 +1,27 @@
-"""How much may be under way at once, counted where requests come in, so that a refusal is immediate."""
+"""How much may be under way at once, counted where requests come in, so that a refusal is immediate; and who waits for
+a first sound.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from serving.profile import AdmissionProfile
-from serving.protocol import Overloaded
+from serving.protocol import Overloaded, SpeechParams
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from serving.engine.utterance import Utterance
+
+T = TypeVar("T")
 
 RATE_WINDOW_S = 10.0
 """The engine's recent rate is that of this window."""
@@ -22,6 +34,10 @@ out. What was made of it and not read counts in full.
 """
 SETTLE_S = 0.05
 """settled() looks this often."""
+GIVEN_WAY = 3.0
+"""What is read for later rests so many times as long as it worked, while someone waits for the first sound."""
+MOST_GIVEN_S = 0.1
+"""At once."""
 
 
 @dataclass(slots=True)
@@ -161,3 +177,64 @@ class Admission:
             return min(max(audio_s, least_s), most_s)
         span_s = max(self._clock() - self._recent[0][0], 1.0)
         return min(max(audio_s * span_s / self._recent_s, least_s), most_s)
+
+
+class FirstSounds:
+    """Who waits for the first sound of a stream, so that what is read for later gives way to them.
+
+    All texts are read in threads of one process: whatever reads on takes the interpreter lock, and a core, from those
+    who wait. A Watcher, to be called in the event loop; `paced` is for the threads.
+    """
+
+    def __init__(self) -> None:
+        self._waiting = 0
+        self._nobody = threading.Event()
+        self._nobody.set()
+
+    def __call__(self, params: SpeechParams, streaming: bool, audio_s: float) -> _FirstSound | None:
+        """See serving.engine.watch.Watcher."""
+        return _FirstSound(self) if streaming else None
+
+    def add(self, count: int) -> None:
+        """So many more wait, or fewer."""
+        self._waiting += count
+        if self._waiting:
+            self._nobody.clear()
+        else:
+            self._nobody.set()
+
+    def give_way(self, worked_s: float) -> None:
+        """Rest after work of so much CPU time, in a thread, until nobody waits for a sound, or for GIVEN_WAY."""
+        self._nobody.wait(min(GIVEN_WAY * worked_s, MOST_GIVEN_S))
+
+    def paced(self, items: Iterator[T]) -> Iterator[T]:
+        """The same items. After each that took some work the next waits for a while, if someone waits for a sound."""
+        worked_s = 0.0
+        while True:
+            self.give_way(worked_s)
+            begun_s = time.thread_time()
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            worked_s = time.thread_time() - begun_s
+            yield item
+
+
+class _FirstSound:
+    """One who waits."""
+
+    def __init__(self, all_of_them: FirstSounds) -> None:
+        self._all: FirstSounds | None = all_of_them
+        all_of_them.add(1)
+
+    def made(self, samples: NDArray[np.float32]) -> None:
+        self._done()
+
+    def ended(self, utterance: Utterance) -> None:
+        self._done()
+
+    def _done(self) -> None:
+        if self._all is not None:
+            self._all.add(-1)
+            self._all = None

@@ -70,7 +70,6 @@ class EngineClient:
         supervise: Supervise = Supervisor,
     ) -> None:
         """`supervise` says where the engine lives: on this machine, unless it is given."""
-        self._watchers = watchers
         self.run_id = secrets.token_hex(8)
         self.profile = profile
         self._spec = spec
@@ -81,6 +80,8 @@ class EngineClient:
         self._submitting: dict[str, Life] = {}
         self._extending: dict[str, asyncio.Task[None]] = {}
         self._frontends = Frontends()
+        self.first_sounds = self._frontends.first_sounds
+        self._watchers: tuple[Watcher, ...] = (*watchers, self.first_sounds)
 
     def _make(self, profile: Profile) -> Life:
         engine: Life = self._supervise(
@@ -160,8 +161,7 @@ class EngineClient:
         Overloaded before anything is done, InputError or ModelError from the frontend's first segment, and SpeechFailed
         if that takes longer than a request may.
         """
-        timeout_s = self.profile.engine.request_timeout_s
-        engine = self._life
+        timeout_s, engine = self.profile.engine.request_timeout_s, self._life
         if engine.state is not EngineState.READY:
             raise engine.not_ready(wake=True)
         utterance = Utterance(request_id := secrets.token_hex(8), engine)

@@ -14,6 +14,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
+from serving.engine.admission import FirstSounds
 from serving.models.base import ModelError
 from serving.protocol import Chunk, FromEngine, Segment, Shutdown, ToEngine
 
@@ -185,9 +186,12 @@ class Frontends:
     """
 
     def __init__(self) -> None:
+        self.first_sounds = FirstSounds()
         self._first = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="frontend")
         self._rest = ThreadPoolExecutor(REST_THREADS, thread_name_prefix="frontend-rest")
         self._waiting: deque[Callable[[], None]] = deque()
+        self._worked_s = 0.0
+        """CPU time of the last work in `_rest`."""
         self._turns = 0
         """Texts that are read in their turn."""
         self._slow = 0
@@ -246,7 +250,16 @@ class Frontends:
 
     def rest(self, segments: Iterator[Segment]) -> asyncio.Future[Pulled]:
         """The next segments; see pull."""
-        return asyncio.get_running_loop().run_in_executor(self._rest, pull, segments)
+        return asyncio.get_running_loop().run_in_executor(self._rest, self._pull_rest, segments)
+
+    def _pull_rest(self, segments: Iterator[Segment]) -> Pulled:
+        """In the only thread of its kind: after the work for one text the next one waits."""
+        self.first_sounds.give_way(self._worked_s)
+        begun_s = time.thread_time()
+        try:
+            return pull(segments)
+        finally:
+            self._worked_s = time.thread_time() - begun_s
 
     def close(self) -> None:
         """Let the threads end; what waits for them is cancelled."""

@@ -48,7 +48,9 @@ def text_routes(
     async def spell_out(body: RawBody, request: AnyRequest) -> Spelled:
         """The words as they would go to the model, and the pauses between the sentences; nothing is spoken."""
         asked = parse_spell(body, speaker.text.max_chars)
-        work = partial(spell, asked, speaker.spec, speaker.text, speaker.lexicon)
+        work = partial(
+            spell, asked, speaker.spec, speaker.text, speaker.lexicon, speaker.engine.first_sounds.paced
+        )
 
         async def spelled() -> Spelled:
             async with asyncio.timeout(SPELL_S):
