@@ -41,6 +41,7 @@ FAULTS: dict[str, Fault] = {
     "HTTP/2 floods": connections.http2_floods,
     "10,000 requests in a row": connections.requests_in_a_row,
     "WebSocket floods": connections.websocket_floods,
+    "WebSocket crowd": connections.websocket_crowd,
     "disk full": disks.disk_full,
     "disk full, voice added": disks.voice_on_full_disk,
     "voice deleted while used": disks.voice_deleted_while_used,

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import socket
 import ssl
+import statistics
 import struct
 import subprocess
 import threading
@@ -32,6 +33,12 @@ FEW_PLACES = (
 FLOOD_S = 4.0
 GROWN_MB = 100.0
 """What a flood may add to the server's memory."""
+CROWD = 300
+"""WebSockets that send as fast as they can."""
+GROWN_EACH_MB = 4.0
+"""What each of them may add to the server's memory."""
+OTHER_ADDRESS = "127.0.0.2"
+"""Of the neighbour of a crowd: this machine is all of 127.0.0.0/8."""
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HEADERS, _RESET, _SETTINGS, _PING, _CONTINUATION = 1, 3, 4, 6, 9
 _TEXT, _PING_FRAME = 1, 9
@@ -206,9 +213,90 @@ def websocket_floods(folder: Path) -> str:
         return "; ".join(_flood(victim, name, begin, pieces) for name, pieces in floods.items())
 
 
+def websocket_crowd(folder: Path) -> str:
+    """Hundreds of WebSockets that send words, sentences or texts at once, beside a neighbour who asks and listens."""
+    kinds = {
+        "words": b'{"type":"input.text","text":" word"}',
+        "sentences": b'{"type":"input.text","text":"Hello there. "}',
+        "texts": b'{"type":"input.text","text":"' + b"The cat sat. He left at 5.30 p.m. " * 800 + b'"}',
+    }
+    return "; ".join(_crowd_beside_a_neighbour(folder, name, text) for name, text in kinds.items())
+
+
+def _crowd_beside_a_neighbour(folder: Path, name: str, text: bytes) -> str:
+    with serving(folder, *TONE) as victim:
+        victim.speak()
+        before_mb = _memory_mb(victim)
+        with opened(victim, CROWD) as clients:
+            over = threading.Event()
+            crowd = threading.Thread(target=_send_on_all, args=(clients, victim, text, over), daemon=True)
+            crowd.start()
+            try:
+                asked_ms, heard_ms = _asked_and_heard_ms(victim)
+            finally:
+                over.set()
+                crowd.join(30)
+        grown_mb = _memory_mb(victim) - before_mb
+        check(grown_mb < CROWD * GROWN_EACH_MB, f"{name}: memory grew by {grown_mb:.0f} MB")
+    return f"{name}: /healthz {asked_ms}, a neighbour's first sound {heard_ms}, {grown_mb:+.0f} MB"
+
+
+def _send_on_all(clients: list[socket.socket], victim: Victim, text: bytes, over: threading.Event) -> None:
+    """Open a WebSocket on each connection and send `text` on all of them, until it is over or the server ends them."""
+    config = b'{"type":"session.config","stream_audio":true,"response_format":"pcm"}'
+    for client in clients:
+        client.sendall(_upgrade(victim) + websocket_frame(_TEXT, config, final=True))
+        client.setblocking(False)
+    piece = websocket_frame(_TEXT, text, final=True)
+    piece *= max(1, 4096 // len(piece))
+    unsent = dict.fromkeys(clients, b"")
+    while unsent and not over.is_set():
+        for client, rest in list(unsent.items()):
+            try:
+                client.recv(1 << 16)
+            except BlockingIOError:
+                pass
+            except OSError:
+                del unsent[client]
+                continue
+            try:
+                rest = rest or piece
+                unsent[client] = rest[client.send(rest) :]
+            except BlockingIOError:
+                continue
+            except OSError:
+                del unsent[client]
+
+
+def _asked_and_heard_ms(victim: Victim) -> tuple[str, str]:
+    """Median and worst of /healthz, and of the first sound, for FLOOD_S from another address."""
+    asked_ms, heard_ms = [], []
+    there = httpx.HTTPTransport(local_address=OTHER_ADDRESS)
+    with httpx.Client(base_url=victim.url, transport=there, timeout=10) as http:
+        until_s = time.monotonic() + FLOOD_S
+        while time.monotonic() < until_s:
+            begun_s = time.monotonic()
+            check(http.get("/healthz").status_code == 200, "/healthz is silent")
+            asked_ms.append((time.monotonic() - begun_s) * 1e3)
+            begun_s = time.monotonic()
+            with http.stream("POST", "/tts/stream", json={"text": "Hello."}) as answer:
+                if answer.status_code == 200:
+                    next(answer.iter_raw())
+                    heard_ms.append((time.monotonic() - begun_s) * 1e3)
+            time.sleep(0.02)
+    check(heard_ms, "the neighbour was never spoken to")
+    return _middle_and_worst(asked_ms), _middle_and_worst(heard_ms)
+
+
+def _middle_and_worst(took_ms: list[float]) -> str:
+    return f"{statistics.median(took_ms):.0f} ms, worst {max(took_ms):.0f} ms"
+
+
 def websocket_frame(opcode: int, payload: bytes, *, final: bool) -> bytes:
-    """A short frame of RFC 6455, as a client sends it."""
-    return bytes(((0x80 if final else 0) | opcode, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+    """A frame of RFC 6455, as a client sends it, of less than 65,536 bytes."""
+    long = len(payload) > 125
+    size = struct.pack("!BH", 0x80 | 126, len(payload)) if long else bytes((0x80 | len(payload),))
+    return bytes(((0x80 if final else 0) | opcode,)) + size + bytes(4) + payload
 
 
 def _upgrade(victim: Victim) -> bytes:

@@ -31,6 +31,7 @@ from serving.http.cached import AnswerCache
 from serving.http.front.change import Change
 from serving.http.front.guard import Full, Guard
 from serving.http.front.idle import Idle
+from serving.http.front.turns import Turns
 from serving.http.live.nari import nari_route
 from serving.http.live.stream import stream_route
 from serving.http.observe.calls import Watched
@@ -145,6 +146,7 @@ def create_app(
         voices=tuple(voice.name for voice in spec.voices) if library is None else None,
         aliases=tuple(profile.http.voice_aliases),
     )
+    turns = Turns()
     routes = [
         *speech_routes(speaker, speech_operation(spec, bounds), PROBLEM_RESPONSES),
         *text_routes(speaker, spell_operation(bounds), captions_operation(spec, bounds), PROBLEM_RESPONSES),
@@ -154,8 +156,8 @@ def create_app(
             speaker, profile, batch_operation(spec, bounds, profile.batch.max_items), OPENAI_RESPONSES
         ),
         *(query_routes(speaker, PROBLEM_RESPONSES) if profile.http.allow_get else []),
-        stream_route(speaker, profile.websocket, profile.http),
-        nari_route(speaker, profile.websocket, profile.http),
+        stream_route(speaker, profile.websocket, profile.http, turns),
+        nari_route(speaker, profile.websocket, profile.http, turns),
         *page_routes(frontend.spec, profile.text.max_chars),
         *report_routes(profile.http.reports),
         *(
@@ -192,7 +194,7 @@ def create_app(
         logging_config=None,
     )
     slow_bodies = {VOICES_PATH: profile.voices.upload_s}
-    app.asgi_handler = guard = Guard(app.asgi_handler, profile.http, slow_bodies)
+    app.asgi_handler = guard = Guard(app.asgi_handler, profile.http, slow_bodies, turns)
     idle = Idle(profile.http.port, profile.http.header_s, guard.busy, guard.ended_s)
     if metrics is not None or traces is not None or profile.http.access_log:
         # Outermost: what the guard refuses is counted too.

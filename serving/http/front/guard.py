@@ -29,6 +29,7 @@ from litestar.types import (
 from serving.access.address import is_loopback, netloc_of
 from serving.http.front.idle import UNKNOWN
 from serving.http.front.methods import with_all_methods
+from serving.http.front.turns import Turns
 from serving.http.problems import refuse
 from serving.http.speech import request_id
 from serving.profile import HttpProfile
@@ -68,11 +69,14 @@ class Guard:
     refused, and a form of another site too.
 
     Time: a body has http.body_s to arrive, a reader http.send_s to take what is ready for him. A connection on which
-    nothing is asked has http.header_s: see Idle.
+    nothing is asked has http.header_s: see Idle. What comes on WebSockets is taken in Turns.
     """
 
-    def __init__(self, app: ASGIApp, http: HttpProfile, slow_bodies: Mapping[str, float]) -> None:
+    def __init__(
+        self, app: ASGIApp, http: HttpProfile, slow_bodies: Mapping[str, float], turns: Turns
+    ) -> None:
         """`slow_bodies`: paths whose bodies have this many seconds of their own to arrive."""
+        self._turns = turns
         self._app = app
         self.busy: Counter[int] = Counter()
         """Requests under way by the client's port. By that alone: how an address is written does not matter then."""
@@ -117,7 +121,13 @@ class Guard:
             if scope["type"] == ScopeType.HTTP:
                 await self._timed(scope, receive, send)
             else:
-                await self._app(scope, receive, send)
+
+                async def receive_in_turn() -> HTTPReceiveMessage | WebSocketReceiveMessage:
+                    message = await receive()
+                    await self._turns.take(address)
+                    return message
+
+                await self._app(scope, receive_in_turn, send)
         finally:
             self._under_way[address] -= 1
             if not self._under_way[address]:

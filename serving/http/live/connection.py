@@ -16,6 +16,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard
 
 from serving.access.address import netloc_of
+from serving.http.front.turns import Turns
 from serving.observe.logs import REQUEST_ID
 from serving.profile import WebSocketProfile
 from serving.protocol import InputError, NotReady, Overloaded, SpeechFailed, failed_inside
@@ -61,9 +62,11 @@ class Refusal(Exception):
 class Connection:
     """One accepted WebSocket. One task receives; several may send."""
 
-    def __init__(self, socket: AnySocket, limits: WebSocketProfile) -> None:
+    def __init__(self, socket: AnySocket, limits: WebSocketProfile, turns: Turns) -> None:
         self._socket = socket
         self._limits = limits
+        self._turns = turns
+        self._address = socket.client.host if socket.client else ""
         self._sending = asyncio.Lock()
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._coming: asyncio.Task[Any] | None = None
@@ -100,6 +103,10 @@ class Connection:
             raise Refusal(
                 "malformed_message", f"a message is a JSON object: {error}", NOT_UTF8_JSON
             ) from None
+
+    async def take_turn(self) -> None:
+        """Wait until this connection may work in the event loop."""
+        await self._turns.take(self._address)
 
     async def _next(self) -> Any:
         return await self._socket.receive()

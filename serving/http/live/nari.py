@@ -16,6 +16,7 @@ from litestar import websocket
 
 from serving import captions
 from serving.audio.encode import AudioFormat, Encoder, feed, output_samples
+from serving.http.front.turns import Turns
 from serving.http.live.connection import (
     INTERNAL,
     NORMAL,
@@ -39,7 +40,7 @@ PROTOCOL = "nari.speech.v1"
 NO_SUBPROTOCOL = 1002
 
 
-def nari_route(speaker: Speaker, limits: WebSocketProfile, http: HttpProfile) -> Any:
+def nari_route(speaker: Speaker, limits: WebSocketProfile, http: HttpProfile, turns: Turns) -> Any:
     """The handler of the path, for pages of http.cors_origins and its own, and for what is no browser."""
 
     @websocket("/v1/audio/speech/ws", guards=[only_from(http.cors_origins)])
@@ -51,7 +52,7 @@ def nari_route(speaker: Speaker, limits: WebSocketProfile, http: HttpProfile) ->
             await socket.close(NO_SUBPROTOCOL, f"required subprotocol: {PROTOCOL}")
             return
         await socket.accept(subprotocols=PROTOCOL)
-        await _Request(speaker, limits, http.voice_aliases, Connection(socket, limits)).run()
+        await _Request(speaker, limits, http.voice_aliases, Connection(socket, limits, turns)).run()
 
     return speech_ws
 
@@ -134,7 +135,7 @@ class _Request:
         self._sequence += 1
         if kind == "input_text.append":
             try:
-                await turn.append(text_of(message))
+                turn.append(text_of(message))
             except InputError as error:
                 raise Refusal("input_too_large", str(error), TOO_BIG) from None
         else:
@@ -143,7 +144,7 @@ class _Request:
         acknowledged = {"event": kind, "sequence": self._sequence - 1, "request_id": request_id}
         await self._connection.send({"type": "input_text.ack", **acknowledged})
         if self._ended:
-            await turn.end()
+            turn.end()
 
     async def _start(self, message: Message) -> None:
         if self._turn is not None:
@@ -159,6 +160,7 @@ class _Request:
             text_format=order.text_format,
             granularity="sentence",
             limits=self._limits,
+            take_turn=self._connection.take_turn,
         )
         await self._connection.send({"type": "request.configured"})
         self._speaking = asyncio.create_task(self._speak(self._turn))

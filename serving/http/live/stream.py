@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from litestar import websocket
 
+from serving.http.front.turns import Turns
 from serving.http.live.connection import (
     NORMAL,
     POLICY,
@@ -36,14 +37,14 @@ MAX_WAITING = 8
 """Utterances of a connection whose audio is not complete."""
 
 
-def stream_route(speaker: Speaker, limits: WebSocketProfile, http: HttpProfile) -> Any:
+def stream_route(speaker: Speaker, limits: WebSocketProfile, http: HttpProfile, turns: Turns) -> Any:
     """The handler of the path, for pages of http.cors_origins and its own, and for what is no browser."""
 
     @websocket("/v1/audio/speech/stream", guards=[only_from(http.cors_origins)])
     async def speech_stream(socket: AnySocket) -> None:
         """Text in as it is written, audio out."""
         await socket.accept()
-        await _Session(speaker, limits, http.voice_aliases, Connection(socket, limits)).run()
+        await _Session(speaker, limits, http.voice_aliases, Connection(socket, limits, turns)).run()
 
     return speech_stream
 
@@ -112,10 +113,10 @@ class _Session:
             case _ if self._config is None:
                 raise Refusal("not_configured", "the first message is session.config", POLICY)
             case "input.text":
-                await self._append(text_of(message))
+                self._append(text_of(message))
             case "input.done":
                 turn, self._turn = self._open_turn(), None
-                await turn.end()
+                turn.end()
             case "response.cancel":
                 await self._cancel()
             case other:
@@ -144,9 +145,9 @@ class _Session:
             order = msgspec.structs.replace(order, params=params)
         self._config, self._order = config, order
 
-    async def _append(self, text: str) -> None:
+    def _append(self, text: str) -> None:
         try:
-            await self._open_turn().append(text)
+            self._open_turn().append(text)
         except InputError as error:
             raise Refusal("text_too_long", str(error), POLICY, "text") from None
 
@@ -163,6 +164,7 @@ class _Session:
                 text_format=self._order.text_format,
                 granularity=self._config.split_granularity,
                 limits=self._limits,
+                take_turn=self._connection.take_turn,
             )
             frames = Frames(self._connection, self._speaker, self._order, self._config, self._utterances)
             before = self._speaking[-1] if self._speaking else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Literal
@@ -37,6 +38,8 @@ CLAUSE_MARGIN_S = 0.3
 """A clause is spoken when the playback buffer holds less than this: about what its first audio takes on a CPU."""
 PIECE_CHARS = 128
 """Text is read in pieces of this size: about a millisecond each."""
+MOST_READ = 32
+"""No more text is read while so many sentences wait for the engine: a long text waits as it was written."""
 RETRY_S = 0.05
 """A sentence in mid-speech that finds the engine full tries again after this."""
 
@@ -72,7 +75,9 @@ class Turn:
         text_format: TextFormat,
         granularity: Granularity,
         limits: WebSocketProfile,
+        take_turn: Callable[[], Awaitable[None]],
     ) -> None:
+        """`take_turn` waits until the turn may read a piece of text in the event loop."""
         self.params = params
         self.sentences = 0
         """Whose audio began."""
@@ -82,6 +87,7 @@ class Turn:
         self._speaker = speaker
         self._granularity = granularity
         self._limits = limits
+        self._take_turn = take_turn
         self._reader = GrowingReader(
             languages=spoken_languages(speaker.spec, params.fields),
             text_format=text_format,
@@ -92,9 +98,15 @@ class Turn:
         self._text = ""
         """Kept for the words of times, or until the end."""
         self._keeps_text = params.timestamps != "none" or granularity == "none"
+        self._unread: deque[str] = deque()
+        self._came = asyncio.Event()
         self._ended = False
+        """No more text comes."""
+        self._all_fed = False
+        """The reader has all of it, and is nobody else's any more."""
         self._read: asyncio.Queue[Sentence | None] = asyncio.Queue()
         self._unsubmitted = 0
+        self._submitted_one = asyncio.Event()
         self._submitted: asyncio.Queue[tuple[Sentence, Utterance] | Exception | None] = asyncio.Queue()
         self._open: set[Utterance] = set()
         self._room = asyncio.Semaphore(AHEAD)
@@ -105,31 +117,23 @@ class Turn:
         self._played_to_s: float | None = None
         """When the playback buffer will be empty, if the listener plays what was delivered."""
 
-    async def append(self, text: str) -> None:
+    def append(self, text: str) -> None:
         """More text. Raises InputError (field "text") past websocket.max_chars."""
         self.chars += len(text)
         if self.chars > self._limits.max_chars:
             raise InputError("text", f"more than {self._limits.max_chars} characters in one utterance")
         if self._keeps_text:
             self._text += text
-        if self._granularity == "none" or not text:
-            return
-        await self._feed(text)
-        if self._granularity == "clause":
-            self._put(self._reader.take_clause())
-        self._fed_at_s = time.monotonic()
-        self._settled = self._tried_clause = False
-        self._changed.set()
+        if self._granularity != "none" and text:
+            self._unread.append(text)
+            self._came.set()
 
-    async def end(self) -> None:
+    def end(self) -> None:
         """The text has ended."""
         self._ended = True
         if self._granularity == "none":
-            await self._feed(self._text)
-        # In a thread: HTML is read here as a whole.
-        self._put(await asyncio.to_thread(self._reader.flush))
-        self._read.put_nowait(None)
-        self._changed.set()
+            self._unread.append(self._text)
+        self._came.set()
 
     async def run(self, deliver: Callable[[Event], Awaitable[None]]) -> None:
         """Speak until the text has ended and all of it is delivered.
@@ -137,7 +141,8 @@ class Turn:
         Raises SpeechFailed, Overloaded, and what `deliver` raises. The engine works at most AHEAD sentences ahead
         of `deliver`. However it ends, nothing of it is left in the engine.
         """
-        helpers = [asyncio.create_task(self._guard(work)) for work in (self._submit_all(), self._watch())]
+        works = (self._read_all(), self._submit_all(), self._watch())
+        helpers = [asyncio.create_task(self._guard(work)) for work in works]
         try:
             await self._deliver_all(deliver)
         finally:
@@ -154,11 +159,34 @@ class Turn:
         except Exception as error:
             self._submitted.put_nowait(error)
 
+    async def _read_all(self) -> None:
+        """Read what is appended, until the text has ended."""
+        while self._unread or not self._ended:
+            if not self._unread:
+                self._came.clear()
+                await self._came.wait()
+                continue
+            self._settled = self._tried_clause = True  # what is here is not all that has come
+            await self._feed(self._unread.popleft())
+            if self._granularity == "clause":
+                self._put(self._reader.take_clause())
+            self._fed_at_s = time.monotonic()
+            self._settled = self._tried_clause = False
+            self._changed.set()
+        self._all_fed = True
+        self._changed.set()
+        # In a thread: HTML is read here as a whole.
+        self._put(await asyncio.to_thread(self._reader.flush))
+        self._read.put_nowait(None)
+
     async def _feed(self, text: str) -> None:
-        """Read in pieces, for others have their turn between them."""
+        """Read in pieces, for others have their turn between them, and no further than the engine can follow."""
         for at in range(0, len(text), PIECE_CHARS):
+            while self._unsubmitted >= MOST_READ:
+                self._submitted_one.clear()
+                await self._submitted_one.wait()
+            await self._take_turn()
             self._put(self._reader.feed(text[at : at + PIECE_CHARS]))
-            await asyncio.sleep(0)
 
     def _put(self, sentences: list[Sentence]) -> None:
         for sentence in sentences:
@@ -176,6 +204,7 @@ class Turn:
                 continue
             finally:
                 self._unsubmitted -= 1
+                self._submitted_one.set()
             self._open.add(utterance)
             self._submitted.put_nowait((sentence, utterance))
         self._submitted.put_nowait(None)
@@ -231,7 +260,7 @@ class Turn:
 
     async def _watch(self) -> None:
         """Give text that waits too long for more: a full stop at its end, or a clause before the buffer empties."""
-        while not self._ended:
+        while not self._all_fed:
             self._changed.clear()
             now_s = time.monotonic()
             due_s = []

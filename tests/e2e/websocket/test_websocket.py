@@ -87,6 +87,23 @@ async def test_audio_comes_before_the_text_has_ended(server: str) -> None:
         assert (await hear(client)).of("session.done")[0]["total_sentences"] == 1
 
 
+async def test_a_text_that_comes_at_once_waits_unread_and_a_cancel_passes_it(tone: Server) -> None:
+    text = "Hello there. " * 7_000
+    async with session(tone.url, **PCM) as client:
+        await send(client, "input.text", text=text)
+        await send(client, "input.done")
+        while isinstance(await client.recv(), str):
+            pass
+        await send(client, "response.cancel")
+        async with asyncio.timeout(20):
+            (done,) = (await hear(client)).of("session.done")
+        assert done["reason"] == "cancelled"
+        assert done["total_sentences"] < 1_000
+        await send(client, "input.text", text="Hello again.")
+        await send(client, "input.done")
+        assert (await hear(client)).of("session.done")[0]["reason"] == "stop"
+
+
 async def test_a_cancel_in_mid_speech_frees_the_engine_and_leaves_seven_neighbours_alone(server: str) -> None:
     texts = [f"Neighbour {number} goes on. {TEXT}" for number in range(7)]
     cancels = 3

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from serving.http.front.guard import Guard
+from serving.http.front.turns import Turns
 from serving.profile import HttpProfile, load_profile
 
 HOST = (b"host", b"127.0.0.1:8009")
@@ -21,7 +22,7 @@ class Asked:
     """One request to a Guard around an application that reads the body and answers with it."""
 
     def __init__(self, http: HttpProfile) -> None:
-        self.guard = Guard(self.app, http, {"/slow": 0.2})
+        self.guard = Guard(self.app, http, {"/slow": 0.2}, Turns())
         self.sent: list[Any] = []
         self.hold = asyncio.Event()
         self.hold.set()
