@@ -113,6 +113,8 @@ def _decode(container: Any, field: str, max_s: float, *, declared: bool) -> Reco
     import av
 
     stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise InputError(field, f"its audio is in a format that nobody here reads; {KNOWN} are taken")
     rate_hz, channels = stream.rate, stream.codec_context.channels
     if not 1 <= rate_hz <= MAX_RATE_HZ:
         raise InputError(field, f"{rate_hz} samples a second; at most {MAX_RATE_HZ} are taken")

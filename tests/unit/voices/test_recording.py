@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import tracemalloc
 
 import numpy as np
@@ -59,6 +60,32 @@ def test_what_is_no_number_is_refused() -> None:
     broken = Recording(np.full((RATE_HZ, 1), np.nan, np.float32), RATE_HZ)
     with pytest.raises(InputError, match="no numbers"):
         decode(io.BytesIO(broken.wav()), "file", 60)
+
+
+def wav_called(code: int, bits: int, *, rate_hz: int = RATE_HZ, channels: int = 1) -> bytes:
+    """A WAV whose head says so of its samples."""
+    data = (WAVE * 32767).astype("<i2").tobytes()
+    form = struct.pack("<HHIIHH", code, channels, rate_hz, 2 * RATE_HZ, 2, bits)
+    head = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(data))
+    return b"RIFF" + struct.pack("<I", len(head) + len(data)) + head + data
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        (wav_called(1, 0), "in a format"),
+        (wav_called(0xFFFE, 16), "in a format"),
+        (wav_called(0x7777, 16), "in a format"),
+        (wav_called(1, 16, rate_hz=0), "not readable"),
+        (wav_called(1, 16, rate_hz=2**32 - 1), "not readable"),
+        (wav_called(1, 16, rate_hz=1), "longer than 60 s"),
+        (wav_called(1, 16, channels=0), "0 channels"),
+        (wav_called(1, 16, channels=32), "32 channels"),
+    ],
+)
+def test_a_head_that_says_what_cannot_be_is_refused(file: bytes, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        decode(io.BytesIO(file), "file", 60)
 
 
 @pytest.mark.parametrize("kind", ["WAV", "MP3", "FLAC", "OGG", "AIFF"])
