@@ -34,7 +34,7 @@ def test_ten_requests_a_second_are_heard_soon(simulation: Simulation) -> None:
 
 def test_twenty_requests_a_second_are_heard_soon_and_never_run_dry(simulation: Simulation) -> None:
     row = Row.of("", "", simulation.rate(arrivals("poisson", 20, 5.0, 1), mix=""))
-    assert row.ttfa_p95_ms < 190
+    assert row.ttfa_p95_ms < 150
     assert row.worst_underrun_ms == 0
 
 
@@ -42,8 +42,8 @@ def test_twenty_requests_a_second_are_heard_soon_and_never_run_dry(simulation: S
 def test_sixty_four_streams_are_spoken_without_a_gap(beside: float) -> None:
     samples = open_fused(beside).streams(64, mix="", duration_s=4.0)
     row = Row.of("", "", samples)
-    assert row.audio_s_per_s > 105
-    assert row.worst_underrun_ms < 100
+    assert row.audio_s_per_s > 110
+    assert row.worst_underrun_ms < 50
     assert sum(len(sample.events) for sample in samples) <= 2.1 * len(samples)
 
 

@@ -245,7 +245,7 @@ def test_a_step_is_under_way_until_it_was_taken_as_on_a_device() -> None:
     part.state = simulation.model.open(speech.params, part.segment, part.slot, urgent=True)
     plan = scheduler.plan(0.0)
     assert plan is not None
-    workers = VirtualWorkers(runner, machine, ServerCost())
+    workers = VirtualWorkers(runner, machine, ServerCost(), 1)
     workers.start(plan)
     machine.advance(1.0, never)
     assert list(workers.plans) == [plan]
