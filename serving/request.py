@@ -227,6 +227,9 @@ def request_schema(spec: ModelSpec) -> dict[str, Any]:
     for name, field in schema["properties"].items():
         if name not in used_fields(spec):
             field["description"] = f"{field.get('description', '')} Ignored by the model {spec.name}.".strip()
+            for part in (field, *field.get("anyOf", ())):  # what only the model itself would check
+                part.pop("format", None)
+                part.pop("pattern", None)
     return schema
 
 
@@ -295,9 +298,12 @@ def decode(body: bytes, kind: type[T]) -> tuple[T, frozenset[str]]:
 def _with_integers(text: str, kind: type[T]) -> T | None:
     """The struct of a body in which an integer is written as 20.0, as JSON Schema has it; None if more is wrong."""
     try:
+        tree = msgspec.json.decode(text)
+        if not isinstance(tree, dict):
+            return None
         fields = {
             name: int(value) if isinstance(value, float) and value.is_integer() else value
-            for name, value in msgspec.json.decode(text).items()
+            for name, value in tree.items()
         }
         return msgspec.convert(fields, kind)
     except (msgspec.ValidationError, RecursionError):

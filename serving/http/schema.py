@@ -18,7 +18,7 @@ from serving.models.base import ModelSpec
 from serving.openai import body_schema
 from serving.request import request_schema
 from serving.spell import Spelled, SpellRequest
-from serving.voices.folder import MAX_NAME_CHARS
+from serving.voices.folder import MAX_CONSENT_CHARS, MAX_NAME_CHARS
 
 SPEECH_HEADERS = {
     "X-Request-Id": "Names this request in the server's log; the client's own if it sent one.",
@@ -238,7 +238,13 @@ def voice_operation() -> type[Operation]:
                 "description": "Letters and digits of any script, - _ .",
             },
             "audio_sample": {**text, "format": "recording", "description": "A recording of the speaker."},
-            "consent": {**text, "description": "true, or the id of a record that the speaker agrees."},
+            "consent": {
+                **text,
+                "format": "consent",
+                "minLength": 1,
+                "maxLength": MAX_CONSENT_CHARS,
+                "description": "true, or the id of a record that the speaker agrees. One line that does not say no.",
+            },
             "replace": {
                 **text,
                 "enum": ["true", "false"],

@@ -31,7 +31,7 @@ from serving.models.base import ModelSpec, VoiceLibrary
 from serving.openai import plain_names
 from serving.profile import Profile, ProfileError
 from serving.protocol import InputError, Overloaded, VoiceConflict
-from serving.voices.folder import Removed
+from serving.voices.folder import MAX_CONSENT_CHARS, Removed
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,6 @@ T = TypeVar("T")
 PATH = "/v1/audio/voices"
 FILE = "audio_sample"
 UPLOADS_AT_ONCE = 2
-MAX_CONSENT_CHARS = 200
 _NO = frozenset({"false", "no", "n", "f", "0", "off", "none", "null", "undefined", "denied"})
 _TRUE = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 

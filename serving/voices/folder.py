@@ -33,6 +33,7 @@ from serving.protocol import InputError, VoiceConflict, VoiceUnknown
 logger = logging.getLogger(__name__)
 
 MAX_NAME_CHARS = 64
+MAX_CONSENT_CHARS = 200
 MAX_RECORD_BYTES = 16_384
 _RECORDING = re.compile(r"[0-9a-f]{32}\.wav")
 _SETTLED_NS = 20_000_000

@@ -172,7 +172,7 @@ async def test_a_client_gone_in_mid_decode_frees_its_slot_and_no_neighbour_notic
         leaving.cancel()
         left_at = time.monotonic()
         while (now := await stats())["requests"]["aborted"] == before["requests"]["aborted"]:
-            assert time.monotonic() - left_at < 5
+            assert time.monotonic() - left_at < 30
         assert now["slots_used"] <= 1
         answer = await staying
         after = await stats()

@@ -32,7 +32,7 @@ class Fields(RequestFields, frozen=True, kw_only=True):
         int, Meta(ge=20, le=600, description="Longer texts are cut into segments of at most this length.")
     ] = 120
     emo_text: Annotated[
-        str | None,
+        Annotated[str, Meta(min_length=1, extra_json_schema={"pattern": r"\S"})] | None,
         Meta(description="Speak in the mood of this text. Wins over emo_vector, which wins over emo_voice."),
     ] = None
     emo_vector: Annotated[

@@ -34,6 +34,8 @@ ENDED_BY = {
     "http/events.py: pending.result()": "the future is done",
     "http/front/server.py: refused.recv()": "after poll() said that something is there",
     "http/live/turn.py: self._changed.wait()": "under asyncio.timeout, or the connection's limit for the next one",
+    "http/live/turn.py: self._came.wait()": "in a task of the turn, which the connection's own limit ends",
+    "http/live/turn.py: self._submitted_one.wait()": "sentences in flight, each with a deadline, make the room",
     "http/live/turn.py: self._room.acquire()": "sentences in flight, each with a deadline, make the room",
     "http/speech.py: self.receive()": "under asyncio.timeout",
     "http/speech.py: receive()": "waits for the client to leave; cancelled when the stream ends, which has a deadline",
