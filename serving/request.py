@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from serving.audio.encode import AudioFormat, OutputRate, output_rate_hz
-from serving.models import inline_schema, known_fields, voice_fields
+from serving.models import describe_use, inline_schema, known_fields, voice_fields
 from serving.models.base import ModelSpec, RequestFields
 from serving.profile import ProfileError, TextProfile
 from serving.protocol import InputError, SpeechParams, Timestamps
@@ -224,12 +224,7 @@ def _used(own: type[RequestFields], seeded: bool) -> frozenset[str]:
 def request_schema(spec: ModelSpec) -> dict[str, Any]:
     """JSON schema of a request body for this model. Fields that it ignores say so."""
     schema = inline_schema(request_type(spec.fields))
-    for name, field in schema["properties"].items():
-        if name not in used_fields(spec):
-            field["description"] = f"{field.get('description', '')} Ignored by the model {spec.name}.".strip()
-            for part in (field, *field.get("anyOf", ())):  # what only the model itself would check
-                part.pop("format", None)
-                part.pop("pattern", None)
+    describe_use(schema["properties"], spec, used_fields(spec))
     return schema
 
 

@@ -79,7 +79,7 @@ async def _read(body: AsyncIterator[bytes], boundary: bytes, file_field: str, ma
             for part in parser.parse(chunk):
                 if isinstance(part, MultipartSegment):
                     segment, content = part, bytearray()
-                    if not segment.name:
+                    if segment.name is None:
                         raise BodyError("a part of the form has no name")
                     if segment.name in texts or (segment.name == file_field and file is not None):
                         raise InputError(segment.name, "is there twice")

@@ -7,7 +7,7 @@ import functools
 import importlib
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +20,7 @@ from serving.models.base import (
     Model,
     ModelError,
     ModelOptions,
+    ModelSpec,
     RequestFields,
     VoiceLibrary,
 )
@@ -83,6 +84,23 @@ def inline_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
 
     schema: dict[str, Any] = resolved({"$ref": document["$ref"]})
     return schema
+
+
+def describe_use(properties: dict[str, Any], spec: ModelSpec, used: Collection[str]) -> None:
+    """Say in the schemas of a request's fields which a model refuses for want of weights, and which it ignores."""
+    for name, field in properties.items():
+        said = field.get("description", "")
+        if name in spec.unavailable:
+            properties[name] = {
+                "type": "null",
+                "default": None,
+                "description": f"{said} Not on this server.".strip(),
+            }
+        elif name not in used:
+            field["description"] = f"{said} Ignored by the model {spec.name}.".strip()
+            for part in (field, *field.get("anyOf", ())):  # what only the model itself would check
+                part.pop("format", None)
+                part.pop("pattern", None)
 
 
 def load_options(profile: Profile) -> ModelOptions:

@@ -82,6 +82,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Speech seconds that a letter of text makes at speed 1, for admission only."""
     fields: type[RequestFields] = RequestFields
     """The package's Fields."""
+    unavailable: tuple[str, ...] = ()
+    """Fields of its own that it refuses here, unless null, for want of the weights."""
     seeded: bool = True
     """The seed changes the audio."""
     word_times: bool = False

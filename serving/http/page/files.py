@@ -110,6 +110,6 @@ def declaration(spec: ModelSpec, max_text_chars: int) -> dict[str, Any]:
         "max_text_chars": max_text_chars,
         "timestamps": "word" if spec.word_times else "sentence",
         "formats": AUDIO_FORMATS,
-        "fields": {name: properties[name] for name in own},
+        "fields": {name: properties[name] for name in own if name not in spec.unavailable},
         "shared": {name: properties[name] for name in shared},
     }

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from serving.models.base import ModelSpec
 from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.options import Fields, Options, check_options, sizes
@@ -35,7 +37,7 @@ class IndexTts2Frontend:
         self._emotion_text = Path(options.checkpoint) / config.files.qwen_emo_path / "config.json"
         self._tokenizer = tokenizer
         self._options = options
-        self._listed = voices.records(), self._described()
+        self._listed = voices.records(), self._spec_now()
 
     @property
     def spec(self) -> ModelSpec:
@@ -43,7 +45,7 @@ class IndexTts2Frontend:
         records, spec = self._listed
         if self._voices.records() is not records:
             records = self._voices.records()
-            spec = self._described()
+            spec = self._spec_now()
             self._listed = records, spec
         return spec
 
@@ -70,10 +72,18 @@ class IndexTts2Frontend:
             return
         if not fields.emo_text.strip():
             raise InputError("emo_text", "is empty")
-        if not self._options.checkpoint or not self._emotion_text.is_file():
+        if not self._reads_emotions():
             raise InputError(
                 "emo_text", "this server's checkpoint has no model for emotion by text; use emo_vector"
             )
+
+    def _spec_now(self) -> ModelSpec:
+        unavailable = () if self._reads_emotions() else ("emo_text",)
+        return msgspec.structs.replace(self._described(), unavailable=unavailable)
+
+    def _reads_emotions(self) -> bool:
+        """Whether the checkpoint has the model for emotion by text."""
+        return bool(self._options.checkpoint) and self._emotion_text.is_file()
 
     def _cut(self, spoken: Iterable[Stretch], limit: int) -> Iterator[Segment]:
         """Yield the segments of each stretch. No segment runs from one stretch into the next."""

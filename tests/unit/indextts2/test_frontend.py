@@ -18,7 +18,7 @@ from serving.models.indextts2.frontend import IndexTts2Frontend
 from serving.models.indextts2.text.segments import cut
 from serving.profile import ModelProfile, Profile, ProfileError, TextProfile
 from serving.protocol import InputError, SpeechParams
-from serving.request import parse, sentences, used_fields
+from serving.request import parse, request_schema, sentences, used_fields
 from tests.unit.indextts2.support import sentences_of
 
 
@@ -108,6 +108,12 @@ def test_what_the_model_cannot_do_is_refused_at_the_door(
             sentences_of("Hello."), SpeechParams(voice="zoe", seed=0, fields=Fields(**fields))
         )
     assert caught.value.field == field
+
+
+def test_the_document_offers_no_emotion_by_text_without_its_model(voices: Path) -> None:
+    emo_text = request_schema(_frontend(voices).spec)["properties"]["emo_text"]
+    assert emo_text["type"] == "null"
+    assert emo_text["description"].endswith("Not on this server.")
 
 
 def test_paragraphs_are_segments_of_their_own(voices: Path) -> None:
