@@ -34,10 +34,10 @@ new MutationObserver((changes) => {
 
 @pytest.fixture(scope="module")
 def slow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Beeps, slowly: 0.2 s for each step; one request at a time, others are refused."""
+    """Beeps, slowly: each step takes longer than the first window of sound lasts; a second request is refused."""
     settings = [
         "model.name=tests.faulty_tone",
-        "model.options.step_s=0.2",
+        "model.options.step_s=0.6",
         "admission.max_requests=1",
     ]
     with serving(
