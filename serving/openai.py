@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from serving.audio.encode import AudioFormat
-from serving.models import inline_schema
+from serving.models import check_voice, inline_schema
 from serving.models.base import ModelSpec, RequestFields
 from serving.protocol import InputError
 from serving.request import MAX_FIELDS, BodyError, Order, decode, parse, request_schema, used_fields
@@ -57,7 +57,8 @@ class SpeechBody(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="A name from GET /v1/audio/voices, or an object whose `id` is one."),
     ] = None
     speaker: Annotated[
-        str | VoiceId | None, Meta(description="What vLLM-Omni's clients call `voice`; `voice` wins.")
+        str | VoiceId | None,
+        Meta(description="What vLLM-Omni's clients call `voice`; `voice` wins, but a wrong name is refused."),
     ] = None
     response_format: Annotated[
         AudioFormat | None, Meta(description=f"How the audio is encoded; {DEFAULT_FORMAT} without it.")
@@ -129,6 +130,8 @@ def parse_speech(
     named_by = "voice" if asked.voice is not None or asked.speaker is None else "speaker"
     if (voice := getattr(asked, named_by)) is not None:
         written["voice"] = _voice(voice, named_by, spec, voice_aliases)
+    if named_by == "voice" and asked.speaker is not None:  # not spoken, and a wrong name all the same
+        check_voice("speaker", _voice(asked.speaker, "speaker", spec, voice_aliases), spec)
     speed = 1.0 if asked.speed is None else asked.speed
     if (limits := speed_range(spec.fields)) is None:
         ignored |= {"speed"} if asked.speed is not None else set()

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from serving.audio.encode import AudioFormat, OutputRate, output_rate_hz
-from serving.models import describe_use, inline_schema, known_fields, voice_fields
+from serving.models import check_voice, describe_use, inline_schema, known_fields, voice_fields
 from serving.models.base import ModelSpec, RequestFields
 from serving.profile import ProfileError, TextProfile
 from serving.protocol import InputError, SpeechParams, Timestamps
@@ -310,9 +310,8 @@ def _check_voices(request: SpeechRequest, spec: ModelSpec) -> None:
         name = getattr(request, field)
         if field == "voice" and name is None:
             name = spec.default_voice
-        if name is not None and all(name != voice.name for voice in spec.voices):
-            names = ", ".join(voice.name for voice in spec.voices)
-            raise InputError(field, f"no voice is called {name[:60]!r}; there are {names}")
+        if name is not None:
+            check_voice(field, name, spec)
 
 
 def field_error(message: str, names: tuple[str, ...]) -> InputError | BodyError:

@@ -62,6 +62,13 @@ def voice_fields(own: type[RequestFields]) -> tuple[str, ...]:
     return ("voice", *(field.name for field in described.fields if _is_voice(field.type)))
 
 
+def check_voice(field: str, name: str, spec: ModelSpec) -> None:
+    """Raise InputError of `field` unless the model has a voice so named."""
+    if all(name != voice.name for voice in spec.voices):
+        names = ", ".join(voice.name for voice in spec.voices)
+        raise InputError(field, f"no voice is called {name[:60]!r}; there are {names}")
+
+
 def _is_voice(kind: msgspec.inspect.Type) -> bool:
     if isinstance(kind, msgspec.inspect.UnionType):
         return any(_is_voice(option) for option in kind.types)
