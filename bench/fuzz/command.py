@@ -2,7 +2,8 @@
 
 A server of the tone model, one of the embedded voice, one with API keys, and one that clones voices, each started here.
 Every operation gets --cases / (number of operations) drawn requests, right ones and wrong ones, beside those that
-schemathesis makes of each bound of the document.
+schemathesis makes of each bound of the document. --paths takes only the operations whose path a regular expression
+finds, with as many requests to each of them: runs of several expressions make one whole.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from pathlib import Path
 
 import httpx
 
-from bench.faults.server import TONE, Victim, serving
+from bench.faults.server import TONE, serving
 from bench.fuzz.recordings import cloning
 
 PROGRAM = "schemathesis"
 HOOKS = "bench.fuzz.hooks"
 METHODS = frozenset(("get", "head", "post", "delete", "put", "patch", "options"))
 REQUEST_S = 60
+SMALL = ("--set", "text.max_chars=200", "--set", "batch.max_items=4")
+"""Bounds that the document tells: as many requests at and past them, and no minutes of speech for each."""
 ROOT = Path(__file__).parents[2]
 
 
@@ -54,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, nargs="+", default=[1], help="one run of each server for each seed"
     )
     parser.add_argument("--cases", type=int, default=3000, help="drawn for each server, at least")
+    parser.add_argument(
+        "--paths",
+        default="",
+        metavar="REGEX",
+        help="only paths in which it is found, and their share of --cases",
+    )
     parser.add_argument("--servers", nargs="+", choices=tuple(SERVERS), default=list(SERVERS))
 
 
@@ -65,6 +74,7 @@ def main(arguments: argparse.Namespace) -> int:
         print("bench fuzz: needs schemathesis; nox -s fuzz installs it", file=sys.stderr)
         return 2
     failed = False
+    more = ("--include-path-regex", arguments.paths) if arguments.paths else ()
 
     def tell(name: str, seed: int, cases: int, why: str) -> None:
         nonlocal failed
@@ -74,23 +84,30 @@ def main(arguments: argparse.Namespace) -> int:
     for name in arguments.servers:
         with tempfile.TemporaryDirectory(prefix="tts-fuzz-") as folder:
             options, headers = SERVERS[name](Path(folder))
-            with serving(Path(folder), *options) as victim:
+            with serving(Path(folder), *SMALL, *options) as victim:
                 for seed in arguments.seed:
-                    tell(name, seed, *_fuzz(program, victim, headers, seed, arguments.cases))
+                    tell(
+                        name,
+                        seed,
+                        *fuzz(program, victim.url, headers, seed, arguments.cases, *more),
+                    )
                 tracebacks = victim.log.read_text(encoding="utf-8", errors="replace").count("Traceback")
             if tracebacks:
                 tell(name, 0, 0, f"{tracebacks} tracebacks in the log")
     return int(failed)
 
 
-def _fuzz(program: str, victim: Victim, headers: dict[str, str], seed: int, cases: int) -> tuple[int, str]:
-    """Cases that were sent, and what failed; empty if nothing did."""
-    document = httpx.get(f"{victim.url}/schema/openapi.json", headers=headers, timeout=30).json()
+def fuzz(
+    program: str, url: str, headers: dict[str, str], seed: int, cases: int, *more: str
+) -> tuple[int, str]:
+    """Cases that were sent, and what failed; empty if nothing did. `more` arguments may make them fewer."""
+    document = httpx.get(f"{url}/schema/openapi.json", headers=headers, timeout=30).json()
     operations = sum(len(METHODS & path.keys()) for path in document["paths"].values())
-    command = [program, "run", f"{victim.url}/schema/openapi.json", "--checks", "all", "--mode", "all"]
-    command += ["--seed", str(seed), "--max-examples", str(math.ceil(cases / operations))]
+    each = math.ceil(cases / operations)
+    command = [program, "run", f"{url}/schema/openapi.json", "--checks", "all", "--mode", "all"]
+    command += ["--seed", str(seed), "--max-examples", str(each)]
     command += ["--continue-on-failure", "--no-shrink", "--request-timeout", str(REQUEST_S)]
-    command += ["--max-response-time", str(REQUEST_S)]
+    command += ["--max-response-time", str(REQUEST_S), *more]
     for name, value in headers.items():
         command += ["--header", f"{name}: {value}"]
     environ = os.environ | {"SCHEMATHESIS_HOOKS": HOOKS, "PYTHONPATH": str(ROOT)}
@@ -99,7 +116,7 @@ def _fuzz(program: str, victim: Victim, headers: dict[str, str], seed: int, case
     if ran.returncode:
         print(ran.stdout + ran.stderr)
     count = int(sent[1]) if sent else 0
-    if ran.returncode or count < cases:
+    if ran.returncode or (count < cases and not more):
         last = ran.stdout.strip().splitlines()[-1:] or [ran.stderr.strip()[-200:]]
         return count, last[0].strip("= ") or f"ended with {ran.returncode}"
     return count, ""
