@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from serving.audio.encode import AudioFormat, OutputRate, output_rate_hz
-from serving.models import check_voice, describe_use, inline_schema, known_fields, voice_fields
+from serving.models import check_own, check_voice, describe_use, inline_schema, known_fields, voice_fields
 from serving.models.base import ModelSpec, RequestFields
 from serving.profile import ProfileError, TextProfile
 from serving.protocol import InputError, SpeechParams, Timestamps
@@ -136,6 +136,7 @@ def parse(body: bytes, spec: ModelSpec, max_chars: int | None = None) -> Order:
             "timestamps", f"the model {spec.name} does not tell when words are spoken; ask for sentence"
         )
     own = spec.fields(**{name: getattr(request, name) for name in spec.fields.__struct_fields__})
+    check_own(own, spec)
     _check_voices(request, spec)
     return Order(
         text=request.text,

@@ -94,7 +94,7 @@ def inline_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def describe_use(properties: dict[str, Any], spec: ModelSpec, used: Collection[str]) -> None:
-    """Say in the schemas of a request's fields which a model refuses for want of weights, and which it ignores."""
+    """Say in the schemas of a request's fields what a model refuses here, and which of them it ignores."""
     for name, field in properties.items():
         said = field.get("description", "")
         if name in spec.unavailable:
@@ -103,11 +103,29 @@ def describe_use(properties: dict[str, Any], spec: ModelSpec, used: Collection[s
                 "default": None,
                 "description": f"{said} Not on this server.".strip(),
             }
+        elif name in spec.at_most:
+            for part in (field, *field.get("anyOf", ())):
+                if "maximum" in part:
+                    part["maximum"] = min(part["maximum"], spec.at_most[name])
         elif name not in used:
             field["description"] = f"{said} Ignored by the model {spec.name}.".strip()
             for part in (field, *field.get("anyOf", ())):  # what only the model itself would check
                 part.pop("format", None)
                 part.pop("pattern", None)
+
+
+def check_own(own: RequestFields, spec: ModelSpec) -> None:
+    """Raise InputError naming a field of the model's own that is blank, or that this server cannot do."""
+    for name, why in spec.unavailable.items():
+        if getattr(own, name) is not None:
+            raise InputError(name, why)
+    for name, most in spec.at_most.items():
+        if getattr(own, name) > most:
+            raise InputError(name, f"must be at most {most}")
+    for name in own.__struct_fields__:
+        value = getattr(own, name)
+        if isinstance(value, str) and not value.strip():
+            raise InputError(name, "is empty")
 
 
 def load_options(profile: Profile) -> ModelOptions:

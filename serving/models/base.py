@@ -82,8 +82,10 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Speech seconds that a letter of text makes at speed 1, for admission only."""
     fields: type[RequestFields] = RequestFields
     """The package's Fields."""
-    unavailable: tuple[str, ...] = ()
-    """Fields of its own that it refuses here, unless null, for want of the weights."""
+    unavailable: dict[str, str] = {}
+    """Fields of its own that it refuses here, unless null, for want of the weights, and what it says then."""
+    at_most: dict[str, int] = {}
+    """Fields of its own that may not be more here, where its configuration allows less than their type."""
     seeded: bool = True
     """The seed changes the audio."""
     word_times: bool = False

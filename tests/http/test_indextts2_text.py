@@ -68,3 +68,32 @@ async def test_an_unknown_voice_with_a_chinese_name_is_refused_by_its_name(index
     said = answer.body.decode()
     assert "小红" in said
     assert "小明" in said
+
+
+async def test_what_this_server_cannot_do_is_refused_on_every_path_and_told_in_the_document(
+    indextts2: Api,
+) -> None:
+    longest = 160
+    for fields, field in (
+        ({"emo_text": "Alas!"}, "emo_text"),
+        ({"max_text_tokens_per_segment": longest + 1}, "max_text_tokens_per_segment"),
+    ):
+        for path, body in (
+            ("/tts", {"text": "Hello."}),
+            ("/tts/captions", {"text": "Hello."}),
+            ("/v1/audio/speech", {"input": "Hello."}),
+            ("/v1/audio/speech/batch", {"items": [None]}),
+            ("/v1/audio/speech/batch", {"items": [{"input": "Hello."}]}),
+        ):
+            answer = await indextts2.call("POST", path, {**body, **fields})
+            assert answer.status == 400, (path, fields)
+            assert field in answer.body.decode()
+    paths = (await indextts2.call("GET", "/schema/openapi.json")).json["paths"]
+    for path in ("/tts", "/v1/audio/speech", "/v1/audio/speech/batch"):
+        body = paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        bound = body["properties"]["max_text_tokens_per_segment"]
+        assert [part["maximum"] for part in (bound, *bound.get("anyOf", ())) if "maximum" in part] == [
+            longest
+        ]
+    answer = await indextts2.call("POST", "/tts", {"text": "Hello.", "max_text_tokens_per_segment": longest})
+    assert answer.status == 200

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from serving.models import check_own
 from serving.models.base import ModelSpec
 from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.options import Fields, Options, check_options, sizes
@@ -18,8 +19,10 @@ from serving.models.indextts2.text.tokenizer import character_tokenizer, load_to
 from serving.models.indextts2.voice.library import Voices, load_voices
 from serving.models.indextts2.weights.config_file import ConfigError, read_config
 from serving.profile import ProfileError, VoicesProfile
-from serving.protocol import InputError, Segment, SpeechParams
+from serving.protocol import Segment, SpeechParams
 from serving.text import Sentence
+
+_NO_EMOTIONS = "this server's checkpoint has no model for emotion by text; use emo_vector"
 
 
 class IndexTts2Frontend:
@@ -54,10 +57,8 @@ class IndexTts2Frontend:
 
         Raises InputError naming the field before the first.
         """
-        self._check_emotion(params.fields)
+        check_own(params.fields, self.spec)
         limit = params.fields.max_text_tokens_per_segment
-        if limit > self._max_tokens:
-            raise InputError("max_text_tokens_per_segment", f"must be at most {self._max_tokens}")
         spoken = stretches(
             sentences, normalize=params.normalize, by_sentence=params.timestamps != "none", write=self.write
         )
@@ -67,19 +68,12 @@ class IndexTts2Frontend:
         """Most tokens of a segment."""
         return limit
 
-    def _check_emotion(self, fields: Fields) -> None:
-        if fields.emo_text is None:
-            return
-        if not fields.emo_text.strip():
-            raise InputError("emo_text", "is empty")
-        if not self._reads_emotions():
-            raise InputError(
-                "emo_text", "this server's checkpoint has no model for emotion by text; use emo_vector"
-            )
-
     def _spec_now(self) -> ModelSpec:
-        unavailable = () if self._reads_emotions() else ("emo_text",)
-        return msgspec.structs.replace(self._described(), unavailable=unavailable)
+        return msgspec.structs.replace(
+            self._described(),
+            unavailable={} if self._reads_emotions() else {"emo_text": _NO_EMOTIONS},
+            at_most={"max_text_tokens_per_segment": self._max_tokens},
+        )
 
     def _reads_emotions(self) -> bool:
         """Whether the checkpoint has the model for emotion by text."""
