@@ -14,7 +14,7 @@ from tests.fuzz.servers import BATCH, FORMATS, ITEM, SPEECH, Takes, honest, serv
 
 SCHEMATHESIS = str(Path(sys.executable).with_name(PROGRAM))
 ACCEPTED = "Schema-violating request accepted"
-CASES = 200
+CASES = 100
 
 
 def complaints(takes: Takes, path: str, capfd: pytest.CaptureFixture[str]) -> str:
