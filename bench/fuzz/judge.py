@@ -75,6 +75,15 @@ class Reader:
             raise Undecided(str(error)) from None
 
 
+def formats_of(schema: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The fields of an object that are texts of a format, and the formats."""
+    found = []
+    for name, field in schema["properties"].items():
+        kinds = field.get("anyOf", [field]) if isinstance(field, dict) else []
+        found += [(name, kind["format"]) for kind in kinds if "format" in kind]
+    return found
+
+
 def read(body: bytes, content_type: str) -> Any:
     """The value of a body, as it was sent: in a form each text is a string, and a file the digest of its content.
 
