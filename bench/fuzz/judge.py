@@ -85,7 +85,8 @@ def formats_of(schema: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def read(body: bytes, content_type: str) -> Any:
-    """The value of a body, as it was sent: in a form each text is a string, and a file the digest of its content.
+    """The value of a body, as it was sent: in a form each text is a string, a file the digest of its content,
+    and what is there twice a list.
 
     Raises Undecided for a body that is neither JSON nor a form, or none at all.
     """
@@ -111,18 +112,17 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _form(body: bytes, boundary: str) -> dict[str, str]:
-    fields: dict[str, str] = {}
+def _form(body: bytes, boundary: str) -> dict[str, Any]:
+    fields: dict[str, list[str]] = {}
     try:
         with contextlib.ExitStack() as opened:
             for part in multipart.MultipartParser(io.BytesIO(body), boundary, strict=True):
                 opened.callback(part.close)
-                if part.name in fields:
-                    raise Undecided(f"{part.name} is there twice")
-                fields[part.name] = digest(part.raw) if part.filename is not None else part.raw.decode()
+                text = digest(part.raw) if part.filename is not None else part.raw.decode()
+                fields.setdefault(part.name, []).append(text)
     except ValueError as error:
         raise Undecided(str(error)) from None
-    return fields
+    return {name: texts[0] if len(texts) == 1 else texts for name, texts in fields.items()}
 
 
 def items_misjudged(

@@ -8,7 +8,7 @@ The parser of the format is the same library, `multipart`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 
 import msgspec
 from litestar.exceptions import HTTPException, InternalServerException
@@ -35,8 +35,10 @@ class Form(msgspec.Struct, frozen=True):
     """Empty if the file is."""
 
 
-async def read_form(request: AnyRequest, file_field: str, max_file_bytes: int, limit_s: float) -> Form:
-    """Read a form whose field `file_field` is a file.
+async def read_form(
+    request: AnyRequest, file_field: str, text_fields: Collection[str], max_file_bytes: int, limit_s: float
+) -> Form:
+    """Read a form whose field `file_field` is a file. It and `text_fields` may be there once, others again and again.
 
     Raises InputError naming a field that is missing, sent twice, too long or no UTF-8; BodyError for a body that is
     no such form; HTTPException 415 for another type, 413 for a file larger than `max_file_bytes`, 408 after limit_s;
@@ -45,7 +47,7 @@ async def read_form(request: AnyRequest, file_field: str, max_file_bytes: int, l
     boundary = _boundary(request)
     try:
         async with asyncio.timeout(limit_s):
-            return await _read(request.stream(), boundary, file_field, max_file_bytes)
+            return await _read(request.stream(), boundary, file_field, text_fields, max_file_bytes)
     except TimeoutError:
         raise HTTPException(f"the body did not arrive within {limit_s:g} s", status_code=408) from None
     except InternalServerException:
@@ -66,7 +68,13 @@ def _boundary(request: AnyRequest) -> bytes:
     return boundary.encode("ascii")
 
 
-async def _read(body: AsyncIterator[bytes], boundary: bytes, file_field: str, max_file_bytes: int) -> Form:
+async def _read(
+    body: AsyncIterator[bytes],
+    boundary: bytes,
+    file_field: str,
+    text_fields: Collection[str],
+    max_file_bytes: int,
+) -> Form:
     texts: dict[str, str] = {}
     file: bytearray | None = None
     segment: MultipartSegment | None = None
@@ -81,7 +89,8 @@ async def _read(body: AsyncIterator[bytes], boundary: bytes, file_field: str, ma
                     segment, content = part, bytearray()
                     if segment.name is None:
                         raise BodyError("a part of the form has no name")
-                    if segment.name in texts or (segment.name == file_field and file is not None):
+                    again = segment.name in texts and segment.name in text_fields
+                    if again or (segment.name == file_field and file is not None):
                         raise InputError(segment.name, "is there twice")
                 elif part:
                     assert segment is not None

@@ -39,6 +39,7 @@ T = TypeVar("T")
 
 PATH = "/v1/audio/voices"
 FILE = "audio_sample"
+TEXTS = ("name", "consent", "replace")
 UPLOADS_AT_ONCE = 2
 _NO = frozenset({"false", "no", "n", "f", "0", "off", "none", "null", "undefined", "denied"})
 _TRUE = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
@@ -137,7 +138,7 @@ class VoiceChanges:
             )
         self._uploads += 1
         try:
-            form = await read_form(request, FILE, self.limits.max_upload_bytes, self.limits.upload_s)
+            form = await read_form(request, FILE, TEXTS, self.limits.max_upload_bytes, self.limits.upload_s)
             texts = dict(form.texts)
             name, consent, replace = _name(texts), _consent(texts), _flag(texts, "replace")
             if not form.file:

@@ -86,6 +86,11 @@ def test_a_form() -> None:
     for changed in wrong:
         assert not reader.is_valid(form(**{**right, **changed})), changed
     assert not reader.is_valid(form(name="x", consent="true"))
+    assert judge.read(TWICE, f"{judge.FORM}; boundary=b") == {"tag": ["a", "b"]}
+
+
+PART = b'--b\r\nContent-Disposition: form-data; name="tag"\r\n\r\n'
+TWICE = PART + b"a\r\n" + PART + b"b\r\n--b--\r\n"
 
 
 def misjudged(results: list[str], *items: object, **shared: object) -> list[str]:

@@ -124,6 +124,17 @@ async def test_fields_that_nobody_uses_are_named(cloning: Api) -> None:
     added = await add(cloning, "ben", ref_text="Hello.", speaker_description="a man", süß="x")
     assert added.status == 201
     assert added.headers["x-ignored-fields"] == f"ref_text, {quote('süß')}, speaker_description"
+    twice = form(
+        ("tag", "a"),
+        ("name", "zoe"),
+        ("tag", "b"),
+        ("consent", "true"),
+        ("audio_sample", good()),
+        ("", "x"),
+        ("", "y"),
+    )
+    added = await cloning.call("POST", VOICES, twice, headers())
+    assert (added.status, added.headers["x-ignored-fields"]) == (201, ", tag"), added.body
 
 
 async def test_warnings_tell_how_the_recording_could_be_better(cloning: Api) -> None:
