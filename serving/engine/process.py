@@ -11,7 +11,6 @@ import contextlib
 import logging
 import logging.config
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,7 @@ work, spinning threads hold back the ones they wait for: steps took 10 to 50 tim
 The environment wins, for machines whose cores are the engine's alone.
 """
 
+_SOCKET = "engine.sock"
 _MOST_PATH_BYTES = 80
 """The kernel takes 107 for the path of a socket."""
 
@@ -61,12 +61,19 @@ def _private_folder() -> Path:
     raise OSError("no temporary folder can be written: TMPDIR names one")
 
 
+def _remove(folder: Path) -> None:
+    """Remove a private folder, also where no more files may be opened: shutil.rmtree would open it."""
+    for remove, path in ((os.unlink, folder / _SOCKET), (os.rmdir, folder)):
+        with contextlib.suppress(OSError):
+            remove(path)
+
+
 class EngineProcess:
     """An engine in a process of its own, over a socket in a private folder."""
 
     def __init__(self) -> None:
         self._folder = _private_folder()
-        self.endpoint = f"ipc://{self._folder}/engine.sock"
+        self.endpoint = f"ipc://{self._folder}/{_SOCKET}"
         self._child: subprocess.Popen[bytes] | None = None
         self.beats: int | None = 0
         """Signs of life that came."""
@@ -119,7 +126,7 @@ class EngineProcess:
 
     def connected(self) -> None:
         """The child has spoken: nobody else will connect, so the socket's path is not needed any more."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        _remove(self._folder)
 
     def kill(self) -> None:
         """End it at once; on_exit follows."""
@@ -187,7 +194,7 @@ def main() -> None:
 
     def watch_parent() -> None:
         parent.read(1)
-        shutil.rmtree(Path(launch.endpoint.removeprefix("ipc://")).parent, ignore_errors=True)
+        _remove(Path(launch.endpoint.removeprefix("ipc://")).parent)
         os._exit(1)
 
     threading.Thread(target=watch_parent, name="parent-watch", daemon=True).start()
