@@ -51,6 +51,8 @@ FAULTS: dict[str, Fault] = {
     "no temporary folder": disks.temporary_read_only,
     "temporary folder's name is long": disks.long_temporary_folder,
     "standard files closed": disks.standard_files_closed,
+    "working folder deleted": disks.working_folder_deleted,
+    "no locale": disks.no_locale,
     "clock jumps": disks.clock_jumps,
     "texts hard to read": hostile.texts_hard_to_read,
     "kernels tampered with": hostile.kernels_tampered,

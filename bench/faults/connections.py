@@ -37,7 +37,7 @@ CROWD = 300
 """WebSockets that send as fast as they can."""
 GROWN_EACH_MB = 4.0
 """What each of them may add to the server's memory."""
-FORGOTTEN_S = 10.0
+FORGOTTEN_S = 30.0
 """After they have left, their address may ask again."""
 OTHER_ADDRESS = "127.0.0.2"
 """Of the neighbour of a crowd: this machine is all of 127.0.0.0/8."""

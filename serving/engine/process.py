@@ -68,6 +68,15 @@ def _remove(folder: Path) -> None:
             remove(path)
 
 
+def _working_folder() -> str | None:
+    """None for this process's own; another where that was deleted: torch's libraries do not load in it."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return os.sep
+    return None
+
+
 class EngineProcess:
     """An engine in a process of its own, over a socket in a private folder."""
 
@@ -86,6 +95,7 @@ class EngineProcess:
         The child finds the same modules as this process, a model outside this package too.
         """
         loop = asyncio.get_running_loop()
+        launch = msgspec.json.encode(Launch(profile, self.endpoint))
         child = subprocess.Popen(
             # -P: nothing is imported from the working directory because it lies there.
             [sys.executable, "-P", "-m", "serving.engine.process"],
@@ -94,13 +104,14 @@ class EngineProcess:
             bufsize=0,
             # A session of its own: Ctrl-C in the terminal is the parent's to answer.
             start_new_session=True,
+            cwd=_working_folder(),
             env=WAITING | os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
         self._child = child
         assert child.stdin is not None
         # A broken pipe means that the child is dead already; the watch below tells it.
         with contextlib.suppress(BrokenPipeError):
-            child.stdin.write(msgspec.json.encode(Launch(profile, self.endpoint)) + b"\n")
+            child.stdin.write(launch + b"\n")
             child.stdin.flush()
         assert child.stdout is not None
         os.set_blocking(child.stdout.fileno(), False)

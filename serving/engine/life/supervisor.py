@@ -198,6 +198,9 @@ class Supervisor:
                 except (OSError, zmq.ZMQError, RuntimeError) as error:
                     is_short, how = True, "it could not be started"
                     self._broken = f"the engine cannot be started: {error}"
+                except Exception as error:
+                    logger.exception("an engine was not started")
+                    how, self._broken = "", f"the engine cannot be started: {type(error).__name__}: {error}"
                 if self._stop.is_set():
                     break
                 if self._rest.is_set():

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -127,6 +128,25 @@ async def test_an_engine_that_files_are_missing_for_is_started_once_there_are_so
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert (await client.wait_ready(60)).pid != first.pid
+    await client.stop()
+
+
+async def test_an_engine_starts_in_a_working_folder_that_was_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = Path(tempfile.mkdtemp())
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    client = make_client(make_profile(SLOW))
+    await client.start()
+    await client.wait_ready(60)
+    await client.stop()
+
+
+async def test_an_engine_that_cannot_be_told_its_profile_has_failed_and_says_why() -> None:
+    client = make_client(msgspec.structs.replace(make_profile(SLOW), description="no UTF-8: \udcff"))
+    await client.start()
+    with pytest.raises(EngineUnavailable, match="cannot be started: UnicodeEncodeError"):
+        await client.wait_ready(60)
+    assert state_of(client) is EngineState.FAILED
     await client.stop()
 
 
