@@ -45,9 +45,9 @@ class EngineProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     process: bool = True
     """Run the engine in a process of its own; false runs it in a thread (tests, embedding)."""
-    workers: Annotated[int, Meta(ge=0)] = 0
+    workers: Annotated[int, Meta(ge=0, le=1024)] = 0
     """Steps that run at once on a CPU; 0 takes one for every `threads` cores. On CUDA it is always one."""
-    threads: Annotated[int, Meta(ge=0)] = 0
+    threads: Annotated[int, Meta(ge=0, le=1024)] = 0
     """torch threads of a step; 0 takes one on a CPU, unless `workers` leaves cores over. A step that is alone takes
     those of all workers, if its model spreads."""
     pressing_first: bool = True
@@ -293,7 +293,7 @@ def load_profile(
     """
     environment = os.environ if environ is None else environ
     tree = _read(name, seen=())
-    tree["name"] = Path(name).stem
+    tree["name"] = os.fsencode(Path(name).stem).decode(errors="replace")  # whatever the locale took it for
     for key, value in environment.items():
         if key.startswith(ENV_PREFIX) and "__" in key:
             _put(tree, key.removeprefix(ENV_PREFIX).lower().split("__"), value, origin=f"${key}")

@@ -137,6 +137,24 @@ def few_files(folder: Path) -> str:
         return f"answers {took_s:.1f} s after they left"
 
 
+def engine_killed_without_files(folder: Path) -> str:
+    """More clients than a server may open files, which are 64 in all, while its engine is killed."""
+    import resource
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+    with serving(folder, *TONE, *SHORT_DEADLINES, prepare=limit) as victim:
+        with opened(victim, 100):
+            time.sleep(0.5)
+            victim.engine().kill()
+            time.sleep(2)
+        took_s = until(lambda: victim.status("/readyz") == 200, 30, "/readyz says 200")
+        check(victim.speak().status_code == 200, "it does not speak")
+        check("Too many open files" not in victim.log.read_text(encoding="utf-8"), "it had no file left")
+        return f"a new engine started beside 100 clients; it was ready {took_s:.1f} s after they left"
+
+
 def established(victim: Victim) -> int:
     """Connections of clients that the server's side holds."""
     return sum(

@@ -37,6 +37,8 @@ CROWD = 300
 """WebSockets that send as fast as they can."""
 GROWN_EACH_MB = 4.0
 """What each of them may add to the server's memory."""
+FORGOTTEN_S = 30.0
+"""After they have left, their address may ask again."""
 OTHER_ADDRESS = "127.0.0.2"
 """Of the neighbour of a crowd: this machine is all of 127.0.0.0/8."""
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -224,7 +226,7 @@ def websocket_crowd(folder: Path) -> str:
 
 
 def _crowd_beside_a_neighbour(folder: Path, name: str, text: bytes) -> str:
-    with serving(folder, *TONE) as victim:
+    with serving(folder, *TONE, "--set", f"http.max_per_address={CROWD}") as victim:
         victim.speak()
         before_mb = _memory_mb(victim)
         with opened(victim, CROWD) as clients:
@@ -236,9 +238,15 @@ def _crowd_beside_a_neighbour(folder: Path, name: str, text: bytes) -> str:
             finally:
                 over.set()
                 crowd.join(30)
+        forgotten_s = until(
+            lambda: victim.status("/voices") == 200, FORGOTTEN_S, f"{name}: they are forgotten"
+        )
         grown_mb = _memory_mb(victim) - before_mb
         check(grown_mb < CROWD * GROWN_EACH_MB, f"{name}: memory grew by {grown_mb:.0f} MB")
-    return f"{name}: /healthz {asked_ms}, a neighbour's first sound {heard_ms}, {grown_mb:+.0f} MB"
+    return (
+        f"{name}: /healthz {asked_ms}, a neighbour's first sound {heard_ms}, {grown_mb:+.0f} MB; "
+        f"their address was served {forgotten_s:.1f} s after they left"
+    )
 
 
 def _send_on_all(clients: list[socket.socket], victim: Victim, text: bytes, over: threading.Event) -> None:

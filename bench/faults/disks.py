@@ -166,6 +166,31 @@ def standard_files_closed(folder: Path) -> str:
     return f"speaks, and its engine, killed meanwhile, was back after {took_s:.1f} s"
 
 
+def working_folder_deleted(folder: Path) -> str:
+    """The working folder is deleted, and then the engine is killed."""
+    gone = folder / "gone"
+    gone.mkdir(mode=0o777)
+    with serving(folder, *SLOW, cwd=gone) as victim:
+        gone.rmdir()
+        victim.engine().kill()
+        until(lambda: victim.status("/readyz") == 503, 5, "/readyz says 503")
+        took_s = until(lambda: victim.status("/readyz") == 200, 90, "a new engine")
+        check(victim.speak("a").status_code == 200, "it does not speak")
+    return f"its engine, killed meanwhile, was back after {took_s:.1f} s"
+
+
+def no_locale(folder: Path) -> str:
+    """LC_ALL=C without Python's help, and a profile whose name is not in ASCII."""
+    profile = folder / "prüfung.toml"
+    profile.write_text('extends = "default"\n', encoding="utf-8")
+    environ = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    with serving(folder, "--profile", str(profile), *TONE, environ=environ) as victim:
+        check(victim.speak("Grüße.").status_code == 200, "it does not speak")
+        told = httpx.get(f"{victim.url}/readyz", timeout=5).json()["profile"]
+        check(told == "prüfung", f"the profile is called {told!a}")
+    return "speaks, and the profile has its name"
+
+
 def home_read_only(folder: Path) -> str:
     """A user without a name and without a home, who may write nowhere but to the temporary folder."""
     environ = {"HOME": "/nonexistent", "XDG_CACHE_HOME": "/nonexistent/cache"}

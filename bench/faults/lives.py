@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -237,8 +238,30 @@ def two_on_one_port(folder: Path) -> str:
 
 def log_closed(folder: Path) -> str:
     """The reader of the log goes away."""
+    with _read_until_ready(folder) as (victim, reading):
+        os.close(reading)
+        return _restarted_without_a_log(victim)
+
+
+def log_not_read(folder: Path) -> str:
+    """The reader of the log stays and reads no more, while 3000 requests are logged."""
+    with _read_until_ready(folder, "--set", "http.access_log=true") as (victim, reading):
+        worst_ms = 0.0
+        with httpx.Client(timeout=5) as http:
+            for _ in range(3000):
+                begun_s = time.monotonic()
+                check(http.get(f"{victim.url}/healthz").status_code == 200, "/healthz is silent")
+                worst_ms = max(worst_ms, (time.monotonic() - begun_s) * 1e3)
+        said = _restarted_without_a_log(victim)
+        os.close(reading)
+    return f"/healthz worst {worst_ms:.0f} ms; {said}"
+
+
+@contextlib.contextmanager
+def _read_until_ready(folder: Path, *arguments: str) -> Iterator[tuple[Victim, int]]:
+    """A server whose log is a pipe, read until it is ready; and the pipe's reading end, which the caller closes."""
     reading, writing = os.pipe()
-    process = start(writing, *SLOW)
+    process = start(writing, *SLOW, *arguments)
     os.close(writing)
     try:
         text = b""
@@ -247,16 +270,18 @@ def log_closed(folder: Path) -> str:
             check(piece, "the server ended")
             text += piece
         url = text.split(b"ready at ")[1].split(b": ")[0].decode()
-        os.close(reading)
-        victim = Victim(process, url, folder)
-        victim.engine().kill()  # which is logged, at length
-        until(lambda: victim.status("/readyz") == 503, 5, "/readyz says 503")
-        took_s = until(lambda: victim.status("/readyz") == 200, RECOVER_S, "a new engine")
-        check(victim.speak("a").status_code == 200, "it does not speak")
-        process.terminate()
-        check(process.wait(20) == 0, f"it ended with {process.returncode}")
+        yield Victim(process, url, folder), reading
     finally:
         end(process)
+
+
+def _restarted_without_a_log(victim: Victim) -> str:
+    victim.engine().kill()  # which is logged, at length
+    until(lambda: victim.status("/readyz") == 503, 5, "/readyz says 503")
+    took_s = until(lambda: victim.status("/readyz") == 200, RECOVER_S, "a new engine")
+    check(victim.speak("a").status_code == 200, "it does not speak")
+    victim.process.terminate()
+    check(victim.process.wait(20) == 0, f"it ended with {victim.process.returncode}")
     return f"speaks on, its engine killed meanwhile was back after {took_s:.1f} s"
 
 

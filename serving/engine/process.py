@@ -11,7 +11,6 @@ import contextlib
 import logging
 import logging.config
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,7 @@ work, spinning threads hold back the ones they wait for: steps took 10 to 50 tim
 The environment wins, for machines whose cores are the engine's alone.
 """
 
+_SOCKET = "engine.sock"
 _MOST_PATH_BYTES = 80
 """The kernel takes 107 for the path of a socket."""
 
@@ -61,12 +61,28 @@ def _private_folder() -> Path:
     raise OSError("no temporary folder can be written: TMPDIR names one")
 
 
+def _remove(folder: Path) -> None:
+    """Remove a private folder, also where no more files may be opened: shutil.rmtree would open it."""
+    for remove, path in ((os.unlink, folder / _SOCKET), (os.rmdir, folder)):
+        with contextlib.suppress(OSError):
+            remove(path)
+
+
+def _working_folder() -> str | None:
+    """None for this process's own; another where that was deleted: torch's libraries do not load in it."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return os.sep
+    return None
+
+
 class EngineProcess:
     """An engine in a process of its own, over a socket in a private folder."""
 
     def __init__(self) -> None:
         self._folder = _private_folder()
-        self.endpoint = f"ipc://{self._folder}/engine.sock"
+        self.endpoint = f"ipc://{self._folder}/{_SOCKET}"
         self._child: subprocess.Popen[bytes] | None = None
         self.beats: int | None = 0
         """Signs of life that came."""
@@ -79,6 +95,7 @@ class EngineProcess:
         The child finds the same modules as this process, a model outside this package too.
         """
         loop = asyncio.get_running_loop()
+        launch = msgspec.json.encode(Launch(profile, self.endpoint))
         child = subprocess.Popen(
             # -P: nothing is imported from the working directory because it lies there.
             [sys.executable, "-P", "-m", "serving.engine.process"],
@@ -87,13 +104,14 @@ class EngineProcess:
             bufsize=0,
             # A session of its own: Ctrl-C in the terminal is the parent's to answer.
             start_new_session=True,
+            cwd=_working_folder(),
             env=WAITING | os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
         self._child = child
         assert child.stdin is not None
         # A broken pipe means that the child is dead already; the watch below tells it.
         with contextlib.suppress(BrokenPipeError):
-            child.stdin.write(msgspec.json.encode(Launch(profile, self.endpoint)) + b"\n")
+            child.stdin.write(launch + b"\n")
             child.stdin.flush()
         assert child.stdout is not None
         os.set_blocking(child.stdout.fileno(), False)
@@ -119,7 +137,7 @@ class EngineProcess:
 
     def connected(self) -> None:
         """The child has spoken: nobody else will connect, so the socket's path is not needed any more."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        _remove(self._folder)
 
     def kill(self) -> None:
         """End it at once; on_exit follows."""
@@ -187,7 +205,7 @@ def main() -> None:
 
     def watch_parent() -> None:
         parent.read(1)
-        shutil.rmtree(Path(launch.endpoint.removeprefix("ipc://")).parent, ignore_errors=True)
+        _remove(Path(launch.endpoint.removeprefix("ipc://")).parent)
         os._exit(1)
 
     threading.Thread(target=watch_parent, name="parent-watch", daemon=True).start()

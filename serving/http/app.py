@@ -109,7 +109,6 @@ def create_app(
     @contextlib.asynccontextmanager
     async def run_engine(_: Litestar) -> AsyncIterator[None]:
         await changes.sweep()
-        requests_come(log_texts=observe.log_texts)
         change = None if reread is None else Change(speaker, cache, reread)
         if change is not None:
             asyncio.get_running_loop().add_signal_handler(CHANGE_SIGNAL, change.ask)
@@ -118,6 +117,7 @@ def create_app(
             asyncio.create_task(_watch(engine, on_failed, on_beat)),
             asyncio.create_task(_unload(engine)),
             asyncio.create_task(idle.run()),
+            asyncio.create_task(guard.left.run()),
         ]
         if cache is not None:
             tasks.append(asyncio.create_task(cache.prepare()))
@@ -126,6 +126,7 @@ def create_app(
             await asyncio.to_thread(load_codecs, frontend.spec.sample_rate_hz)
             # A full collection takes 0.16 s, in which nobody is answered, if it looks at what the start has made.
             gc.freeze()
+            requests_come(log_texts=observe.log_texts)
             yield
         finally:
             for task in tasks:

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from serving.observe.words import log_what_nobody_catches, message_of, traceback_of
+from serving.observe.writer import LineWriter
 from serving.profile import ObserveProfile
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -73,7 +74,7 @@ def log_config(observe: ObserveProfile) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": {"()": formatter}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "handlers": {"stderr": {"()": LineWriter, "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": observe.log_level.upper()},
         # The server's own line of each request has its id, and no query.
         "loggers": {"granian.access": {"level": "CRITICAL"}},

@@ -187,31 +187,41 @@ class Supervisor:
         """Run engines until stop() or until they die too often."""
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         deaths: deque[float] = deque()
+        spoke = False
         try:
             while not self._stop.is_set():
+                is_short = False
                 try:
                     was_ready, how = await self._run_one(context)
-                except (OSError, zmq.ZMQError) as error:
-                    was_ready, how = False, "it could not be started"
+                    spoke = spoke or was_ready
+                # Of files, memory or processes (RuntimeError: of threads). Where an engine has run that may pass.
+                except (OSError, zmq.ZMQError, RuntimeError) as error:
+                    is_short, how = True, "it could not be started"
                     self._broken = f"the engine cannot be started: {error}"
+                except Exception as error:
+                    logger.exception("an engine was not started")
+                    how, self._broken = "", f"the engine cannot be started: {type(error).__name__}: {error}"
                 if self._stop.is_set():
                     break
                 if self._rest.is_set():
                     await self._sleep()
                     continue
-                now = time.monotonic()
-                deaths.append(now)
-                while deaths[0] < now - RESTART_WINDOW_S:
-                    deaths.popleft()
                 self.problem = self._broken or f"the engine died: {how}"
                 logger.error("%s", self.problem)
-                if (self._broken and not was_ready) or len(deaths) > self._profile.engine.restart_limit:
+                limit = self._profile.engine.restart_limit
+                waits = is_short and spoke and limit > 0
+                now = time.monotonic()
+                if not waits:
+                    deaths.append(now)
+                while deaths and deaths[0] < now - RESTART_WINDOW_S:
+                    deaths.popleft()
+                if (self._broken and not spoke) or len(deaths) > limit:
                     self._set_state(EngineState.FAILED)
                     await self._stop.wait()
                     break
                 self._set_state(EngineState.RESTARTING)
-                self.restarts += 1
-                pause_s = BACKOFF_S[min(len(deaths), len(BACKOFF_S)) - 1]
+                self.restarts += not waits
+                pause_s = BACKOFF_S[-1] if waits else BACKOFF_S[min(len(deaths), len(BACKOFF_S)) - 1]
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), pause_s)
         finally:

@@ -28,6 +28,7 @@ from litestar.types import (
 
 from serving.access.address import is_loopback, netloc_of
 from serving.http.front.idle import UNKNOWN
+from serving.http.front.left import Left
 from serving.http.front.methods import with_all_methods
 from serving.http.front.turns import Turns
 from serving.http.problems import refuse
@@ -37,6 +38,10 @@ from serving.protocol import Overloaded
 
 logger = logging.getLogger(__name__)
 
+_UNCOUNTED = ("/healthz", "/readyz")
+"""Paths that a crowd of one address closes to nobody: who looks after the server may have the same."""
+_ABNORMAL = 1006
+"""The close code of a connection that ended without one (RFC 6455)."""
 _BODY_HEADROOM_S = 1.0
 """A path with a deadline of its own for the body tells it in its own words first."""
 
@@ -77,6 +82,7 @@ class Guard:
     ) -> None:
         """`slow_bodies`: paths whose bodies have this many seconds of their own to arrive."""
         self._turns = turns
+        self.left = Left(http.port, lambda: turns.is_crowded)
         self._app = app
         self.busy: Counter[int] = Counter()
         """Requests under way by the client's port. By that alone: how an address is written does not matter then."""
@@ -96,8 +102,7 @@ class Guard:
         if kind == "lifespan":
             await self._app(scope, receive, send)
             return
-        client = scope.get("client")
-        port = int(client[1]) if client else UNKNOWN  # Granian writes it as a string
+        port = _port_of(scope)
         self.busy[port] += 1
         try:
             await self._answer(scope, receive, send)
@@ -111,6 +116,9 @@ class Guard:
         if (refusal := self._refusal(scope)) is not None:
             await refuse(scope, send, *refusal)
             return
+        if scope["path"] in _UNCOUNTED and scope["type"] == ScopeType.HTTP:
+            await self._timed(scope, receive, send)
+            return
         address = scope["client"][0] if scope["client"] else ""
         if self._under_way[address] >= self._http.max_per_address:
             text = f"{self._http.max_per_address} requests of your address are under way, that is the limit"
@@ -121,17 +129,25 @@ class Guard:
             if scope["type"] == ScopeType.HTTP:
                 await self._timed(scope, receive, send)
             else:
-
-                async def receive_in_turn() -> HTTPReceiveMessage | WebSocketReceiveMessage:
-                    message = await receive()
-                    await self._turns.take(address)
-                    return message
-
-                await self._app(scope, receive_in_turn, send)
+                await self._in_turns(scope, receive, send, address)
         finally:
             self._under_way[address] -= 1
             if not self._under_way[address]:
                 del self._under_way[address]
+
+    async def _in_turns(self, scope: Scope, receive: Receive, send: Send, address: str) -> None:
+        """Run the application of a WebSocket; what came from a client that has left is not read."""
+        caller = self.left.came(_port_of(scope))
+
+        async def receive_in_turn() -> HTTPReceiveMessage | WebSocketReceiveMessage:
+            message = await receive()
+            await self._turns.take(address)
+            return {"type": "websocket.disconnect", "code": _ABNORMAL} if caller.has_left else message
+
+        try:
+            await self._app(scope, receive_in_turn, send)
+        finally:
+            self.left.went(caller)
 
     def _refusal(self, scope: Scope) -> tuple[int, str, str] | None:
         """Status, code and detail of a request that may not be made."""
@@ -204,6 +220,12 @@ class Guard:
                 logger.error("request %s: not answered to its end", request_id(Request(scope)), exc_info=True)
                 raise
             logger.warning("a reader took nothing for %g s and is given up", self._http.send_s)
+
+
+def _port_of(scope: Scope) -> int:
+    """The client's port."""
+    client = scope.get("client")
+    return int(client[1]) if client else UNKNOWN  # Granian writes it as a string
 
 
 def _is_this_machine(host: str) -> bool:

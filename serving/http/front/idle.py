@@ -22,6 +22,8 @@ if sys.platform != "win32":
 
 _FILES = Path("/proc/self/fd")
 _LEAST_PAUSE_S = 0.5
+_ESTABLISHED = 1
+"""The first byte of TCP_INFO."""
 _GRACE_S = 2.0
 """Granian's own deadlines come first."""
 
@@ -78,6 +80,21 @@ def connected(port: int) -> set[Peer]:
     return peers
 
 
+def staying(port: int) -> set[int] | None:
+    """The ports of the clients who are connected to a port and have not closed their side.
+
+    None if no socket of this process has that port: somebody else takes its connections.
+    """
+    ports: set[int] | None = None
+    for opened in _sockets():
+        with opened, contextlib.suppress(OSError, IndexError, TypeError):
+            if opened.getsockname()[1] == port:
+                ports = ports or set()
+                if opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED:
+                    ports.add(opened.getpeername()[1])
+    return ports
+
+
 def hang_up(port: int, peers: set[Peer]) -> None:
     """End the connections of these clients; whoever owns the sockets sees their end and closes them."""
     for peer, opened in _connections(port):
@@ -87,17 +104,8 @@ def hang_up(port: int, peers: set[Peer]) -> None:
 
 
 def _connections(port: int) -> Iterator[tuple[Peer, socket.socket]]:
-    """Each client, and a copy of his socket, to be closed: what a number stands for may change meanwhile."""
-    for name in _FILES.iterdir():
-        try:
-            copy = os.dup(int(name.name))
-        except OSError:  # closed since it was listed
-            continue
-        try:
-            opened = socket.socket(fileno=copy)
-        except OSError:  # no socket
-            os.close(copy)
-            continue
+    """Each client, and a copy of his socket, to be closed."""
+    for opened in _sockets():
         try:
             ours = opened.getsockname()[1] == port
             peer = opened.getpeername()
@@ -108,3 +116,18 @@ def _connections(port: int) -> Iterator[tuple[Peer, socket.socket]]:
             yield (peer[0], peer[1]), opened
         else:
             opened.close()
+
+
+def _sockets() -> Iterator[socket.socket]:
+    """A copy of each socket of this process, to be closed: what a number stands for may change meanwhile."""
+    for name in _FILES.iterdir():
+        try:
+            copy = os.dup(int(name.name))
+        except OSError:  # closed since it was listed
+            continue
+        try:
+            opened = socket.socket(fileno=copy)
+        except OSError:  # no socket
+            os.close(copy)
+            continue
+        yield opened

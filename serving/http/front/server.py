@@ -32,8 +32,10 @@ from serving.observe.standard_files import open_standard_files
 from serving.profile import HttpProfile, Profile, ProfileError
 
 _OTHER_FILES = 256
-"""Files that are no connections: libraries, the voices, the engine's socket."""
-_MIN_CONNECTIONS = 64
+"""Files that are no connections: libraries, the voices, the engine's socket. Where there are few, three quarters of
+them: a dead engine is started again with some, however many clients there are.
+"""
+_LEAST_FILES = 64
 _ENDING = {signal.SIGTERM, signal.SIGINT}
 _SWITCH_S = 0.0005
 """The event loop asks for the interpreter lock several times on the way of one request. A thread that reads a text
@@ -55,8 +57,9 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as error:
-        raise AddressError(f"http.host: {host!r} is no address of this machine: {error.strerror}") from None
+    except (socket.gaierror, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise AddressError(f"http.host: {host[:100]!r} is no address of this machine: {reason}") from None
     family, kind, protocol, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
     listener = socket.socket(family, kind, protocol)
     try:
@@ -86,7 +89,10 @@ def limit_connections(listener: socket.socket, send_s: float) -> None:
 
 
 def _open_files(wanted: int) -> int:
-    """Raise the limit of open files of this process and its children towards `wanted`; what it is then."""
+    """Raise the limit of open files of this process and its children towards `wanted`; what it is then.
+
+    Raises ProfileError if that is too few to serve anybody.
+    """
     if sys.platform == "win32":
         return wanted
     import resource
@@ -96,6 +102,10 @@ def _open_files(wanted: int) -> int:
     if soft != unlimited and soft < wanted:
         soft = wanted if hard == unlimited else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft != unlimited and soft < _LEAST_FILES:
+        raise ProfileError(
+            f"this system lets the server open {soft} files, it needs {_LEAST_FILES}: ulimit -n"
+        )
     return wanted if soft == unlimited else soft
 
 
@@ -179,15 +189,15 @@ def serve(profile: Profile, reread: Callable[[], Profile], supervise: Supervise 
     At SIGUSR1 `reread` reads the profile again, and an engine by it takes over. `supervise` is called in the HTTP
     process and says where the engine lives.
 
-    Raises AddressError before anything is started, ProfileError for TLS that cannot begin or if the model refuses its
-    options, and SystemExit(1) if the HTTP process or the engine failed; the log says why.
+    Raises AddressError before anything is started, ProfileError for TLS that cannot begin, too few open files or if the
+    model refuses its options, and SystemExit(1) if the HTTP process or the engine failed; the log says why.
     """
     open_standard_files()
     if sys.platform == "linux" and multiprocessing.get_start_method(allow_none=True) is None:
         multiprocessing.set_start_method("fork")  # the HTTP process inherits the socket
     certificate, private_key = tls_files(profile.http)
     files = _open_files(profile.http.max_connections + _OTHER_FILES)
-    connections = max(min(profile.http.max_connections, files - _OTHER_FILES), _MIN_CONNECTIONS)
+    connections = min(profile.http.max_connections, files - min(_OTHER_FILES, files * 3 // 4))
     backlog = min(connections, _MOST_WAITING)
     listener = listen(profile.http.host, profile.http.port, backlog)
     limit_connections(listener, profile.http.send_s)

@@ -26,6 +26,11 @@ class Turns:
         self._begun_s = 0.0
         """When this one began."""
 
+    @property
+    def is_crowded(self) -> bool:
+        """Somebody waits."""
+        return bool(self._waiting)
+
     async def take(self, address: str) -> None:
         """Wait for a turn. It is the caller's until he awaits something next."""
         if not self._taken:

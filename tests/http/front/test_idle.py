@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
-from serving.http.front.idle import UNKNOWN, Idle, connected, hang_up
+from serving.http.front.idle import UNKNOWN, Idle, connected, hang_up, staying
+from serving.http.front.left import Left
 
 
 @pytest.fixture
@@ -41,6 +43,34 @@ def test_who_has_something_left_to_read_is_not_idle(pair: tuple[socket.socket, s
         while served.send(bytes(65_536)):
             pass
     assert connected(served.getsockname()[1]) == set()
+
+
+def test_who_has_closed_his_side_stays_no_longer(pair: tuple[socket.socket, socket.socket]) -> None:
+    client, served = pair
+    port = served.getsockname()[1]
+    assert staying(port) == {client.getsockname()[1]}
+    client.shutdown(socket.SHUT_WR)
+    assert staying(port) == set()
+    assert staying(client.getsockname()[1]) == set()
+    assert staying(1) is None, "nothing of this process has that port"
+
+
+async def test_a_caller_has_left_once_his_connection_is_gone(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    client, served = pair
+    left = Left(served.getsockname()[1], lambda: True)
+    caller, unknown = left.came(client.getsockname()[1]), left.came(UNKNOWN)
+    await left.look()
+    assert [caller.has_left, unknown.has_left] == [False, False]
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # its end is a reset
+    client.close()
+    await left.look()
+    assert [caller.has_left, unknown.has_left] == [True, False]
+    elsewhere = Left(1, lambda: True)
+    stranger = elsewhere.came(7)
+    await elsewhere.look()
+    assert not stranger.has_left, "nothing of this process has that port, so nobody knows"
 
 
 def test_only_those_without_a_request_for_too_long_are_late() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 
-from serving.http.front.server import limit_connections, listen
+import pytest
+
+from serving.http.front.server import AddressError, limit_connections, listen
 
 
 def test_what_is_written_to_a_connection_is_sent_at_once() -> None:
@@ -16,3 +18,9 @@ def test_what_is_written_to_a_connection_is_sent_at_once() -> None:
             with connection:
                 assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
                 assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+@pytest.mark.parametrize("host", ["", "a" * 300, "999.1.1.1"])
+def test_a_name_that_is_none_is_told_so(host: str) -> None:
+    with pytest.raises(AddressError, match=r"http\.host: .* is no address of this machine"):
+        listen(host, 0, 1)

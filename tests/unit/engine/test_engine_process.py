@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -11,10 +12,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
 from serving.engine.client import EngineState, EngineUnavailable
+from serving.engine.life.supervisor import BACKOFF_S
 from serving.protocol import NotReady, SpeechFailed
 from tests.unit.engine.engine_support import (
     SLOW,
@@ -105,6 +108,46 @@ async def test_a_dead_engine_fails_its_requests_and_comes_back_as_often_as_allow
     assert state_of(client) is EngineState.FAILED
     await client.stop()
     assert state_of(client) is EngineState.STOPPED
+
+
+async def test_an_engine_that_files_are_missing_for_is_started_once_there_are_some() -> None:
+    client = make_client(make_profile(SLOW, restart_limit=1))
+    await client.start()
+    first = await client.wait_ready(60)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # of those that are open none is closed
+    try:
+        os.kill(first.pid, signal.SIGKILL)
+
+        async def is_missing() -> bool:
+            return "Too many open files" in (client.problem or "")
+
+        await eventually(is_missing)
+        await asyncio.sleep(3 * BACKOFF_S[-1])  # tries again, more often than deaths are allowed
+        assert state_of(client) is EngineState.RESTARTING
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (await client.wait_ready(60)).pid != first.pid
+    await client.stop()
+
+
+async def test_an_engine_starts_in_a_working_folder_that_was_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = Path(tempfile.mkdtemp())
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    client = make_client(make_profile(SLOW))
+    await client.start()
+    await client.wait_ready(60)
+    await client.stop()
+
+
+async def test_an_engine_that_cannot_be_told_its_profile_has_failed_and_says_why() -> None:
+    client = make_client(msgspec.structs.replace(make_profile(SLOW), description="no UTF-8: \udcff"))
+    await client.start()
+    with pytest.raises(EngineUnavailable, match="cannot be started: UnicodeEncodeError"):
+        await client.wait_ready(60)
+    assert state_of(client) is EngineState.FAILED
+    await client.stop()
 
 
 async def test_stop_ends_the_process_in_any_state() -> None:

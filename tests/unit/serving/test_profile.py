@@ -87,3 +87,9 @@ def test_a_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
     path.write_text(text)
     with pytest.raises(ProfileError, match=message):
         load_profile(str(path), environ={})
+
+
+def test_the_name_of_a_file_in_another_encoding_can_be_sent_to_the_engine(tmp_path: Path) -> None:
+    (tmp_path / "prüf.toml").write_text("")
+    in_ascii = str(tmp_path / "pr\udcc3\udcbcf.toml")  # as Python reads it with LC_ALL=C
+    assert load_profile(in_ascii, environ={}).name == "prüf"
