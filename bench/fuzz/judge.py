@@ -45,6 +45,11 @@ def plainly_speakable(text: str) -> bool:
     return _WORD.search(text) is not None and not set(text) & _MARKUP
 
 
+def is_unassigned(text: str) -> bool:
+    """Whether a character of it is none to this Python. Whoever draws by \\p{L} may know a later Unicode."""
+    return any(unicodedata.category(char) == "Cn" for char in text)
+
+
 def consent(text: str) -> bool:
     """Whether it is one line that does not say no."""
     line = text.strip()

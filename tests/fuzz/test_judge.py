@@ -93,6 +93,11 @@ PART = b'--b\r\nContent-Disposition: form-data; name="tag"\r\n\r\n'
 TWICE = PART + b"a\r\n" + PART + b"b\r\n--b--\r\n"
 
 
+def test_a_character_of_a_later_unicode() -> None:
+    assert judge.is_unassigned("O\u20f9")
+    assert not judge.is_unassigned("Zoë ƨĿ 明\u0301")
+
+
 def misjudged(results: list[str], *items: object, **shared: object) -> list[str]:
     told = [
         {"index": index, "status": status, "error_status": 400, "error": "wrong"}
