@@ -131,10 +131,16 @@ async def test_an_engine_that_files_are_missing_for_is_started_once_there_are_so
     await client.stop()
 
 
-async def test_an_engine_starts_in_a_working_folder_that_was_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working folder was deleted."""
     gone = Path(tempfile.mkdtemp())
     monkeypatch.chdir(gone)
     gone.rmdir()
+
+
+@pytest.mark.usefixtures("nowhere")
+async def test_an_engine_starts_in_a_working_folder_that_was_deleted() -> None:
     client = make_client(make_profile(SLOW))
     await client.start()
     await client.wait_ready(60)
