@@ -83,7 +83,7 @@ def check(
         tone, running = (start.result() for start in starts)
         meter.round()
         say("measuring what the server costs beside its engine")
-        server = server_costs(tone, frontend, meter)
+        server = server_costs(tone, profile, frontend, meter)
         for repeat in range(repeats):
             meter.round()
             for load in loads:

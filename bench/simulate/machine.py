@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
+from bench.simulate.costs import Crowd
+
 Action = Callable[[], None]
 
 
@@ -42,6 +44,13 @@ class Machine:
         """The virtual time."""
         return self.now_s
 
+    def crowd(self) -> Crowd:
+        """Who has the cores now, the device aside."""
+        weights = [task.weight for task in self._tasks if not task.on_device]
+        if len(weights) < len(self.speeds):
+            return "idle"
+        return "pressing" if sum(weight >= 1.0 for weight in weights) >= len(self.speeds) else "behind"
+
     def work(self, cpu_s: float, then: Action, weight: float = 1.0, *, on_device: bool = False) -> None:
         """A task begins now and calls `then` when it has had cpu_s of a core, or of the device."""
         self._tasks.append(_Task(max(cpu_s, 0.0), then, weight, on_device))
@@ -73,6 +82,17 @@ class Machine:
                 heapq.heappop(self._moments)[2]()
             else:
                 return
+
+    def spend(self, cpu_s: float) -> None:
+        """The caller has a task of its own, and waits for its end."""
+        done: list[bool] = []
+        self.work(cpu_s, lambda: done.append(True))
+        self.advance(float("inf"), lambda: bool(done))
+
+    def sleep(self, wait_s: float) -> None:
+        """Let so much time pass."""
+        if wait_s > 0:
+            self.advance(self.now_s + wait_s, lambda: False)
 
     def _share(self) -> None:
         """Give each task its rate: the heaviest first, for what is more than a whole core goes to the others."""

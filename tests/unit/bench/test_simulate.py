@@ -8,7 +8,7 @@ import pytest
 
 from bench.metrics import audio_s, ttfa_s
 from bench.simulate.command import main as simulate_main
-from bench.simulate.costs import CostTable, ServerCost, Step, StepCost, fit, load_costs
+from bench.simulate.costs import CostTable, ServerCost, Step, StepCost, Wait, fit, load_costs
 from bench.simulate.engine import Hollow, VirtualRunner, VirtualWorkers
 from bench.simulate.machine import Lane, Machine
 from bench.simulate.virtual import open_simulation
@@ -101,7 +101,11 @@ TONE = CostTable(
     stages={"embed": StepCost(fixed_s=0.010), "render": StepCost(fixed_s=0.020)},
     speeds=(1.0,),
     server=ServerCost(
-        request_s=0.004, chunk_s=0.001, client_request_s=0.002, client_chunk_s=0.001, hop_s=0.003
+        request_s=0.004,
+        chunk_s=0.001,
+        client_request_s=0.002,
+        client_chunk_s=0.001,
+        hop=Wait(idle_s=0.003, behind_s=0.003, pressing_s=0.003),
     ),
 )
 
