@@ -40,7 +40,7 @@ def crowd(kind: Crowd, profile: Profile, frontend: Frontend, model: Model) -> It
     `behind`: they are as nice as steps that step back. `idle`: there are none. Yields the seconds, of each step so far,
     until another thread of this process knew of its end, while the one that told it went on with the next.
     """
-    texts = list(islice(speeches(frontend, "short", 4000), 8))
+    texts = list(islice(speeches(frontend, "short", 4000, profile.text.pauses), 8))
     ending = threading.Event()
     ends: SimpleQueue[float | None] = SimpleQueue()
     waits: list[float] = []

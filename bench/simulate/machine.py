@@ -36,6 +36,8 @@ class Machine:
     speeds: Sequence[float]
     device_speeds: Sequence[float] = (1.0,)
     now_s: float = 0.0
+    busy_s: float = 0.0
+    """Seconds that the cores were busy, all together."""
     _tasks: list[_Task] = field(default_factory=list)
     _moments: list[tuple[float, int, Action]] = field(default_factory=list)
     _numbers: count[int] = field(default_factory=count)
@@ -73,6 +75,8 @@ class Machine:
             if next_s == float("inf"):
                 raise RuntimeError("virtual time stands still: nothing runs and nothing is due")
             passed_s, self.now_s = next_s - self.now_s, next_s
+            on_cores = sum(not one.on_device for one in self._tasks)
+            self.busy_s += passed_s * min(on_cores, len(self.speeds))
             for one in self._tasks:
                 one.left_s -= passed_s * one.rate
             if task is not None and task_s <= min(moment_s, until_s):

@@ -191,7 +191,7 @@ class StepMeter:
         self._runner.launches, self._runner.finishes = [], []
 
     def _run(self, workers: int, streams: int, mix: str, count: int, *, seed: int) -> _Load:
-        wanted = islice(speeches(self._frontend, mix, seed), streams * count)
+        wanted = islice(speeches(self._frontend, mix, seed, self._profile.text.pauses), streams * count)
         prepared = [
             Submit(
                 request_id=str(number),
