@@ -8,9 +8,10 @@ from itertools import count
 from bench.simulate.listeners import Speech
 from bench.workload import texts
 from serving.models.base import Frontend
+from serving.profile import PauseProfile
 from serving.protocol import SpeechParams
 from serving.text import read
-from serving.text.pauses import PauseProfile, with_leads
+from serving.text.pauses import with_leads
 
 AT_ONCE = 200
 
