@@ -154,8 +154,8 @@ def _row(load: Load, outcome: Outcome) -> Row:
 
 def _mean(rows: Sequence[Row]) -> Row:
     """Each figure, averaged over the repeats."""
-    figures = ("ttfa_p50_ms", "ttfa_p95_ms", "audio_s_per_s", "without_underrun")
-    figures += ("cpu_ms_per_audio_s", "others_cores")
+    figures = ["ttfa_p50_ms", "ttfa_p95_ms", "audio_s_per_s", "without_underrun"]
+    figures += ["cpu_ms_per_audio_s", "others_cores"]
     middle = {name: mean(getattr(row, name) for row in rows) for name in figures}
     return msgspec.structs.replace(
         rows[0],

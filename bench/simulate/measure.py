@@ -65,8 +65,8 @@ def table_of(meter: StepMeter, server: ServerCost) -> CostTable:
     turn_s, poll_s, hand_s = meter.loop_s()
     speeds = meter.speeds()
     # The server was measured with one client, at the speed of a machine with one core busy.
-    work = ("request_s", "per_character_s", "chunk_s", "per_audio_s", "send_s", "io_s")
-    work += ("client_request_s", "client_chunk_s", "client_per_audio_s")
+    work = ["request_s", "per_character_s", "chunk_s", "per_audio_s", "send_s", "io_s"]
+    work += ["client_request_s", "client_chunk_s", "client_per_audio_s"]
     scaled = {name: speeds[0] * getattr(server, name) for name in work}
     return CostTable(
         device=str(machine().get("cpu", "cpu")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 
 from bench.metrics import audio_s, ttfa_s
@@ -144,7 +145,7 @@ def test_the_loop_is_billed_for_outputs_and_for_looking_while_a_worker_is_idle()
             stages=TONE.stages,
             finishes=finishes,
             speeds=(1.0, 1.0),
-            server=ServerCost(**server),
+            server=msgspec.structs.replace(ServerCost(), **server),
         )
         simulation = open_simulation("default", ["model.name=tone"], table, seconds=5)
         return ttfa_s(simulation.streams(1, mix="short", duration_s=0.1)[0]) or 0.0
