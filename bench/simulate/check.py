@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ import msgspec
 
 from bench.hearing.cores import over_cores
 from bench.load.generator import LoadPlan, Outcome, generate
+from bench.metrics import audio_s
 from bench.records import Sample
 from bench.servers.start import Server, start_server
 from bench.simulate.costs import CostTable
@@ -71,7 +73,7 @@ def check(
     """
     profile = load_profile(profile_name, overrides)
     frontend = load_frontend(profile)
-    measured: dict[Load, list[list[Sample]]] = {load: [] for load in loads}
+    measured: dict[Load, list[Row]] = {load: [] for load in loads}
     with ExitStack() as stack:
         # Nothing is measured yet: both servers and the model load side by side.
         with ThreadPoolExecutor(2) as pool:
@@ -83,24 +85,28 @@ def check(
         tone, running = (start.result() for start in starts)
         meter.round()
         say("measuring what the server costs beside its engine")
-        server = server_costs(tone, frontend, meter)
+        server = server_costs(tone, profile, frontend, meter)
         for repeat in range(repeats):
             meter.round()
             for load in loads:
                 say(f"{load.name}, {load.mix} texts")
                 outcome = _measured(running, load, duration_s, seed + repeat)
-                measured[load].append([sample for sample in outcome.samples if sample.error is None])
+                measured[load].append(_row(load, outcome))
     table = table_of(meter, server)
     say("predicting")
     simulation = open_simulation(table)
 
-    def predict(number: int) -> list[Sample]:
+    def predict(number: int) -> Row:
         repeat, load = divmod(number, len(loads))
-        return _predicted(simulation, loads[load], duration_s, seed + repeat)
+        samples = _predicted(simulation, loads[load], duration_s, seed + repeat)
+        row = Row.of(loads[load].name, loads[load].mix, samples)
+        return msgspec.structs.replace(
+            row, cpu_ms_per_audio_s=1e3 * simulation.cores_s / sum(map(audio_s, samples))
+        )
 
     predicted = over_cores(predict, len(loads) * repeats)
     found = [
-        Checked(predicted=_mean(load, predicted[number :: len(loads)]), measured=_mean(load, measured[load]))
+        Checked(predicted=_mean(predicted[number :: len(loads)]), measured=_mean(measured[load]))
         for number, load in enumerate(loads)
     ]
     return Check(table, found)
@@ -118,6 +124,7 @@ def _measured(server: Server, load: Load, duration_s: float, seed: int) -> Outco
             clients=load.clients or None,
             due_s=due_s or None,
             duration_s=duration_s,
+            server_pid=server.pid,
             hears=False,
         )
     )
@@ -133,10 +140,22 @@ def _due_s(load: Load, duration_s: float, seed: int) -> list[float]:
     return arrivals("poisson", load.rate_rps, 2 * duration_s, seed) if load.rate_rps else []
 
 
-def _mean(load: Load, repeats: Sequence[Sequence[Sample]]) -> Row:
+def _row(load: Load, outcome: Outcome) -> Row:
+    """With who used the cores meanwhile."""
+    samples = [sample for sample in outcome.samples if sample.error is None]
+    lasted_s = max(sample.end_s for sample in outcome.samples)
+    ours = outcome.generator.cpu_share + (outcome.server_cpu_s or 0.0) / lasted_s
+    return msgspec.structs.replace(
+        Row.of(load.name, load.mix, samples),
+        cpu_ms_per_audio_s=1e3 * ours * lasted_s / sum(map(audio_s, samples)),
+        others_cores=max(0.0, (os.cpu_count() or 1) * outcome.generator.machine_cpu_share - ours),
+    )
+
+
+def _mean(rows: Sequence[Row]) -> Row:
     """Each figure, averaged over the repeats."""
-    rows = [Row.of(load.name, load.mix, samples) for samples in repeats]
-    figures = ("ttfa_p50_ms", "ttfa_p95_ms", "audio_s_per_s", "without_underrun")
+    figures = ["ttfa_p50_ms", "ttfa_p95_ms", "audio_s_per_s", "without_underrun"]
+    figures += ["cpu_ms_per_audio_s", "others_cores"]
     middle = {name: mean(getattr(row, name) for row in rows) for name in figures}
     return msgspec.structs.replace(
         rows[0],

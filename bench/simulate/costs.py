@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
 
+Crowd = Literal["idle", "behind", "pressing"]
+"""Who has the cores; see Wait."""
 TABLES = Path(__file__).with_name("tables")
 
 
@@ -31,26 +34,57 @@ class StepCost(msgspec.Struct, frozen=True, kw_only=True):
         return self.fixed_s + self.per_row_s * rows + curve
 
 
+class Wait(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds from the moment at which a thread or a process has something to do to the moment at which it does it.
+
+    It depends on who has the cores then. The fair share of cores (Machine) is not in it.
+    """
+
+    idle_s: float = 0.0
+    """A core has nothing to do."""
+    behind_s: float = 0.0
+    """All cores are busy, at least one of them with a step that steps back."""
+    pressing_s: float = 0.0
+    """All cores are busy with what steps back for nobody."""
+
+    def of(self, crowd: Crowd) -> float:
+        """The wait on such a machine."""
+        return {"idle": self.idle_s, "behind": self.behind_s, "pressing": self.pressing_s}[crowd]
+
+
 class ServerCost(msgspec.Struct, frozen=True, kw_only=True):
-    """What is not the engine's, in CPU seconds of one core."""
+    """What is not the engine's steps: work in CPU seconds of one core, and waits."""
 
     request_s: float = 0.0
     """HTTP process: read a request, check it, hand it over, and end its answer."""
     per_character_s: float = 0.0
     """Text frontend."""
     chunk_s: float = 0.0
-    """HTTP process: one chunk from the engine to the socket."""
+    """HTTP process: one chunk from the engine to the socket, beside its audio."""
+    per_audio_s: float = 0.0
+    """HTTP process: a second of audio, from the engine's floats to the socket."""
     client_request_s: float = 0.0
     """Load generator: send a request and book its end."""
     client_chunk_s: float = 0.0
+    client_per_audio_s: float = 0.0
     turn_s: float = 0.0
     """Engine: what the loop does for a step beside the step and its CostTable.finishes."""
     poll_s: float = 0.0
     """Engine: one look for messages, by the loop whose workers are not all busy."""
     hand_s: float = 0.0
     """Engine: what a worker does for a step beside the step: to take it, and to give it back."""
-    hop_s: float = 0.0
-    """Waiting, not work: a message from one process to another, woken up."""
+    send_s: float = 0.0
+    """Engine: what the loop does to send a chunk."""
+    io_s: float = 0.0
+    """Engine: what the thread of the socket does for a chunk."""
+    crowded: float = 1.0
+    """By so much the work of HTTP and of the client is longer where steps keep all cores, and caches, busy."""
+    hop: Wait = Wait()
+    """A message from one process to another, with all threads that are woken on its way."""
+    wake: Wait = Wait()
+    """A thread of the engine that is woken by another one, which then sleeps."""
+    told: Wait = Wait()
+    """The loop that is woken by a worker which goes on with its next step."""
 
 
 class CostTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +161,7 @@ def fit(steps: Sequence[Step]) -> Mapping[str, StepCost]:
         solved = np.zeros(3)
         for _ in range(5):
             solved[:] = 0.0
-            solved[columns] = _not_negative(table[:, columns] * weights[:, None], seconds * weights)
+            solved[columns] = not_negative(table[:, columns] * weights[:, None], seconds * weights)
             residuals = np.abs(table @ solved - seconds)
             weights = 1 / (1 + (residuals / max(float(np.median(residuals)), 1e-9)) ** 2)
         if (total_s := float((table @ solved).sum())) > 0:
@@ -141,8 +175,10 @@ def fit(steps: Sequence[Step]) -> Mapping[str, StepCost]:
     return fitted
 
 
-def _not_negative(table: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Least squares with no negative answer: the most negative column is left out until there is none."""
+def not_negative(table: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Least squares of table [rows, columns] and values [rows] with no negative answer [columns]: the most negative
+    column is left out until there is none.
+    """
     active = list(range(table.shape[1]))
     answer = np.zeros(table.shape[1])
     while active:

@@ -112,9 +112,16 @@ class VirtualRunner(Runner):
 
     def spend(self, cpu_s: float) -> None:
         """The engine's own thread is busy for so long."""
-        done: list[bool] = []
-        self._machine.work(cpu_s, lambda: done.append(True))
-        self._machine.advance(float("inf"), lambda: bool(done))
+        self._machine.spend(cpu_s)
+
+
+@dataclass(slots=True)
+class _Pool:
+    """Threads that take steps from one queue, as those of serving.engine.workers.Threads."""
+
+    asleep: int
+    """Threads with nothing to do."""
+    queue: deque[Callable[[], None]] = field(default_factory=deque)
 
 
 @dataclass(slots=True)
@@ -124,13 +131,18 @@ class VirtualWorkers:
     runner: VirtualRunner
     machine: Machine
     server: ServerCost
-    """Whose turn_s, poll_s and hand_s are the engine's."""
+    """Whose turn_s, poll_s, hand_s and wake are the engine's."""
     count: int
-    """Steps that step back for others run so many at once; the rest of them wait their turn."""
-    _behind: int = 0
-    _queue: deque[Callable[[], None]] = field(default_factory=deque)
+    """Threads for steps that press, and as many for those that step back: the rest of them wait their turn."""
+    _pools: dict[bool, _Pool] = field(init=False)
+    """By whether they step back."""
+    _told: bool = False
+    """Whether the thread that ended a step last went on with another."""
     _under_way: list[Plan] = field(default_factory=list)
     _ended: deque[Outcome] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self._pools = {behind: _Pool(self.count) for behind in (False, True)}
 
     @property
     def running(self) -> int:
@@ -160,12 +172,15 @@ class VirtualWorkers:
         launched = Runner.launch(self.runner, plan.stage, states)
         self._under_way.append(plan)
         weight = BEHIND if behind else 1.0
+        pool = self._pools[behind]
 
         def ended() -> None:
+            self._told = bool(pool.queue)
             self._end(plan, launched)
-            if behind:
-                self._behind -= 1
-                self._next()
+            if pool.queue:
+                pool.queue.popleft()()
+            else:
+                pool.asleep += 1
 
         def begin() -> None:
             self.machine.work(cost_s, ended, weight)
@@ -173,22 +188,24 @@ class VirtualWorkers:
                 for _ in range(shares - 1):
                     self.machine.work(cost_s, _nothing, weight)
 
-        if not behind:
-            begin()
-            return
-        self._queue.append(begin)
-        self._next()
+        if pool.asleep:
+            pool.asleep -= 1
+            self.machine.at(self.machine.now_s + self._wake_s(), begin)
+        else:
+            pool.queue.append(begin)
 
-    def _next(self) -> None:
-        """Begin what waits, as far as there are threads for it."""
-        while self._queue and self._behind < self.count:
-            self._behind += 1
-            self._queue.popleft()()
+    def _wake_s(self) -> float:
+        """Until a thread that is woken now has a core."""
+        return self.server.wake.of(self.machine.crowd())
 
     def ended(self, wait_s: float | None) -> list[Outcome]:
-        """The steps that have ended, after the time that the loop itself takes for them."""
-        until_s = float("inf") if wait_s is None else self.machine.now_s + wait_s
-        self.machine.advance(until_s, lambda: bool(self._ended))
+        """The steps that have ended, after the time that the loop itself takes for them, and to wake up."""
+        if not self._ended:
+            until_s = float("inf") if wait_s is None else self.machine.now_s + wait_s
+            self.machine.advance(until_s, lambda: bool(self._ended))
+            crowd = self.machine.crowd()
+            told = self._told and bool(self._ended)
+            self.machine.sleep((self.server.told if told else self.server.wake).of(crowd))
         outcomes = list(self._ended)
         self._ended.clear()
         self.runner.spend(self.server.turn_s * len(outcomes) if outcomes else self.server.poll_s)

@@ -1,7 +1,7 @@
 """Those who ask, in virtual time: streams that ask again when they were answered, or requests at given moments.
 
-They stand at the engine's end of the socket (serving.engine.loop.Pair), behind an HTTP process and a client process of
-one thread each, whose work is billed by the table.
+They stand at the engine's end of the socket (serving.engine.loop.Pair), behind the socket's own thread, an HTTP process
+and a client process of one thread each, whose work and waits are billed by the table.
 """
 
 from __future__ import annotations
@@ -61,12 +61,13 @@ class Listeners:
     _inbox: deque[ToEngine] = field(default_factory=deque)
     _open: int = 0
     _more: bool = True
+    _io: Lane = field(init=False)
     _http: Lane = field(init=False)
     _client: Lane = field(init=False)
     _then: dict[str, Callable[[], None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._http, self._client = Lane(self.machine), Lane(self.machine)
+        self._io, self._http, self._client = (Lane(self.machine) for _ in range(3))
 
     def stream(self, clients: int) -> None:
         """That number of clients ask now, and each again when its answer is whole."""
@@ -112,10 +113,14 @@ class Listeners:
         """A chunk, through the HTTP process to the client that books it."""
         size = 2 * len(samples)
         sample = self.samples[request_id]
+
+        self.machine.spend(self.server.send_s)
+        audio_s = len(samples) / self.rate_hz
         self._to_client(
-            self.server.chunk_s,
-            self.server.client_chunk_s,
+            self.server.chunk_s + self.server.per_audio_s * audio_s,
+            self.server.client_chunk_s + self.server.client_per_audio_s * audio_s,
             lambda: sample.events.append((self.machine.now_s, size)),
+            self.server.io_s,
         )
 
     # ---- inside --------------------------------------------------------------------------------------------
@@ -157,19 +162,29 @@ class Listeners:
         def submitted() -> None:
             self._inbox.append(submit)
             if rest:
-                self._http.do(text_s * (1 - share), extended)
+                self._http.do(self._as_it_is_s(text_s * (1 - share)), extended)
 
         def extended() -> None:
             self._inbox.append(Extend(request_id=request_id, segments=rest, last=True))
 
         def read() -> None:
-            cost_s = self.server.request_s / 2 + text_s * share
+            cost_s = self._as_it_is_s(self.server.request_s / 2 + text_s * share)
             self._http.do(cost_s, lambda: self._hop(submitted))
 
-        self._client.do(self.server.client_request_s / 2, lambda: self._hop(read))
+        self._client.do(self._as_it_is_s(self.server.client_request_s / 2), lambda: self._hop(read))
 
-    def _to_client(self, http_s: float, client_s: float, then: Callable[[], None]) -> None:
-        self._hop(lambda: self._http.do(http_s, lambda: self._hop(lambda: self._client.do(client_s, then))))
+    def _to_client(self, http_s: float, client_s: float, then: Callable[[], None], io_s: float = 0.0) -> None:
+        def to_client() -> None:
+            self._hop(lambda: self._client.do(self._as_it_is_s(client_s), then))
+
+        def to_http() -> None:
+            self._hop(lambda: self._http.do(self._as_it_is_s(http_s), to_client))
+
+        self._io.do(io_s, to_http)
 
     def _hop(self, then: Callable[[], None]) -> None:
-        self.machine.at(self.machine.now_s + self.server.hop_s, then)
+        self.machine.at(self.machine.now_s + self.server.hop.of(self.machine.crowd()), then)
+
+    def _as_it_is_s(self, cpu_s: float) -> float:
+        """What this work costs as things are."""
+        return cpu_s if self.machine.crowd() == "idle" else cpu_s * self.server.crowded

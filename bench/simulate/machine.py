@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
+from bench.simulate.costs import Crowd
+
 Action = Callable[[], None]
 
 
@@ -34,6 +36,8 @@ class Machine:
     speeds: Sequence[float]
     device_speeds: Sequence[float] = (1.0,)
     now_s: float = 0.0
+    busy_s: float = 0.0
+    """Seconds that the cores were busy, all together."""
     _tasks: list[_Task] = field(default_factory=list)
     _moments: list[tuple[float, int, Action]] = field(default_factory=list)
     _numbers: count[int] = field(default_factory=count)
@@ -41,6 +45,13 @@ class Machine:
     def clock(self) -> float:
         """The virtual time."""
         return self.now_s
+
+    def crowd(self) -> Crowd:
+        """Who has the cores now, the device aside."""
+        weights = [task.weight for task in self._tasks if not task.on_device]
+        if len(weights) < len(self.speeds):
+            return "idle"
+        return "pressing" if sum(weight >= 1.0 for weight in weights) >= len(self.speeds) else "behind"
 
     def work(self, cpu_s: float, then: Action, weight: float = 1.0, *, on_device: bool = False) -> None:
         """A task begins now and calls `then` when it has had cpu_s of a core, or of the device."""
@@ -64,6 +75,8 @@ class Machine:
             if next_s == float("inf"):
                 raise RuntimeError("virtual time stands still: nothing runs and nothing is due")
             passed_s, self.now_s = next_s - self.now_s, next_s
+            on_cores = sum(not one.on_device for one in self._tasks)
+            self.busy_s += passed_s * min(on_cores, len(self.speeds))
             for one in self._tasks:
                 one.left_s -= passed_s * one.rate
             if task is not None and task_s <= min(moment_s, until_s):
@@ -73,6 +86,17 @@ class Machine:
                 heapq.heappop(self._moments)[2]()
             else:
                 return
+
+    def spend(self, cpu_s: float) -> None:
+        """The caller has a task of its own, and waits for its end."""
+        done: list[bool] = []
+        self.work(cpu_s, lambda: done.append(True))
+        self.advance(float("inf"), lambda: bool(done))
+
+    def sleep(self, wait_s: float) -> None:
+        """Let so much time pass."""
+        if wait_s > 0:
+            self.advance(self.now_s + wait_s, lambda: False)
 
     def _share(self) -> None:
         """Give each task its rate: the heaviest first, for what is more than a whole core goes to the others."""

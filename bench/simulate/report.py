@@ -29,6 +29,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     without_underrun: float
     """Share of streams whose playback never ran dry."""
     worst_underrun_ms: float
+    cpu_ms_per_audio_s: float = 0.0
+    """Of all that work for the load, the clients included; 0 if it is not known."""
+    others_cores: float = 0.0
+    """Cores that were busy with what is no part of the load; none in virtual time."""
     busy: dict[str, float] = {}
     """Seconds of a device that each stage took, as if alone, in a second of the load; `launch`: of the host."""
 
@@ -109,8 +113,9 @@ def markdown(report: Report) -> str:
         ]
     if report.checks:
         lines += [
-            "| load | texts | TTFA p50 ms: predicted | measured | off | audio s/s: predicted | measured | off |",
-            "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+            "| load | texts | TTFA p50 ms: predicted | measured | off | audio s/s: predicted | measured | off "
+            "| CPU ms a second of audio: predicted | measured | cores of others |",
+            "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
             *(_check(check) for check in report.checks),
             "",
         ]
@@ -129,5 +134,6 @@ def _check(check: Checked) -> str:
     ttfa, audio = check.off
     return (
         f"| {one.load} | {one.texts} | {one.ttfa_p50_ms:.1f} | {other.ttfa_p50_ms:.1f} | {ttfa:+.0%} "
-        f"| {one.audio_s_per_s:.1f} | {other.audio_s_per_s:.1f} | {audio:+.0%} |"
+        f"| {one.audio_s_per_s:.1f} | {other.audio_s_per_s:.1f} | {audio:+.0%} "
+        f"| {one.cpu_ms_per_audio_s:.1f} | {other.cpu_ms_per_audio_s:.1f} | {other.others_cores:.2f} |"
     )

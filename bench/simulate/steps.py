@@ -182,14 +182,16 @@ class StepMeter:
         turn_s, poll_s = np.linalg.lstsq(table, seconds, rcond=None)[0] if self.workers > 1 else (0.0, 0.0)
         if turn_s <= 0 or poll_s <= 0:
             turn_s, poll_s = seconds.sum() / table[:, 0].sum(), 0.0
-        hand_s = sum(load.workers_s for load in self._loads) / table[:, 0].sum()
+        # Where no step has all cores: what its helpers do is not known apart.
+        full = [load for load in self._loads if load.saturated]
+        hand_s = sum(load.workers_s for load in full) / max(1, sum(load.steps for load in full))
         return float(turn_s), float(poll_s), float(hand_s)
 
     def _forget(self) -> None:
         self._runner.launches, self._runner.finishes = [], []
 
     def _run(self, workers: int, streams: int, mix: str, count: int, *, seed: int) -> _Load:
-        wanted = islice(speeches(self._frontend, mix, seed), streams * count)
+        wanted = islice(speeches(self._frontend, mix, seed, self._profile.text.pauses), streams * count)
         prepared = [
             Submit(
                 request_id=str(number),

@@ -49,6 +49,8 @@ class Simulation:
     """Speeches of a mix of texts, from a seed."""
     used: VirtualStreams | None = None
     """Of the load before, on a device: how busy it was."""
+    cores_s: float = 0.0
+    """Of the load before: seconds that the cores were busy, all together."""
     new_voice_every: int = 0
     """Every so many requests one has a voice that must be conditioned; 0: none."""
 
@@ -101,6 +103,7 @@ class Simulation:
         )
         begin(pair)
         loop.run()
+        self.cores_s = machine.busy_s
         return list(pair.samples.values())
 
 
@@ -176,7 +179,14 @@ def _real(profile: Profile, table: CostTable) -> Simulation:
     model = load_model(profile, torch.device("cpu"), getattr(torch, profile.engine.dtype))
     frontend = load_frontend(profile)
     answers = Hollow({DECODE: undecoded}) if isinstance(model, HibariModel) else Hollow({})
-    return Simulation(profile, model, table, False, answers, lambda mix, seed: speeches(frontend, mix, seed))
+    return Simulation(
+        profile,
+        model,
+        table,
+        False,
+        answers,
+        lambda mix, seed: speeches(frontend, mix, seed, profile.text.pauses),
+    )
 
 
 def undecoded(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:

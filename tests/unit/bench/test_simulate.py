@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 
 from bench.metrics import audio_s, ttfa_s
 from bench.simulate.command import main as simulate_main
-from bench.simulate.costs import CostTable, ServerCost, Step, StepCost, fit, load_costs
+from bench.simulate.costs import CostTable, ServerCost, Step, StepCost, Wait, fit, load_costs
 from bench.simulate.engine import Hollow, VirtualRunner, VirtualWorkers
 from bench.simulate.machine import Lane, Machine
+from bench.simulate.speeches import speeches
 from bench.simulate.virtual import open_simulation
 from serving.engine.scheduler import Scheduler
+from serving.models import load_frontend
+from serving.profile import load_profile
 from serving.protocol import Submit
 
 
@@ -101,7 +105,11 @@ TONE = CostTable(
     stages={"embed": StepCost(fixed_s=0.010), "render": StepCost(fixed_s=0.020)},
     speeds=(1.0,),
     server=ServerCost(
-        request_s=0.004, chunk_s=0.001, client_request_s=0.002, client_chunk_s=0.001, hop_s=0.003
+        request_s=0.004,
+        chunk_s=0.001,
+        client_request_s=0.002,
+        client_chunk_s=0.001,
+        hop=Wait(idle_s=0.003, behind_s=0.003, pressing_s=0.003),
     ),
 )
 
@@ -137,7 +145,7 @@ def test_the_loop_is_billed_for_outputs_and_for_looking_while_a_worker_is_idle()
             stages=TONE.stages,
             finishes=finishes,
             speeds=(1.0, 1.0),
-            server=ServerCost(**server),
+            server=msgspec.structs.replace(ServerCost(), **server),
         )
         simulation = open_simulation("default", ["model.name=tone"], table, seconds=5)
         return ttfa_s(simulation.streams(1, mix="short", duration_s=0.1)[0]) or 0.0
@@ -264,3 +272,34 @@ def test_a_step_that_ends_while_the_loop_is_at_work_is_not_lost() -> None:
     )
     simulation = open_simulation("default", ["model.name=tone"], table, seconds=5)
     assert simulation.rate([0.0], mix="short")
+
+
+def test_a_step_begins_when_its_thread_was_woken_and_is_known_when_the_loop_was() -> None:
+    def first_s(wait: Wait) -> float:
+        table = CostTable(
+            device="by hand",
+            source="a test",
+            stages=TONE.stages,
+            speeds=(1.0, 1.0),
+            server=ServerCost(wake=wait),
+        )
+        simulation = open_simulation("default", ["model.name=tone"], table, seconds=5)
+        return ttfa_s(simulation.streams(1, mix="short", duration_s=0.1)[0]) or 0.0
+
+    # Two steps until the first sound, each with a thread that is woken and a loop that is.
+    assert first_s(Wait(idle_s=0.001)) == pytest.approx(first_s(Wait()) + 4 * 0.001, abs=1e-6)
+
+
+def test_who_has_the_cores_is_told_by_the_weights_of_the_tasks() -> None:
+    machine = Machine(speeds=(1.0, 1.0))
+    seen = [machine.crowd()]
+    for weight in (1.0, 0.3, 1.0):
+        machine.work(1.0, lambda: None, weight)
+        seen.append(machine.crowd())
+    assert seen == ["idle", "idle", "behind", "pressing"]
+
+
+def test_the_pauses_between_sentences_are_heard_in_virtual_time_too() -> None:
+    profile = load_profile("default", ["model.name=tone"])
+    spoken = next(speeches(load_frontend(profile), "long", 1, profile.text.pauses))
+    assert [segment.lead_s > 0 for segment in spoken.segments][1:].count(True) > 0
