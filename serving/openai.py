@@ -18,10 +18,19 @@ import msgspec
 from msgspec import Meta
 
 from serving.audio.encode import AudioFormat
-from serving.models import check_voice, inline_schema
+from serving.models import inline_schema
 from serving.models.base import ModelSpec, RequestFields
 from serving.protocol import InputError
-from serving.request import MAX_FIELDS, BodyError, Order, decode, parse, request_schema, used_fields
+from serving.request import (
+    MAX_FIELDS,
+    BodyError,
+    Order,
+    check_voice,
+    decode,
+    parse,
+    request_schema,
+    used_fields,
+)
 
 StreamFormat = Literal["audio", "sse"]
 

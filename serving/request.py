@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from serving.audio.encode import AudioFormat, OutputRate, output_rate_hz
-from serving.models import check_own, check_voice, describe_use, inline_schema, known_fields, voice_fields
+from serving.models import describe_use, extended, inline_schema, voice_fields
 from serving.models.base import ModelSpec, RequestFields
 from serving.profile import ProfileError, TextProfile
 from serving.protocol import InputError, SpeechParams, Timestamps
@@ -231,31 +231,8 @@ def request_schema(spec: ModelSpec) -> dict[str, Any]:
 
 @functools.cache
 def request_type(own: type[RequestFields]) -> type[SpeechRequest]:
-    """The struct that a body is decoded to: what is common, the model's own, and what other models have."""
-    fields: dict[str, Any] = {}
-    for struct in (own, *known_fields()):
-        for field in msgspec.structs.fields(struct):
-            if field.name in SpeechRequest.__struct_fields__:
-                raise TypeError(f"{struct.__qualname__}.{field.name}: every request has a field of this name")
-            if field.required:
-                raise TypeError(f"{struct.__qualname__}.{field.name}: a request field needs a default")
-            fields.setdefault(field.name, (field.name, field.type, _default(field)))
-    # A class statement would do, but for the fields that are known only now.
-    made = msgspec.defstruct(
-        "Request",
-        list(fields.values()),
-        bases=(SpeechRequest,),
-        frozen=True,
-        forbid_unknown_fields=True,
-        kw_only=True,
-    )
-    return made  # type: ignore[return-value]
-
-
-def _default(field: msgspec.structs.FieldInfo) -> Any:
-    if field.default_factory is not msgspec.NODEFAULT:
-        return msgspec.field(default_factory=field.default_factory)
-    return field.default
+    """The struct that a body is decoded to."""
+    return extended(SpeechRequest, own)
 
 
 @functools.cache
@@ -313,6 +290,27 @@ def _check_voices(request: SpeechRequest, spec: ModelSpec) -> None:
             name = spec.default_voice
         if name is not None:
             check_voice(field, name, spec)
+
+
+def check_voice(field: str, name: str, spec: ModelSpec) -> None:
+    """Raise InputError of `field` unless the model has a voice so named."""
+    if all(name != voice.name for voice in spec.voices):
+        names = ", ".join(voice.name for voice in spec.voices)
+        raise InputError(field, f"no voice is called {name[:60]!r}; there are {names}")
+
+
+def check_own(own: RequestFields, spec: ModelSpec) -> None:
+    """Raise InputError naming a field of the model's own that is blank, or that this server cannot do."""
+    for name, why in spec.unavailable.items():
+        if getattr(own, name) is not None:
+            raise InputError(name, why)
+    for name, most in spec.at_most.items():
+        if getattr(own, name) > most:
+            raise InputError(name, f"must be at most {most}")
+    for name in own.__struct_fields__:
+        value = getattr(own, name)
+        if isinstance(value, str) and not value.strip():
+            raise InputError(name, "is empty")
 
 
 def field_error(message: str, names: tuple[str, ...]) -> InputError | BodyError:

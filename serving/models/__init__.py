@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
@@ -30,6 +30,7 @@ from serving.protocol import InputError
 if TYPE_CHECKING:
     import torch
 
+T = TypeVar("T", bound=msgspec.Struct)
 
 OPERATOR = "whoever has the command line answers for it"
 """The consent that is recorded of a voice that was added there."""
@@ -60,13 +61,6 @@ def voice_fields(own: type[RequestFields]) -> tuple[str, ...]:
     described = msgspec.inspect.type_info(own)
     assert isinstance(described, msgspec.inspect.StructType)
     return ("voice", *(field.name for field in described.fields if _is_voice(field.type)))
-
-
-def check_voice(field: str, name: str, spec: ModelSpec) -> None:
-    """Raise InputError of `field` unless the model has a voice so named."""
-    if all(name != voice.name for voice in spec.voices):
-        names = ", ".join(voice.name for voice in spec.voices)
-        raise InputError(field, f"no voice is called {name[:60]!r}; there are {names}")
 
 
 def _is_voice(kind: msgspec.inspect.Type) -> bool:
@@ -114,18 +108,30 @@ def describe_use(properties: dict[str, Any], spec: ModelSpec, used: Collection[s
                 part.pop("pattern", None)
 
 
-def check_own(own: RequestFields, spec: ModelSpec) -> None:
-    """Raise InputError naming a field of the model's own that is blank, or that this server cannot do."""
-    for name, why in spec.unavailable.items():
-        if getattr(own, name) is not None:
-            raise InputError(name, why)
-    for name, most in spec.at_most.items():
-        if getattr(own, name) > most:
-            raise InputError(name, f"must be at most {most}")
-    for name in own.__struct_fields__:
-        value = getattr(own, name)
-        if isinstance(value, str) and not value.strip():
-            raise InputError(name, "is empty")
+def extended(base: type[T], own: type[RequestFields]) -> type[T]:
+    """A request's struct: what is common, the model's own fields, and what other models have.
+
+    Raises TypeError for a field of a common name, or without a default.
+    """
+    fields: dict[str, Any] = {}
+    for struct in (own, *known_fields()):
+        for field in msgspec.structs.fields(struct):
+            if field.name in base.__struct_fields__:
+                raise TypeError(f"{struct.__qualname__}.{field.name}: every request has a field of this name")
+            if field.required:
+                raise TypeError(f"{struct.__qualname__}.{field.name}: a request field needs a default")
+            fields.setdefault(field.name, (field.name, field.type, _default(field)))
+    # A class statement would do, but for the fields that are known only now.
+    made = msgspec.defstruct(
+        "Request", list(fields.values()), bases=(base,), frozen=True, forbid_unknown_fields=True, kw_only=True
+    )
+    return made  # type: ignore[return-value]
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return msgspec.field(default_factory=field.default_factory)
+    return field.default
 
 
 def load_options(profile: Profile) -> ModelOptions:

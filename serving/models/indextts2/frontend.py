@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from serving.models import check_own
 from serving.models.base import ModelSpec
 from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.options import Fields, Options, check_options, sizes
@@ -57,8 +56,7 @@ class IndexTts2Frontend:
 
         Raises InputError naming the field before the first.
         """
-        check_own(params.fields, self.spec)
-        limit = params.fields.max_text_tokens_per_segment
+        limit = min(params.fields.max_text_tokens_per_segment, self._max_tokens)
         spoken = stretches(
             sentences, normalize=params.normalize, by_sentence=params.timestamps != "none", write=self.write
         )
