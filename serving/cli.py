@@ -23,6 +23,7 @@ from serving.captions import CAPTION_WRITERS, CHAPTER_WRITERS
 from serving.flags import add_field_flags, as_body, given_fields
 from serving.models import request_fields
 from serving.models.base import RequestFields
+from serving.observe.logs import write_logs
 from serving.profile import Profile, ProfileError, load_profile, profile_names
 from serving.protocol import InputError
 from serving.request import load_lexicon
@@ -54,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str, code: int) -> int:
+    write_logs()
     print(f"tts-serving: {message}", file=sys.stderr)
     return code
 

@@ -67,6 +67,12 @@ def begin_logs(observe: ObserveProfile) -> None:
     log_what_nobody_catches()
 
 
+def write_logs() -> None:
+    """Wait until what was logged is written, or nobody takes it: then other lines may follow on standard error."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
 def log_config(observe: ObserveProfile) -> dict[str, Any]:
     """For logging.config.dictConfig: everything to standard error, at the profile's level, in its format."""
     formatter = JsonLines if observe.log_format == "json" else PlainLines
