@@ -127,13 +127,14 @@ INLINE void more_sums(const int16_t *panel, const int16_t *const from[MATRIX_ROW
 #else
 INLINE void part_sums(const int16_t *panel, const int16_t *const from[MATRIX_ROWS], int32_t inputs,
                       Floats sums[MATRIX_ROWS][2]) {
-  int32_t total[MATRIX_ROWS][MATRIX_COLUMNS] = {{0}};
+  /* Columns that nobody needs, such as keys past the last, may hold anything: their overflow is defined. */
+  uint32_t total[MATRIX_ROWS][MATRIX_COLUMNS] = {{0}};
   for (int32_t k = 0; k < inputs; k += 2, panel += 2 * MATRIX_COLUMNS)
     for (int row = 0; row < MATRIX_ROWS; ++row)
       for (int c = 0; c < MATRIX_COLUMNS; ++c)
-        total[row][c] += from[row][k] * panel[2 * c] + from[row][k + 1] * panel[2 * c + 1];
+        total[row][c] += (uint32_t)(from[row][k] * panel[2 * c]) + (uint32_t)(from[row][k + 1] * panel[2 * c + 1]);
   for (int row = 0; row < MATRIX_ROWS; ++row)
-    for (int c = 0; c < MATRIX_COLUMNS; ++c) sums[row][c / LANES][c % LANES] = (float)total[row][c];
+    for (int c = 0; c < MATRIX_COLUMNS; ++c) sums[row][c / LANES][c % LANES] = (float)(int32_t)total[row][c];
 }
 
 INLINE void more_sums(const int16_t *panel, const int16_t *const from[MATRIX_ROWS], int32_t inputs,
@@ -143,7 +144,7 @@ INLINE void more_sums(const int16_t *panel, const int16_t *const from[MATRIX_ROW
   for (int32_t k = 0; k < inputs; k += 2, panel += 2 * MATRIX_COLUMNS)
     for (int row = 0; row < MATRIX_ROWS; ++row)
       for (int c = 0; c < MATRIX_COLUMNS; ++c)
-        total[row][c] += (uint32_t)(from[row][k] * panel[2 * c] + from[row][k + 1] * panel[2 * c + 1]);
+        total[row][c] += (uint32_t)(from[row][k] * panel[2 * c]) + (uint32_t)(from[row][k + 1] * panel[2 * c + 1]);
   memcpy(after, total, sizeof total);
 }
 #endif
