@@ -52,7 +52,7 @@ class EngineProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     those of all workers, if its model spreads."""
     pressing_first: bool = True
     """On a CPU a step that a listener waits for begins at once, where steps have one row; it costs some throughput."""
-    max_slots: PositiveInt = 16
+    max_slots: Annotated[int, Meta(ge=1, le=4096)] = 16
     """Segments in flight at once."""
     max_step_units: PositiveInt = 1024
     """Most padded units (frames) of one step: bounds how long a newcomer waits for the step before it."""

@@ -37,6 +37,9 @@ def test_overrides_win_over_environment_and_file() -> None:
     [
         ("engine.max_slts=3", "max_slts"),
         ("engine.max_slots=0", "$.engine.max_slots"),
+        ("engine.max_slots=4097", "$.engine.max_slots"),
+        ("engine.threads=1025", "$.engine.threads"),
+        ("engine.workers=1025", "$.engine.workers"),
         ("engine.max_slots=true", "$.engine.max_slots"),
         ("engine.max_slots=many", "$.engine.max_slots"),
         ("engine.dtype=float8", "$.engine.dtype"),
