@@ -74,7 +74,6 @@ def _parser(say_fields: type[RequestFields] | None) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     profiled = _profiled("default", [])
-
     listening = argparse.ArgumentParser(add_help=False)
     listening.add_argument("--host", help="address to listen on")
     listening.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
