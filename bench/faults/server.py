@@ -207,7 +207,9 @@ def gone(processes: list[psutil.Process]) -> bool:
 
 def _runs(process: psutil.Process) -> bool:
     try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+        # The first thread of a killed process may be a zombie while others hold its files for a moment more.
+        is_over = process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
+        return bool(process.is_running() and not is_over)
     except psutil.NoSuchProcess:
         return False
 
