@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -183,3 +184,21 @@ def test_folders_stay_rooms() -> None:
     """At most 15 files of code in a folder."""
     files = Counter(path.parent.relative_to(ROOT).as_posix() for path in sources(".py", ".c", ".h"))
     assert not {folder: count for folder, count in files.items() if count > 15}
+
+
+ELSEWHERE = {
+    "browser": "needs a Chromium: nox -s browser, in CI where there is one",
+    "cluster": "needs Ray: nox -s cluster",
+    "fuzz": "needs schemathesis: nox -s fuzz",
+}
+"""Folders of tests that `nox -s tests` leaves out, and why."""
+
+
+def test_every_folder_of_tests_is_run() -> None:
+    """A folder that no list names would be run by nobody, and everything in it would look as if it passed."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    paths = project["tool"]["pytest"]["ini_options"]["testpaths"]
+    folders = {path.relative_to(ROOT).parts[1] for path in (ROOT / "tests").rglob("test_*.py")}
+    assert folders == {Path(path).name for path in paths} | ELSEWHERE.keys()
+    sessions = (ROOT / "noxfile.py").read_text(encoding="utf-8")
+    assert not [name for name in ELSEWHERE if f'"tests/{name}"' not in sessions]
