@@ -124,7 +124,13 @@ async def test_one_host_header() -> None:
 async def test_pages_of_other_origins_may_not_ask() -> None:
     asked = Asked(profile())
     assert await asked(HOST, (b"origin", b"http://localhost:3000")) == 200
-    for origin in (b"https://evil.example", b"null", b"http://localhost.evil.example"):
+    strangers = (
+        b"https://evil.example",
+        b"null",
+        b"http://localhost.evil.example",
+        b"http://localhost:1@evil",
+    )
+    for origin in strangers:
         assert await asked(HOST, (b"origin", origin)) == 403
     allowed = Asked(profile('http.cors_origins=["https://page.example"]'))
     assert await allowed(HOST, (b"origin", b"https://page.example")) == 200
