@@ -227,11 +227,12 @@ class Guard:
 
 def _pieces(message: Message) -> Iterator[Message]:
     """A body that is long in several messages: while it waits to be taken its request is under way, and has limits."""
-    body = message.get("body", b"") if message["type"] == "http.response.body" else b""
-    for at in range(0, len(body) - _PIECE_BYTES, _PIECE_BYTES):
-        yield {"type": "http.response.body", "body": body[at : at + _PIECE_BYTES], "more_body": True}
-    rest = max(0, -(-len(body) // _PIECE_BYTES) - 1) * _PIECE_BYTES
-    yield message if not rest else {**message, "body": body[rest:]}  # type: ignore[typeddict-item, misc]
+    if message["type"] == "http.response.body" and len(body := message.get("body", b"")) > _PIECE_BYTES:
+        last = (len(body) - 1) // _PIECE_BYTES * _PIECE_BYTES
+        for at in range(0, last, _PIECE_BYTES):
+            yield {"type": "http.response.body", "body": body[at : at + _PIECE_BYTES], "more_body": True}
+        message = message | {"body": body[last:]}
+    yield message
 
 
 def _port_of(scope: Scope) -> int:
