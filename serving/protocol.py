@@ -244,6 +244,9 @@ class VoiceUnknown(InputError):
 class Overloaded(RuntimeError):
     """Admission is full. Nothing was queued; try again after retry_after_s seconds."""
 
+    passes = True
+    """It is worth while to wait for room, with the caller's connection open."""
+
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
@@ -253,6 +256,8 @@ class NotReady(Overloaded):
     """The engine is starting, warming or being restarted. The message may say why in the words of an exception, `told`
     is what clients are told.
     """
+
+    passes = False
 
     def __init__(self, message: str, retry_after_s: float, told: str | None = None) -> None:
         super().__init__(message, retry_after_s)

@@ -17,8 +17,9 @@ def is_loopback(host: str) -> bool:
 
 
 def netloc_of(origin: str) -> str:
-    """Host and port of an origin; empty for "null" and for what is none, such as "http://["."""
+    """Host and port of an origin; empty for "null" and for what is none, such as "http://[" or "http://me@host"."""
     try:
-        return urlsplit(origin).netloc
+        netloc = urlsplit(origin).netloc
     except ValueError:
         return ""
+    return "" if "@" in netloc else netloc

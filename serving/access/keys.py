@@ -84,6 +84,14 @@ class Keys:
                 found = key
         return found
 
+    def holds(self, key: Key) -> bool:
+        """Whether a key that was found before still is in the file, and the file can be used."""
+        try:
+            self._refresh()
+        except KeysError:
+            return False
+        return any(key.sha256 == now.sha256 for _, now in self._keys)
+
     def _refresh(self) -> None:
         now = self._clock()
         if now - self._looked_s >= RELOAD_S:
@@ -138,16 +146,15 @@ def _read(path: Path) -> bytes:
             raise KeysError(f"access.keys_file: {path} belongs to another user")
         with open(descriptor, "rb", closefd=False) as file:
             content = file.read(MAX_FILE_BYTES + 1)
+        modes = [folder.stat().st_mode for folder in _folders(path)]
     except OSError as error:
         raise KeysError(f"access.keys_file: cannot read {path}: {error.strerror}") from None
     finally:
         os.close(descriptor)
     if len(content) > MAX_FILE_BYTES:
         raise KeysError(f"access.keys_file: {path} is larger than {MAX_FILE_BYTES} bytes")
-    for folder in _folders(path):
-        mode = folder.stat().st_mode
-        if mode & (stat.S_IWGRP | stat.S_IWOTH) and not mode & stat.S_ISVTX:
-            raise KeysError(f"access.keys_file: others may replace {path}; chmod go-w its folder")
+    if any(mode & (stat.S_IWGRP | stat.S_IWOTH) and not mode & stat.S_ISVTX for mode in modes):
+        raise KeysError(f"access.keys_file: others may replace {path}; chmod go-w its folder")
     return content
 
 

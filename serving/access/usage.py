@@ -23,6 +23,8 @@ STREAM_RETRY_S = 1.0
 class RateLimited(Overloaded):
     """The key has used what it may use; more may be had after retry_after_s seconds."""
 
+    passes = False
+
 
 class Usage:
     """One key's requests, streams and seconds of audio."""
@@ -61,8 +63,10 @@ class Usage:
         """The request has been answered, or its client is gone."""
         self.streams -= 1
 
-    def promise(self, audio_s: float) -> None:
-        """Take `audio_s` seconds of today's; `settle` corrects it. Raises RateLimited if there are not as many left.
+    def promise(self, audio_s: float) -> int:
+        """Take `audio_s` seconds of today's; `settle` corrects it, and is told the day that is returned here.
+
+        Raises RateLimited if there are not as many left.
 
         A text longer than the whole limit may still be asked for when nothing else was: an estimate refuses nobody
         for ever.
@@ -77,10 +81,13 @@ class Usage:
                 DAY_S - since_midnight_s,
             )
         self._audio_s += audio_s
+        return self._day
 
-    def settle(self, promised_s: float, made_s: float) -> None:
-        """What was promised has become `made_s` seconds."""
-        self._audio_s = max(0.0, self._audio_s + made_s - promised_s)
+    def settle(self, day: int, promised_s: float, made_s: float) -> None:
+        """What was promised on a day has become `made_s` seconds. What is left of another day's counts for none."""
+        if day == self._day:
+            made_s -= promised_s
+        self._audio_s = max(0.0, self._audio_s + made_s)
 
 
 CURRENT: ContextVar[Usage | None] = ContextVar("usage", default=None)
@@ -120,7 +127,7 @@ class AudioOfKey:
 
     def __init__(self, usage: Usage, audio_s: float, sample_rate_hz: int) -> None:
         """`audio_s` is what the text promises. Raises RateLimited."""
-        usage.promise(audio_s)
+        self._day = usage.promise(audio_s)
         self._usage = usage
         self._promised_s = audio_s
         self._rate_hz = sample_rate_hz
@@ -132,4 +139,4 @@ class AudioOfKey:
 
     def ended(self, _: object) -> None:
         """No more is made."""
-        self._usage.settle(self._promised_s, self._samples / self._rate_hz)
+        self._usage.settle(self._day, self._promised_s, self._samples / self._rate_hz)

@@ -91,6 +91,15 @@ class AnswerStore:
             recording.drop()
         return recording
 
+    def create(self, part: Path) -> int:
+        """Open a new file of the folder, which may have been deleted meanwhile. Raises OSError."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        try:
+            return os.open(part, flags, 0o600)
+        except FileNotFoundError:
+            private_folder(self.folder)
+            return os.open(part, flags, 0o600)
+
     def put(self, part: Path, key: str, size_bytes: int) -> None:
         """Move a whole file to its place, after making room for it. Raises OSError."""
         with self._lock, self._locked():
@@ -239,8 +248,7 @@ class Recording:
             self._drop()  # larger than the whole cache: no failure, but nothing to keep
             return
         if self._file is None:
-            descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            self._file = os.fdopen(descriptor, "wb", buffering=0)
+            self._file = os.fdopen(self._store.create(self._part), "wb", buffering=0)
             self._put(MAGIC)
         self._put(piece)
 

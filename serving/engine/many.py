@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from serving.engine.client import EngineClient, Utterance
 from serving.profile import Profile
-from serving.protocol import InputError, NotReady, Overloaded, Segment, SpeechFailed, SpeechParams
+from serving.protocol import InputError, Overloaded, Segment, SpeechFailed, SpeechParams
 
 logger = logging.getLogger(__name__)
 
@@ -126,10 +126,10 @@ class Many:
                     try:
                         await self._submit(job)
                         break
-                    except NotReady as error:
-                        self._ended.put_nowait((job.key, error))
-                        break
                     except Overloaded as error:
+                        if not error.passes:
+                            self._ended.put_nowait((job.key, error))
+                            break
                         await self._wait_room(min(error.retry_after_s, RETRY_S))
                 else:
                     self._ended.put_nowait((job.key, self._expired))

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import logging.config
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,8 @@ work, spinning threads hold back the ones they wait for: steps took 10 to 50 tim
 The environment wins, for machines whose cores are the engine's alone.
 """
 
+_OF_THE_PARENT = (signal.SIGTERM, signal.SIGINT)
+"""Whoever ends a server may send these to all its processes: the parent ends its engine, once streams have ended."""
 _SOCKET = "engine.sock"
 _MOST_PATH_BYTES = 80
 """The kernel takes 107 for the path of a socket."""
@@ -193,6 +196,8 @@ def main() -> None:
 
     Standard output is the pipe of the signs of life; what is printed goes to standard error.
     """
+    for number in _OF_THE_PARENT:
+        signal.signal(number, signal.SIG_IGN)
     die_with_parent()
     pipe = os.dup(1)
     os.dup2(2, 1)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from serving.engine.admission import FirstSounds
 from serving.models.base import ModelError
-from serving.protocol import Chunk, FromEngine, Segment, Shutdown, ToEngine
+from serving.protocol import Broken, Chunk, FromEngine, Segment, Shutdown, ToEngine
 
 if TYPE_CHECKING:
     from serving.engine.utterance import Utterance
@@ -140,8 +140,12 @@ class ClientPair:
             if self._socket.closed or not _has_message(self._socket):
                 return
             frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            samples = np.frombuffer(frames[1], "<f4") if len(frames) > 1 else None
-            self._receiver(_from_engine.decode(frames[0]), samples)
+            try:
+                message = _from_engine.decode(frames[0])
+                samples = np.frombuffer(frames[1], "<f4") if len(frames) > 1 else None
+            except ValueError as error:  # its memory is broken, or it is of another version: it is to end
+                message, samples = Broken(message=f"the engine sent what is no message: {error}"), None
+            self._receiver(message, samples)
         self._loop.call_soon(self._drain)
 
     def close(self) -> None:

@@ -81,7 +81,7 @@ class AnswerCache:
             hit = await asyncio.to_thread(self.store.find, key)
             if hit is not None:
                 abort_on_exit(request, hit.close)
-                return await _kept(hit, headers, whole=whole)
+                return _kept(hit, headers, whole=whole)
         made = await fresh(headers | {"X-Cache": "miss"})
         recording = self.store.record(key, made.media_type or "")
         abort_on_exit(request, recording.drop)
@@ -119,18 +119,17 @@ class AnswerCache:
             return None
 
 
-async def _kept(hit: Hit, headers: dict[str, str], *, whole: bool) -> Answer:
+def _kept(hit: Hit, headers: dict[str, str], *, whole: bool) -> Stream:
+    """A kept answer, in pieces as the client takes them: what many do not take must not lie in memory."""
     age_s = max(0, int(time.time() - hit.meta.made_at_s))
     headers = headers | hit.meta.headers | {"X-Cache": "hit", "Age": str(age_s)}
-    if whole:
-        content = await asyncio.to_thread(lambda: b"".join(hit.pieces()))
-        return Response(content, media_type=hit.meta.media_type, headers=headers)
+    headers |= {"Content-Length": str(hit.size_bytes)} if whole else UNBUFFERED
 
     async def pieces() -> AsyncIterator[bytes]:
         for piece in hit.pieces():
             yield piece
 
-    return Stream(pieces(), media_type=hit.meta.media_type, headers=headers | UNBUFFERED)
+    return Stream(pieces(), media_type=hit.meta.media_type, headers=headers)
 
 
 async def _recorded(

@@ -41,6 +41,7 @@ PATH = "/v1/audio/voices"
 FILE = "audio_sample"
 TEXTS = ("name", "consent", "replace")
 UPLOADS_AT_ONCE = 2
+_BUSY_RETRY_S = 10.0
 _NO = frozenset({"false", "no", "n", "f", "0", "off", "none", "null", "undefined", "denied"})
 _TRUE = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 
@@ -270,6 +271,9 @@ async def _finished(work: Callable[[], T]) -> T:
     """Run blocking work in a thread to its end, whoever stops waiting for it."""
     try:
         return await asyncio.shield(asyncio.to_thread(work))
+    except TimeoutError as error:
+        logger.error("voices: cannot be stored", exc_info=error)
+        raise Overloaded("another process holds the voices", _BUSY_RETRY_S) from None
     except OSError as error:
         logger.error("voices: cannot be stored", exc_info=error)
         raise HTTPException(

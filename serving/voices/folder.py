@@ -13,6 +13,7 @@ turns by a lock that ends with its process; readers take none.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -36,6 +37,8 @@ MAX_NAME_CHARS = 64
 MAX_CONSENT_CHARS = 200
 MAX_RECORD_BYTES = 16_384
 _RECORDING = re.compile(r"[0-9a-f]{32}\.wav")
+LOCK_S = 10.0
+"""Another process may write for so long: one that was stopped meanwhile must not hold this one's threads for ever."""
 _SETTLED_NS = 20_000_000
 """A folder that changed less than this before it was listed may change again without another time stamp."""
 
@@ -91,7 +94,7 @@ class VoiceFolder:
         """The voices by name, oldest first; the same object as long as nothing has changed."""
         try:
             changed_ns = self._folder.stat().st_mtime_ns
-        except FileNotFoundError:
+        except OSError:  # not there yet, or not to be read: the operator's voices speak on
             changed_ns = 0
         known_ns, listed_ns, records = self._listed
         if changed_ns == known_ns and (not changed_ns or listed_ns - changed_ns > _SETTLED_NS):
@@ -244,11 +247,23 @@ class VoiceFolder:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """One writer at a time, of all processes and threads. The end of the process lets go too."""
+        """One writer at a time, of all processes and threads. The end of the process lets go too.
+
+        Raises TimeoutError if another one does not let go.
+        """
         import fcntl  # here, because Windows has none, and every model imports this module
 
+        until_s = time.monotonic() + LOCK_S
         with (self._folder / ".lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until_s:
+                        why = f"another process has been writing for {LOCK_S:g} s"
+                        raise TimeoutError(errno.ETIMEDOUT, why) from None
+                    time.sleep(0.01)
             yield
 
 

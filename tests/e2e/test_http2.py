@@ -13,12 +13,14 @@ from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 from h2.connection import H2Connection
 from h2.events import DataReceived, Event, ResponseReceived, StreamEnded
+from h2.exceptions import ProtocolError
 
 from tests.live import PCM, TEXT, speak, stats, until, until_idle
-from tests.support import Server, serving
+from tests.support import Server, children, serving
 
 pytestmark = pytest.mark.e2e
 
@@ -119,6 +121,27 @@ async def test_streams_share_a_connection(both: Server) -> None:
         assert [answer.status_code for answer in together] == [200] * 8
         wrong = await client.post("/tts", json={"text": "Hi.", "format": "midi"})
         assert wrong.json()["field"] == "format"
+
+
+def test_a_head_that_unpacks_to_megabytes_is_not_unpacked(both: Server) -> None:
+    """HPACK writes a field that came before as one byte."""
+
+    def memory() -> int:
+        return sum(psutil.Process(pid).memory_info().rss for pid in children(both.pid))
+
+    before = memory()
+    with contextlib.suppress(OSError, AssertionError, ProtocolError), Client(both.base_url) as client:
+        client.events()
+        names = {":method": "POST", ":path": "/tts", ":scheme": "http", ":authority": "localhost"}
+        for _ in range(20):
+            number = client.connection.get_next_available_stream_id()
+            client.connection.send_headers(number, [*names.items(), *[("x", "a" * 3900)] * 3900])
+            client.flush()
+        deadline = time.monotonic() + 2  # the server unpacks what came
+        while time.monotonic() < deadline:
+            client.events()
+    assert memory() - before < 100_000_000
+    assert httpx.get(f"{both.base_url}/healthz").status_code == 200
 
 
 async def test_websockets_go_on_over_http_1(both: Server) -> None:

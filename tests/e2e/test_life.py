@@ -107,6 +107,20 @@ def test_sigterm_lets_a_stream_finish_and_leaves_nothing_behind(tmp_path: Path) 
         assert gone(family)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_every_process_at_once_cuts_no_stream(tmp_path: Path, number: signal.Signals) -> None:
+    with serving(tmp_path, *TONE, *SLOW) as server:
+        family = children(server.pid)
+        listener = Listener(server, "a" * 30)
+        for pid in (*family, server.pid):  # as a shutdown of the machine sends it
+            os.kill(pid, number)
+        listener.join()
+        assert listener.error is None
+        assert len(listener.body) == 30 * 1200 * 2
+        assert server.process.wait(30) == 0, server.log.read_text()
+        assert gone(family)
+
+
 def test_after_ctrl_c_a_stream_past_the_drain_limit_is_cut(tmp_path: Path) -> None:
     with serving(tmp_path, *TONE, *SLOW, "--set", "http.drain_s=1") as server:
         family = children(server.pid)

@@ -248,11 +248,11 @@ class Supervisor:
             if not exited.done():
                 exited.set_result(how)
 
-        stopping = asyncio.ensure_future(self._stop.wait())
-        resting = asyncio.ensure_future(self._rest.wait())
         self._broken = self.warming = None
         engine = EngineProcess() if self._profile.engine.process else EngineThread(context)
         self._engine = engine
+        stopping = asyncio.ensure_future(self._stop.wait())
+        resting = asyncio.ensure_future(self._rest.wait())
         try:
             self.pair = pair = ClientPair(context, engine.endpoint, self._receive)
             self._started_s = time.monotonic()

@@ -10,7 +10,14 @@ from typing import Any
 from litestar.enums import ScopeType
 from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
 from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import (
+    ASGIApp,
+    HTTPReceiveMessage,
+    Receive,
+    Scope,
+    Send,
+    WebSocketReceiveMessage,
+)
 
 from serving.access.address import is_loopback
 from serving.access.keys import Key, Keys, KeysError
@@ -31,6 +38,8 @@ SPEAKS: dict[str, Any] = {"speaks": True}
 MAX_KEY_BYTES = 512
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="tts-serving"'}
 _RETRY_S = 5.0
+_POLICY = 1008
+"""The close code of a WebSocket whose key is not known any more (RFC 6455)."""
 
 
 def door_of(profile: Profile) -> Door | None:
@@ -72,11 +81,25 @@ class Door(ASGIMiddleware):
             raise PermissionDeniedException("this path is for keys that were made with --operator")
         usage = self._ledger.begin(key)
         token = CURRENT.set(usage)
+        if scope["type"] == ScopeType.WEBSOCKET:
+            receive = self._while_held(key, receive, send)
         try:
             await next_app(scope, receive, send)
         finally:
             CURRENT.reset(token)
             usage.end()
+
+    def _while_held(self, key: Key, receive: Receive, send: Send) -> Receive:
+        """The `receive` of a WebSocket. Its key may be taken away: then the next message ends it."""
+
+        async def receive_held() -> HTTPReceiveMessage | WebSocketReceiveMessage:
+            message = await receive()
+            if message["type"] != "websocket.receive" or self._keys.holds(key):
+                return message
+            await send({"type": "websocket.close", "code": _POLICY, "reason": "invalid_api_key"})
+            return {"type": "websocket.disconnect", "code": _POLICY}
+
+        return receive_held
 
     def _key_of(self, headers: Iterable[tuple[bytes, bytes]]) -> Key:
         try:

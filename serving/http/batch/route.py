@@ -14,6 +14,7 @@ from litestar.openapi.spec import Operation
 from litestar.params import RawBody
 from litestar.response import Stream
 
+from serving.access.usage import RateLimited
 from serving.audio.files import suffix_of
 from serving.batch import Batch, Counts, Index, ItemResult, parse_batch
 from serving.engine.client import Utterance
@@ -119,6 +120,8 @@ def _failed(index: int, error: Failure) -> ItemResult:
             logger.warning("item %d of a batch failed (%s): %s", index, reason, described(error))
         case NotReady():
             status, code = 503, "not_ready"
+        case RateLimited():
+            status, code = 429, "rate_limit_exceeded"
         case Overloaded():
             status, code = 503, "overloaded"
     return ItemResult(

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from litestar import Request
 from litestar.enums import ScopeType
@@ -42,6 +42,8 @@ _UNCOUNTED = ("/healthz", "/readyz")
 """Paths that a crowd of one address closes to nobody: who looks after the server may have the same."""
 _ABNORMAL = 1006
 """The close code of a connection that ended without one (RFC 6455)."""
+_PIECE_BYTES = 65_536
+"""Of a body. Who plays 32 kbit/s as they come takes it within 16 s, and shall not be given up."""
 _BODY_HEADROOM_S = 1.0
 """A path with a deadline of its own for the body tells it in its own words first."""
 
@@ -207,8 +209,9 @@ class Guard:
             elif is_head and message["type"] == "http.response.body":
                 message = message | {"body": b""}
             try:
-                async with asyncio.timeout(self._http.send_s):
-                    await send(message)
+                for piece in _pieces(message):
+                    async with asyncio.timeout(self._http.send_s):
+                        await send(piece)
             except TimeoutError:
                 stalled = True
                 raise OSError("the reader takes nothing") from None
@@ -220,6 +223,16 @@ class Guard:
                 logger.error("request %s: not answered to its end", request_id(Request(scope)), exc_info=True)
                 raise
             logger.warning("a reader took nothing for %g s and is given up", self._http.send_s)
+
+
+def _pieces(message: Message) -> Iterator[Message]:
+    """A body that is long in several messages: while it waits to be taken its request is under way, and has limits."""
+    if message["type"] == "http.response.body" and len(body := message.get("body", b"")) > _PIECE_BYTES:
+        last = (len(body) - 1) // _PIECE_BYTES * _PIECE_BYTES
+        for at in range(0, last, _PIECE_BYTES):
+            yield {"type": "http.response.body", "body": body[at : at + _PIECE_BYTES], "more_body": True}
+        message = message | {"body": body[last:]}
+    yield message
 
 
 def _port_of(scope: Scope) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
-from granian.http import HTTP1Settings
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from granian.server import MPServer
 
@@ -40,6 +40,10 @@ _ENDING = {signal.SIGTERM, signal.SIGINT}
 _SWITCH_S = 0.0005
 """The event loop asks for the interpreter lock several times on the way of one request. A thread that reads a text
 gives it up after this; Python's own 5 ms add up.
+"""
+_MOST_HEAD_BYTES = 65_536
+"""Of a request, in memory until it is whole. Thousands of connections may send heads that do not end, and one of HTTP/2
+hundreds at once, in which a field that came before is a byte.
 """
 _MOST_WAITING = 1024
 """Connections that the kernel holds until they are taken; it caps this itself."""
@@ -221,7 +225,10 @@ def serve(profile: Profile, reread: Callable[[], Profile], supervise: Supervise 
         workers=1,
         loop=Loops.asyncio if sys.platform == "win32" else Loops.uvloop,
         http=HTTPModes.auto if profile.http.http2 else HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=max(1, int(profile.http.header_s * 1000))),
+        http1_settings=HTTP1Settings(
+            header_read_timeout=max(1, int(profile.http.header_s * 1000)), max_buffer_size=_MOST_HEAD_BYTES
+        ),
+        http2_settings=HTTP2Settings(max_headers_size=_MOST_HEAD_BYTES),
         websockets=True,
         backlog=backlog,
         backpressure=connections,

@@ -71,7 +71,8 @@ class GrowingReader:
         """An event before this offset in _pending is passed over: so what waits is not read at every abbreviation."""
         self._scanned = 0
         """Before this offset in _pending nothing can end a sentence."""
-        self._whole = normalize and text_format in ("html", "ssml-lite")
+        self.reads_whole = normalize and text_format in ("html", "ssml-lite")
+        """All is read by flush, and nothing before."""
         self._marked = normalize and text_format != "plain"
 
     @property
@@ -83,7 +84,7 @@ class GrowingReader:
         """Add text; returns the sentences that are complete now. Time is linear in the text."""
         self._pending += text
         sentences: list[Sentence] = []
-        while not self._whole:
+        while not self.reads_whole:
             event = _EVENT.search(self._pending, self._scanned)
             held = self._marked and _is_open(self._pending[:LONG_CHARS])
             limit = MAX_HELD_CHARS if held else LONG_CHARS
@@ -102,7 +103,7 @@ class GrowingReader:
         inside a quotation, whose end may follow, and one after a digit, which may be a decimal point.
         """
         stop = _LAST_STOP.search(self._pending, self._scanned)
-        if stop is None or self._whole or (self._marked and _is_open(self._pending)):
+        if stop is None or self.reads_whole or (self._marked and _is_open(self._pending)):
             return []
         before = self._pending[: stop.end()]
         follows = self._pending[stop.end() :]
@@ -120,7 +121,7 @@ class GrowingReader:
 
     def take_clause(self) -> list[Sentence]:
         """The text to its last clause's end; nothing if it has none. For when a listener would wait otherwise."""
-        if self._whole or (self._marked and _is_open(self._pending)):
+        if self.reads_whole or (self._marked and _is_open(self._pending)):
             return []
         ends = [match.end() for match in _CLAUSE_END.finditer(self._pending)]
         return self._give(ends[-1], Pause("clause")) if ends else []

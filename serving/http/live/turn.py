@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +24,7 @@ from serving.engine.client import Utterance
 from serving.http.live.growing import GrowingReader
 from serving.http.speech import Speaker
 from serving.profile import WebSocketProfile
-from serving.protocol import InputError, NotReady, Overloaded, SpeechParams, Times
+from serving.protocol import InputError, Overloaded, SpeechParams, Times
 from serving.request import spoken_languages
 from serving.text import Sentence, TextFormat
 from serving.text.pauses import Leads
@@ -40,6 +41,7 @@ PIECE_CHARS = 128
 """Text is read in pieces of this size: about a millisecond each."""
 MOST_READ = 32
 """No more text is read while so many sentences wait for the engine: a long text waits as it was written."""
+_WHOLE_TEXTS = ThreadPoolExecutor(1, "whole-texts")
 RETRY_S = 0.05
 """A sentence in mid-speech that finds the engine full tries again after this."""
 
@@ -175,8 +177,9 @@ class Turn:
             self._changed.set()
         self._all_fed = True
         self._changed.set()
-        # In a thread: HTML is read here as a whole.
-        self._put(await asyncio.to_thread(self._reader.flush))
+        # HTML is read here as a whole, which may take a second: all of it in one thread, which nobody else waits for.
+        pool = _WHOLE_TEXTS if self._reader.reads_whole else None
+        self._put(await asyncio.get_running_loop().run_in_executor(pool, self._reader.flush))
         self._read.put_nowait(None)
 
     async def _feed(self, text: str) -> None:
@@ -214,10 +217,8 @@ class Turn:
         while True:
             try:
                 return await self._speaker.say(sentence, self.params)
-            except NotReady:
-                raise
-            except Overloaded:
-                if not self.sentences:
+            except Overloaded as refusal:
+                if not self.sentences or not refusal.passes:
                     raise
                 await asyncio.sleep(RETRY_S)
 

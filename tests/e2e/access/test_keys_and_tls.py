@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 import subprocess
@@ -10,10 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from websockets import InvalidStatus
+from websockets import InvalidStatus, Subprotocol
 from websockets.asyncio.client import connect
 
-from serving.access.keys import add_key
+from serving.access.keys import RELOAD_S, add_key, remove_key
 from tests.live import PCM, hear, send
 from tests.support import ROOT, Server, command, environment, serving
 
@@ -38,6 +39,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "keys": str(keys),
         "ann": add_key(keys, "ann"),
         "busy": add_key(keys, "busy", concurrent_streams=1),
+        "short": add_key(keys, "short", audio_s_per_day=3),
         "cert": str(certificate),
         "key": str(private_key),
     }
@@ -83,6 +85,38 @@ async def test_a_websocket_with_a_key_speaks_and_counts_as_a_stream(
     assert len(heard.samples) > 1000
     async with connect(url(server), additional_headers=headers):
         pass
+
+
+@pytest.mark.parametrize("path", ["/v1/audio/speech/stream", "/v1/audio/speech/ws"])
+async def test_a_websocket_ends_when_its_key_was_taken_away(
+    server: Server, files: dict[str, str], path: str
+) -> None:
+    keys = Path(files["keys"])
+    headers = {"Authorization": f"Bearer {add_key(keys, 'eve')}"}
+    await asyncio.sleep(2 * RELOAD_S)
+    async with connect(
+        url(server, path), additional_headers=headers, subprotocols=[Subprotocol("nari.speech.v1")]
+    ) as client:
+        configured = "session.config" if path.endswith("stream") else "request.start"
+        await send(client, configured, response_format="pcm")
+        remove_key(keys, "eve")
+        await asyncio.sleep(2 * RELOAD_S)
+        await send(client, "input.text", text="Am I still let in?")
+        heard = await hear(client, "none")  # to the end of the connection
+        assert not heard.frames
+        assert (client.close_code, client.close_reason) == (1008, "invalid_api_key")
+
+
+async def test_an_utterance_past_the_audio_of_a_day_ends(server: Server, files: dict[str, str]) -> None:
+    headers = {"Authorization": f"Bearer {files['short']}"}
+    async with connect(url(server), additional_headers=headers, max_size=None) as client:
+        await send(client, "session.config", **PCM)
+        await send(client, "input.text", text="This is a sentence. " * 20)
+        await send(client, "input.done")
+        heard = await hear(client, "session.done")
+    assert [event["code"] for event in heard.of("error")] == ["overloaded"]
+    assert heard.events[-1]["reason"] == "error"
+    assert heard.sentences, "what the day had left was spoken"
 
 
 async def test_a_key_twice_and_a_key_in_the_query(server: Server, files: dict[str, str]) -> None:

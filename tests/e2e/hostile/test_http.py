@@ -230,6 +230,11 @@ async def test_what_is_no_request_is_a_4xx_or_a_closed_connection(tone: Server, 
     assert status_of(await exchange(tone, request_bytes)) in (400, 413, 414, 431, None)
 
 
+async def test_a_head_is_held_in_memory_no_further_than_it_may_be_long(tone: Server) -> None:
+    assert status_of(await exchange(tone, head("GET", "/healthz", "X: " + "x" * 60_000))) == 200
+    assert status_of(await exchange(tone, head("GET", "/healthz", "X: " + "x" * 300_000))) in (431, None)
+
+
 SPOKEN = b'{"text": "Hi.", "format": "pcm"}'
 
 

@@ -47,7 +47,9 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
         "one": add_key(file, "one", concurrent_streams=1),
         "short": add_key(file, "short", audio_s_per_day=0.5),
     }
-    profile = tone_profile(f"access.keys_file={file}", "http.allow_get=true", "http.host=0.0.0.0")
+    profile = tone_profile(
+        f"access.keys_file={file}", "http.allow_get=true", "http.host=0.0.0.0", "batch.timeout_s=20"
+    )
     async with running(create_app(profile)) as api:
         await api.until("/readyz", lambda answer: answer["ready"])
         yield Guarded(api, file, keys)
@@ -171,6 +173,14 @@ async def test_audio_of_a_day(guarded: Guarded) -> None:
     assert refused.status == 429
     assert "audio a day" in refused.problem["detail"]
     assert int(refused.headers["retry-after"]) <= 86400
+
+
+async def test_a_batch_does_not_wait_for_the_next_day(guarded: Guarded) -> None:
+    body = {"items": [{"input": "Hello there, all of you."} for _ in range(4)]}
+    answer = await guarded.api.call("POST", "/v1/audio/speech/batch", body, bearer(guarded.keys["short"]))
+    assert answer.status == 200
+    told = [(one["status"], one.get("error_status"), one.get("error_code")) for one in answer.json["results"]]
+    assert told == [("success", None, None)] + [("error", 429, "rate_limit_exceeded")] * 3
 
 
 async def test_a_refused_request_leaves_nothing_behind(guarded: Guarded) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bench.servers.start import StartFailed, start_server
+from serving.cache.file import PIECE_BYTES
 from serving.http.app import create_app
 from serving.profile import ProfileError
 from tests.support import JSON, Answer, Api, running, tone_profile
@@ -201,8 +202,20 @@ async def test_no_request_fails_because_of_the_cache(harm: str, tmp_path: Path) 
         assert second.body == first.body
         third = await ask(api, "Hello.", "/tts/stream")
         assert third.body == first.body
-        mended = harm in ("flip", "cut", "link", "gone")
+        mended = harm in ("flip", "cut", "link", "gone", "no folder")
         assert third.headers["x-cache"] == ("hit" if mended else "miss")
+
+
+async def test_a_kept_answer_is_read_as_it_is_taken(tmp_path: Path) -> None:
+    async with cached(tmp_path) as api:
+        first = await ask(api, "Many words. " * 20)
+        again = await ask(api, "Many words. " * 20)
+        assert again.headers["x-cache"] == "hit"
+        assert again.body == first.body
+        assert int(again.headers["content-length"]) == len(first.body)
+        pieces = [message["body"] for message in again.messages[1:]]
+        assert len(first.body) > 5 * PIECE_BYTES
+        assert max(map(len, pieces)) <= PIECE_BYTES
 
 
 async def test_an_answer_that_does_not_fit(tmp_path: Path) -> None:

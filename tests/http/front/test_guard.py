@@ -18,6 +18,9 @@ def profile(*overrides: str) -> HttpProfile:
     return load_profile("default", overrides, environ={}).http
 
 
+LONG = bytes(range(256)) * 800
+
+
 class Asked:
     """One request to a Guard around an application that reads the body and answers with it."""
 
@@ -38,9 +41,8 @@ class Asked:
         if scope["path"] == "/tts":
             await self.hold.wait()
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send(
-            {"type": "http.response.body", "body": body or scope["method"].encode(), "more_body": False}
-        )
+        content = LONG if scope["path"] == "/long" else body or scope["method"].encode()
+        await send({"type": "http.response.body", "body": content, "more_body": False})
 
     async def __call__(
         self,
@@ -50,9 +52,9 @@ class Asked:
         kind: str = "http",
         version: str = "1.1",
         body: list[bytes] | None = None,
-        stalls: bool = False,
+        takes: int = 99,
     ) -> int:
-        """The status; 0 if none was sent."""
+        """The status; 0 if none was sent. The client takes so many messages, and then no more."""
         parts = [b""] if body is None else list(body)
         self.sent = []
 
@@ -63,7 +65,7 @@ class Asked:
             return {"type": "http.request", "body": part, "more_body": body is not None}
 
         async def send(message: Any) -> None:
-            if stalls:
+            if len(self.sent) >= takes:
                 await asyncio.Event().wait()
             self.sent.append(message)
 
@@ -124,7 +126,13 @@ async def test_one_host_header() -> None:
 async def test_pages_of_other_origins_may_not_ask() -> None:
     asked = Asked(profile())
     assert await asked(HOST, (b"origin", b"http://localhost:3000")) == 200
-    for origin in (b"https://evil.example", b"null", b"http://localhost.evil.example"):
+    strangers = (
+        b"https://evil.example",
+        b"null",
+        b"http://localhost.evil.example",
+        b"http://localhost:1@evil",
+    )
+    for origin in strangers:
         assert await asked(HOST, (b"origin", origin)) == 403
     allowed = Asked(profile('http.cors_origins=["https://page.example"]'))
     assert await allowed(HOST, (b"origin", b"https://page.example")) == 200
@@ -149,7 +157,21 @@ async def test_a_body_has_a_deadline() -> None:
 
 async def test_a_reader_that_takes_nothing_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
     async with asyncio.timeout(5):
-        assert await Asked(profile("http.send_s=0.05"))(HOST, stalls=True) == 0
+        assert await Asked(profile("http.send_s=0.05"))(HOST, takes=0) == 0
+    assert "took nothing for 0.05 s" in caplog.text
+
+
+async def test_a_long_answer_is_under_way_and_has_a_limit_until_it_is_taken(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked = Asked(profile("http.send_s=0.05"))
+    assert await asked(HOST, path="/long") == 200
+    bodies = [message["body"] for message in asked.sent[1:]]
+    assert b"".join(bodies) == LONG
+    assert max(map(len, bodies)) < len(LONG) // 2
+    assert [message["more_body"] for message in asked.sent[1:]] == [True] * (len(bodies) - 1) + [False]
+    async with asyncio.timeout(5):
+        assert await asked(HOST, path="/long", takes=2) == 200
     assert "took nothing for 0.05 s" in caplog.text
 
 

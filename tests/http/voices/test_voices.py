@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import unicodedata
 from pathlib import Path
@@ -316,6 +317,22 @@ async def test_two_recordings_are_taken_at_once(folder: Path) -> None:
         refused = [answer for answer in answers if answer.status == 503]
         assert all(answer.headers["retry-after"] for answer in refused)
         assert len(await names(api)) == 1 + statuses.count(201)
+
+
+async def test_a_folder_that_another_process_holds_is_a_503(
+    cloning: Api, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.voices.folder.LOCK_S", 0.05)
+    assert (await add(cloning, "ben")).status == 201
+    with (folder / "added" / ".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        until = asyncio.get_running_loop().call_later(5.0, fcntl.flock, lock, fcntl.LOCK_UN)
+        for answer in (await add(cloning, "eve"), await cloning.call("DELETE", "/v1/audio/voices/ben")):
+            assert answer.status == 503
+            assert answer.json["error"]["code"] == "overloaded"
+            assert answer.headers["retry-after"]
+        until.cancel()
+    assert await names(cloning) == ["ann", "ben"]
 
 
 async def test_the_form_is_in_the_schema(cloning: Api) -> None:

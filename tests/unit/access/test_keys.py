@@ -88,6 +88,23 @@ def test_a_change_is_noticed_and_a_removed_key_opens_nothing(file: Path) -> None
     assert keys.find(ben.encode()) is not None
 
 
+def test_a_key_is_held_until_it_is_taken_away_or_the_file_cannot_be_used(file: Path) -> None:
+    ann, ben = (add_key(file, name) for name in ("ann", "ben"))
+    clock = Clock()
+    keys = Keys(file, clock)
+    found, other = keys.find(ann.encode()), keys.find(ben.encode())
+    assert found is not None
+    assert other is not None
+    assert keys.holds(found)
+    remove_key(file, "ann")
+    clock.now_s += RELOAD_S
+    assert not keys.holds(found)
+    assert keys.holds(other)
+    file.unlink()
+    clock.now_s += RELOAD_S
+    assert not keys.holds(other)
+
+
 def break_by(what: str, file: Path) -> None:
     match what:
         case "missing":

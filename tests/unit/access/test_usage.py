@@ -85,3 +85,28 @@ def test_a_text_longer_than_the_day_is_spoken_once() -> None:
     AudioOfKey(usage, 50.0, 100)
     with pytest.raises(RateLimited):
         AudioOfKey(usage, 0.1, 100)
+
+
+def test_what_was_promised_before_midnight_gives_nothing_back_after_it() -> None:
+    time = Time()
+    usage = time.ledger(audio_s_per_day=10).begin(key())
+    yesterday = AudioOfKey(usage, 9.0, 100)
+    time.day_s += DAY_S
+    today = AudioOfKey(usage, 8.0, 100)
+    today.made([0] * 800)
+    today.ended(None)
+    yesterday.ended(None)
+    with pytest.raises(RateLimited, match="2 s left"):
+        AudioOfKey(usage, 3.0, 100)
+
+
+def test_what_is_made_after_midnight_of_a_text_from_before_it_counts() -> None:
+    time = Time()
+    usage = time.ledger(audio_s_per_day=10).begin(key())
+    yesterday = AudioOfKey(usage, 9.0, 100)
+    time.day_s += DAY_S
+    AudioOfKey(usage, 1.0, 100)
+    yesterday.made([0] * 800)
+    yesterday.ended(None)
+    with pytest.raises(RateLimited):
+        AudioOfKey(usage, 2.0, 100)

@@ -210,3 +210,4 @@ async def test_no_folder_for_the_socket_is_a_clear_failure(monkeypatch: pytest.M
     with pytest.raises(EngineUnavailable, match="cannot be started"):
         await client.wait_ready(10)
     await client.stop()
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "each attempt would leave some"

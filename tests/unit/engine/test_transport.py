@@ -7,12 +7,13 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import zmq
 
 from serving.engine.transport import ClientPair, EnginePair, Frontends, Pulled
-from serving.protocol import FromEngine, GetStats, Segment, Warming
+from serving.protocol import Broken, Chunk, FromEngine, GetStats, Segment, Warming
 from tests.unit.engine.engine_support import eventually
 
 LIMIT_S = 20.0
@@ -88,4 +89,29 @@ async def test_samples_of_any_float_arrive_as_float32_and_a_wait_ends_with_a_mes
             assert engine.receive() == []
         finally:
             engine.close()
+            client.close()
+
+
+@pytest.mark.parametrize("rubbish", [[b""], [b"\xff\x00rubbish"], [b"\x93\x01\x02\x03"], None], ids=repr)
+async def test_what_is_no_message_counts_as_a_broken_engine_and_holds_up_none(
+    rubbish: list[bytes] | None,
+) -> None:
+    received: list[FromEngine] = []
+    with zmq.Context() as context, tempfile.TemporaryDirectory() as folder:
+        client = ClientPair(context, f"ipc://{folder}/socket", lambda message, _: received.append(message))
+        engine = context.socket(zmq.PAIR)
+        engine.connect(f"ipc://{folder}/socket")
+        try:
+            header = msgspec.msgpack.encode(Chunk(request_id="one", samples=1))
+            engine.send_multipart([header, b"xyz"] if rubbish is None else rubbish)
+            engine.send(msgspec.msgpack.encode(Warming(what="load", done=0, total=1, elapsed_s=0.0)))
+
+            async def both_came() -> bool:
+                return len(received) == 2
+
+            await eventually(both_came)
+            assert isinstance(received[0], Broken)
+            assert isinstance(received[1], Warming)
+        finally:
+            engine.close(0)
             client.close()

@@ -29,6 +29,7 @@ ENDED_BY = {
     "engine/workers.py: begun.result()": "the future is done",
     "engine/workers.py: thread.join()": "its queue has told it to end; a step that never ends is the watchdog's",
     "http/front/guard.py: receive()": "under asyncio.timeout_at until the body is there, then bounded by the request",
+    "http/access/door.py: receive()": "looks on; the connection within it and the server around it have the limits",
     "http/observe/calls.py: receive()": "looks on; the guard within it and the server around it have the limits",
     "http/cached.py: self._server.result()": "the future is done",
     "http/events.py: pending.result()": "the future is done",

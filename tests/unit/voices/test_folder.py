@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -187,3 +190,31 @@ def test_what_is_no_name(name: str) -> None:
 @pytest.mark.parametrize("name", ["小明", "हिन्दी", "ann-2", "a.b_c", "x" * 64, "Änne"])
 def test_what_is_a_name(name: str) -> None:
     assert voice_name(name) == name
+
+
+def test_a_writer_that_was_stopped_holds_up_nobody_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "LOCK_S", 0.05)
+    kept = store(tmp_path)
+    kept.add(record("ann"), b"x", replace=False)
+    with (tmp_path / "added" / ".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        until = threading.Timer(5.0, fcntl.flock, (lock, fcntl.LOCK_UN))
+        until.start()
+        writes: list[Callable[[], object]] = [
+            lambda: kept.add(record("ben"), b"x", replace=False),
+            lambda: kept.delete("ann"),
+            kept.sweep,
+        ]
+        for write in writes:
+            with pytest.raises(TimeoutError, match="another process"):
+                write()
+        until.cancel()
+    assert list(kept.records()) == ["ann"]
+    kept.add(record("ben"), b"x", replace=False)
+
+
+def test_a_folder_that_cannot_be_looked_at_holds_no_voices(tmp_path: Path) -> None:
+    (tmp_path / "voices").write_bytes(b"no folder")
+    assert store(tmp_path / "voices").records() == {}
