@@ -97,7 +97,7 @@ def wav_header(
     if extensible:
         guid = struct.pack("<H", tag) + bytes.fromhex("000000001000800000aa00389b71")
         form += struct.pack("<HHI", 22, bits, 0) + guid
-    riff = UNKNOWN if frames is None else 20 + len(form) + 8 + size
+    riff = UNKNOWN if frames is None else 20 + len(form) + size
     return (
         struct.pack("<4sI4s4sI", b"RIFF", riff, b"WAVE", b"fmt ", len(form))
         + form

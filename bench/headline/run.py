@@ -38,7 +38,7 @@ from bench.records import Arm, Cell, ColdStart, Endpoint, LoadPoint, Run, write_
 from bench.servers.start import ARMS, Server, StartFailed, start_server, target_server
 from bench.targets.arguments import add_target_arguments, targets_of
 from bench.targets.spec import Limits, Target
-from bench.workload import MIXES, Workload, warmup_texts
+from bench.workload import MIXES, Workload, fresh_seed, warmup_texts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class Options:
     threads: int | None = None
     """Limits of every server that is started, the arms and the targets alike."""
     profile: str = "default"
-    seed: int = 1
+    seed: int = dataclasses.field(default_factory=fresh_seed)
     output: Path = Path("reports/latest")
 
 
@@ -214,7 +214,8 @@ def _note_failure(arm: Arm) -> Iterator[None]:
 
 
 def _cold_start(server: Server, options: Options, number: int) -> ColdStart:
-    first_text, *more = warmup_texts("short", 1 + PAIRS, options.seed, f"cold start {number}")
+    (first_text,) = warmup_texts("short", 1, options.seed, f"cold start {number}")
+    more = warmup_texts("short", PAIRS, fresh_seed(), "again")  # not even --seed repeats them
     plan = LoadPlan(
         url=server.url,
         target=server.target,
@@ -245,7 +246,7 @@ def _measure(options: Options, record: Run, servers: Sequence[Server], waves: Pa
                     point,
                     duration_s=options.duration_s if point.rate_rps is None else options.open_duration_s,
                     workload=workload,
-                    seed=options.seed + 1000 * repeat,
+                    seed=1 + 1000 * repeat,
                     warmup_most=options.warmup_most,
                     waves=waves,
                     repeat=repeat,
@@ -295,7 +296,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, metavar="N")
     parser.add_argument("--cold-starts", type=int, metavar="N")
     parser.add_argument("--profile", help="of our server")
-    parser.add_argument("--seed", type=int, help="of texts and arrivals")
+    parser.add_argument("--seed", type=int, help="of the texts (default: one that no server can know)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: reports/latest")
     parser.add_argument(
         "--cores", type=int, metavar="N", help="of every server that is started, arm or target"

@@ -25,6 +25,8 @@ LEAST_BANDWIDTH = 0.8
 """Of what the sample rate can carry, or of a voice that needs no more."""
 NARROW_VOICE_HZ = 7000.0
 """What speech needs to be more than a telephone's, and what the vocoders of all voices make."""
+NARROW_CODED_HZ = 4000.0
+"""Of a codec the sample rate is its decoder's: it says nothing of the voice, which may be a telephone's."""
 MOST_MIRRORED = 0.4
 LEAST_DISTINCT = 600
 MOST_CLICKS = 2
@@ -121,7 +123,9 @@ def _of_silence(heard: Heard, text: str) -> Iterator[str]:
 
 
 def _of_rate(heard: Heard, sample_rate_hz: int, *, coded: bool) -> Iterator[str]:
-    if heard.bandwidth_hz < LEAST_BANDWIDTH * min(sample_rate_hz / 2, NARROW_VOICE_HZ):
+    if heard.bandwidth_hz < LEAST_BANDWIDTH * min(
+        sample_rate_hz / 2, NARROW_CODED_HZ if coded else NARROW_VOICE_HZ
+    ):
         yield "narrow: no sound where the stated sample rate has room for it (upsampled, or dull)"
     elif heard.mirrored > MOST_MIRRORED and not coded:  # Opus fills its upper bands with copies of lower ones
         yield "upsampled: the upper band mirrors the lower one"

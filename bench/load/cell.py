@@ -43,6 +43,7 @@ def measure_cell(
 ) -> Cell:
     """One server at one load point, with its verdict. Some waves are kept in `waves` for the speech check.
 
+    `seed` is that of the arrivals, which may be known; texts and the choice of waves have the workload's.
     Samples name their wave relative to the parent of `waves`.
     """
     due = None
@@ -67,7 +68,7 @@ def measure_cell(
         longest_times=LONGEST_TIMES,
         keep_waves=HEARD_BY_CHANCE,
         keep_doubtful=HEARD_IN_DOUBT,
-        seed=seed + order,
+        seed=workload.seed + order,
         server_pid=server.pid,
         waves=str(waves),
         name=f"{order:03d}-{server.arm}",

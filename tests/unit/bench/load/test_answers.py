@@ -44,6 +44,35 @@ def test_every_kind_of_wav_gives_its_samples_however_it_is_cut(
         assert samples_of(audio, encoding, channels) == pytest.approx(wave, abs=STEP[encoding])
 
 
+@pytest.mark.parametrize(
+    ("behind", "frames", "too_many"),
+    [(b"", 6, 8), *((behind, n, 0) for behind in (b"", b"LIST\4\0\0\0INFO", b"id3 \2\0\0\0ab") for n in (5, 6))],
+)
+def test_what_a_file_holds_behind_its_samples_is_no_sound(behind: bytes, frames: int, too_many: int) -> None:
+    samples = bytes(range(frames))
+    one = bytearray(wav_header("u8", 1, 8000, frames) + samples + bytes(frames % 2) + behind)
+    one[4:8] = (len(one) - 8 + too_many).to_bytes(4, "little")
+    for size in (1, 3, 10_000):
+        body, reader = bytes(one) * 2, WaveReader()
+        audio = b"".join(reader.feed(body[at : at + size]) for at in range(0, len(body), size))
+        assert (audio, reader.stated_frames) == (samples * 2, 2 * frames)
+
+
+def test_samples_behind_the_stated_ones_are_counted() -> None:
+    reader = WaveReader()
+    assert len(reader.feed(wav_header("u8", 1, 8000, 6) + bytes(20))) == 20
+    assert reader.stated_frames == 6
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_size_that_no_answer_has_states_nothing(size: int) -> None:
+    head = bytearray(wav_header("s16", 1, 22_050, None))
+    head[40:44] = size.to_bytes(4, "little")
+    reader = WaveReader()
+    assert len(reader.feed(bytes(head) + bytes(200))) == 200
+    assert reader.stated_frames is None
+
+
 def test_an_unknown_format_and_a_format_that_changes_are_named() -> None:
     adpcm = bytearray(wav_header("u8", 1, 8000, None))
     adpcm[20] = 17
