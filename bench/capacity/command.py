@@ -103,7 +103,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cores", type=int, metavar="N", help="of every server that is started")
     parser.add_argument("--threads", type=int, metavar="N", help="of their pools")
     parser.add_argument("--profile", default="default", help="of our server")
-    parser.add_argument("--seed", type=int, default=fresh_seed(), help="of texts and arrivals (default: drawn)")
+    parser.add_argument(
+        "--seed", type=int, default=fresh_seed(), help="of texts and arrivals (default: drawn)"
+    )
     parser.add_argument("--output", type=Path, default=Path("reports/latest/capacity"), metavar="FOLDER")
     add_target_arguments(parser)
 

@@ -40,6 +40,8 @@ class Answer:
     header_per_piece: bool = False
     breaks_off: bool = False
     """The connection is closed behind the last piece, without the end mark."""
+    until_close: bool = False
+    """No chunks and no length: the end of the connection is the end of the answer, as in HTTP/1.0."""
     first_piece_s: float | None = None
     """Length of the first piece, sent before a pause of first_pause_s."""
     first_pause_s: float = 0.0
@@ -103,3 +105,17 @@ def wav_header(
         + form
         + struct.pack("<4sI", b"data", size)
     )
+
+
+def wav_file(wave: Floats, encoding: Encoding, *, behind: bytes = b"", size: int | None = None) -> bytes:
+    """A whole WAV file as libraries write it: an even length, and `behind` the samples what it is tagged with.
+
+    `size`: what its header states, in place of the bytes of the samples.
+    """
+    data = encode(wave, encoding)
+    head = bytearray(wav_header(encoding, 1, RATE_HZ, len(wave)))
+    whole = bytes(head) + data + bytes(len(data) % 2) + behind
+    head[4:8] = struct.pack("<I", len(whole) - 8)
+    if size is not None:
+        head[40:44] = struct.pack("<I", size)
+    return bytes(head) + whole[len(head) :]

@@ -48,10 +48,10 @@ CHARGED_FROM_S = 0.08
 """Median of an arm from which all of its answers are charged for what comes before the voice. No accusation: there are
 voices that breathe in first. But their breath is not the speech that the listener waits for."""
 MOST_BROKEN = 0.25
-"""Share of an arm's answers with more breaks than their texts have marks for. The embedded voice: none of 281."""
+"""Share of an arm's answers with more breaks than their texts have marks for: none of 40 of either voice."""
 EARLY_PAUSE_S, MOST_EARLY = 0.3, 0.4
-"""A pause so soon and so long in this share of an arm's answers is a wait for the rest, filled with silence. Of 40 answers
-of the embedded voice 7 % have one, of Piper's Joe none, and 12 % of each made 1.25 and 1.4 times as slow."""
+"""A pause so soon and so long in this share of an arm's answers is a wait for the rest, filled with silence. Of 40
+answers of the embedded voice 7 % have one, of Piper's Joe none, and 12 % of each made 1.25 and 1.4 times as slow."""
 MOST_BEGIN_ALIKE = 0.2
 """A share; none of 50, and none of 50."""
 MOST_PIECED = 0.15

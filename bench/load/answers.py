@@ -37,9 +37,9 @@ class WaveError(Exception):
 class WaveReader:
     """Takes the container off a WAV stream, piece by piece.
 
-    A length of 0 or of more than an answer may have means: until the end. After a stated length come what else the file
-    holds by its own size (a byte that makes the length even, texts), which is no sound, and then another whole WAV (servers
-    that put a header before every sentence); other bytes count as samples.
+    A length of 0 or of more than an answer may have means: until the end. After a stated length may come what else the
+    file holds by its own size (a byte that makes the length even, texts), which is no sound, and then another whole WAV
+    (servers that put a header before every sentence); other bytes count as samples.
     """
 
     sample_rate_hz: int = 0
@@ -73,7 +73,7 @@ class WaveReader:
         return payload
 
     def _skip(self, data: bytes) -> bytes:
-        """Take what is left of the file off; a size that is too large by some bytes does not swallow the next header."""
+        """Take what is left of the file off; a size that is some bytes too large does not swallow the next header."""
         data, self._head = self._head + data, b""
         if data.startswith(b"RIFF"):
             self._rest = 0

@@ -112,7 +112,8 @@ def _passed_over(cell: Cell) -> list[str]:
     heard = np.array([sample.due_s + (audible_ttfa_s(sample) or ttfa_s(sample) or 0.0) for sample in answers])
     length = np.array([sample.characters for sample in answers])
     overtaken = [
-        ((sent > sent[at]) & (heard < heard[at]) & (length >= AS_LONG * length[at])).sum() for at in range(len(answers))
+        ((sent > sent[at]) & (heard < heard[at]) & (length >= AS_LONG * length[at])).sum()
+        for at in range(len(answers))
     ]
     most = OVERTAKEN_TIMES * cell.clients
     passed = [sample for sample, times in zip(answers, overtaken, strict=True) if times > most]

@@ -46,7 +46,10 @@ def test_every_kind_of_wav_gives_its_samples_however_it_is_cut(
 
 @pytest.mark.parametrize(
     ("behind", "frames", "too_many"),
-    [(b"", 6, 8), *((behind, n, 0) for behind in (b"", b"LIST\4\0\0\0INFO", b"id3 \2\0\0\0ab") for n in (5, 6))],
+    [
+        (b"", 6, 8),
+        *((behind, n, 0) for behind in (b"", b"LIST\4\0\0\0INFO", b"id3 \2\0\0\0ab") for n in (5, 6)),
+    ],
 )
 def test_what_a_file_holds_behind_its_samples_is_no_sound(behind: bytes, frames: int, too_many: int) -> None:
     samples = bytes(range(frames))
