@@ -14,7 +14,7 @@ from bench.cheats.server import Voice, serve
 from bench.cheats.table import CHARGED, CHEATS, HONEST
 from bench.hearing.judge import judge
 from bench.hearing.speech_check import check_speech
-from bench.load.again import PAIRS, kept, twice
+from bench.load.again import TEXTS, again, kept
 from bench.load.cell import measure_cell
 from bench.load.generator import LoadPlan, generate
 from bench.metrics import audible_ttfa_s
@@ -125,7 +125,7 @@ def measure(row: Row, voice: Voice, seed: int, folder: Path) -> Run:
 
 
 def _twice_asked(server: Server, seed: int) -> list[Sample]:
-    texts = twice(warmup_texts("short", PAIRS, seed, "again"))
+    texts = again(warmup_texts("short", TEXTS, seed, "again"))
     plan = LoadPlan(
         url=server.url, endpoint="/tts/stream", texts=texts, warmup_texts=[], clients=1, duration_s=0.0,
         min_requests=len(texts),

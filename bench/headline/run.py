@@ -20,7 +20,7 @@ from rich.markup import escape
 
 from bench.headline.standing import noise_floor, reference_of
 from bench.hearing.judge import judge
-from bench.load.again import PAIRS, kept, twice
+from bench.load.again import TEXTS, again, kept
 from bench.load.bystanders import accuse_bystanders
 from bench.load.cell import measure_cell
 from bench.load.generator import LoadPlan, generate
@@ -210,16 +210,16 @@ def _note_failure(arm: Arm) -> Iterator[None]:
 
 def _cold_start(server: Server, options: Options, number: int) -> ColdStart:
     (first_text,) = warmup_texts("short", 1, options.seed, f"cold start {number}")
-    more = warmup_texts("short", PAIRS, fresh_seed(), "again")  # not even --seed repeats them
+    more = warmup_texts("short", TEXTS, fresh_seed(), "again")  # not even --seed repeats them
     plan = LoadPlan(
         url=server.url,
         target=server.target,
         endpoint="/tts/stream",
-        texts=[first_text, *twice(more)],
+        texts=[first_text, *again(more)],
         warmup_texts=[],
         clients=1,
         duration_s=0.0,
-        min_requests=1 + 2 * len(more),
+        min_requests=1 + 3 * len(more),
     )
     sample, *others = generate(plan).samples
     server.keeps_answers = kept(others)

@@ -89,6 +89,10 @@ def test_answers_that_wait_in_silence_are_named_and_a_few_are_not() -> None:
         assert sample.heard is not None
         sample.heard.early_pause_s = 0.4
     assert _reasons(some) == []
+    greets = _arm("greets", count=10, early_pause_s=0.4)
+    for sample in greets.samples:
+        sample.text = f"Well, {sample.text}"
+    assert not any("a word or two" in reason for reason in _reasons(greets))
     broken = _arm("broken", count=10, breaks=20)
     assert any("wait where the text has no mark" in reason for reason in _reasons(broken))
     assert _reasons(_arm("sentences", count=10, breaks=1)) == []

@@ -7,7 +7,7 @@ import pytest
 
 from bench.cheats.answer import encode, wav_header
 from bench.hearing.raw import samples_of
-from bench.load.again import kept, twice
+from bench.load.again import again, kept
 from bench.load.answers import WaveError, WaveReader, read_answer
 from bench.load.http1 import Response
 from bench.records import Encoding, Sample
@@ -128,11 +128,12 @@ def test_who_answers_the_second_time_in_a_fraction_of_the_time_keeps_answers() -
             sample.end_s = total_s
         return found
 
-    assert twice(["a", "b"]) == ["a", "a", "b", "b"]
-    assert kept(timed(0.3, 0.01, 0.2, 0.02))
-    assert not kept(timed(2.0, 0.1, 0.1, 0.1)), "the first request warms it up"
-    assert not kept(timed(0.1, 0.1, 0.1, 0.03))
+    assert again(["a b c", "d"]) == ["a b c", "a b c", "b c a", "d", "d", "d"]
+    assert kept(timed(0.3, 0.01, 0.3, 0.2, 0.02, 0.1))
+    assert not kept(timed(2.0, 0.1, 0.1, 0.1, 0.1, 0.1)), "the first request warms it up"
+    assert not kept(timed(2.0, 0.1, 0.1, 2.0, 0.1, 0.1)), "it compiles for each length"
+    assert not kept(timed(0.1, 0.1, 0.1, 0.1, 0.03, 0.1))
     assert not kept([])
-    failed = timed(0.3, 0.01)
+    failed = timed(0.3, 0.01, 0.3)
     failed[1].error = "refused"
     assert not kept(failed)
