@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 RATE_HZ = 24_000
 UNKNOWN = 0xFFFFFFFF
 _FORMATS: dict[Encoding, tuple[int, int]] = {
-    "u8": (1, 8), "s16": (1, 16), "s24": (1, 24), "s32": (1, 32), "f32": (3, 32),
+    "u8": (1, 8), "s16": (1, 16), "s24": (1, 24), "s32": (1, 32), "f32": (3, 32), "f64": (3, 64),
     "ulaw": (7, 8), "alaw": (6, 8),
 }  # fmt: skip
 
@@ -83,7 +83,9 @@ def encode(wave: Floats, encoding: Encoding) -> bytes:
         return (clipped * (2**31 - 256)).astype("<i4").reshape(-1, 1).view(np.uint8)[:, 1:].tobytes()
     if encoding == "s32":
         return (clipped.astype(np.float64) * (2**31 - 1)).astype("<i4").tobytes()
-    return clipped.astype("<f4").tobytes() if encoding == "f32" else (clipped * 32767).astype("<i2").tobytes()
+    if encoding in ("f32", "f64"):
+        return clipped.astype("<f4" if encoding == "f32" else "<f8").tobytes()
+    return (clipped * 32767).astype("<i2").tobytes()
 
 
 def wav_header(

@@ -39,6 +39,7 @@ HONEST = (
     row("slow", "each piece after 0.1 s", None, lambda a: of_wave(a.wave, pause_s=0.1, piece_s=2.0)),
     row("8 bit", "8-bit WAV, and says so", None, lambda a: of_wave(a.wave, encoding="u8")),
     row("float", "32-bit float WAV", None, lambda a: of_wave(a.wave, encoding="f32")),
+    row("double", "64-bit float WAV, as SciPy writes it", None, lambda a: of_wave(a.wave, encoding="f64")),
     row("24 bit", "24-bit WAV, extensible header", None, lambda a: of_wave(a.wave, encoding="s24", extensible=True)),
     row("48 kHz", "resampled to 48 kHz", None, lambda a: of_wave(sounds.resampled(a.wave, 2), rate_hz=48_000)),
     row("8 kHz", "a telephone line, and says so", None,

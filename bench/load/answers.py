@@ -14,13 +14,14 @@ _UNKNOWN_SIZE = MAX_BODY_BYTES
 
 
 STATED_TOLERANCE_S = 0.001
-"""A header states seconds with three digits."""
+"""A header states seconds with three digits; one with fewer is believed to be rounded to them."""
 _ENCODINGS: dict[tuple[int, int], Encoding] = {
     (1, 8): "u8",
     (1, 16): "s16",
     (1, 24): "s24",
     (1, 32): "s32",
     (3, 32): "f32",
+    (3, 64): "f64",
     (6, 8): "alaw",
     (7, 8): "ulaw",
 }
@@ -202,7 +203,9 @@ def _check(sample: Sample, response: Response, size: int) -> None:
         sample.error = "wrong_sample_count"
         sample.detail = f"{frames} samples and {rest} bytes, the header states {sample.stated_samples}"
     elif stated is not None and (
-        stated_s is None or abs(frames / sample.sample_rate_hz - stated_s) > STATED_TOLERANCE_S
+        stated_s is None
+        or abs(frames / sample.sample_rate_hz - stated_s)
+        > max(STATED_TOLERANCE_S, 10.0 ** -len(stated.partition(".")[2]))
     ):
         sample.error = "wrong_sample_count"
         sample.detail = f"{frames / sample.sample_rate_hz:.3f} s of audio, X-Audio-Seconds states {stated}"

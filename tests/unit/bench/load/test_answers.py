@@ -13,9 +13,9 @@ from bench.load.http1 import Response
 from bench.records import Encoding, Sample
 
 WAVE = np.sin(np.arange(480, dtype=np.float32) * 0.1) * 0.5
-ENCODINGS: tuple[Encoding, ...] = ("u8", "s16", "s24", "s32", "f32", "ulaw", "alaw")
+ENCODINGS: tuple[Encoding, ...] = ("u8", "s16", "s24", "s32", "f32", "f64", "ulaw", "alaw")
 STEP: dict[Encoding, float] = {
-    "u8": 2**-6, "s16": 2**-14, "s24": 2**-20, "s32": 2**-20, "f32": 1e-7, "ulaw": 2**-5, "alaw": 2**-5,
+    "u8": 2**-6, "s16": 2**-14, "s24": 2**-20, "s32": 2**-20, "f32": 1e-7, "f64": 1e-7, "ulaw": 2**-5, "alaw": 2**-5,
 }  # fmt: skip
 
 
@@ -112,6 +112,14 @@ def test_a_header_that_states_other_seconds_is_named_and_no_exception(stated: st
     read_answer(sample, _response((0.2, body, True), x_audio_seconds=stated), 0.0)
     assert sample.error == "wrong_sample_count"
     assert stated in sample.detail
+
+
+@pytest.mark.parametrize("stated", ["1.0", "1.02", "1.021", "1"])
+def test_seconds_that_a_header_rounds_are_believed(stated: str) -> None:
+    sample = _sample()
+    body = wav_header("s16", 1, 24_000, None) + bytes(2 * 24_510)
+    read_answer(sample, _response((0.2, body, True), x_audio_seconds=stated), 0.0)
+    assert sample.error is None, sample.detail
 
 
 def test_pcm_without_a_readable_rate_is_named() -> None:
