@@ -32,8 +32,9 @@ LEAST_DISTINCT = 600
 MOST_CLICKS = 2
 MOST_CLIPPED = 1e-3
 MOST_OFFSET = 0.2
-MOST_UNVOICED_START_S, MOST_UNVOICED_END_S = 0.7, 1.0
-"""Of one wave; what an arm usually has is judged more narrowly (judge.py)."""
+MOST_UNVOICED_START_S, MOST_UNVOICED_END_S = 1.0, 1.5
+"""Of one wave, where a soft voice may be missed (Piper's Joe: up to 0.69 and 1.09 s); what an arm usually has is judged
+more narrowly (judge.py)."""
 MOST_TURN_PITCH = (0.12, 0.55)
 """a + b over the root of the seconds of speech: a short wave is one sentence, whose pitch falls."""
 MOST_REPEATED = 0.15

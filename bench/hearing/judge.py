@@ -44,9 +44,10 @@ MOST_TURN_PITCH = 0.13
 """This and the following are medians of an arm. The embedded voice has 0.03, Piper's Joe 0.03."""
 MOST_UNVOICED_START_S, MOST_UNVOICED_END_S = 0.25, 0.6
 """0.01 s and 0.23 s; 0.02 s and 0.26 s."""
-CHARGED_FROM_S = 0.08
-"""Median of an arm from which all of its answers are charged for what comes before the voice. No accusation: there are
-voices that breathe in first. But their breath is not the speech that the listener waits for."""
+CHARGED_FROM_S, MOST_UNCHARGED = 0.1, 0.2
+"""If more than this share of an arm's answers have so much sound before their voice, all are charged for it. No
+accusation: there are voices that breathe in first. But it is not the speech that a listener waits for. Of the embedded
+voice at most 5 % have it."""
 MOST_BROKEN = 0.25
 """Share of an arm's answers with more breaks than their texts have marks for: none of 40 of either voice."""
 EARLY_PAUSE_S, MOST_EARLY = 0.3, 0.4
@@ -127,7 +128,7 @@ def _judge_waves(cell: Cell, voice: Voice) -> None:
 def _charge(samples: Sequence[Sample]) -> None:
     """The clock of an arm whose answers begin with sounds that are no voice runs on until the voice."""
     heard = [sample.heard for sample in samples if sample.heard is not None]
-    if len(heard) >= LEAST_COMMON_TEXTS and median(h.unvoiced_start_s for h in heard) > CHARGED_FROM_S:
+    if sum(one.unvoiced_start_s > CHARGED_FROM_S for one in heard) > max(1, MOST_UNCHARGED * len(heard)):
         for one in heard:
             one.charged_s = one.unvoiced_start_s
 
