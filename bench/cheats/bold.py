@@ -134,7 +134,7 @@ BOLD = (
     row("tone", "a sine", "a tone or a hum", lambda a: of_wave(sounds.tone(len(a.wave) / RATE_HZ))),
     row("hum", "a hum that swells like a voice", "a tone or a hum",
          lambda a: of_wave(sounds.hum(len(a.wave) / RATE_HZ))),
-    row("constant", "one value", "offset|one level|tone", lambda a: of_wave(a.wave * 0 + 0.2)),
+    row("constant", "one value", "silence: nothing", lambda a: of_wave(a.wave * 0 + 0.2)),
     row("clipped", "twelve times too loud", "clipped", lambda a: of_wave(np.clip(a.wave * 12, -1, 1))),
     row("offset", "the speech on a constant", "an offset", lambda a: of_wave(a.wave + 0.1)),
     row("8 in 16", "8-bit speech stated as 16-bit", "coarse", lambda a: of_wave(sounds.coarse(a.wave, 127))),

@@ -24,7 +24,7 @@ OTHER_PITCH = 0.28
 """The same of the logs of their pitches. The farthest honest wave of ours: 0.09; of a natural man's voice: 0.19."""
 WITH_PITCH_DB = 3.0
 """Another pitch is another voice's if the spectrum has moved so far as well. In lively speech it rises alone: of 260
-waves of Piper's Joe two are beyond the limit, at up to 0.34, with 2.2 dB and less. A voice made higher by 1.35 has 5.7."""
+waves of Piper's Joe two are beyond the limit (0.34) and have 2.2 dB and less. A voice made higher by 1.35 has 5.7."""
 SPREADS = 5.0
 """A wave is another's only if it is also this many times farther off than the waves of its arm by the median: voices
 differ in how even they are, and the limits above are those of a very even one."""

@@ -205,7 +205,7 @@ def _check(sample: Sample, response: Response, size: int) -> None:
     elif stated is not None and (
         stated_s is None
         or abs(frames / sample.sample_rate_hz - stated_s)
-        > max(STATED_TOLERANCE_S, 10.0 ** -len(stated.partition(".")[2]))
+        > max(STATED_TOLERANCE_S, 0.51 * 10.0 ** -len(stated.partition(".")[2]))
     ):
         sample.error = "wrong_sample_count"
         sample.detail = f"{frames / sample.sample_rate_hz:.3f} s of audio, X-Audio-Seconds states {stated}"
