@@ -14,9 +14,10 @@ _INTEGERS: dict[Encoding, tuple[str, float]] = {"s16": ("<i2", 2.0**15), "s32": 
 
 def samples_of(audio: bytes, encoding: Encoding, channels: int) -> NDArray[np.float32]:
     """Samples [n, channels] in [-1, 1], floats as they are, of interleaved raw audio without a broken last frame."""
-    if encoding in ("f32", "f64"):
-        kind, size = ("<f4", 4) if encoding == "f32" else ("<f8", 8)
-        flat = np.frombuffer(audio, kind, len(audio) // size).astype(np.float32, copy=False)
+    if encoding == "f32":
+        flat = np.frombuffer(audio, "<f4", len(audio) // 4)
+    elif encoding == "f64":
+        flat = np.frombuffer(audio, "<f8", len(audio) // 8).astype(np.float32)
     elif encoding in ("ulaw", "alaw"):
         flat = telephone_levels(encoding)[np.frombuffer(audio, np.uint8)]
     elif encoding == "u8":

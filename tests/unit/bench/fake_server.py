@@ -4,7 +4,8 @@
 
 The text of a request is its script, a JSON object:
 
-    chunks        list of [pause_s, samples]: wait, then send that many samples (--value and its negative in turn) as one HTTP chunk
+    chunks        list of [pause_s, samples]: wait, then send that many samples as one HTTP chunk, --value and its
+                  negative in turn
     status        200
     end           "clean", "cut" (close without the last chunk) or "hang" (never end)
     stated        samples that the WAV header states; absent: unknown length (0xFFFFFFFF)
