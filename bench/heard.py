@@ -22,6 +22,10 @@ class Heard(msgspec.Struct, kw_only=True):
     """Silences of 0.15 s and more between them."""
     pauses_s: float
     """How long these are together."""
+    breaks: int = 0
+    """Pauses of 0.5 s and more: where a speaker waits, and does not only articulate."""
+    early_pause_s: float = 0.0
+    """The longest pause that begins within a second of the first sound."""
     voiced_s: float
     """From the first sound to the last, without those pauses."""
     level_dbfs: float
@@ -56,6 +60,8 @@ class Heard(msgspec.Struct, kw_only=True):
     """How long the sound before the speech keeps one level: noise or a tone put before it."""
     unvoiced_start_s: float = 0.0
     """From the first sound to the first voice, for a wave that has one: clicks, breath, noise, consonants."""
+    charged_s: float = 0.0
+    """So much later than the first sound is the first of the speech: sounds that are no voice do not stop the clock."""
     unvoiced_end_s: float = 0.0
     """The same from the last voice to the last sound."""
     long_pauses: int = 0

@@ -39,14 +39,14 @@ def first_playable_s(sample: Sample) -> float | None:
 
 
 def audible_ttfa_s(sample: Sample) -> float | None:
-    """From when the request was due until its listener hears the first sound: the headline figure.
+    """From when the request was due until its listener hears the first sound of the speech: the headline figure.
 
-    The silence before the sound is played first, and a wait for the part that holds the sound counts. None for
-    a wave without sound, and for one that nobody heard (Sample.heard).
+    The silence before the sound is played first, and a wait for the part that holds the sound counts. So does noise
+    before the speech (Heard.charged_s). None for a wave without sound, and for one that nobody heard (Sample.heard).
     """
     if sample.heard is None or sample.heard.audible_at_s is None:
         return None
-    at = played_at_s(sample, sample.heard.audible_at_s)
+    at = played_at_s(sample, sample.heard.audible_at_s + sample.heard.charged_s)
     return None if at is None else at - sample.due_s
 
 

@@ -9,6 +9,9 @@ from functools import partial
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from bench.metrics import audible_ttfa_s, audio_seconds_per_second, errors_by_kind, good, percentile
+from bench.records import Cell
+
 Notify = Callable[[str], None]
 """Called with what is being done from now on."""
 
@@ -37,3 +40,15 @@ def progress_bar(console: Console) -> Progress:
         console=console,
         transient=True,
     )
+
+
+def line_of(cell: Cell) -> str:
+    """A load point on one line of a rich console."""
+    served = good(cell.samples)
+    line = f"{cell.endpoint:11} {cell.texts:6} {cell.point.load:14} {cell.arm:10}"
+    if served:
+        first = percentile([audible_ttfa_s(sample) or 0.0 for sample in served], 50)
+        line += f" TTFA p50 {first * 1e3:7.1f} ms  {audio_seconds_per_second(cell.samples):6.1f} audio s/s"
+    if errors := errors_by_kind(cell.samples):
+        line += "  " + ", ".join(f"{count} {kind}" for kind, count in errors.items())
+    return line + ("" if cell.verdict == "VALID" else f"  [red]INVALID[/red]: {'; '.join(cell.reasons)}")

@@ -25,7 +25,7 @@ ErrorKind = Literal[
 mark. wrong_sample_count: whole answer, but not the samples its header states. empty: no audio. bad_audio: the
 body is not the audio that was asked for."""
 
-Encoding = Literal["s16", "u8", "s24", "s32", "f32", "ulaw", "alaw"]
+Encoding = Literal["s16", "u8", "s24", "s32", "f32", "f64", "ulaw", "alaw"]
 """How one sample of one channel lies in the raw audio: little-endian integers of so many bits, floats, or the 8 bits of
 a telephone (G.711)."""
 Mode = Literal["closed", "open"]

@@ -87,6 +87,11 @@ _WARMUP_SENTENCES = (
 )
 
 
+def fresh_seed() -> int:
+    """One that nobody can know beforehand: a server cannot have spoken its texts before."""
+    return random.SystemRandom().randrange(1 << 31)
+
+
 def mean_characters(mix: str) -> float:
     """Characters of a text of the mix, on average."""
     return mean(sum(CHARACTERS[kind]) / 2 for kind in MIXES[mix])
@@ -96,7 +101,7 @@ class Workload:
     """The texts of one run: the same for every arm at a load point, and no sentence twice in all of them."""
 
     def __init__(self, seed: int) -> None:
-        self._seed = seed
+        self.seed = seed
         self._seen: set[str] = set()
         self._drawn: dict[str, list[str]] = {}
 
@@ -105,12 +110,12 @@ class Workload:
 
         Raises ValueError if another number was drawn for that place, KeyError on an unknown mix.
         """
-        return self._once(f"{mix} {place}", count, lambda: texts(mix, count, self._seed, place, self._seen))
+        return self._once(f"{mix} {place}", count, lambda: texts(mix, count, self.seed, place, self._seen))
 
     def warmup_texts(self, mix: str, count: int, place: str) -> list[str]:
         """The same for the warm-up of a place: from sentences that no measured text uses."""
         key = f"warm-up {mix} {place}"
-        return self._once(key, count, lambda: warmup_texts(mix, count, self._seed, place, self._seen))
+        return self._once(key, count, lambda: warmup_texts(mix, count, self.seed, place, self._seen))
 
     def _once(self, key: str, count: int, draw: Callable[[], list[str]]) -> list[str]:
         if key not in self._drawn:

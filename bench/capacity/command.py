@@ -27,7 +27,7 @@ from bench.records import Arm, write_json
 from bench.servers.start import ARMS, StartFailed, start_server, target_server
 from bench.targets.arguments import add_target_arguments, targets_of
 from bench.targets.spec import Limits as ServerLimits
-from bench.workload import MIXES, mean_characters
+from bench.workload import MIXES, fresh_seed, mean_characters
 
 MOST_VOIDS = 4
 """A search ends after so many void probes if they are more than the valid ones."""
@@ -103,7 +103,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cores", type=int, metavar="N", help="of every server that is started")
     parser.add_argument("--threads", type=int, metavar="N", help="of their pools")
     parser.add_argument("--profile", default="default", help="of our server")
-    parser.add_argument("--seed", type=int, default=1, help="of texts and arrivals")
+    parser.add_argument(
+        "--seed", type=int, default=fresh_seed(), help="of texts and arrivals (default: drawn)"
+    )
     parser.add_argument("--output", type=Path, default=Path("reports/latest/capacity"), metavar="FOLDER")
     add_target_arguments(parser)
 

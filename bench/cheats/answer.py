@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 RATE_HZ = 24_000
 UNKNOWN = 0xFFFFFFFF
 _FORMATS: dict[Encoding, tuple[int, int]] = {
-    "u8": (1, 8), "s16": (1, 16), "s24": (1, 24), "s32": (1, 32), "f32": (3, 32),
+    "u8": (1, 8), "s16": (1, 16), "s24": (1, 24), "s32": (1, 32), "f32": (3, 32), "f64": (3, 64),
     "ulaw": (7, 8), "alaw": (6, 8),
 }  # fmt: skip
 
@@ -40,6 +40,8 @@ class Answer:
     header_per_piece: bool = False
     breaks_off: bool = False
     """The connection is closed behind the last piece, without the end mark."""
+    until_close: bool = False
+    """No chunks and no length: the end of the connection is the end of the answer, as in HTTP/1.0."""
     first_piece_s: float | None = None
     """Length of the first piece, sent before a pause of first_pause_s."""
     first_pause_s: float = 0.0
@@ -81,7 +83,9 @@ def encode(wave: Floats, encoding: Encoding) -> bytes:
         return (clipped * (2**31 - 256)).astype("<i4").reshape(-1, 1).view(np.uint8)[:, 1:].tobytes()
     if encoding == "s32":
         return (clipped.astype(np.float64) * (2**31 - 1)).astype("<i4").tobytes()
-    return clipped.astype("<f4").tobytes() if encoding == "f32" else (clipped * 32767).astype("<i2").tobytes()
+    if encoding in ("f32", "f64"):
+        return clipped.astype("<f4" if encoding == "f32" else "<f8").tobytes()
+    return (clipped * 32767).astype("<i2").tobytes()
 
 
 def wav_header(
@@ -97,9 +101,23 @@ def wav_header(
     if extensible:
         guid = struct.pack("<H", tag) + bytes.fromhex("000000001000800000aa00389b71")
         form += struct.pack("<HHI", 22, bits, 0) + guid
-    riff = UNKNOWN if frames is None else 20 + len(form) + 8 + size
+    riff = UNKNOWN if frames is None else 20 + len(form) + size
     return (
         struct.pack("<4sI4s4sI", b"RIFF", riff, b"WAVE", b"fmt ", len(form))
         + form
         + struct.pack("<4sI", b"data", size)
     )
+
+
+def wav_file(wave: Floats, encoding: Encoding, *, behind: bytes = b"", size: int | None = None) -> bytes:
+    """A whole WAV file as libraries write it: an even length, and `behind` the samples what it is tagged with.
+
+    `size`: what its header states, in place of the bytes of the samples.
+    """
+    data = encode(wave, encoding)
+    head = bytearray(wav_header(encoding, 1, RATE_HZ, len(wave)))
+    whole = bytes(head) + data + bytes(len(data) % 2) + behind
+    head[4:8] = struct.pack("<I", len(whole) - 8)
+    if size is not None:
+        head[40:44] = struct.pack("<I", size)
+    return bytes(head) + whole[len(head) :]

@@ -49,7 +49,7 @@ def _patchwork(asked: Asked) -> Floats:
     )
 
 
-def _other_text(asked: Asked) -> Floats:
+def other_text(asked: Asked) -> Floats:
     """Other words, as many: every name is another."""
     words = asked.text.split()
     return asked.speak(" ".join(reversed(words)).replace(".", "").replace("?", "") + ".")
@@ -85,7 +85,7 @@ BOLD = (
     row("every third", "each third answer is an earlier one", "a copy", lambda a: of_wave(_every_third(a))),
     row("disguised", "one wave, with gain, shift and noise", "a copy", _disguised),
     row("patchwork", "the first half from an earlier answer", "a copy", lambda a: of_wave(_patchwork(a))),
-    row("other text", "other words of the same length", "unintelligible", lambda a: of_wave(_other_text(a))),
+    row("other text", "other words of the same length", "unintelligible", lambda a: of_wave(other_text(a))),
     row("reversed", "the speech backwards", "unintelligible", lambda a: of_wave(a.wave[::-1])),
     row("swapped", "the sentences in another order", "unintelligible", lambda a: of_wave(_sentences_swapped(a))),
     row("truncated", "texts above 400 characters are cut", "too short", lambda a: of_wave(_truncated_text(a))),
@@ -134,7 +134,7 @@ BOLD = (
     row("tone", "a sine", "a tone or a hum", lambda a: of_wave(sounds.tone(len(a.wave) / RATE_HZ))),
     row("hum", "a hum that swells like a voice", "a tone or a hum",
          lambda a: of_wave(sounds.hum(len(a.wave) / RATE_HZ))),
-    row("constant", "one value", "offset|one level|tone", lambda a: of_wave(a.wave * 0 + 0.2)),
+    row("constant", "one value", "silence: nothing", lambda a: of_wave(a.wave * 0 + 0.2)),
     row("clipped", "twelve times too loud", "clipped", lambda a: of_wave(np.clip(a.wave * 12, -1, 1))),
     row("offset", "the speech on a constant", "an offset", lambda a: of_wave(a.wave + 0.1)),
     row("8 in 16", "8-bit speech stated as 16-bit", "coarse", lambda a: of_wave(sounds.coarse(a.wave, 127))),

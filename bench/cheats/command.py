@@ -7,15 +7,17 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 from bench.cheats.rows import Row
 from bench.cheats.server import Voice, serve
-from bench.cheats.table import CHEATS, HONEST
+from bench.cheats.table import CHARGED, CHEATS, HONEST
 from bench.hearing.judge import judge
 from bench.hearing.speech_check import check_speech
-from bench.load.again import PAIRS, kept, twice
+from bench.load.again import TEXTS, again, kept
 from bench.load.cell import measure_cell
 from bench.load.generator import LoadPlan, generate
+from bench.metrics import audible_ttfa_s
 from bench.records import Arm, Cell, LoadPoint, Run, Sample
 from bench.servers.start import Server
 from bench.workload import Workload, warmup_texts
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Print a line per server. Returns 1 if a cheat passed or was not named, or an honest server was accused."""
-    table = [row for row in CHEATS + HONEST if not arguments.names or row.name in arguments.names]
+    table = [row for row in CHEATS + CHARGED + HONEST if not arguments.names or row.name in arguments.names]
     voice, failed = Voice(), 0
     if arguments.markdown:
         print("| server | what it does | what is said of it |\n| --- | --- | --- |")
@@ -75,10 +77,23 @@ def reasons(row: Row, voice: Voice, seed: int) -> list[str]:
         run = measure(row, voice, seed, Path(folder))
         judge(run)
         found = _said(run)
+        found += _too_soon(row, run)
         if row.named is None or not right(row, found):
             check_speech(run, Path(folder))
-            found = _said(run)
+            found = _said(run) + _too_soon(row, run)
     return found
+
+
+def _too_soon(row: Row, run: Run) -> list[str]:
+    """Whether the stopwatch took something for the speech that is none."""
+    heard = [
+        time for cell in run.cells for sample in cell.samples if (time := audible_ttfa_s(sample)) is not None
+    ]
+    if not heard or median(heard) >= row.speaks_after_s:
+        return []
+    return [
+        f"the stopwatch is fooled: the speech comes after {row.speaks_after_s:g} s, TTFA is {median(heard):.3f} s"
+    ]
 
 
 def measure(row: Row, voice: Voice, seed: int, folder: Path) -> Run:
@@ -110,7 +125,7 @@ def measure(row: Row, voice: Voice, seed: int, folder: Path) -> Run:
 
 
 def _twice_asked(server: Server, seed: int) -> list[Sample]:
-    texts = twice(warmup_texts("short", PAIRS, seed, "again"))
+    texts = again(warmup_texts("short", TEXTS, seed, "again"))
     plan = LoadPlan(
         url=server.url, endpoint="/tts/stream", texts=texts, warmup_texts=[], clients=1, duration_s=0.0,
         min_requests=len(texts),

@@ -21,6 +21,8 @@ class Row:
     named: str | None
     """What one of its reasons must say; None: honest, and no reason may be given."""
     stats: dict[str, Any] | None = field(default=None)
+    speaks_after_s: float = 0.0
+    """The first sound of its speech comes no sooner, whatever comes before: the median TTFA must say so."""
     asked_again: bool = False
     """Whether it is asked some texts twice first. The table's server keeps its waves, and so is such a cheat."""
 

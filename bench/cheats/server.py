@@ -92,13 +92,14 @@ def serve(cheat: Cheat, voice: Voice, stats: dict[str, Any] | None = None) -> It
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
-            self.send_header("Transfer-Encoding", "chunked")
+            chunked = not answer.until_close
+            self.send_header(*(("Transfer-Encoding", "chunked") if chunked else ("Connection", "close")))
             self.end_headers()
             for pause_s, data in answer.pieces():
                 if pause_s:
                     time.sleep(pause_s)
-                self.wfile.write(b"%x\r\n" % len(data) + data + b"\r\n")
-            if answer.breaks_off:
+                self.wfile.write(b"%x\r\n" % len(data) + data + b"\r\n" if chunked else data)
+            if answer.breaks_off or not chunked:
                 self.close_connection = True
             else:
                 self.wfile.write(b"0\r\n\r\n")

@@ -17,7 +17,7 @@ BUSY = 3
 """More requests at once are load."""
 
 
-def _spoken(asked: Asked, text: str) -> Floats:
+def spoken(asked: Asked, text: str) -> Floats:
     """A word or two without the silence around it."""
     wave = asked.speak(text)
     return wave[slice(*sounds.sounding(wave))]
@@ -28,7 +28,7 @@ def _word_by_word(asked: Asked) -> Floats:
     parts = []
     for word in asked.text.split():
         if word not in asked.kept:
-            asked.kept[word] = _spoken(asked, word)
+            asked.kept[word] = spoken(asked, word)
         parts += [asked.kept[word], sounds.silence(0.25 if word[-1] in ".,?!" else 0.02)]
     return np.concatenate(parts)
 
@@ -137,7 +137,7 @@ SLY = (
     row("blips", "four short noises before the speech", "clicks before", _blips),
     row("swelling noise", "noise that swells like speech before it", "noise or", _swelling_noise),
     row("kept um", "the same short um before every answer", "begins with|words are added|a copy",
-        lambda a: prefixed(a, np.concatenate([_spoken(a, "Um."), sounds.silence(0.1)]))),
+        lambda a: prefixed(a, np.concatenate([spoken(a, "Um."), sounds.silence(0.1)]))),
     row("well", "says well before every text", "words are added|pace",
         lambda a: of_wave(a.speak(f"Well, {a.text}"))),
     row("and so on", "says and so on behind every text", "words are added|pace",

@@ -114,10 +114,10 @@ def without_pauses(wave: Floats) -> Floats:
     return wave[keep]
 
 
-def long_pauses(wave: Floats, seconds: float) -> Floats:
-    """`seconds` more in each pause of 0.3 s and more."""
+def long_pauses(wave: Floats, seconds: float, least_s: float = 0.3) -> Floats:
+    """`seconds` more in each pause of `least_s` and more."""
     parts, last = [], 0
-    for begin, end in pauses(wave, 0.3):
+    for begin, end in pauses(wave, least_s):
         parts += [wave[last : (begin + end) // 2], silence(seconds)]
         last = (begin + end) // 2
     return np.concatenate([*parts, wave[last:]])
@@ -222,3 +222,64 @@ def mulaw(wave: Floats) -> Floats:
     levels = np.round(np.sign(wave) * np.log1p(255 * np.abs(wave)) / np.log(256) * 127) / 127
     widened: Floats = (np.sign(levels) * (256 ** np.abs(levels) - 1) / 255).astype(np.float32)
     return widened
+
+
+def bent(wave: Floats, speed: Floats) -> Floats:
+    """Played at a speed that changes, one value for each sample: its pitch changes with it."""
+    places = np.cumsum(speed, dtype=np.float64)
+    return np.interp(places[places < len(wave) - 1], np.arange(len(wave)), wave).astype(np.float32)
+
+
+def falling(wave: Floats, depth: float) -> Floats:
+    """Each sentence begins so much higher and ends so much lower, as in lively speech."""
+    edges = [0, *((begin + end) // 2 for begin, end in pauses(wave, 0.3)), len(wave)]
+    parts = [
+        (wave[a:b], np.linspace(1 + depth, 1 - depth, b - a, dtype=np.float32)) for a, b in pairwise(edges)
+    ]
+    return np.concatenate([bent(part, speed) for part, speed in parts])
+
+
+def vibrato(wave: Floats, depth: float, hz: float = 5.5) -> Floats:
+    at = np.arange(len(wave)) / RATE_HZ
+    return bent(wave, (1 + depth * np.sin(2 * np.pi * hz * at)).astype(np.float32))
+
+
+def creaking(wave: Floats, seconds: float = 0.35, hz: float = 75.0) -> Floats:
+    """The end of each sentence beats, ever more, as a voice that runs out of breath."""
+    creaky = wave.copy()
+    for end in [*(begin for begin, _ in pauses(wave, 0.3)), sounding(wave)[1]]:
+        at = np.arange(max(0, end - round(seconds * RATE_HZ)), end)
+        depth = 0.45 * np.minimum(1.0, np.linspace(0, 2, len(at)))
+        creaky[at] *= (1 - depth + depth * np.sin(2 * np.pi * hz * at / RATE_HZ)).astype(np.float32)
+    return creaky
+
+
+def gated(wave: Floats, level_dbfs: float) -> Floats:
+    """What is softer than that is nought: a noise gate."""
+    size = round(FRAME_S * RATE_HZ)
+    keep = np.repeat(levels_dbfs(wave, RATE_HZ) > level_dbfs, size)
+    return (wave * np.pad(keep, (0, len(wave) - len(keep)))).astype(np.float32)
+
+
+def mains(wave: Floats, level_dbfs: float, hz: float = 50.0) -> Floats:
+    """With the hum of a bad cable."""
+    hum = np.sqrt(2) * 10 ** (level_dbfs / 20) * np.sin(2 * np.pi * hz * np.arange(len(wave)) / RATE_HZ)
+    heard: Floats = wave + hum.astype(np.float32)
+    return heard
+
+
+def small_room(wave: Floats, seconds: float = 0.25) -> Floats:
+    """The echo of a living room."""
+    tail = noise(seconds, -34.0) * np.exp(-6.9 * np.linspace(0, 1, round(seconds * RATE_HZ)))
+    tail[0] = 1.0
+    size = len(wave) + len(tail)
+    wet: Floats = np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(tail, size), size).astype(np.float32)
+    return wet
+
+
+def after_first_word(wave: Floats, seconds: float) -> Floats:
+    """So much silence at the softest place between 0.2 and 0.5 s of its sound."""
+    size = round(FRAME_S * RATE_HZ)
+    first = sounding(wave)[0] // size + 20
+    at = (first + int(np.argmin(levels_dbfs(wave, RATE_HZ)[first : first + 30]))) * size
+    return np.concatenate([faded(wave[:at]), silence(seconds), faded(wave[at:])])

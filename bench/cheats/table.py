@@ -6,10 +6,11 @@ And the honest servers, which must pass: a reason for one of them is a fault of 
 from __future__ import annotations
 
 from bench.cheats.bold import BOLD
+from bench.cheats.crafty import CHARGED, CRAFTY
 from bench.cheats.honest import HONEST
 from bench.cheats.sly import SLY
 
-__all__ = ["CHEATS", "HONEST"]
+__all__ = ["CHARGED", "CHEATS", "HONEST"]
 
-CHEATS = BOLD + SLY
+CHEATS = BOLD + SLY + CRAFTY
 """Each must be INVALID for a reason that says one of the words in `named`."""

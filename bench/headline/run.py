@@ -20,25 +20,18 @@ from rich.markup import escape
 
 from bench.headline.standing import noise_floor, reference_of
 from bench.hearing.judge import judge
-from bench.load.again import PAIRS, kept, twice
+from bench.load.again import TEXTS, again, kept
+from bench.load.bystanders import accuse_bystanders
 from bench.load.cell import measure_cell
 from bench.load.generator import LoadPlan, generate
 from bench.machine import commit, machine
-from bench.metrics import (
-    audible_ttfa_s,
-    audio_seconds_per_second,
-    errors_by_kind,
-    good,
-    percentile,
-    total_s,
-    ttfa_s,
-)
-from bench.progress import progress_bar
-from bench.records import Arm, Cell, ColdStart, Endpoint, LoadPoint, Run, write_json
+from bench.metrics import total_s, ttfa_s
+from bench.progress import line_of, progress_bar
+from bench.records import Arm, ColdStart, Endpoint, LoadPoint, Run, write_json
 from bench.servers.start import ARMS, Server, StartFailed, start_server, target_server
 from bench.targets.arguments import add_target_arguments, targets_of
 from bench.targets.spec import Limits, Target
-from bench.workload import MIXES, Workload, warmup_texts
+from bench.workload import MIXES, Workload, fresh_seed, warmup_texts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,7 +59,7 @@ class Options:
     threads: int | None = None
     """Limits of every server that is started, the arms and the targets alike."""
     profile: str = "default"
-    seed: int = 1
+    seed: int = dataclasses.field(default_factory=fresh_seed)
     output: Path = Path("reports/latest")
 
 
@@ -152,6 +145,7 @@ def run(options: Options, console: Console | None = None) -> Run:
         with contextlib.ExitStack() as stack:
             servers = _start(options, record, stack, console)
             _measure(options, record, servers, waves, console)
+        accuse_bystanders(record, servers)
         judge(record)
         _check_speech(record, options.output, console)
         record.noise_floor = noise_floor(record)
@@ -184,8 +178,9 @@ def _start(options: Options, record: Run, stack: contextlib.ExitStack, console: 
         arm.info = server.info
         servers.append(server)
         cold = arm.cold_starts[-1]
-        first_ms = cold.first_ttfa_s * 1e3
-        console.print(f"{name}: ready after {cold.ready_s:.1f} s, first audio {first_ms:.0f} ms later")
+        console.print(
+            f"{name}: ready after {cold.ready_s:.1f} s, first audio {cold.first_ttfa_s:.3f} s later"
+        )
     for target in options.targets:
         started = "that the bench started" if target.local else "that someone else started"
         arm = Arm(name=target.name, description=f"a server {started}, by the adapter {target.adapter}")
@@ -214,16 +209,17 @@ def _note_failure(arm: Arm) -> Iterator[None]:
 
 
 def _cold_start(server: Server, options: Options, number: int) -> ColdStart:
-    first_text, *more = warmup_texts("short", 1 + PAIRS, options.seed, f"cold start {number}")
+    (first_text,) = warmup_texts("short", 1, options.seed, f"cold start {number}")
+    more = warmup_texts("short", TEXTS, fresh_seed(), "again")  # not even --seed repeats them
     plan = LoadPlan(
         url=server.url,
         target=server.target,
         endpoint="/tts/stream",
-        texts=[first_text, *twice(more)],
+        texts=[first_text, *again(more)],
         warmup_texts=[],
         clients=1,
         duration_s=0.0,
-        min_requests=1 + 2 * len(more),
+        min_requests=1 + 3 * len(more),
     )
     sample, *others = generate(plan).samples
     server.keeps_answers = kept(others)
@@ -245,14 +241,15 @@ def _measure(options: Options, record: Run, servers: Sequence[Server], waves: Pa
                     point,
                     duration_s=options.duration_s if point.rate_rps is None else options.open_duration_s,
                     workload=workload,
-                    seed=options.seed + 1000 * repeat,
+                    seed=1 + 1000 * repeat,
                     warmup_most=options.warmup_most,
                     waves=waves,
                     repeat=repeat,
                     order=len(record.cells),
+                    unasked=[other for other in servers if other is not server],
                 )
                 record.cells.append(cell)
-                progress.console.print(_line(cell), highlight=False, soft_wrap=True)
+                progress.console.print(line_of(cell), highlight=False, soft_wrap=True)
                 progress.advance(task)
                 if not server.alive():
                     arm = next(arm for arm in record.arms if arm.name == server.arm)
@@ -267,17 +264,6 @@ def _check_speech(record: Run, folder: Path, console: Console) -> None:
     with progress_bar(console) as progress:
         task = progress.add_task("speech check", total=sum(len(kept_samples(cell)) for cell in record.cells))
         check_speech(record, folder, on_wave=lambda: progress.advance(task))
-
-
-def _line(cell: Cell) -> str:
-    served = good(cell.samples)
-    line = f"{cell.endpoint:11} {cell.texts:6} {cell.point.load:14} {cell.arm:10}"
-    if served:
-        first = percentile([audible_ttfa_s(sample) or 0.0 for sample in served], 50)
-        line += f" TTFA p50 {first * 1e3:7.1f} ms  {audio_seconds_per_second(cell.samples):6.1f} audio s/s"
-    if errors := errors_by_kind(cell.samples):
-        line += "  " + ", ".join(f"{count} {kind}" for kind, count in errors.items())
-    return line + ("" if cell.verdict == "VALID" else f"  [red]INVALID[/red]: {'; '.join(cell.reasons)}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -295,7 +281,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, metavar="N")
     parser.add_argument("--cold-starts", type=int, metavar="N")
     parser.add_argument("--profile", help="of our server")
-    parser.add_argument("--seed", type=int, help="of texts and arrivals")
+    parser.add_argument("--seed", type=int, help="of the texts (default: one that no server can know)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: reports/latest")
     parser.add_argument(
         "--cores", type=int, metavar="N", help="of every server that is started, arm or target"

@@ -25,13 +25,16 @@ LEAST_BANDWIDTH = 0.8
 """Of what the sample rate can carry, or of a voice that needs no more."""
 NARROW_VOICE_HZ = 7000.0
 """What speech needs to be more than a telephone's, and what the vocoders of all voices make."""
+NARROW_CODED_HZ = 4000.0
+"""Of a codec the sample rate is its decoder's: it says nothing of the voice, which may be a telephone's."""
 MOST_MIRRORED = 0.4
 LEAST_DISTINCT = 600
 MOST_CLICKS = 2
 MOST_CLIPPED = 1e-3
 MOST_OFFSET = 0.2
-MOST_UNVOICED_START_S, MOST_UNVOICED_END_S = 0.7, 1.0
-"""Of one wave; what an arm usually has is judged more narrowly (judge.py)."""
+MOST_UNVOICED_START_S, MOST_UNVOICED_END_S = 1.0, 1.5
+"""Of one wave, where a soft voice may be missed (Piper's Joe: up to 0.69 and 1.09 s); what an arm usually has is judged
+more narrowly (judge.py)."""
 MOST_TURN_PITCH = (0.12, 0.55)
 """a + b over the root of the seconds of speech: a short wave is one sentence, whose pitch falls."""
 MOST_REPEATED = 0.15
@@ -121,7 +124,9 @@ def _of_silence(heard: Heard, text: str) -> Iterator[str]:
 
 
 def _of_rate(heard: Heard, sample_rate_hz: int, *, coded: bool) -> Iterator[str]:
-    if heard.bandwidth_hz < LEAST_BANDWIDTH * min(sample_rate_hz / 2, NARROW_VOICE_HZ):
+    if heard.bandwidth_hz < LEAST_BANDWIDTH * min(
+        sample_rate_hz / 2, NARROW_CODED_HZ if coded else NARROW_VOICE_HZ
+    ):
         yield "narrow: no sound where the stated sample rate has room for it (upsampled, or dull)"
     elif heard.mirrored > MOST_MIRRORED and not coded:  # Opus fills its upper bands with copies of lower ones
         yield "upsampled: the upper band mirrors the lower one"

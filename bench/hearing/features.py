@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bench.heard import Heard
 from bench.hearing.raw import samples_of
-from bench.hearing.sound import AUDIBLE_DBFS, FRAME_S, levels_dbfs, quiet_dbfs, sound_of
+from bench.hearing.sound import AUDIBLE_DBFS, FRAME_S, levels_dbfs, quiet_dbfs, sound_of, without_rumble
 from bench.hearing.voicing import bands_db, describe_voice, median_pitch_hz, voicing_of
 from bench.records import Encoding
 
@@ -33,6 +33,7 @@ CLICK_FLOOR = 0.002
 """Added to the surroundings: what is below cannot be heard."""
 STEADY_DB = 2.0
 LONG_PAUSE_S = 1.4
+BREAK_S = 0.5
 BANDWIDTH_DB = -70.0
 DISTINCT_MOST = 4096
 
@@ -58,10 +59,11 @@ def hear(
     every = samples_of(audio, encoding, channels)
     wave = every.mean(axis=1)
     finite = np.nan_to_num(wave, nan=0.0, posinf=1.0, neginf=-1.0)
-    levels = levels_dbfs(finite, sample_rate_hz)
-    heard = sound_of(finite, sample_rate_hz)
+    speech = without_rumble(finite, sample_rate_hz)
+    levels = levels_dbfs(speech, sample_rate_hz)
+    heard = sound_of(speech, sample_rate_hz)
     threshold = quiet_dbfs(levels)
-    sound = None if heard is None else sound_of(finite, sample_rate_hz, threshold)
+    sound = None if heard is None else sound_of(speech, sample_rate_hz, threshold)
     audible = levels[levels > threshold] if heard is not None else levels[:0]
     found = Heard(
         seconds=len(wave) / sample_rate_hz,
@@ -70,6 +72,8 @@ def hear(
         longest_gap_s=0.0 if sound is None else max(sound.pauses_s, default=0.0),
         pauses=0 if sound is None else len(sound.pauses_s),
         pauses_s=0.0 if sound is None else sum(sound.pauses_s),
+        early_pause_s=0.0 if sound is None else sound.early_pause_s,
+        breaks=0 if sound is None else sum(pause >= BREAK_S for pause in sound.pauses_s),
         long_pauses=0 if sound is None else sum(pause >= LONG_PAUSE_S for pause in sound.pauses_s),
         voiced_s=0.0 if sound is None else sound.voiced_s,
         level_dbfs=_mean_level(audible),
@@ -85,7 +89,7 @@ def hear(
     found.distinct = _distinct(every)
     if sound is None or len(audible) < 5:
         return found
-    spectra = spectra_of(finite, sample_rate_hz, threshold)
+    spectra = spectra_of(speech, sample_rate_hz, threshold)
     step = STEP_OF_U8 if encoding == "u8" else 0.0
     low, high = np.percentile(audible, [10, 90])
     found.level_spread_db = float(high - low)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from bench.hearing.doubts import LEAST_BANDWIDTH
-from bench.hearing.length import pauses_expected, slowness, tolerance
+from bench.hearing.length import INNER_MARKS, pauses_expected, slowness, tolerance
 from bench.hearing.voices import (
     KNOWN,
     Voice,
@@ -44,6 +44,17 @@ MOST_TURN_PITCH = 0.13
 """This and the following are medians of an arm. The embedded voice has 0.03, Piper's Joe 0.03."""
 MOST_UNVOICED_START_S, MOST_UNVOICED_END_S = 0.25, 0.6
 """0.01 s and 0.23 s; 0.02 s and 0.26 s."""
+CHARGED_FROM_S, MOST_UNCHARGED = 0.1, 0.2
+"""If more than this share of an arm's answers have so much sound before their voice, all are charged for it. No
+accusation: there are voices that breathe in first. But it is not the speech that a listener waits for. Of the embedded
+voice at most 5 % have it."""
+MOST_BROKEN = 0.25
+"""Share of an arm's answers with more breaks than their texts have marks for: none of 40 of either voice."""
+EARLY_PAUSE_S, MOST_EARLY = 0.3, 0.4
+"""A pause so soon and so long in this share of an arm's answers is a wait for the rest, filled with silence. Of 40
+answers of the embedded voice 7 % have one, of Piper's Joe none, and 12 % of each made 1.25 and 1.4 times as slow."""
+EARLY_CHARACTERS = 30
+"""Of a text, more than a second of speech: where a mark stands in them (Well, Mr.) the pause is its own."""
 MOST_BEGIN_ALIKE = 0.2
 """A share; none of 50, and none of 50."""
 MOST_PIECED = 0.15
@@ -62,6 +73,7 @@ def judge(run: Run) -> None:
     voices = {name: voice_of(name, _spoken(cells)) for name, cells in arms.items()}
     for name, cells in arms.items():
         voice = voices[name]
+        _charge(_spoken(cells))
         if voice is not None:
             for cell in cells:
                 _judge_waves(cell, voice)
@@ -111,6 +123,14 @@ def _judge_waves(cell: Cell, voice: Voice) -> None:
         if heard.bandwidth_hz < LEAST_BANDWIDTH * voice.bandwidth_hz:
             found.append("duller than the other waves")
         sample.doubts += [doubt for doubt in found if doubt not in sample.doubts]
+
+
+def _charge(samples: Sequence[Sample]) -> None:
+    """The clock of an arm whose answers begin with sounds that are no voice runs on until the voice."""
+    heard = [sample.heard for sample in samples if sample.heard is not None]
+    if sum(one.unvoiced_start_s > CHARGED_FROM_S for one in heard) > max(1, MOST_UNCHARGED * len(heard)):
+        for one in heard:
+            one.charged_s = one.unvoiced_start_s
 
 
 def _of_cell(cell: Cell, voice: Voice) -> Iterator[str]:
@@ -200,6 +220,18 @@ def _of_habits(samples: Sequence[Sample]) -> Iterator[str]:
         yield "a copy: most answers are put together of short pieces that were sent for other texts too"
     if (alike := sum(one.begins_alike for one in heard)) > MOST_BEGIN_ALIKE * len(heard):
         yield f"a copy: {alike} of {len(heard)} answers begin with a piece that another answer begins with"
+    broken = sum(
+        sample.heard.breaks > len(INNER_MARKS.findall(sample.text)) for sample in samples if sample.heard
+    )
+    if broken > MOST_BROKEN * len(heard):
+        yield f"gaps: {broken} of {len(heard)} answers wait where the text has no mark"
+    early = sum(
+        sample.heard.early_pause_s > EARLY_PAUSE_S and not INNER_MARKS.search(sample.text[:EARLY_CHARACTERS])
+        for sample in samples
+        if sample.heard
+    )
+    if early > MOST_EARLY * len(heard):
+        yield f"gaps: {early} of {len(heard)} answers begin with a word or two and then wait in silence"
     if median(one.turn_pitch for one in heard) > MOST_TURN_PITCH:
         yield "another voice in the second half of most answers than in the first"
 

@@ -16,6 +16,8 @@ def samples_of(audio: bytes, encoding: Encoding, channels: int) -> NDArray[np.fl
     """Samples [n, channels] in [-1, 1], floats as they are, of interleaved raw audio without a broken last frame."""
     if encoding == "f32":
         flat = np.frombuffer(audio, "<f4", len(audio) // 4)
+    elif encoding == "f64":
+        flat = np.frombuffer(audio, "<f8", len(audio) // 8).astype(np.float32)
     elif encoding in ("ulaw", "alaw"):
         flat = telephone_levels(encoding)[np.frombuffer(audio, np.uint8)]
     elif encoding == "u8":

@@ -15,8 +15,14 @@ LOUD_RANGE_DB = 25.0
 BELOW_VOICE_DB = 18.5
 """Silence lies so far below a quiet voice. The embedded voice is loud enough for AUDIBLE_DBFS."""
 LEAST_QUIET_DBFS = -60.0
+RUMBLE_HZ = (55.0, 95.0)
+"""Below the first is no speech, from the second on all of it: an offset and the hum of the mains are no sound."""
 SHORTEST_PAUSE_S = 0.15
 """A closed plosive is silent for up to 0.12 s; longer silence is a pause."""
+
+
+EARLY_S = 1.0
+"""Two or three words."""
 
 
 class Sound(NamedTuple):
@@ -28,6 +34,21 @@ class Sound(NamedTuple):
     """Silences of SHORTEST_PAUSE_S and more between the first sound and the last."""
     voiced_s: float
     """From the first sound to the last, without the pauses."""
+    early_pause_s: float = 0.0
+    """The longest pause that begins within EARLY_S of the first sound."""
+
+
+def without_rumble(samples: NDArray[np.float32], sample_rate_hz: int) -> NDArray[np.float32]:
+    """A wave [n] without what a sound card, the mains or a vendor adds below speech; nobody hears it as a sound."""
+    if not len(samples):
+        return samples
+    centred = samples - samples.mean()
+    whole = len(samples) + -len(samples) % (sample_rate_hz // 10)  # a length of small factors
+    spectrum = np.fft.rfft(centred, whole)
+    hz = np.arange(len(spectrum)) * sample_rate_hz / whole
+    passed = np.clip((hz - RUMBLE_HZ[0]) / (RUMBLE_HZ[1] - RUMBLE_HZ[0]), 0.0, 1.0)
+    spectrum *= 0.5 - 0.5 * np.cos(np.pi * passed)
+    return np.fft.irfft(spectrum, whole)[: len(samples)].astype(np.float32)
 
 
 def levels_dbfs(samples: NDArray[np.float32], sample_rate_hz: int) -> NDArray[np.float64]:
@@ -59,4 +80,11 @@ def sound_of(
     pauses = [float(silence) for silence in silences if silence >= SHORTEST_PAUSE_S]
     head_s = float(audible[0]) * FRAME_S
     end_s = float(audible[-1] + 1) * FRAME_S
-    return Sound(head_s, len(samples) / sample_rate_hz - end_s, pauses, end_s - head_s - sum(pauses))
+    early = silences[audible[:-1] < audible[0] + EARLY_S / FRAME_S].max(initial=0.0)
+    return Sound(
+        head_s,
+        len(samples) / sample_rate_hz - end_s,
+        pauses,
+        end_s - head_s - sum(pauses),
+        float(early) if early >= SHORTEST_PAUSE_S else 0.0,
+    )

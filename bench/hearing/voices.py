@@ -22,6 +22,9 @@ OTHER_VOICE_DB = 5.0
 """Of one wave from its arm's median. The farthest honest wave: 2.6."""
 OTHER_PITCH = 0.28
 """The same of the logs of their pitches. The farthest honest wave of ours: 0.09; of a natural man's voice: 0.19."""
+WITH_PITCH_DB = 3.0
+"""Another pitch is another voice's if the spectrum has moved so far as well. In lively speech it rises alone: of 260
+waves of Piper's Joe two are beyond the limit (0.34) and have 2.2 dB and less. A voice made higher by 1.35 has 5.7."""
 SPREADS = 5.0
 """A wave is another's only if it is also this many times farther off than the waves of its arm by the median: voices
 differ in how even they are, and the limits above are those of a very even one."""
@@ -109,10 +112,11 @@ def another_voice(heard: Heard, voice: Voice) -> bool:
     """Whether a wave has the sound of another voice than its arm's other waves."""
     if not heard.bands_db:
         return False
-    pitch = pitches_apart(heard.pitch_hz, voice.pitch_hz) if heard.pitch_hz and voice.pitch_hz else 0.0
-    return pitch > max(OTHER_PITCH, SPREADS * voice.pitch_spread) or distance_db(
-        heard.bands_db, voice.bands_db
-    ) > max(OTHER_VOICE_DB, SPREADS * voice.bands_spread_db)
+    pitch = pitches_apart(heard.pitch_hz, voice.pitch_hz) / max(OTHER_PITCH, SPREADS * voice.pitch_spread)
+    bands_db = distance_db(heard.bands_db, voice.bands_db)
+    return bands_db > max(OTHER_VOICE_DB, SPREADS * voice.bands_spread_db) or (
+        pitch > 1 and bands_db > WITH_PITCH_DB
+    )
 
 
 def pitches_apart(one_hz: float, other_hz: float) -> float:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.load.again import KEEPS_IN_FACT
+from bench.load.bystanders import Bystanders
 from bench.load.generator import LoadPlan, generate
 from bench.load.validity import KEEPS_ANSWERS, accuse, keeps_answers, validate
 from bench.machine import cpu_s, tree_peak_rss_bytes
@@ -40,9 +42,13 @@ def measure_cell(
     waves: Path,
     repeat: int = 0,
     order: int = 0,
+    unasked: Sequence[Server] = (),
 ) -> Cell:
     """One server at one load point, with its verdict. Some waves are kept in `waves` for the speech check.
 
+    `unasked` are the other servers that are up.
+
+    `seed` is that of the arrivals, which may be known; texts and the choice of waves have the workload's.
     Samples name their wave relative to the parent of `waves`.
     """
     due = None
@@ -67,12 +73,13 @@ def measure_cell(
         longest_times=LONGEST_TIMES,
         keep_waves=HEARD_BY_CHANCE,
         keep_doubtful=HEARD_IN_DOUBT,
-        seed=seed + order,
+        seed=workload.seed + order,
         server_pid=server.pid,
         waves=str(waves),
         name=f"{order:03d}-{server.arm}",
     )
     meter = CpuMeter(server)
+    bystanders = Bystanders(unasked)
     outcome = generate(plan)
     server_cpu_share, others_cpu = meter.shares()
     left_its_cores = meter.fault()
@@ -104,6 +111,7 @@ def measure_cell(
     )
     validate(cell)
     accuse(cell, left_its_cores)
+    bystanders.accuse(cell)
     if keeps_answers(server.info):
         accuse(cell, [KEEPS_ANSWERS])
     if server.keeps_answers:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.metrics import audio_s, errors_by_kind, good, in_pieces, stalls_s
+import numpy as np
+
+from bench.metrics import (
+    audible_ttfa_s,
+    audio_s,
+    errors_by_kind,
+    good,
+    in_pieces,
+    stalls_s,
+    total_s,
+    ttfa_s,
+)
 from bench.records import Cell, Sample
 
 MAX_LATENESS_P99_S = 0.02
@@ -25,6 +36,12 @@ HOLE_SPEED = 2.0
 """Times as fast as it plays, at least, that the rest comes: a server that can keep up, and did not begin to."""
 MANY = 0.3
 """Share of the answers from which a habit is named."""
+OVERTAKEN_TIMES = 2
+"""A request is passed over if this many later ones for each client, no shorter ones, are heard before it."""
+AS_LONG = 0.8
+"""A text is no shorter than another one from this share of its characters on."""
+MOST_PASSED_OVER = 0.1
+"""Of the clients' time: a closed loop that waits long for a few has few such waits among its requests."""
 KEEPS_ANSWERS = "the server keeps answers (cache.enabled in its /stats or /readyz)"
 
 
@@ -43,7 +60,7 @@ def faults(cell: Cell) -> list[str]:
     found += disturbances(cell)
     if keeps_answers(cell.server_before) or keeps_answers(cell.server_after):
         found.append(KEEPS_ANSWERS)
-    return found + _habits(cell)
+    return [*found, *_habits(cell), *_passed_over(cell)]
 
 
 def disturbances(cell: Cell) -> list[str]:
@@ -84,6 +101,29 @@ def _habits(cell: Cell) -> list[str]:
             f" more than {HOLE_S:g} s, and then have no other wait"
         )
     return found
+
+
+def _passed_over(cell: Cell) -> list[str]:
+    """Some clients are let wait so that others are quick: of a closed loop's requests the quick ones are the most."""
+    answers = [sample for sample in good(cell.samples) if sample.events]
+    if cell.clients is None or cell.clients < 2 or not answers:
+        return []
+    sent = np.array([sample.sent_s for sample in answers])
+    heard = np.array([sample.due_s + (audible_ttfa_s(sample) or ttfa_s(sample) or 0.0) for sample in answers])
+    length = np.array([sample.characters for sample in answers])
+    overtaken = [
+        ((sent > sent[at]) & (heard < heard[at]) & (length >= AS_LONG * length[at])).sum()
+        for at in range(len(answers))
+    ]
+    most = OVERTAKEN_TIMES * cell.clients
+    passed = [sample for sample, times in zip(answers, overtaken, strict=True) if times > most]
+    share = sum(map(total_s, passed)) / sum(map(total_s, answers))
+    if share <= MOST_PASSED_OVER:
+        return []
+    return [
+        f"clients are passed over: {len(passed)} of {len(answers)} requests waited, {share:.0%} of the clients' time,"
+        f" while more than {most} later ones were heard"
+    ]
 
 
 def _hole(sample: Sample) -> bool:

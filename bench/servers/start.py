@@ -103,6 +103,8 @@ class Server:
     """Those that it was limited to."""
     keeps_answers: bool = False
     """Whether a text that was asked again came in a fraction of the time (bench.load.again)."""
+    unasked_cpu: list[float] = field(default_factory=list)
+    """How many cores it used at each load point of another server (bench.load.bystanders)."""
 
     def alive(self) -> bool:
         """Whether the process that was started still runs."""

@@ -26,9 +26,9 @@ import msgspec
 AdapterName = Literal["tts", "openai", "elevenlabs", "http", "omni", "nari"]
 ADAPTERS: tuple[AdapterName, ...] = ("tts", "openai", "elevenlabs", "http", "omni", "nari")
 Format = Literal["wav", "pcm", "flac", "mp3", "opus", "aac"]
-Encoding = Literal["s16", "u8", "s24", "s32", "f32", "ulaw", "alaw"]
+Encoding = Literal["s16", "u8", "s24", "s32", "f32", "f64", "ulaw", "alaw"]
 ENCODING_BYTES: dict[Encoding, int] = {
-    "s16": 2, "u8": 1, "s24": 3, "s32": 4, "f32": 4, "ulaw": 1, "alaw": 1,
+    "s16": 2, "u8": 1, "s24": 3, "s32": 4, "f32": 4, "f64": 8, "ulaw": 1, "alaw": 1,
 }  # fmt: skip
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")

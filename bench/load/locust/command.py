@@ -30,7 +30,7 @@ from bench.metrics import audio_seconds_per_second, continuity, distribution, er
 from bench.records import Arm, Cell, Generator, Run, Sample, write_json
 from bench.servers.start import ARMS, Server, StartFailed, start_server, target_server
 from bench.targets.arguments import add_target_arguments, targets_of
-from bench.workload import MIXES
+from bench.workload import MIXES, fresh_seed
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 STOP_TIMEOUT_S = 60
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--duration-s", type=float, help="of all stages together (default: 300)")
     parser.add_argument("--texts", choices=tuple(MIXES), default="mixed")
     parser.add_argument("--profile", default="default", help="of our server")
-    parser.add_argument("--seed", type=int, default=1, help="of the texts")
+    parser.add_argument("--seed", type=int, default=fresh_seed(), help="of the texts (default: drawn)")
     parser.add_argument(
         "--page", type=int, nargs="?", const=8089, metavar="PORT", help="Locust's page, until Ctrl-C"
     )

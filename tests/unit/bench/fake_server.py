@@ -4,7 +4,8 @@
 
 The text of a request is its script, a JSON object:
 
-    chunks        list of [pause_s, samples]: wait, then send that many samples (of --value) as one HTTP chunk
+    chunks        list of [pause_s, samples]: wait, then send that many samples as one HTTP chunk, --value and its
+                  negative in turn
     status        200
     end           "clean", "cut" (close without the last chunk) or "hang" (never end)
     stated        samples that the WAV header states; absent: unknown length (0xFFFFFFFF)
@@ -81,7 +82,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         for index, (pause_s, samples) in enumerate(script["chunks"]):
             time.sleep(pause_s)
-            data = struct.pack("<h", VALUE) * samples
+            data = (struct.pack("<hh", VALUE, -VALUE) * (samples // 2 + 1))[: 2 * samples]
             if kind == "each":
                 data = wav_header(samples) + data
             elif index == 0:
@@ -128,7 +129,7 @@ def main() -> None:
     """Serve until killed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--value", type=int, default=VALUE, help="of every sample; 0 is silence")
+    parser.add_argument("--value", type=int, default=VALUE, help="of every other sample; 0 is silence")
     arguments = parser.parse_args()
     globals()["VALUE"] = arguments.value
     Server(("127.0.0.1", arguments.port), Handler).serve_forever()

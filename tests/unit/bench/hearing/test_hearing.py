@@ -156,7 +156,7 @@ def test_a_kept_start_and_kept_words_are_copies() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "says"),
     [
-        (0.3, 0.0, "noise or clicks before the speech"),
+        (0.55, 0.0, "noise or clicks before the speech"),
         (0.7, 0.0, "noise or clicks before the speech"),
         (0.0, 1.5, "noise after the speech"),
         (0.0, 0.0, None),

@@ -7,15 +7,15 @@ import pytest
 
 from bench.cheats.answer import encode, wav_header
 from bench.hearing.raw import samples_of
-from bench.load.again import kept, twice
+from bench.load.again import again, kept
 from bench.load.answers import WaveError, WaveReader, read_answer
 from bench.load.http1 import Response
 from bench.records import Encoding, Sample
 
 WAVE = np.sin(np.arange(480, dtype=np.float32) * 0.1) * 0.5
-ENCODINGS: tuple[Encoding, ...] = ("u8", "s16", "s24", "s32", "f32", "ulaw", "alaw")
+ENCODINGS: tuple[Encoding, ...] = ("u8", "s16", "s24", "s32", "f32", "f64", "ulaw", "alaw")
 STEP: dict[Encoding, float] = {
-    "u8": 2**-6, "s16": 2**-14, "s24": 2**-20, "s32": 2**-20, "f32": 1e-7, "ulaw": 2**-5, "alaw": 2**-5,
+    "u8": 2**-6, "s16": 2**-14, "s24": 2**-20, "s32": 2**-20, "f32": 1e-7, "f64": 1e-7, "ulaw": 2**-5, "alaw": 2**-5,
 }  # fmt: skip
 
 
@@ -42,6 +42,38 @@ def test_every_kind_of_wav_gives_its_samples_however_it_is_cut(
         assert (reader.encoding, reader.channels, reader.sample_rate_hz) == (encoding, channels, 16_000)
         assert reader.stated_frames == len(wave)
         assert samples_of(audio, encoding, channels) == pytest.approx(wave, abs=STEP[encoding])
+
+
+@pytest.mark.parametrize(
+    ("behind", "frames", "too_many"),
+    [
+        (b"", 6, 8),
+        *((behind, n, 0) for behind in (b"", b"LIST\4\0\0\0INFO", b"id3 \2\0\0\0ab") for n in (5, 6)),
+    ],
+)
+def test_what_a_file_holds_behind_its_samples_is_no_sound(behind: bytes, frames: int, too_many: int) -> None:
+    samples = bytes(range(frames))
+    one = bytearray(wav_header("u8", 1, 8000, frames) + samples + bytes(frames % 2) + behind)
+    one[4:8] = (len(one) - 8 + too_many).to_bytes(4, "little")
+    for size in (1, 3, 10_000):
+        body, reader = bytes(one) * 2, WaveReader()
+        audio = b"".join(reader.feed(body[at : at + size]) for at in range(0, len(body), size))
+        assert (audio, reader.stated_frames) == (samples * 2, 2 * frames)
+
+
+def test_samples_behind_the_stated_ones_are_counted() -> None:
+    reader = WaveReader()
+    assert len(reader.feed(wav_header("u8", 1, 8000, 6) + bytes(20))) == 20
+    assert reader.stated_frames == 6
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_size_that_no_answer_has_states_nothing(size: int) -> None:
+    head = bytearray(wav_header("s16", 1, 22_050, None))
+    head[40:44] = size.to_bytes(4, "little")
+    reader = WaveReader()
+    assert len(reader.feed(bytes(head) + bytes(200))) == 200
+    assert reader.stated_frames is None
 
 
 def test_an_unknown_format_and_a_format_that_changes_are_named() -> None:
@@ -82,6 +114,14 @@ def test_a_header_that_states_other_seconds_is_named_and_no_exception(stated: st
     assert stated in sample.detail
 
 
+@pytest.mark.parametrize("stated", ["1.0", "1.02", "1.021", "1"])
+def test_seconds_that_a_header_rounds_are_believed(stated: str) -> None:
+    sample = _sample()
+    body = wav_header("s16", 1, 24_000, None) + bytes(2 * 24_510)
+    read_answer(sample, _response((0.2, body, True), x_audio_seconds=stated), 0.0)
+    assert sample.error is None, sample.detail
+
+
 def test_pcm_without_a_readable_rate_is_named() -> None:
     sample = _sample()
     sample.format = "pcm"
@@ -96,11 +136,12 @@ def test_who_answers_the_second_time_in_a_fraction_of_the_time_keeps_answers() -
             sample.end_s = total_s
         return found
 
-    assert twice(["a", "b"]) == ["a", "a", "b", "b"]
-    assert kept(timed(0.3, 0.01, 0.2, 0.02))
-    assert not kept(timed(2.0, 0.1, 0.1, 0.1)), "the first request warms it up"
-    assert not kept(timed(0.1, 0.1, 0.1, 0.03))
+    assert again(["a b c", "d"]) == ["a b c", "a b c", "b c a", "d", "d", "d"]
+    assert kept(timed(0.3, 0.01, 0.3, 0.2, 0.02, 0.1))
+    assert not kept(timed(2.0, 0.1, 0.1, 0.1, 0.1, 0.1)), "the first request warms it up"
+    assert not kept(timed(2.0, 0.1, 0.1, 2.0, 0.1, 0.1)), "it compiles for each length"
+    assert not kept(timed(0.1, 0.1, 0.1, 0.1, 0.03, 0.1))
     assert not kept([])
-    failed = timed(0.3, 0.01)
+    failed = timed(0.3, 0.01, 0.3)
     failed[1].error = "refused"
     assert not kept(failed)
