@@ -59,7 +59,9 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def right(row: Row, found: Sequence[str]) -> bool:
-    """A cheat is named by its words, an honest server is not accused."""
+    """A cheat is named by its words, an honest server is not accused, and one of CHARGED does not fool the stopwatch."""
+    if row.speaks_after_s:
+        return not any(reason.startswith(FOOLED) for reason in found)
     return not found if row.named is None else any(named_by(row, reason) for reason in found)
 
 
