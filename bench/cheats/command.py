@@ -27,6 +27,7 @@ POINTS = (
     LoadPoint(endpoint="/tts/stream", texts="mixed", clients=10),
 )
 """Alone and under load: four requests and ten."""
+FOOLED = "the stopwatch is fooled"
 MACHINE = ("late generator", "starved generator", "disturbed machine")
 """Reasons that are the machine's: a table of cheats is no measurement of speed."""
 
@@ -59,7 +60,9 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def right(row: Row, found: Sequence[str]) -> bool:
-    """A cheat is named by its words, an honest server is not accused."""
+    """A cheat is named by its words, an honest one is not accused, and one of CHARGED fools no stopwatch."""
+    if row.speaks_after_s:
+        return not any(reason.startswith(FOOLED) for reason in found)
     return not found if row.named is None else any(named_by(row, reason) for reason in found)
 
 
@@ -91,9 +94,7 @@ def _too_soon(row: Row, run: Run) -> list[str]:
     ]
     if not heard or median(heard) >= row.speaks_after_s:
         return []
-    return [
-        f"the stopwatch is fooled: the speech comes after {row.speaks_after_s:g} s, TTFA is {median(heard):.3f} s"
-    ]
+    return [f"{FOOLED}: the speech comes after {row.speaks_after_s:g} s, TTFA is {median(heard):.3f} s"]
 
 
 def measure(row: Row, voice: Voice, seed: int, folder: Path) -> Run:

@@ -76,4 +76,4 @@ CHARGED = (
     Row(name="push", does="0.24 s of a wave of 4 Hz before it", named=None,
         cheat=lambda a: _at_once(a, _slow_push(0.24)), speaks_after_s=0.24),
 )  # fmt: skip
-"""They are not accused, for a breath may be as long; but they are not taken for the first sound."""
+"""They need not be accused, for a breath may be as long; but they are not taken for the first sound."""
