@@ -20,17 +20,22 @@ class _Task:
     then: Action
     weight: float = 1.0
     on_device: bool = False
+    core: int = 0
+    """Whose queue it stands in."""
     rate: float = 0.0
     """CPU seconds per second, as things are."""
 
 
 @dataclass(slots=True)
 class Machine:
-    """Cores that are shared fairly, and a clock that only `advance` moves.
+    """Cores with a queue each, and a clock that only `advance` moves.
 
     `speeds[k - 1]` is how fast each of k busy cores runs, against one alone: two hardware threads of one core
-    are slower together. More tasks than cores share them all by their weights, and none has more than one core.
-    `device_speeds` says the same of a device beside the cores, for tasks in streams of its own.
+    are slower together. As in Linux a task stands in the queue of one core and shares it with that queue's others, by
+    their weights: it begins on an idle core, else on the next in turn, for where its thread ran last is as good as
+    chance; and a core that has nothing to do takes one from the longest queue. So what presses may wait beside what
+    presses while another core has only what steps back.
+    `device_speeds` says how fast a device beside the cores is, for tasks in streams of its own, which share it all.
     """
 
     speeds: Sequence[float]
@@ -41,6 +46,7 @@ class Machine:
     _tasks: list[_Task] = field(default_factory=list)
     _moments: list[tuple[float, int, Action]] = field(default_factory=list)
     _numbers: count[int] = field(default_factory=count)
+    _turns: count[int] = field(default_factory=count)
 
     def clock(self) -> float:
         """The virtual time."""
@@ -55,7 +61,12 @@ class Machine:
 
     def work(self, cpu_s: float, then: Action, weight: float = 1.0, *, on_device: bool = False) -> None:
         """A task begins now and calls `then` when it has had cpu_s of a core, or of the device."""
-        self._tasks.append(_Task(max(cpu_s, 0.0), then, weight, on_device))
+        task = _Task(max(cpu_s, 0.0), then, weight, on_device)
+        if not on_device:
+            queues = self._queues()
+            idle = next((core for core, queue in enumerate(queues) if not queue), None)
+            task.core = next(self._turns) % len(queues) if idle is None else idle
+        self._tasks.append(task)
 
     def at(self, moment_s: float, then: Action) -> None:
         """Call `then` at a moment, now at the earliest."""
@@ -98,19 +109,31 @@ class Machine:
         if wait_s > 0:
             self.advance(self.now_s + wait_s, lambda: False)
 
+    def _queues(self) -> list[list[_Task]]:
+        queues: list[list[_Task]] = [[] for _ in self.speeds]
+        for task in self._tasks:
+            if not task.on_device:
+                queues[task.core].append(task)
+        return queues
+
     def _share(self) -> None:
-        """Give each task its rate: the heaviest first, for what is more than a whole core goes to the others."""
-        for speeds, on_device in ((self.speeds, False), (self.device_speeds, True)):
-            tasks = [task for task in self._tasks if task.on_device == on_device]
-            if not tasks:
-                continue
-            speed = speeds[min(len(tasks), len(speeds)) - 1]
-            weight = sum(task.weight for task in tasks)
-            share = float(len(speeds))
-            for task in sorted(tasks, key=lambda task: -task.weight):
-                part = min(1.0, share * task.weight / weight)
-                task.rate = part * speed
-                share, weight = share - part, weight - task.weight
+        """Let idle cores take what waits elsewhere, then give each task its rate."""
+        queues = self._queues()
+        for core, queue in enumerate(queues):
+            longest = max(queues, key=len)
+            if not queue and len(longest) > 1:
+                queue.append(longest.pop())
+                queue[0].core = core
+        speed = self.speeds[max(1, sum(map(bool, queues))) - 1]
+        for queue in queues:
+            weight = sum(task.weight for task in queue)
+            for task in queue:
+                task.rate = speed * task.weight / weight
+        streams = [task for task in self._tasks if task.on_device]
+        for task in streams:
+            task.rate = self.device_speeds[min(len(streams), len(self.device_speeds)) - 1] * min(
+                1.0, len(self.device_speeds) / len(streams)
+            )
 
 
 @dataclass(slots=True)
