@@ -1,7 +1,7 @@
 """Servers of the table of cheats are named by the checks, and honest ones are let pass.
 
 Through the real generator, its HTTP client and the checks of `bench run`; the speech is the embedded voice's. Every
-fourth cheat, the four plain kinds of honest server and one that hisses first are tried here, for they take seconds each;
+fourth cheat, the four plain kinds of honest server and one that hisses first are tried here, for they take seconds;
 `nox -s bench_cheats` tries them all.
 """
 
