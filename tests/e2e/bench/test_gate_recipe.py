@@ -99,7 +99,7 @@ def test_words_alone_are_no_slow_down(origin: Path, tmp_path: Path) -> None:
 
 def test_a_slower_model_regresses_and_its_pairs_are_kept(origin: Path, tmp_path: Path) -> None:
     clone = cloned(origin, tmp_path, "slow")
-    code, report = gate(clone)
+    code, report = gate(clone, "--metrics", "engine.stream_cpu")
     assert code == 1, report
     assert "FAILED: engine.stream_cpu" in report
     stored = json.loads((clone / "reports/latest/compare.json").read_text(encoding="utf-8"))
