@@ -75,6 +75,7 @@ class Reader:
     def is_valid(self, value: object) -> bool:
         """Whether it is what the schema says. Raises Undecided for a value that no JSON can hold."""
         try:
+            json.dumps(value, ensure_ascii=False).encode()
             return bool(self._validator.is_valid(value))
         except ValueError as error:
             raise Undecided(str(error)) from None
@@ -123,7 +124,9 @@ def _form(body: bytes, boundary: str) -> dict[str, Any]:
         with contextlib.ExitStack() as opened:
             for part in multipart.MultipartParser(io.BytesIO(body), boundary, strict=True):
                 opened.callback(part.close)
-                text = digest(part.raw) if part.filename is not None else part.raw.decode()
+                # What is no text hides no other field; is_valid says that it is none.
+                words = part.raw.decode(errors="surrogateescape")
+                text = digest(part.raw) if part.filename is not None else words
                 fields.setdefault(part.name, []).append(text)
     except ValueError as error:
         raise Undecided(str(error)) from None

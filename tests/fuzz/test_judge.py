@@ -121,3 +121,12 @@ def test_an_item_is_judged_with_what_holds_for_all() -> None:
     opus = {"response_format": "opus"}
     assert misjudged(["success"], {"input": "x", **opus}, sample_rate_hz=8000)
     assert not misjudged(["success"], {"input": "x", **opus, "sample_rate_hz": 48000}, sample_rate_hz=8000)
+
+
+def test_a_field_that_is_no_text_hides_no_other() -> None:
+    parts = (b'name="name"\r\n\r\n\xe2\x83\xb5', b'name="other"\r\n\r\n\xf2\x8f')
+    body = b"".join(b"--x\r\nContent-Disposition: form-data; %s\r\n" % part for part in parts) + b"--x--\r\n"
+    found = judge.read(body, "multipart/form-data; boundary=x")
+    assert judge.is_unassigned(found["name"])
+    with pytest.raises(judge.Undecided):
+        judge.Reader({"type": "object", "properties": {"other": {"type": "string"}}}, {}).is_valid(found)
