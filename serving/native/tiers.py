@@ -15,15 +15,18 @@ from typing import Literal, get_args
 
 from serving.native.build import load
 
-Tier = Literal["scalar", "avx2", "avx512"]
+Tier = Literal["scalar", "avx2", "avx512", "amx"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
-"""From the one that any machine runs upwards: plain C, the reference of the others; x86-64-v3; x86-64-v4 with VNNI."""
+"""From the one that any machine runs upwards: plain C, the reference of the others; x86-64-v3; x86-64-v4 with VNNI;
+the same with tile registers for bytes."""
+_V4 = ("-march=x86-64-v4", "-mavx512vnni", "-mprefer-vector-width=256")
 X86 = platform.machine() in ("x86_64", "AMD64")
 TIER_FLAGS: Mapping[Tier, tuple[str, ...]] = {
     "scalar": ("-march=x86-64",) if X86 else (),
     "avx2": ("-march=x86-64-v3",),
     # Twice as wide registers make loops of floats no quicker where they are two halves, as on Zen 4.
-    "avx512": ("-march=x86-64-v4", "-mavx512vnni", "-mprefer-vector-width=256"),
+    "avx512": _V4,
+    "amx": (*_V4, "-mamx-tile", "-mamx-int8"),
 }
 VARIABLE = "TTS_NATIVE_TIER"
 """Environment variable that asks for a lower tier than the machine's."""

@@ -18,7 +18,7 @@ from serving.models.hibari.weights import Weights
 from serving.native.tiers import Tier, chosen_tier
 from serving.profile import Profile
 
-IN_BYTES: frozenset[Tier] = frozenset({"avx512"})
+IN_BYTES: frozenset[Tier] = frozenset({"avx512", "amx"})
 """Tiers in which the decoder's blocks and heads and the text features that it reads, five sixths of all products, have
 8-bit inputs: those that are twice as quick with them as with 16. Pitch, energy and durations stay in 16 bits: an error
 of the pitch adds up in the phase, and the same words would no more be the same wave on every machine

@@ -2,28 +2,28 @@
 #pragma once
 
 #include "attention_levels.h"
-#include "strassen.h"
+#include "wide.h"
 
 enum {
-  FLOW_TILE = 2 * STRASSEN_PAIRS, /* frames of a layer that stay in the cache together: a multiple of MATRIX_ROWS */
+  FLOW_TILE = WIDE_ROWS, /* frames of a layer that stay in the cache together: a multiple of MATRIX_ROWS */
   FLOW_CHANNELS = 512,
   FLOW_HIDDEN = 1536,
   FLOW_HEADS = 32,
-  WAVENET_TAPS = 5,    /* of a convolution; */
-  WAVENET_GROUP = 4,   /* frames that share its products, */
-  WAVENET_POINTS = 8,  /* one at each point; see toom_cook.py */
-  WAVENET_GROUPS = 24, /* groups of a tile of convolutions: at most 2 * STRASSEN_PAIRS */
+  WAVENET_TAPS = 5,              /* of a convolution; */
+  WAVENET_GROUP = 4,             /* frames that share its products, */
+  WAVENET_POINTS = 8,            /* one at each point; see toom_cook.py */
+  WAVENET_GROUPS = 2 * SUM_ROWS, /* groups of a tile of convolutions: at most WIDE_ROWS */
   WAVENET_SPAN = WAVENET_GROUPS * WAVENET_GROUP,
   /* Bound of what all functions of flow.c together hold on the stack of a thread; a test checks it. */
   FLOW_STACK_BYTES = 192 * 1024,
 };
 
 typedef struct {
-  Strassen qkv, out, gate_up, down, skip; /* skip.outputs is 0 in the shallow half */
+  Wide qkv, out, gate_up, down, skip; /* skip.outputs is 0 in the shallow half */
 } Block;
 
 typedef struct {
-  Strassen points[WAVENET_POINTS], residual_skip;
+  Wide points[WAVENET_POINTS], residual_skip;
   const float *bias; /* [2 channels], of the convolution */
 } GatedLayer;
 
@@ -53,7 +53,7 @@ typedef struct {
   float *attention;        /* attend_scratch() */
   float *wide;             /* [FLOW_TILE][3 FLOW_CHANNELS], or [WAVENET_SPAN][2 FLOW_CHANNELS] */
   float *broader, *narrow; /* [FLOW_TILE][2 and 1 times FLOW_CHANNELS] */
-  Pairs rows, hidden;      /* of up to 2 FLOW_CHANNELS inputs, and of FLOW_HIDDEN */
+  WideRows rows, hidden;   /* of up to 2 FLOW_CHANNELS inputs, and of FLOW_HIDDEN */
 } Workspace;
 
 /* Frames of a sequence that one thread works on at a time: `count` from `frame` on. */
@@ -92,7 +92,7 @@ static void apply(const Matrix *matrix, const float *x, int32_t count, float *y)
 }
 
 /* Rows x [count][inputs of a part] as part `part` of what the matrix reads. */
-static void pair_rows(const Strassen *matrix, const float *x, int32_t count, int32_t part, Pairs *to) {
+static void pair_rows(const Wide *matrix, const float *x, int32_t count, int32_t part, WideRows *to) {
   const int64_t inputs = matrix->inputs;
   for (int32_t row = 0; row < count; row += 2)
     quantise_pair(matrix, x + row * inputs, x + (row + 1 < count ? row + 1 : row) * inputs, part, row / 2, to);

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from serving.models.indextts2.config import S2MelConfig
-from serving.models.indextts2.mel.cpu.strassen import StrassenMatrix, StrassenStruct
 from serving.models.indextts2.mel.cpu.toom_cook import minimal_filter
+from serving.models.indextts2.mel.cpu.wide import WideMatrix, WideStruct
 from serving.models.indextts2.mel.dit import NORM_EPS, Block, feed_forward_dim
 from serving.models.indextts2.mel.estimator import FINAL_NORM_EPS, Estimator, merge_window
 from serving.models.indextts2.mel.schedule import Schedule
@@ -40,11 +40,11 @@ MAX_CHANNELS, MAX_HIDDEN, MAX_DEPTH = 512, 1536, 31
 
 
 class _Block(ctypes.Structure):
-    _fields_ = tuple((name, StrassenStruct) for name in ("qkv", "out", "gate_up", "down", "skip"))
+    _fields_ = tuple((name, WideStruct) for name in ("qkv", "out", "gate_up", "down", "skip"))
 
 
 class _GatedLayer(ctypes.Structure):
-    _fields_ = (("points", StrassenStruct * POINTS), ("residual_skip", StrassenStruct), ("bias", c_void_p))
+    _fields_ = (("points", WideStruct * POINTS), ("residual_skip", WideStruct), ("bias", c_void_p))
 
 
 _PARTS = ("merge_x", "join_hidden", "join_x", "wavenet_in", "wavenet_around", "final", "mel_out")
@@ -105,7 +105,7 @@ class CpuEstimator:
         blocks = [block for block in transformer.blocks if isinstance(block, Block)]
         layers = [layer for layer in estimator.wavenet.layers if isinstance(layer, Layer)]
         self._pages = Pages()
-        self._kept: list[Matrix | StrassenMatrix | Tensor] = []
+        self._kept: list[Matrix | WideMatrix | Tensor] = []
         self._blocks = (_Block * len(blocks))(*(_Block(*self._matrices(block)) for block in blocks))
         gather, values, spread = minimal_filter(GROUP, TAPS)
         self._gated = (_GatedLayer * len(layers))(*(self._layer(layer, values) for layer in layers))
@@ -184,22 +184,22 @@ class CpuEstimator:
             kept = self._of_thread.scratch = large(floats, torch.float32)
         return kept
 
-    def _matrices(self, block: Block) -> Iterable[StrassenStruct]:
+    def _matrices(self, block: Block) -> Iterable[WideStruct]:
         for layer in (block.qkv, block.out, block.gate_up, block.down):
-            yield self._strassen(layer.weight, layer.bias)
+            yield self._wide(layer.weight, layer.bias)
         if block.skip is not None:
             # Its inputs are two rows, each with a scale of its own.
-            yield self._strassen(block.skip.weight, block.skip.bias, 2)
+            yield self._wide(block.skip.weight, block.skip.bias, 2)
 
     def _layer(self, layer: Layer, values: Tensor) -> _GatedLayer:
         """A layer of the WaveNet, its filter's values [POINTS, TAPS] at each point."""
         outputs, channels = layer.residual_skip.in_features * 2, layer.residual_skip.in_features
         taps = layer.conv.weight.detach().double().view(outputs, TAPS, channels)
-        points = [self._strassen(torch.einsum("t,ntc->nc", value, taps), None) for value in values]
+        points = [self._wide(torch.einsum("t,ntc->nc", value, taps), None) for value in values]
         skip = layer.residual_skip
         return _GatedLayer(
-            (StrassenStruct * POINTS)(*points),
-            self._strassen(skip.weight, skip.bias),
+            (WideStruct * POINTS)(*points),
+            self._wide(skip.weight, skip.bias),
             self._table(layer.conv.bias),
         )
 
@@ -208,9 +208,9 @@ class CpuEstimator:
         self._kept.append(packed)
         return packed.as_struct
 
-    def _strassen(self, weight: Tensor, bias: Tensor | None, parts: int = 0) -> StrassenStruct:
+    def _wide(self, weight: Tensor, bias: Tensor | None, parts: int = 0) -> WideStruct:
         parts = parts or -(-weight.shape[1] // LONGEST_SUM)
-        packed = StrassenMatrix(weight, bias, self._pages, parts=parts)
+        packed = WideMatrix(weight, bias, self._pages, parts=parts)
         self._kept.append(packed)
         return packed.as_struct
 

@@ -23,9 +23,11 @@ typedef struct {
   int64_t work_size; /* of a thread */
 } Plan;
 
+enum { CARVED = 16 }; /* floats of a line of the cache, where each piece begins */
+
 static inline float *carve(float **memory, int64_t count) {
   float *piece = *memory;
-  *memory += (count + LANES - 1) / LANES * LANES;
+  *memory += (count + CARVED - 1) / CARVED * CARVED;
   return piece;
 }
 
@@ -39,8 +41,8 @@ static int64_t plan_work(int32_t frames, float *memory, Workspace *work) {
   work->wide = carve(&at, (projected > convolved ? projected : convolved) * FLOW_CHANNELS);
   work->broader = carve(&at, (int64_t)FLOW_TILE * 2 * FLOW_CHANNELS);
   work->narrow = carve(&at, (int64_t)FLOW_TILE * FLOW_CHANNELS);
-  work->rows.levels = carve_levels(&at, (int64_t)STRASSEN_PAIRS * STRASSEN_PRODUCTS * FLOW_CHANNELS);
-  work->hidden.levels = carve_levels(&at, (int64_t)STRASSEN_PAIRS * STRASSEN_PRODUCTS * FLOW_HIDDEN / 2);
+  work->rows.levels = carve_levels(&at, row_levels(2 * FLOW_CHANNELS));
+  work->hidden.levels = carve_levels(&at, row_levels(FLOW_HIDDEN));
   return at - memory;
 }
 
@@ -121,6 +123,7 @@ void estimate(const Estimator *net, const Segment *segment, int32_t threads, flo
   {
     Workspace work;
     plan_work(frames, p.work + omp_get_thread_num() * p.work_size, &work);
+    begin_products();
 #pragma omp for schedule(dynamic)
     for (int32_t item = 0; item < tiles; ++item) {
       const Tile tile = tile_of(item, FLOW_TILE, 0, frames);
@@ -178,6 +181,7 @@ void estimate(const Estimator *net, const Segment *segment, int32_t threads, flo
              p.sum + copy * kept_size + (int64_t)tile.frame * net->wave_channels, tile.count, &work,
              p.velocity + ((int64_t)copy * kept + tile.frame) * net->mels);
     }
+    end_products();
   }
   const int64_t values = (int64_t)kept * net->mels;
   const float guidance = segment->guidance;

@@ -62,61 +62,6 @@ INLINE void add_block(const int16_t *panel, int64_t next, const int16_t *const f
 }
 #endif
 
-/* after = before + the exact sums of the first `rows` rows, modulo 2^32, both [MATRIX_ROWS][BLOCK_COLUMNS] and maybe
- * the same; panels as of add_block. All MATRIX_ROWS pointers are valid. */
-#ifdef __AVX512VNNI__
-INLINE void more_rows(const int rows, const int16_t *panel, int64_t next, const int16_t *const from[MATRIX_ROWS],
-                      int32_t inputs, const int32_t before[MATRIX_ROWS][BLOCK_COLUMNS],
-                      int32_t after[MATRIX_ROWS][BLOCK_COLUMNS]) {
-  __m512i left[MATRIX_ROWS], right[MATRIX_ROWS];
-#pragma GCC unroll 6
-  for (int row = 0; row < rows; ++row) {
-    left[row] = _mm512_loadu_si512(before[row]);
-    right[row] = _mm512_loadu_si512(before[row] + MATRIX_COLUMNS);
-  }
-  for (int32_t k = 0; k < inputs; k += 2, panel += 2 * MATRIX_COLUMNS) {
-    const __m512i first = _mm512_loadu_si512(panel), second = _mm512_loadu_si512(panel + next);
-    _mm_prefetch((const char *)panel + MATRIX_AHEAD, _MM_HINT_T1);
-    _mm_prefetch((const char *)(panel + next) + MATRIX_AHEAD, _MM_HINT_T1);
-#pragma GCC unroll 6
-    for (int row = 0; row < rows; ++row) {
-      int32_t pair;
-      memcpy(&pair, from[row] + k, sizeof pair);
-      const __m512i x = _mm512_set1_epi32(pair);
-      left[row] = _mm512_dpwssd_epi32(left[row], first, x);
-      right[row] = _mm512_dpwssd_epi32(right[row], second, x);
-    }
-  }
-#pragma GCC unroll 6
-  for (int row = 0; row < rows; ++row) {
-    _mm512_storeu_si512(after[row], left[row]);
-    _mm512_storeu_si512(after[row] + MATRIX_COLUMNS, right[row]);
-  }
-}
-
-static __attribute__((noinline)) void more_block(const int16_t *panel, int64_t next,
-                                                 const int16_t *const from[MATRIX_ROWS], int32_t rows, int32_t inputs,
-                                                 const int32_t before[MATRIX_ROWS][BLOCK_COLUMNS],
-                                                 int32_t after[MATRIX_ROWS][BLOCK_COLUMNS]) {
-  switch (rows) {
-    case 1: more_rows(1, panel, next, from, inputs, before, after); break;
-    case 2: more_rows(2, panel, next, from, inputs, before, after); break;
-    case 3: more_rows(3, panel, next, from, inputs, before, after); break;
-    case 4: more_rows(4, panel, next, from, inputs, before, after); break;
-    case 5: more_rows(5, panel, next, from, inputs, before, after); break;
-    default: more_rows(MATRIX_ROWS, panel, next, from, inputs, before, after);
-  }
-}
-#else
-static __attribute__((noinline)) void more_block(const int16_t *panel, int64_t next,
-                                                 const int16_t *const from[MATRIX_ROWS], int32_t rows, int32_t inputs,
-                                                 const int32_t before[MATRIX_ROWS][BLOCK_COLUMNS],
-                                                 int32_t after[MATRIX_ROWS][BLOCK_COLUMNS]) {
-  (void)next, (void)rows;
-  more_sums(panel, from, inputs, before, after);
-}
-#endif
-
 /* y[r][c] = sums[r][c] * scale[c] + bias[c], for `rows` rows `stride` apart and `columns` columns; no bias if null. */
 INLINE void finish_block(const float sums[MATRIX_ROWS][BLOCK_COLUMNS], const float *scale, const float *bias,
                          int32_t rows, int32_t columns, float *y, int64_t stride) {

@@ -43,8 +43,8 @@ static void keep_heads(const Estimator *net, const float *qkv, int two, int32_t 
 }
 
 /* As pair_rows, of x's rows normalised and modulated by norm number `norm`. */
-static void pair_norms(const Estimator *net, const Segment *segment, int32_t norm, const Strassen *matrix,
-                       const float *x, int32_t count, Pairs *to) {
+static void pair_norms(const Estimator *net, const Segment *segment, int32_t norm, const Wide *matrix, const float *x,
+                       int32_t count, WideRows *to) {
   const int32_t channels = net->channels;
   const float *scale = segment->norm_scale + norm * channels, *shift = segment->norm_shift + norm * channels;
   float rows[2 * FLOW_CHANNELS];
@@ -64,20 +64,20 @@ INLINE Floats silu(Floats x) {
 }
 
 /* to [count][columns] = silu(gate) * up, both of the `columns` outputs of either half of gate_up from `first` on; they
- * are a multiple of BLOCK_COLUMNS, and the matrix is of one part. */
-static void gate_rows(const Strassen *gate_up, const Pairs *x, int32_t count, int32_t first, int32_t columns,
+ * are a multiple of SUM_COLUMNS, and the matrix is of one part. */
+static void gate_rows(const Wide *gate_up, const WideRows *x, int32_t count, int32_t first, int32_t columns,
                       float *to) {
-  Quarters c __attribute__((aligned(64)));
-  const int32_t half = gate_up->outputs / 2, pairs = (count + 1) / 2;
-  for (int32_t column = 0; column < columns; column += BLOCK_COLUMNS) {
+  Sums sums __attribute__((aligned(64)));
+  const int32_t half = gate_up->outputs / 2;
+  for (int32_t column = 0; column < columns; column += SUM_COLUMNS) {
     const float *scale = gate_up->scale + first + column, *bias = gate_up->bias + first + column;
-    for (int32_t pair = 0; pair < pairs; pair += MATRIX_ROWS) {
-      const int32_t here = pairs - pair < MATRIX_ROWS ? pairs - pair : MATRIX_ROWS;
-      strassen_sums(gate_up, x, 0, pair, here, first + column, c);
-      for (int32_t row = 2 * pair; row < 2 * (pair + here) && row < count; ++row) {
-        const int32_t *gate = c[row % 2][0][row / 2 - pair], *up = c[row % 2][1][row / 2 - pair];
-        const float of_row = x->scale[0][row / 2][row % 2];
-        for (int32_t i = 0; i < BLOCK_COLUMNS; i += LANES) {
+    for (int32_t begin = 0; begin < count; begin += SUM_ROWS) {
+      const int32_t end = count - begin < SUM_ROWS ? count : begin + SUM_ROWS;
+      wide_block(gate_up, x, 0, begin, end - begin, first + column, sums);
+      for (int32_t row = begin; row < end; ++row) {
+        const int32_t *gate = sums_of(sums, row - begin, 0), *up = sums_of(sums, row - begin, 1);
+        const float of_row = x->scale[0][row];
+        for (int32_t i = 0; i < SUM_COLUMNS; i += LANES) {
           const Floats shut = scaled(gate + i, of_row) * load(scale + i) + load(bias + i);
           const Floats open = scaled(up + i, of_row) * load(scale + half + i) + load(bias + half + i);
           store(to + (int64_t)row * columns + column + i, silu(shut) * open);
@@ -97,10 +97,10 @@ static void project(const Estimator *net, const Segment *segment, int32_t layer,
   if (block->skip.outputs) {
     pair_rows(&block->skip, x, count, 0, &work->rows);
     pair_rows(&block->skip, pushed, count, 1, &work->rows);
-    strassen(&block->skip, &work->rows, count, 0, x);
+    multiply_wide(&block->skip, &work->rows, count, 0, x);
   }
   pair_norms(net, segment, 2 * layer, &block->qkv, x, count, &work->rows);
-  strassen(&block->qkv, &work->rows, count, 0, work->wide);
+  multiply_wide(&block->qkv, &work->rows, count, 0, work->wide);
   for (int32_t head = 0; head < net->heads; ++head)
     for (int32_t row = 0; row < count; row += 2)
       keep_heads(net, work->wide + row * 3 * channels + head * size, count - row > 1, tile.frame + row, segment->frames,
@@ -112,18 +112,18 @@ static void transform(const Estimator *net, const Segment *segment, int32_t laye
                       const Head *heads, Workspace *work, float *y) {
   const int32_t count = tile.count;
   const Block *block = net->blocks + layer;
-  const Strassen *down = &block->down;
+  const Wide *down = &block->down;
   const int32_t channels = net->channels, size = channels / net->heads;
   for (int32_t head = 0; head < net->heads; ++head)
     for (int32_t row = 0; row < count; row += MATRIX_ROWS)
       attend(heads + head, tile.frame + row, count - row < MATRIX_ROWS ? count - row : MATRIX_ROWS, segment->frames,
              size, work->attention, work->narrow + row * channels + head * size, channels);
   pair_rows(&block->out, work->narrow, count, 0, &work->rows);
-  strassen(&block->out, &work->rows, count, x, y);
+  multiply_wide(&block->out, &work->rows, count, x, y);
   pair_norms(net, segment, 2 * layer + 1, &block->gate_up, y, count, &work->rows);
   for (int32_t part = 0; part < down->parts; ++part) {
     gate_rows(&block->gate_up, &work->rows, count, part * down->inputs, down->inputs, work->wide);
     pair_rows(down, work->wide, count, part, &work->hidden);
   }
-  strassen(down, &work->hidden, count, y, y);
+  multiply_wide(down, &work->hidden, count, y, y);
 }

@@ -33,7 +33,7 @@ static void convolve(const Estimator *net, const GatedLayer *gated, const float 
         point_row(net, wave, last, frame + (group + later) * WAVENET_GROUP, point, rows + later * channels);
       quantise_pair(gated->points + point, rows, rows + two * channels, 0, group / 2, &work->rows);
     }
-    strassen(gated->points + point, &work->rows, groups, 0, products);
+    multiply_wide(gated->points + point, &work->rows, groups, 0, products);
     for (int32_t row = 0; row < groups * WAVENET_GROUP; ++row) {
       const float factor = net->gather[row % WAVENET_GROUP * WAVENET_POINTS + point];
       const float *from = products + row / WAVENET_GROUP * 2 * channels;
@@ -74,7 +74,7 @@ static void gate(const Estimator *net, const Segment *segment, int32_t layer, Ti
             tanh_of(signal[c] + condition[c]) / (1.0f + exp_of(-(shut[c] + condition[channels + c])));
     }
     pair_rows(&gated->residual_skip, rows, here, 0, &work->rows);
-    strassen(&gated->residual_skip, &work->rows, here, 0, mixed);
+    multiply_wide(&gated->residual_skip, &work->rows, here, 0, mixed);
     for (int32_t row = 0; row < here; ++row) {
       const float *from = mixed + row * outputs, *output = is_final ? from : from + channels;
       const int64_t at = (int64_t)(tile.frame + first + row) * channels;
