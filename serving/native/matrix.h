@@ -3,6 +3,9 @@
 
 #include "numbers.h"
 #include "sums.h"
+#include "tiles.h"
+
+enum { MATRIX_TILED = 1024 /* most inputs of a tiled matrix */ };
 
 /* A matrix as Matrix in matrix.py lays it out. `outputs` is a multiple of MATRIX_COLUMNS, `inputs` of
  * 2 * MATRIX_UNROLL. Its inputs come in `parts` of `inputs` each; a part is summed exactly, the parts in float32. */
@@ -14,6 +17,7 @@ typedef struct {
   int32_t inputs, outputs, parts;
   float limit;               /* of 16 bits: largest level of an input that cannot overflow a sum */
   const int32_t *level_sums; /* of 8 bits, in one part: [outputs], the sum of an output's levels; else null */
+  int32_t tiled; /* whether panels are tiles (tiles.h), those of 16 bits of high and low bytes in turn; in one part */
 } Matrix;
 
 /* One row to levels within +-limit; returns the scale of a level. */
@@ -66,12 +70,23 @@ static float quantise_bytes(const float *x, int32_t channels, int32_t inputs, ui
   return (high - low) / 255.0f;
 }
 
-/* Rows in the levels of a matrix of one part: [rows][inputs] of int16, or of uint8. */
+/* Rows in the levels of a matrix of one part: [rows][inputs] of int16, or of uint8; of a tiled matrix, room for a
+ * multiple of TILE_ROWS rows, those of 16 bits as tile_level_sums reads them. */
 typedef struct {
   void *levels;
   float *scale;  /* [rows] */
   int32_t *zero; /* [rows], of uint8: the level of 0 */
 } Quantised;
+
+/* Levels [inputs], at most MATRIX_TILED, to their high bytes, then their low ones. */
+static void split_row(int16_t *levels, int32_t inputs) {
+  uint8_t bytes[2 * MATRIX_TILED];
+  for (int32_t c = 0; c < inputs; ++c) {
+    bytes[c] = (uint8_t)(levels[c] >> 8);
+    bytes[inputs + c] = (uint8_t)levels[c];
+  }
+  memcpy(levels, bytes, 2 * (size_t)inputs);
+}
 
 /* x [channels] to row `row` of the levels. */
 INLINE void quantise_row(const Matrix *matrix, const float *x, int32_t channels, int32_t row, const Quantised *to) {
@@ -80,6 +95,7 @@ INLINE void quantise_row(const Matrix *matrix, const float *x, int32_t channels,
     to->scale[row] = quantise_bytes(x, channels, matrix->inputs, (uint8_t *)to->levels + at, to->zero + row);
   else
     to->scale[row] = quantise(x, channels, matrix->inputs, matrix->limit, (int16_t *)to->levels + at);
+  if (matrix->tiled && !matrix->level_sums) split_row((int16_t *)to->levels + at, matrix->inputs);
 }
 
 /* Rows of 16-bit levels as a product reads them: part p of row r is at levels + r * row_stride + p * part_stride, their
@@ -129,15 +145,9 @@ static inline void multiply_rows(const Matrix *matrix, const Rows *x, int32_t ro
                     y + (int64_t)first * stride + column, stride);
 }
 
-/* As panel_product, for a matrix and rows in 8 bits. */
-INLINE void byte_product(const Matrix *matrix, int32_t column, const Quantised *x, int32_t first, int32_t rows,
-                         int gelu, float *y, int32_t stride) {
-  const int8_t *panel = (const int8_t *)matrix->levels + (int64_t)column * matrix->inputs;
-  const uint8_t *from[MATRIX_ROWS];
-  int32_t sums[MATRIX_ROWS][MATRIX_COLUMNS];
-  for (int row = 0; row < MATRIX_ROWS; ++row)
-    from[row] = (const uint8_t *)x->levels + (int64_t)(first + (row < rows ? row : rows - 1)) * matrix->inputs;
-  byte_sums(panel, from, matrix->inputs, sums);
+/* As panel_product, of exact sums of bytes. */
+INLINE void finish_bytes(const Matrix *matrix, int32_t column, const Quantised *x, int32_t first, int32_t rows,
+                         int32_t sums[][MATRIX_COLUMNS], int gelu, float *y, int32_t stride) {
   for (int row = 0; row < rows; ++row, y += stride) {
     const float scale = x->scale[first + row];
     const int32_t zero = x->zero[first + row];
@@ -149,8 +159,62 @@ INLINE void byte_product(const Matrix *matrix, int32_t column, const Quantised *
   }
 }
 
+/* As panel_product, for a matrix and rows in 8 bits. */
+INLINE void byte_product(const Matrix *matrix, int32_t column, const Quantised *x, int32_t first, int32_t rows,
+                         int gelu, float *y, int32_t stride) {
+  const int8_t *panel = (const int8_t *)matrix->levels + (int64_t)column * matrix->inputs;
+  const uint8_t *from[MATRIX_ROWS];
+  int32_t sums[MATRIX_ROWS][MATRIX_COLUMNS];
+  for (int row = 0; row < MATRIX_ROWS; ++row)
+    from[row] = (const uint8_t *)x->levels + (int64_t)(first + (row < rows ? row : rows - 1)) * matrix->inputs;
+  byte_sums(panel, from, matrix->inputs, sums);
+  finish_bytes(matrix, column, x, first, rows, sums, gelu, y, stride);
+}
+
+#ifdef __AMX_INT8__
+/* As multiply, for a tiled matrix. The thread must not be between begin_products and end_products already. */
+INLINE void multiply_tiles(const Matrix *matrix, const Quantised *x, int32_t rows, float *y, int gelu) {
+  enum { GROUPS = 3 };
+  const int32_t inputs = matrix->inputs, outputs = matrix->outputs, at_once = GROUPS * TILE_ROWS;
+  const int in_bytes = matrix->level_sums != 0;
+  TileSums sums[GROUPS] __attribute__((aligned(64)));
+  int32_t (*const by_row)[MATRIX_COLUMNS] = (int32_t (*)[MATRIX_COLUMNS])sums;
+  begin_products();
+  for (int32_t first = 0; first < rows; first += at_once) {
+    const int32_t count = rows - first < at_once ? rows - first : at_once;
+    const int32_t groups = (count + TILE_ROWS - 1) / TILE_ROWS;
+    const uint8_t *from = (const uint8_t *)x->levels + (int64_t)first * inputs * (in_bytes ? 1 : 2);
+    for (int32_t column = 0; column < outputs; column += MATRIX_COLUMNS) {
+      float *to = y + (int64_t)first * outputs + column;
+      const Bytes *panel =
+          (const Bytes *)matrix->levels + column / TILE_ROWS * (inputs / TILE_BYTES) * (in_bytes ? 1 : 2);
+      if (in_bytes) {
+        tile_byte_sums(panel, from, groups, inputs, sums);
+        finish_bytes(matrix, column, x, first, count, by_row, gelu, to, outputs);
+        continue;
+      }
+      for (int32_t group = 0; group < groups; ++group)
+        tile_level_sums(panel, (const int8_t *)from + (int64_t)group * TILE_ROWS * inputs * 2, inputs, sums[group]);
+      for (int32_t row = 0; row < count; ++row, to += outputs)
+        for (int c = 0; c < MATRIX_COLUMNS; ++c) {
+          const float total = (float)by_row[row][c] * x->scale[first + row];
+          const float value = total * matrix->scale[column + c] + matrix->bias[column + c];
+          to[c] = gelu ? gelu_of(value) : value;
+        }
+    }
+  }
+  end_products();
+}
+#endif
+
 /* y[row][0..outputs) = (gelu of) matrix x + bias, for a matrix of one part. */
 INLINE void multiply(const Matrix *matrix, const Quantised *x, int32_t rows, float *y, int gelu) {
+#ifdef __AMX_INT8__
+  if (matrix->tiled) {
+    multiply_tiles(matrix, x, rows, y, gelu);
+    return;
+  }
+#endif
   const Rows pairs = {x->levels, x->scale, matrix->inputs, 0, 0};
   for (int32_t column = 0; column < matrix->outputs; column += MATRIX_COLUMNS)
     for (int32_t first = 0; first < rows; first += MATRIX_ROWS) {

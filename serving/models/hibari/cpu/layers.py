@@ -87,7 +87,7 @@ class Layer:
                 self._affine = (layer.scale.contiguous(), layer.shift.contiguous())
         elif isinstance(layer, Folded) and layer.scale is not None:
             self._affine = (torch.ones_like(layer.scale), torch.zeros_like(layer.scale))
-        self._matrix = Matrix(weight, bias, in_bytes=in_bytes, step=step)
+        self._matrix = Matrix(weight, bias, in_bytes=in_bytes, step=step, tiles=True)
         self.width, self.channels = weight.shape
         matrix = self._matrix.as_struct
         if matrix.inputs > room("max_inputs") or matrix.outputs > room("max_outputs"):

@@ -9,6 +9,7 @@
 
 enum {
   SYNTHESIS_ROWS = 24, /* frames whose parameters are predicted together: a multiple of MATRIX_ROWS and of LANES */
+  SYNTHESIS_LEVEL_ROWS = (SYNTHESIS_ROWS + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS,
   SYNTHESIS_HEADS = 5, /* lh, theta, ln, lr, phi */
   SYNTHESIS_MAX_INPUTS = 1024,
   SYNTHESIS_MAX_OUTPUTS = 1024,
@@ -67,7 +68,7 @@ typedef struct {
 /* The five parameters of `count` frames from `first` on: layer norm, then the heads. */
 static void predict(const Synthesis *synthesis, const Spectra *frames, int32_t first, int32_t count, Scratch *s) {
   const Matrix *heads = synthesis->heads;
-  int16_t levels[SYNTHESIS_ROWS * SYNTHESIS_MAX_INPUTS]; /* or bytes, in half of it */
+  int16_t levels[SYNTHESIS_LEVEL_ROWS * SYNTHESIS_MAX_INPUTS]; /* or bytes, in half of it */
   int32_t zeros[SYNTHESIS_ROWS];
   float scales[SYNTHESIS_ROWS], row_in[SYNTHESIS_MAX_INPUTS];
   const Quantised rows = {levels, scales, zeros};

@@ -1,4 +1,5 @@
-/* A layer's matrix and its rows in 16-bit levels, as both ways to multiply them quantise: strassen.h and tiles.h. */
+/* A layer's matrix and its rows in 16-bit levels, as both ways to multiply them quantise: strassen.h and wide_tiles.h.
+ */
 #pragma once
 
 #include "products.h"

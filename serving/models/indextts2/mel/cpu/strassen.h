@@ -6,6 +6,7 @@
 #pragma once
 
 #include "levels.h"
+#include "tiles.h"
 
 enum {
   STRASSEN_PRODUCTS = 7,
@@ -29,10 +30,6 @@ typedef int32_t Sums[2][2][MATRIX_ROWS][BLOCK_COLUMNS];
 
 /* Those of row `row` of the block and half `half` of the outputs. */
 INLINE const int32_t *sums_of(Sums sums, int32_t row, int half) { return sums[row % 2][half][row / 2]; }
-
-/* A thread begins or ends its products. */
-static inline void begin_products(void) {}
-static inline void end_products(void) {}
 
 /* to [LANES] = levels, which are within 16 bits. */
 INLINE void narrow(Ints levels, int16_t *to) {

@@ -2,7 +2,7 @@
 #pragma once
 
 #ifdef __AMX_INT8__
-#include "tiles.h"
+#include "wide_tiles.h"
 #else
 #include "strassen.h"
 #endif

@@ -1,4 +1,4 @@
-"""A layer's matrix in 16-bit levels, laid out as the tier multiplies it: strassen.h, or tiles.h where there is AMX."""
+"""A layer's matrix in 16-bit levels, laid out as the tier multiplies it: strassen.h, or wide_tiles.h."""
 
 from __future__ import annotations
 
@@ -10,18 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from serving.native.matrix import COLUMNS, INPUT_MULTIPLE
+from serving.native.matrix import COLUMNS, INPUT_MULTIPLE, TILE_BYTES, has_tiles, in_tiles
 from serving.native.pages import Pages
-from serving.native.tiers import Tier, chosen_tier
 
 WEIGHT_LEVELS = 8191
 """Level of an output's largest weight: the sum of four is within 16 bits."""
 MOST_PARTS = 3
 """WIDE_PARTS of levels.h."""
-TILE_BYTES = 64
-"""Of tiles.h: inputs of a tile."""
-IN_TILES: frozenset[Tier] = frozenset({"amx"})
-"""Tiers whose matrices are in tiles."""
 
 
 class WideStruct(ctypes.Structure):
@@ -52,7 +47,7 @@ class WideMatrix:
         # A row in levels is rounded: half a level of each input makes it longer.
         longest = math.sqrt(float(levels.square().sum((3, 4)).amax()))
         norm = (2**31 - 1) / longest - math.sqrt(inputs)
-        laid_out = tiles(levels) if chosen_tier() in IN_TILES else quarters(levels)
+        laid_out = tiles(levels) if has_tiles() else quarters(levels)
         self.levels = pages.keep(laid_out)
         self.scale = scale.flatten()
         self.bias = torch.zeros(outputs) if bias is None else bias.detach().float().contiguous()
@@ -84,13 +79,15 @@ def quarters(levels: Tensor) -> Tensor:
 
 
 def tiles(levels: Tensor) -> Tensor:
-    """uint8 [half / COLUMNS, parts, 2, tiles, 2, 16, COLUMNS, 4]: high and low bytes in the tiles of tiles.h.
+    """uint8 [half / COLUMNS, parts, 2, tiles, 2, 16, COLUMNS, 4]: high and low bytes in the tiles of wide_tiles.h.
 
     levels as of quarters; the inputs of a part are filled up to a multiple of TILE_BYTES.
     """
     half, parts = levels.shape[1], levels.shape[2]
-    rows = levels.flatten(3).to(torch.int32)
+    rows = levels.flatten(3)
     rows = pad(rows, (0, -rows.shape[3] % TILE_BYTES))
-    both = torch.stack((rows >> 8, rows), dim=3) & 255  # [2, half, parts, 2, inputs]
-    split = both.view(2, half // COLUMNS, COLUMNS, parts, 2, -1, TILE_BYTES // 4, 4)
-    return split.permute(1, 3, 0, 5, 4, 6, 2, 7).to(torch.uint8)
+    return (
+        in_tiles(rows.transpose(1, 2).flatten(0, 2))
+        .view(2, parts, half // COLUMNS, -1, 2, 16, COLUMNS, 4)
+        .permute(2, 1, 0, 3, 4, 5, 6, 7)
+    )

@@ -1,24 +1,18 @@
-/* Products of matrices by the tile registers of AMX: 16 rows by 16 columns of 64 products of bytes an instruction.
- *
- * A level of 16 bits is 256 times a signed byte, the high one, and an unsigned one, the low one. Four products of bytes
- * make one of levels, exactly: modulo 2^32 it does not matter how large what lies between grows. */
+/* Products of matrices in tile registers (serving/native/tiles.h), exact as those of strassen.h. */
 #pragma once
 
 #include "levels.h"
+#include "tiles.h"
 
 enum {
-  TILE_ROWS = 16,               /* rows of a tile of inputs, columns of a tile of weights */
-  TILE_BYTES = 64,              /* of a row: as many inputs of one row, or 4 of each of 16 columns */
   SUM_ROWS = TILE_ROWS,         /* rows of a block of sums, */
   SUM_COLUMNS = MATRIX_COLUMNS, /* and columns of either half of the outputs */
   /* Lines of the cache that each of WIDE_ROWS / TILE_ROWS blocks fetches of the four tiles of weights after its own. */
   FETCHED_LINES = (4 * TILE_ROWS * TILE_ROWS + WIDE_ROWS - 1) / WIDE_ROWS,
 };
 
-typedef int8_t Bytes[TILE_ROWS][TILE_BYTES];
-
 /* Levels of a matrix: [outputs / 2 / MATRIX_COLUMNS][parts][half of the outputs][inputs / TILE_BYTES][high, low] of
- * Bytes, inputs filled up to a multiple of TILE_BYTES: byte 4 c + i of row r is input 4 r + i of column c. */
+ * Bytes, inputs filled up to a multiple of TILE_BYTES. */
 typedef struct {
   int16_t *levels; /* Bytes [parts][WIDE_ROWS / TILE_ROWS][inputs / TILE_BYTES][high, low]; filled up as above */
   float scale[WIDE_PARTS][WIDE_ROWS];
@@ -33,24 +27,10 @@ static inline int64_t row_levels(int32_t inputs) {
 }
 
 /* Sums of a block: [half of the outputs][row][column]. */
-typedef int32_t Sums[2][SUM_ROWS][SUM_COLUMNS];
+typedef TileSums Sums[2];
 
 /* Those of row `row` of the block and half `half` of the outputs. */
 INLINE const int32_t *sums_of(Sums sums, int32_t row, int half) { return sums[half][row]; }
-
-/* A thread begins its products: all its tiles are whole. */
-static inline void begin_products(void) {
-  struct {
-    uint8_t palette, start_row, unused[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-  } shapes = {.palette = 1};
-  for (int tile = 0; tile < 8; ++tile) shapes.row_bytes[tile] = TILE_BYTES, shapes.rows[tile] = TILE_ROWS;
-  _tile_loadconfig(&shapes);
-}
-
-/* It ends them: no switch of threads saves tiles any more. */
-static inline void end_products(void) { _tile_release(); }
 
 /* Part of a row [inputs], `per_unit` levels a unit, to row `row`. */
 static void keep_row(const float *x, int32_t inputs, float per_unit, int32_t row, Bytes *to) {
@@ -78,21 +58,11 @@ static void quantise_pair(const Wide *matrix, const float *first, const float *s
   keep_row(second, matrix->inputs, other, 2 * pair + 1, at);
 }
 
-/* What four products of bytes make of levels: high, mixed and low sums, modulo 2^32. */
-INLINE void combine(int32_t high[TILE_ROWS][MATRIX_COLUMNS], int32_t mixed[TILE_ROWS][MATRIX_COLUMNS],
-                    int32_t low[TILE_ROWS][MATRIX_COLUMNS], int32_t to[SUM_ROWS][SUM_COLUMNS]) {
-  for (int row = 0; row < TILE_ROWS; ++row) {
-    const __m512i above =
-        _mm512_add_epi32(_mm512_slli_epi32(_mm512_load_si512(high[row]), 8), _mm512_load_si512(mixed[row]));
-    _mm512_store_si512(to[row], _mm512_add_epi32(_mm512_slli_epi32(above, 8), _mm512_load_si512(low[row])));
-  }
-}
-
 /* c = the exact sums of a block of rows and two of columns, over `tiles` of their inputs each. A tile of rows, of which
  * there are more than the first cache holds, is loaded once for both. `next`: what is fetched meanwhile. */
 static __attribute__((noinline)) void tile_sums(const Bytes *rows, const Bytes *left, const Bytes *right, int32_t tiles,
                                                 const char *next, Sums c) {
-  int32_t sums[6][TILE_ROWS][MATRIX_COLUMNS] __attribute__((aligned(64)));
+  TileSums sums[6] __attribute__((aligned(64)));
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
