@@ -1,4 +1,4 @@
-"""Waits where the text has no mark, against pauses of the voice itself; and waves whose pitch and sound moved as one."""
+"""Waits where the text has no mark, against the voice's own pauses; and waves whose pitch and sound moved as one."""
 
 from __future__ import annotations
 
