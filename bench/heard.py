@@ -22,8 +22,8 @@ class Heard(msgspec.Struct, kw_only=True):
     """Silences of 0.15 s and more between them."""
     pauses_s: float
     """How long these are together."""
-    breaks: int = 0
-    """Pauses of 0.5 s and more: where a speaker waits, and does not only articulate."""
+    breaks_s: list[float] = msgspec.field(default_factory=list)
+    """Lengths of the pauses of 0.5 s and more: where a speaker waits, and does not only articulate."""
     early_pause_s: float = 0.0
     """The longest pause that begins within a second of the first sound."""
     voiced_s: float

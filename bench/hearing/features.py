@@ -73,7 +73,7 @@ def hear(
         pauses=0 if sound is None else len(sound.pauses_s),
         pauses_s=0.0 if sound is None else sum(sound.pauses_s),
         early_pause_s=0.0 if sound is None else sound.early_pause_s,
-        breaks=0 if sound is None else sum(pause >= BREAK_S for pause in sound.pauses_s),
+        breaks_s=[] if sound is None else [round(pause, 2) for pause in sound.pauses_s if pause >= BREAK_S],
         long_pauses=0 if sound is None else sum(pause >= LONG_PAUSE_S for pause in sound.pauses_s),
         voiced_s=0.0 if sound is None else sound.voiced_s,
         level_dbfs=_mean_level(audible),

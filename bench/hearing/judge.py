@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from bench.hearing.doubts import LEAST_BANDWIDTH
+from bench.hearing.gaps import waits_without_mark
 from bench.hearing.length import INNER_MARKS, pauses_expected, slowness, tolerance
 from bench.hearing.voices import (
     KNOWN,
@@ -48,8 +49,6 @@ CHARGED_FROM_S, MOST_UNCHARGED = 0.1, 0.2
 """If more than this share of an arm's answers have so much sound before their voice, all are charged for it. No
 accusation: there are voices that breathe in first. But it is not the speech that a listener waits for. Of the embedded
 voice at most 5 % have it."""
-MOST_BROKEN = 0.25
-"""Share of an arm's answers with more breaks than their texts have marks for: none of 40 of either voice."""
 EARLY_PAUSE_S, MOST_EARLY = 0.3, 0.4
 """A pause so soon and so long in this share of an arm's answers is a wait for the rest, filled with silence. Of 40
 answers of the embedded voice 7 % have one, of Piper's Joe none, and 12 % of each made 1.25 and 1.4 times as slow."""
@@ -220,11 +219,9 @@ def _of_habits(samples: Sequence[Sample]) -> Iterator[str]:
         yield "a copy: most answers are put together of short pieces that were sent for other texts too"
     if (alike := sum(one.begins_alike for one in heard)) > MOST_BEGIN_ALIKE * len(heard):
         yield f"a copy: {alike} of {len(heard)} answers begin with a piece that another answer begins with"
-    broken = sum(
-        sample.heard.breaks > len(INNER_MARKS.findall(sample.text)) for sample in samples if sample.heard
-    )
-    if broken > MOST_BROKEN * len(heard):
-        yield f"gaps: {broken} of {len(heard)} answers wait where the text has no mark"
+    broken, of_all, too_many = waits_without_mark(samples)
+    if too_many:
+        yield f"gaps: {broken} of {of_all} answers wait where the text has no mark"
     early = sum(
         sample.heard.early_pause_s > EARLY_PAUSE_S and not INNER_MARKS.search(sample.text[:EARLY_CHARACTERS])
         for sample in samples

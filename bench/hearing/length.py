@@ -13,8 +13,15 @@ LETTER_S, WORD_S = 0.0666, -0.0271
 embedded voice. A voice that is slower or faster is so for all texts, which the judgement takes out."""
 LEAST_LETTERS = 15
 """Below it (another script, a single word) a text has no expected length."""
-MARKS = re.compile(r"[.,;:?!…\n]")
-INNER_MARKS = re.compile(r"[.,;:?!…\n\u2013\u2014]+[\"'”’)]*(?=\s+\S)|[。、，；：？！](?=.)")
+MARKS = re.compile(r"[.,;:?!…\n\u2013\u2014()\[\]\"“”«»]|\s-\s")
+INNER_MARKS = re.compile(
+    r"""[.,;:?!…\u2013\u2014]+["'”’)\]}»]*\s+["'“‘(\[{«]*(?=\S)"""  # before a space
+    r"""|(?<=\S)["”)\]}»]+\s+(?=\S)|\s["“‘(\[{«„]+(?=\S)"""  # brackets and quotes
+    r"|\s[-/|*]+\s+(?=\S)|\s*\n\s*(?=\S)"  # dashes that are typed as hyphens, and lines
+    r"|(?<=\w)(?:[\u2013\u2014…]|--+|\.\.+)(?=\w)"  # dashes without spaces
+    r"|(?<=\d)[-/ ](?=\d)"  # groups of digits
+    r"|[。、，；：？！](?=.)"
+)
 """Those that words follow: where a speaker may pause."""
 
 

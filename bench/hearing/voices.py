@@ -25,6 +25,11 @@ OTHER_PITCH = 0.28
 WITH_PITCH_DB = 3.0
 """Another pitch is another voice's if the spectrum has moved so far as well. In lively speech it rises alone: of 260
 waves of Piper's Joe two are beyond the limit (0.34) and have 2.2 dB and less. A voice made higher by 1.35 has 5.7."""
+MOVED_PITCH, MOVED_DB, MOVED_APART, MOVED_SHARE = 0.12, 2.5, 0.08, 0.6
+"""One wave has another voice's pitch and sound moved together if its pitch and its spectrum are both so far off (half
+the limits above), both moved by nearly the same factor (logs), and the spectrum moved back has less than this share of
+the distance. In lively speech the spectrum stays: the honest waves keep 0.8 of it and more. Played 1.25 times as slow:
+0.26 to 0.46."""
 SPREADS = 5.0
 """A wave is another's only if it is also this many times farther off than the waves of its arm by the median: voices
 differ in how even they are, and the limits above are those of a very even one."""
@@ -114,9 +119,37 @@ def another_voice(heard: Heard, voice: Voice) -> bool:
         return False
     pitch = pitches_apart(heard.pitch_hz, voice.pitch_hz) / max(OTHER_PITCH, SPREADS * voice.pitch_spread)
     bands_db = distance_db(heard.bands_db, voice.bands_db)
-    return bands_db > max(OTHER_VOICE_DB, SPREADS * voice.bands_spread_db) or (
-        pitch > 1 and bands_db > WITH_PITCH_DB
+    return (
+        bands_db > max(OTHER_VOICE_DB, SPREADS * voice.bands_spread_db)
+        or (pitch > 1 and bands_db > WITH_PITCH_DB)
+        or _moved(heard, voice, bands_db)
     )
+
+
+def _moved(heard: Heard, voice: Voice, bands_db: float) -> bool:
+    """Whether a wave is its arm's voice at another rate, or a voice of another size: pitch and spectrum as one."""
+    if bands_db < MOVED_DB or not (heard.pitch_hz and voice.pitch_hz):
+        return False
+    octaves = math.log2(heard.pitch_hz / voice.pitch_hz)
+    octaves -= round(octaves)
+    least = max(MOVED_PITCH, SPREADS * voice.pitch_spread)
+    if abs(octaves) * math.log(2) < least:
+        return False
+    apart = MOVED_APART / math.log(2)
+    shifts = np.linspace(octaves - apart, octaves + apart, 9) * BANDS_PER_OCTAVE
+    return (
+        min(moved_db(heard.bands_db, voice.bands_db, float(shift)) for shift in shifts)
+        < MOVED_SHARE * bands_db
+    )
+
+
+def moved_db(seen: Sequence[float], bands_db: Sequence[float], shift: float) -> float:
+    """distance_db() of `seen` and a spectrum moved up by `shift` bands, over those that both have."""
+    bands = np.arange(len(bands_db))
+    inside = (bands - shift >= 0) & (bands - shift <= len(bands) - 1)
+    moved = np.interp(bands - shift, bands, bands_db)[inside]
+    other = np.asarray(seen)[inside]
+    return distance_db(moved - moved.mean(), other - other.mean())
 
 
 def pitches_apart(one_hz: float, other_hz: float) -> float:
@@ -162,9 +195,8 @@ def at_another_rate(voice: Voice, known: Voice) -> float | None:
         or abs(_pitch_ratio(voice, known) - math.log(factor)) > SAME_PITCH / 2
     ):
         return None
-    moved = np.interp(bands - shift, bands, known.bands_db)[inside]
     seen = np.asarray(voice.bands_db)[inside]
-    apart = distance_db(moved - moved.mean(), seen - seen.mean())
+    apart = moved_db(voice.bands_db, known.bands_db, shift)
     still = np.asarray(known.bands_db)[inside]
     if apart > MOVED_VOICE_DB or apart > distance_db(still - still.mean(), seen - seen.mean()):
         return None

@@ -11,7 +11,14 @@ import soundfile
 from hibari import Hibari
 from numpy.typing import NDArray
 
-from bench.hearing.speech_check import check_speech, set_error_rate, transcribe, transcribe_all
+from bench.hearing.speech_check import (
+    AGAIN,
+    check_speech,
+    set_error_rate,
+    transcribe,
+    transcribe_all,
+    understood,
+)
 from bench.hearing.words import normalise, word_error_rate
 from bench.records import Cell, Generator, Run, Sample
 
@@ -104,3 +111,22 @@ def test_transcribe_takes_any_rate() -> None:
     speech = Hibari()("The garden was quiet.", seed=1)
     upsampled = np.interp(np.arange(0, len(speech), 0.5), np.arange(len(speech)), speech)
     assert word_error_rate("The garden was quiet.", transcribe(upsampled, 48_000)) == 0.0
+
+
+def test_the_better_of_two_hearings_counts() -> None:
+    sample = _cell("x", [("One two three four five.", "x.wav")]).samples[0]
+    for text, kept, wer in (
+        ("one", "one", 0.8),
+        ("one two three four", "one two three four", 0.2),
+        ("one two", "one two three four", 0.2),
+        ("One, two, three, four, five", "One, two, three, four, five", 0.0),
+    ):
+        understood(sample, text)
+        assert sample.transcript == kept
+        assert sample.wer == pytest.approx(wer)
+
+
+def test_the_second_hearing_understands_speech_too() -> None:
+    wave = Hibari()(TEXT, seed=1)
+    (heard,) = transcribe_all([partial(_give, wave)], **AGAIN)
+    assert word_error_rate(TEXT, heard) <= 0.1

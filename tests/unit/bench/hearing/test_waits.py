@@ -97,9 +97,9 @@ def test_answers_that_wait_in_silence_are_named_and_a_few_are_not() -> None:
     for sample in greets.samples:
         sample.text = f"Well, {sample.text}"
     assert not any("a word or two" in reason for reason in _reasons(greets))
-    broken = _arm("broken", count=10, breaks=20)
+    broken = _arm("broken", count=10, breaks_s=[0.8] * 20)
     assert any("wait where the text has no mark" in reason for reason in _reasons(broken))
-    assert _reasons(_arm("sentences", count=10, breaks=1)) == []
+    assert _reasons(_arm("sentences", count=10, breaks_s=[0.8])) == []
 
 
 def test_a_telephone_s_voice_that_came_through_a_codec_is_not_narrow() -> None:
