@@ -49,6 +49,8 @@ class Effort:
 MIN_PAIRS = 6
 MIN_COUNTS = 2
 """Rounds that count: a count that differs between them depends on a clock."""
+MOST_DOUBTED = 1
+"""Rounds in which head's probe may seem to hide time: a busy machine keeps one side waiting, but not each time."""
 FULL = Effort(rounds=8, rounds_per_process=4, server_rounds=5, round_s=12.0)
 QUICK = Effort(rounds=5, rounds_per_process=5, server_rounds=3, round_s=4.0)
 
@@ -90,6 +92,7 @@ def measure(
         ]
 
     tasks = tasks_of(wanted, "probe")
+    doubted = 0
     if tasks or COUNTS in metrics:
         try:
             for first in range(0, effort.rounds, effort.rounds_per_process):
@@ -106,7 +109,9 @@ def measure(
                             side.open_books()
                         _round(sides, tasks, effort.round_s, number, found)
                         if why := cooked(*(side.books() for side in sides)):
-                            raise SideFailed("head", why)
+                            doubted += 1
+                            if doubted > MOST_DOUBTED:
+                                raise SideFailed("head", why)
         except SideFailed as failure:
             found.failures["probe"] = failure
     tasks = tasks_of(wanted, "server")

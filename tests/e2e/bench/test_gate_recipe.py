@@ -104,7 +104,7 @@ def test_a_slower_model_regresses_and_its_pairs_are_kept(origin: Path, tmp_path:
     assert "FAILED: engine.stream_cpu" in report
     stored = json.loads((clone / "reports/latest/compare.json").read_text(encoding="utf-8"))
     [cpu] = [one for one in stored["findings"] if one["metric"] == "engine.stream_cpu"]
-    assert len(cpu["pairs"]) == 5
+    assert len(cpu["pairs"]) == 5, report
     assert len(cpu["confirmation_pairs"]) == 6
     assert all(head > base > 0 for pairs in cpu["pairs"] for base, head in pairs[:3])
 
