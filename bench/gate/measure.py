@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from bench.gate.messages import Request, cooked
+from bench.gate.messages import Request, hides_cpu, hides_time
 from bench.gate.quality import QUALITY, Wave
 from bench.gate.side import Side, SideFailed, Tree
 from bench.gate.tasks import BATCH, COUNTS, HEARD, METRICS, ONCE, SHORT, TASKS, Values, tasks_of
@@ -50,7 +50,8 @@ MIN_PAIRS = 6
 MIN_COUNTS = 2
 """Rounds that count: a count that differs between them depends on a clock."""
 MOST_DOUBTED = 1
-"""Rounds in which head's probe may seem to hide time: a busy machine keeps one side waiting, but not each time."""
+"""Rounds in which head's probe may seem to hide time: a busy machine keeps one side waiting, but not each time. Such
+a round does not count."""
 FULL = Effort(rounds=8, rounds_per_process=4, server_rounds=5, round_s=12.0)
 QUICK = Effort(rounds=5, rounds_per_process=5, server_rounds=3, round_s=4.0)
 
@@ -65,6 +66,11 @@ class Measurements:
     """Of the texts HEARD, of base and of head."""
     failures: dict[str, SideFailed] = field(default_factory=dict)
     """probe or server to why a side of it could not be measured."""
+
+    def add(self, pairs: dict[str, list[Pair]]) -> None:
+        """One more round of each metric."""
+        for name, found in pairs.items():
+            self.pairs.setdefault(name, []).append(found)
 
 
 def measure(
@@ -107,11 +113,16 @@ def measure(
                             _count(sides, found)
                         for side in sides:
                             side.open_books()
-                        _round(sides, tasks, effort.round_s, number, found)
-                        if why := cooked(*(side.books() for side in sides)):
+                        pairs = _round(sides, tasks, effort.round_s, number)
+                        books = [side.books() for side in sides]
+                        if why := hides_cpu(*books):
+                            raise SideFailed("head", why)
+                        if why := hides_time(*books):
                             doubted += 1
                             if doubted > MOST_DOUBTED:
                                 raise SideFailed("head", why)
+                            continue
+                        found.add(pairs)
         except SideFailed as failure:
             found.failures["probe"] = failure
     tasks = tasks_of(wanted, "server")
@@ -126,7 +137,7 @@ def measure(
                     if QUALITY in metrics and number == 0:
                         base_waves, head_waves = (side.speak(HEARD, BATCH) for side in sides)
                         found.waves = base_waves, head_waves
-                    _round(sides, tasks, effort.round_s, number, found)
+                    found.add(_round(sides, tasks, effort.round_s, number))
         except SideFailed as failure:
             found.failures["server"] = failure
     names = {metric.name for metric in wanted}
@@ -168,12 +179,10 @@ def _restart(side: Side) -> None:
     side.ask(Request(what="restart"))
 
 
-def _round(
-    sides: Sequence[Side], tasks: Sequence[str], round_s: float, number: int, into: Measurements
-) -> None:
-    """Warm both sides, then measure pairs of every task in turn until the time is up."""
+def _round(sides: Sequence[Side], tasks: Sequence[str], round_s: float, number: int) -> dict[str, list[Pair]]:
+    """Warm both sides, then measure pairs of every task in turn until the time is up: metric to pairs."""
     if not tasks:
-        return
+        return {}
     timed = [task for task in tasks if task not in ONCE]
     for task in timed:
         for index in range(WARMUPS):
@@ -197,8 +206,7 @@ def _round(
     for task in tasks:
         if task in ONCE:
             pair(task, 0)
-    for name, pairs in found.items():
-        into.pairs.setdefault(name, []).append(pairs)
+    return found
 
 
 def _count(sides: Sequence[Side], into: Measurements) -> None:

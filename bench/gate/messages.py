@@ -67,24 +67,27 @@ class Books:
     """By the gate, for the same replies."""
 
 
-def cooked(base: Books, head: Books) -> str:
-    """Why head's own probe is not believed: it hides more of the time than base's does. Empty if it is believed.
+def hides_cpu(base: Books, head: Books) -> str:
+    """Why head's own probe is not believed: it hides more CPU seconds than base's does. Empty if it is believed.
 
     Each side is driven by its own commit's probe, so a commit could change the yardstick with the thing; and work
-    that moved to where the probe does not look is no work saved.
+    that moved to where the probe does not look is no work saved. CPU seconds wait for nobody: one round convicts.
     """
-    for what, stated, seen in (
-        ("CPU seconds", "stated_cpu_s", "used_cpu_s"),
-        ("seconds", "stated_wall_s", "waited_s"),
-    ):
-        shares = []
-        for books in (base, head):
-            told, was = getattr(books, stated), getattr(books, seen)
-            shares.append((told, was, was / told if told else 0.0))
-        (_, _, usual), (told, was, share) = shares
-        if share > MOST_HIDDEN * usual > 0 and was - usual * told > LEAST_HIDDEN_S:
-            return (
-                f"its probe states {told:.1f} {what} and took {was:.1f}, {share:.2f} times as many; base's"
-                f" {usual:.2f} times"
-            )
+    return _hides("CPU seconds", (base.stated_cpu_s, base.used_cpu_s), (head.stated_cpu_s, head.used_cpu_s))
+
+
+def hides_time(base: Books, head: Books) -> str:
+    """The same of seconds by the clock. A busy machine may have kept one side waiting, so a round may be in doubt."""
+    return _hides("seconds", (base.stated_wall_s, base.waited_s), (head.stated_wall_s, head.waited_s))
+
+
+def _hides(what: str, base: tuple[float, float], head: tuple[float, float]) -> str:
+    """Each side as stated and seen."""
+    usual, share = (seen / stated if stated else 0.0 for stated, seen in (base, head))
+    stated, seen = head
+    if share > MOST_HIDDEN * usual > 0 and seen - usual * stated > LEAST_HIDDEN_S:
+        return (
+            f"its probe states {stated:.1f} {what} and took {seen:.1f}, {share:.2f} times as many; base's"
+            f" {usual:.2f} times"
+        )
     return ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.gate.messages import Books, cooked
+from bench.gate.messages import Books, hides_cpu, hides_time
 from bench.gate.side import Side, SideFailed, Tree
 
 ROOT = Path(__file__).parents[4]
@@ -56,20 +56,25 @@ def test_a_copy_whose_server_was_renamed_is_not_measured_by_the_installed_one(tm
         assert str(caught.value) == "head: it holds no serving/, and no other server is measured for it"
 
 
-def test_a_probe_that_hides_its_time_is_not_believed() -> None:
+def test_a_probe_that_hides_cpu_seconds_is_not_believed() -> None:
     base = Books(stated_cpu_s=4.0, used_cpu_s=4.2, stated_wall_s=5.0, waited_s=5.1)
-    assert cooked(base, base) == ""
-    assert cooked(base, Books(stated_cpu_s=2.0, used_cpu_s=2.2, stated_wall_s=2.5, waited_s=2.6)) == "", (
-        "it is faster"
-    )
+    assert hides_cpu(base, base) == ""
+    faster = Books(stated_cpu_s=2.0, used_cpu_s=2.2, stated_wall_s=2.5, waited_s=2.6)
+    assert hides_cpu(base, faster) == ""
     half = Books(stated_cpu_s=2.0, used_cpu_s=4.2, stated_wall_s=5.0, waited_s=5.1)
-    assert cooked(base, half) == (
+    assert hides_cpu(base, half) == (
         "its probe states 2.0 CPU seconds and took 4.2, 2.10 times as many; base's 1.05 times"
     )
-    assert "seconds and took 5.1" in cooked(
-        base, Books(stated_cpu_s=4.0, used_cpu_s=4.2, stated_wall_s=3.0, waited_s=5.1)
-    )
-    assert cooked(Books(), Books()) == ""
+    assert hides_time(base, half) == ""
+    assert hides_cpu(Books(), Books()) == ""
+
+
+def test_a_probe_that_hides_time_is_doubted() -> None:
+    base = Books(stated_cpu_s=4.0, used_cpu_s=4.2, stated_wall_s=5.0, waited_s=5.1)
+    late = Books(stated_cpu_s=4.0, used_cpu_s=4.2, stated_wall_s=3.0, waited_s=5.1)
+    assert "states 3.0 seconds and took 5.1" in hides_time(base, late)
+    assert hides_cpu(base, late) == ""
+    assert hides_time(base, base) == hides_time(Books(), Books()) == ""
 
 
 @pytest.mark.slow
