@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -71,17 +72,32 @@ assert all(path.suffix in MEDIA_TYPES for path in STATIC.iterdir()), files
 """
 
 
+def copy_as_docker(folder: Path) -> None:
+    """What docs/deploy/Dockerfile copies into its build, anew: a wheel comes of that and of nothing else."""
+    shutil.rmtree(folder, ignore_errors=True)
+    dockerfile = Path("docs/deploy/Dockerfile").read_text(encoding="utf-8")
+    for names, into in re.findall(r"^COPY ((?:[\w./]+ )+)([\w./]+)$", dockerfile, re.MULTILINE):
+        for name in names.split():
+            if Path(name).is_dir():
+                shutil.copytree(name, folder / into)
+            else:
+                folder.mkdir(exist_ok=True)
+                shutil.copy(name, folder / into)
+
+
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Build the wheel with the kernels of every tier, install it as a user does, and speak from outside the repository,
-    where there is no compiler and no home.
+    """Build the wheel with the kernels of every tier from what the Dockerfile copies, install it as a user does, and
+    speak from outside the repository, where there is no compiler and no home.
     """
+    source = Path(session.create_tmp()) / "source"
+    copy_as_docker(source)
     wheels = Path(session.create_tmp()) / "wheels"
     wheels.mkdir(exist_ok=True)
     for old in wheels.iterdir():
         old.unlink()
     session.install("uv")
-    session.run("uv", "build", "--wheel", "-o", str(wheels), env={"TTS_WHEEL_KERNELS": "1"})
+    session.run("uv", "build", "--wheel", "-o", str(wheels), str(source), env={"TTS_WHEEL_KERNELS": "1"})
     (built,) = wheels.glob("*.whl")
     session.install("-c", "constraints.txt", "--reinstall-package", "tts-serving", str(built))
     session.chdir(session.create_tmp())
@@ -222,7 +238,7 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def pressure(session: nox.Session) -> None:
-    """Ten times more clients than the server holds; or a soak: `nox -s pressure -- soak --minutes 30`."""
+    """Ten times more clients than fill the server; or a soak: `nox -s pressure -- soak --minutes 30`."""
     install(session, "bench")
     session.run("python", "-m", "bench", "pressure", *(session.posargs or ("overload",)))
 

@@ -50,7 +50,7 @@ COMMANDS = {
         "bench.cluster.command",
         "engines on Ray: the way there, a second one, a core for it, who leaves, one killed, one node killed",
     ),
-    "pressure": ("bench.faults.pressure", "ten times more clients than the server holds, or a soak"),
+    "pressure": ("bench.faults.pressure", "ten times more clients than fill the server, or a soak"),
     "texts": (
         "bench.faults.texts",
         "strange texts through the frontends, and through a server beside a neighbour",

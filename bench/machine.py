@@ -10,6 +10,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from serving.engine.life.cores import usable_cores
+
 INSTRUCTION_SETS = (
     "avx2",
     "avx512f",
@@ -44,11 +46,6 @@ def machine() -> dict[str, Any]:
         "gpus": _gpus(),
         "versions": {name: version for name in _PACKAGES if (version := _version(name))},
     }
-
-
-def usable_cores() -> int:
-    """Cores that this process may use, which `taskset` and the bench's --cores limit."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def commit() -> tuple[str | None, bool]:

@@ -15,8 +15,8 @@ import numpy as np
 from hibari import Hibari
 
 from bench.cheats.answer import Answer, Floats
-from bench.machine import usable_cores
 from bench.servers.start import Server
+from serving.engine.life.cores import usable_cores
 
 
 class Voice:

@@ -14,8 +14,11 @@ from bench.faults.server import TONE, Victim, check, serving, until
 READERS = 145
 SLOW_BODIES = 1050
 LONG = "The harbour was quiet when the first boats came home, and nobody spoke of it. " * 60
+PLAYED_BYTES_PER_S = 48_000
+"""24 kHz, 16 bits."""
+SEND_S = 3
 SHORT_DEADLINES = (
-    *("--set", "http.send_s=3"),
+    *("--set", f"http.send_s={SEND_S}"),
     *("--set", "http.body_s=4"),
     *("--set", "http.header_s=4"),
     *("--set", "http.max_per_address=2000"),
@@ -75,6 +78,23 @@ def readers_that_never_read(folder: Path) -> str:
             took_s = time.monotonic() - begun_s
             until(lambda: not established(victim), 30, "their connections are closed")
         return f"a long text was taken {took_s:.1f} s after they came; /healthz {middle:.0f} ms, worst {worst:.0f} ms"
+
+
+def reader_at_the_pace_of_speech(folder: Path) -> str:
+    """One who takes a long text as slowly as it is played, with a deadline for those who take nothing."""
+    with serving(folder, *TONE, *SHORT_DEADLINES) as victim:
+        body = b'{"format": "pcm", "text": "' + LONG.encode() + b'"}'
+        with opened(victim, 1) as (client,):
+            client.sendall(head(victim, "/tts/stream", len(body)) + body)
+            taken, begun_s = 0, time.monotonic()
+            while (passed_s := time.monotonic() - begun_s) < 4 * SEND_S:
+                while taken < PLAYED_BYTES_PER_S * passed_s:
+                    data = client.recv(4096)
+                    check(bool(data), f"cut after {passed_s:.1f} s and {taken} bytes")
+                    taken += len(data)
+                time.sleep(0.05)
+        check("took nothing" not in victim.log.read_text(encoding="utf-8"), "given up")
+    return f"{taken / 1e6:.1f} MB taken in {passed_s:.0f} s, four times http.send_s"
 
 
 def bodies_of_one_byte(folder: Path) -> str:

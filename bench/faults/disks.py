@@ -194,16 +194,31 @@ def no_locale(folder: Path) -> str:
 def home_read_only(folder: Path) -> str:
     """A user without a name and without a home, who may write nowhere but to the temporary folder."""
     environ = {"HOME": "/nonexistent", "XDG_CACHE_HOME": "/nonexistent/cache"}
-    command: tuple[str, ...] = ()
-    if os.getuid() == 0 and shutil.which("setpriv"):
-        # He may read what only root may, such as this environment, and write nothing of it.
-        caps = "+dac_read_search"
-        command = ("setpriv", f"--reuid={UNNAMED}", f"--regid={UNNAMED}", "--clear-groups", "--no-new-privs",
-                   f"--inh-caps={caps}", f"--ambient-caps={caps}")  # fmt: skip
+    command = _unnamed()
     with serving(folder, *TONE, environ=environ, command=command) as victim:
         who = victim.http().uids().real
         check(victim.speak().status_code == 200, "it does not speak")
     return f"speaks as user {who}, who has {'no name and ' if command else ''}no home"
+
+
+def no_home(folder: Path) -> str:
+    """A user without a name for whom nothing says where a home is: the embedded voice, whose kernels are built."""
+    command = (*_unnamed(), "env", "-u", "HOME", "-u", "XDG_CACHE_HOME")
+    with serving(folder, command=command) as victim:
+        check(victim.speak().status_code == 200, "it does not speak")
+        kernels = httpx.get(f"{victim.url}/readyz", timeout=5).json()["kernels"]
+        check(kernels != "torch", "it speaks without its kernels")
+    return f"speaks with the kernels {kernels}"
+
+
+def _unnamed() -> tuple[str, ...]:
+    """The command before another that runs it as a user without a name, where this one may do that."""
+    if os.getuid() != 0 or not shutil.which("setpriv"):
+        return ()
+    # He may read what only root may, such as this environment, and write nothing of it.
+    caps = "+dac_read_search"
+    return ("setpriv", f"--reuid={UNNAMED}", f"--regid={UNNAMED}", "--clear-groups", "--no-new-privs",
+            f"--inh-caps={caps}", f"--ambient-caps={caps}")  # fmt: skip
 
 
 def clock_jumps(folder: Path) -> str:

@@ -1,9 +1,9 @@
-"""python -m bench pressure: ten times more clients than the server holds, or a soak at a load that it holds.
+"""python -m bench pressure: ten times more clients than fill the server, or a soak at a load that it holds.
 
-overload: the peak of goodput, with as many clients as there are slots and with four times as many, and --times as many,
-by turns, each turn judged by the peaks before and after it: a shared machine may be a sixth faster at the end than at
-the start. What a refusal costs is told in CPU time, which is the same on any load: of a server whose only place is
-taken. soak: bench.faults.soak.
+overload: the peak of goodput, with FILLING clients, of whom more bring no more audio a second, and with four times as
+many, which is what the profile lets in at once; and --times as many, by turns, each turn judged by the peaks before and
+after it: a shared machine may be a sixth faster at the end than at the start. What a refusal costs is told in CPU time,
+which is the same on any load: of a server whose only place is taken. soak: bench.faults.soak.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bench.faults.server import SLOW, Victim, check, serving
 from bench.load.http1 import Connection, HttpError, request_bytes
 from bench.workload import texts
 
-SLOTS = 16
+FILLING = 16
 SETTLE_S = 2.0
 TURNS = 3
 """Of the overload; the peak is measured before, between and after."""
@@ -168,7 +168,7 @@ async def _refuse(victim: Victim) -> tuple[float, list[float]]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("overload", "soak"))
     parser.add_argument("--seconds", type=float, default=60.0, help="of the overload")
-    parser.add_argument("--times", type=int, default=10, help="the overload, in clients for each slot")
+    parser.add_argument("--times", type=int, default=10, help="the overload: so many times 16 clients")
     parser.add_argument("--minutes", type=float, default=30.0, help="of the soak; 3 is its short form")
     parser.add_argument(
         "--share", type=float, default=0.8, help="of the soak: its load, as a share of the peak"
@@ -188,14 +188,14 @@ def main(arguments: argparse.Namespace) -> int:
             f"one refusal alone         {cost_ms:.3f} ms of CPU; p50 {ms(alone_s, 50)}, p99 {ms(alone_s, 99)}"
         )
         with serving(Path(folder)) as victim:
-            return _overload(victim, arguments.seconds, SLOTS * arguments.times)
+            return _overload(victim, arguments.seconds, FILLING * arguments.times)
 
 
 def _overload(victim: Victim, seconds: float, many: int) -> int:
     """The peak and the overload by turns, so that a machine that grows slower or faster meanwhile tells no lie."""
     first_ms(victim)
     before_ms, before_mb = first_ms(victim), memory_mb(victim)
-    peaks: dict[int, list[Phase]] = {SLOTS: [], 4 * SLOTS: []}
+    peaks: dict[int, list[Phase]] = {FILLING: [], 4 * FILLING: []}
     phases: list[Phase] = []
     for turn in range(TURNS + 1):
         for clients, of_peak in peaks.items():

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from bench.faults.pressure import SLOTS, memory_mb, press
+from bench.faults.pressure import FILLING, memory_mb, press
 from bench.faults.server import Victim
 
 PEAK_S = 10.0
@@ -27,7 +27,7 @@ GROWTH = {"memory": 0.02, "open files": 0.02, "first sound": 0.10}
 
 def soak(victim: Victim, minutes: float, share: float) -> int:
     """Soak, and print the slopes. Returns 1 if something grows or an answer broke."""
-    peak = press(victim, SLOTS, PEAK_S)
+    peak = press(victim, FILLING, PEAK_S)
     rate_rps = share * peak.seen.whole / peak.seen.took_s
     print(
         f"peak {peak.seen.goodput:.1f} audio s/s; {rate_rps:.1f} requests/s, {share:.0%} of it, for {minutes:g} minutes"
@@ -42,7 +42,7 @@ def soak(victim: Victim, minutes: float, share: float) -> int:
     watch = threading.Thread(target=look, daemon=True)
     begun_s = time.monotonic()
     watch.start()
-    phase = press(victim, SLOTS, minutes * 60, rate_rps)
+    phase = press(victim, FILLING, minutes * 60, rate_rps)
     ended.set()
     watch.join()
     seen, from_s = phase.seen, begun_s + SETTLE_SHARE * minutes * 60

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from bench.headline.intervals import Estimate, Floats, bootstrap, of_share
+from bench.headline.onset import Onset, onset
 from bench.metrics import (
     audible_ttfa_s,
     audio_s,
@@ -82,6 +83,7 @@ class Summary:
     """Of the good answers: how slowly the arm speaks."""
     longest_s: float = 0.0
     """The longest good request, due to end."""
+    onset: Onset | None = None
 
     @property
     def valid(self) -> bool:
@@ -205,6 +207,7 @@ def _summary(arm: str, point: LoadPoint, cells: Sequence[Cell], run: Run) -> Sum
         word_error_rate=of_share(min(max(rates), 1.0), words) if rates else None,
         audio_s_per_character=sum(map(audio_s, succeeded)) / characters if characters else None,
         longest_s=max(map(total_s, succeeded), default=0.0),
+        onset=onset(succeeded),
     )
 
 

@@ -24,6 +24,7 @@ from serving.models.indextts2.config import BigVganConfig, GptConfig
 from serving.models.indextts2.mel.estimator import Estimator
 from serving.models.indextts2.model import IndexTts2Model
 from serving.models.indextts2.stages.mel import Integrate
+from serving.models.indextts2.stages.wave import Vocode
 
 RATES = {
     "H200": (4.8e12, 989e12),
@@ -289,17 +290,27 @@ def estimator_flops(estimator: Estimator, frames: int, kept: int) -> float:
 
 
 def vocoder_part(model: IndexTts2Model, rows: int, frames: int, rate: Rates, clock: Clock) -> Part:
-    """Samples of `rows` stretches of mel, per second of audio."""
-    vocoder = model.vocoder
-    mel = torch.randn(rows, vocoder.config.num_mels, frames, generator=torch.Generator().manual_seed(0))
-    mel = mel.to(model.flow.x.device, vocoder.dtype)
-    ms = clock.ms(lambda: vocoder(mel))
-    audio_s = rows * frames * _frame_s(model)
-    floor_s = rows * frames * vocoder_flops_per_frame(vocoder.config) / rate.flops
+    """Samples of stretches of mel, as many in a step as serving takes of `rows`, per second of audio."""
+    vocoder, stage = model.vocoder, model.stages["vocode"]
+    assert isinstance(stage, Vocode)
+    frames = min(frames, max(one.length for one in stage.buckets))
+    shape = Bucket(max(1, min(rows, stage.max_units // frames)), frames)
+    if stage.static:
+        shape = max(
+            (one for one in stage.buckets if one.rows <= rows and one.length >= frames),
+            key=lambda one: (one.rows, -one.length),
+        )
+    mel = torch.randn(
+        shape.rows, vocoder.config.num_mels, shape.length, generator=torch.Generator().manual_seed(0)
+    ).to(model.flow.x.device)
+    lengths = torch.full((shape.rows if stage.static else 0,), frames, device=mel.device)
+    ms = clock.ms(lambda: stage.forward(mel, lengths))
+    audio_s = shape.rows * frames * _frame_s(model)
+    floor_s = shape.rows * frames * vocoder_flops_per_frame(vocoder.config) / rate.flops
     return Part(
         name="vocoder",
-        rows=rows,
-        shape=f"{frames} frames",
+        rows=shape.rows,
+        shape=f"{frames} frames as {shape.rows} x {shape.length}",
         ms=ms / audio_s,
         floor_ms=1e3 * floor_s / audio_s,
         unit="second of audio",

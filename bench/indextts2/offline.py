@@ -9,7 +9,6 @@ torch, numpy, msgspec, safetensors and sentencepiece, and neither a network nor 
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from bench.records import Sample
+from serving.engine.life.cores import usable_cores
 from serving.engine.loop import EngineLoop
 from serving.engine.runner import Launched, Runner, pick_device, pick_workers
 from serving.models import load_model
@@ -216,11 +216,6 @@ class StageTimer(Runner):
         samples = super().finish(launched)
         self._stage_s[launched.stage.name] += launched.busy_s
         return samples
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def made_up_voice(config: IndexTts2Config, prompt_s: float, device: torch.device) -> VoiceConditioning:

@@ -3,11 +3,11 @@
     python -m bench.servers.reference --port 8009
 
 The package is called once per request (once per sentence for a stream) in a pool of a thread per usable core, as our
-engine has a step per core; --pool-threads sets another number. Nothing of
-this project's server is used, and nothing is slowed on purpose: scipy is installed as the package's README
-recommends, the model is loaded and warm before the server says that it is ready, uvicorn runs on uvloop and
-httptools, and sentences of different streams take turns in the pool. Requests that wait for the pool are
-bounded as our server's are: past 64 at once the answer is 429.
+engine has a step per core; --pool-threads sets another number. Nothing of this project's server is used but the count
+of cores, and nothing is slowed on purpose: scipy is installed as the package's README recommends, the model is loaded
+and warm before the server says that it is ready, uvicorn runs on uvloop and httptools, and sentences of different
+streams take turns in the pool. Requests that wait for the pool are bounded as our server's are: past 64 at once the
+answer is 429.
 
 onnxruntime gets one thread per call. Measured in turns on 2 cores at 1, 2, 4 and 8 clients, while the machine
 also did other work, one thread gave 1.0 to 2.2 times the throughput of two and less TTFA; --onnx-threads lets
@@ -20,7 +20,6 @@ import argparse
 import asyncio
 import contextlib
 import io
-import os
 import struct
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +33,8 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from hibari import Hibari
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
+
+from serving.engine.life.cores import usable_cores
 
 MAX_REQUESTS = 64
 """Requests admitted at once, as in our server's default profile."""
@@ -63,11 +64,6 @@ def wav_stream_header(sample_rate_hz: int) -> bytes:
 def pcm16(samples: NDArray[np.float32]) -> bytes:
     """Samples in [-1, 1] as 16-bit little-endian integers."""
     return (np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2").tobytes()
-
-
-def usable_cores() -> int:
-    """Cores that this process may use, which `taskset` and the bench's --cores limit."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def create_app(onnx_threads: int, max_requests: int, pool_threads: int) -> FastAPI:

@@ -16,9 +16,9 @@ from statistics import mean
 import torch
 import zmq
 
-from bench.machine import usable_cores
 from bench.simulate.costs import Crowd
 from bench.simulate.speeches import speeches
+from serving.engine.life.cores import usable_cores
 from serving.engine.runner import Runner
 from serving.engine.transport import EnginePair
 from serving.engine.workers import STEPPED_BACK

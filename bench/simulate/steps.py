@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from bench.indextts2.offline import Streams
 from bench.simulate.costs import Step, StepCost, fit
 from bench.simulate.listeners import TIMEOUT_S
 from bench.simulate.speeches import speeches
+from serving.engine.life.cores import usable_cores
 from serving.engine.loop import EngineLoop
 from serving.engine.runner import Launched, Runner, pick_device, pick_workers
 from serving.models import load_model
@@ -105,7 +105,7 @@ class StepMeter:
         """Loads the model. Raises ProfileError."""
         self._profile, self._frontend = profile, frontend
         device = pick_device(profile.engine)
-        self.cores = os.cpu_count() or 1
+        self.cores = usable_cores()
         self.workers, self._threads = pick_workers(profile.engine, device, self.cores)
         torch.set_num_threads(self._threads)
         self.model = load_model(profile, device, getattr(torch, profile.engine.dtype))

@@ -17,7 +17,7 @@ import secrets
 import stat
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 PREFIX = "tts_"
 """Tells a key of this server to people and to scanners for leaked secrets."""
 MAX_FILE_BYTES = 1_000_000
+LOCK_S = 10.0
+"""Another process may be changing the file for so long."""
 RELOAD_S = 1.0
 """The file is looked at this often, while requests come."""
 
@@ -188,9 +190,6 @@ def add_key(
     The file is made if there is none. Raises KeysError for a name that is taken or not plain, for limits that are
     not above 0, and where the file cannot be read or written.
     """
-    keys = read_keys(path) if path.exists() else []
-    if any(key.name == name for key in keys):
-        raise KeysError(f"there is a key {name!r} already; remove it first")
     secret = PREFIX + secrets.token_urlsafe(32)
     fields = {
         "name": name,
@@ -205,21 +204,50 @@ def add_key(
         key = msgspec.convert(fields, Key, strict=True)
     except msgspec.ValidationError as error:
         raise KeysError(f"keys add: {error}") from None
-    _write(path, [*keys, key])
+    with _alone(path):
+        keys = read_keys(path) if path.exists() else []
+        if any(known.name == name for known in keys):
+            raise KeysError(f"there is a key {name!r} already; remove it first")
+        _write(path, [*keys, key])
     return secret
 
 
 def remove_key(path: Path, name: str) -> None:
     """Take a key's right away. Raises KeysError if there is none of this name, or the file cannot be written."""
-    keys = read_keys(path)
-    kept = [key for key in keys if key.name != name]
-    if len(kept) == len(keys):
-        raise KeysError(f"there is no key {name[:100]!r}")
-    _write(path, kept)
+    with _alone(path):
+        keys = read_keys(path)
+        kept = [key for key in keys if key.name != name]
+        if len(kept) == len(keys):
+            raise KeysError(f"there is no key {name[:100]!r}")
+        _write(path, kept)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process at a time reads a file of keys and replaces it. Raises KeysError if another one does not end."""
+    import fcntl  # here, for Windows has none
+
+    try:
+        folder = os.open(path.resolve().parent, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise KeysError(f"access.keys_file: cannot write {path}: {error.strerror}") from None
+    try:
+        until_s = time.monotonic() + LOCK_S
+        while True:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until_s:
+                    raise KeysError(f"access.keys_file: another process is changing {path}") from None
+                time.sleep(0.01)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _write(path: Path, keys: list[Key]) -> None:
-    """Replace the file in one act, readable by its owner alone; it is on disk when this returns."""
+    """Replace the file in one act; it is on disk when this returns. A new one is readable by its owner alone."""
     content = msgspec.json.format(msgspec.json.encode(_File(keys)), indent=2) + b"\n"
     temporary = None
     try:
@@ -229,6 +257,7 @@ def _write(path: Path, keys: list[Key]) -> None:
         with open(descriptor, "wb") as file:  # noqa: PTH123 -- a descriptor has no path
             file.write(content)
             file.flush()
+            _keep_readers(descriptor, path)
             os.fsync(descriptor)
         Path(temporary).replace(path)
         temporary = None
@@ -238,3 +267,11 @@ def _write(path: Path, keys: list[Key]) -> None:
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def _keep_readers(descriptor: int, path: Path) -> None:
+    """Whoever could read the file that is replaced can read the new one: the server may be another user."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        before = path.stat()
+        os.fchown(descriptor, -1, before.st_gid)
+        os.fchmod(descriptor, stat.S_IMODE(before.st_mode))

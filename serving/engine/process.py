@@ -35,8 +35,10 @@ work, spinning threads hold back the ones they wait for: steps took 10 to 50 tim
 The environment wins, for machines whose cores are the engine's alone.
 """
 
-_OF_THE_PARENT = (signal.SIGTERM, signal.SIGINT)
-"""Whoever ends a server may send these to all its processes: the parent ends its engine, once streams have ended."""
+_OF_THE_PARENT: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT)
+if sys.platform != "win32":
+    _OF_THE_PARENT += (signal.SIGHUP, signal.SIGUSR1)
+"""Whoever ends a server, or has it read its profile again, may signal all its processes: the parent sees to it."""
 _SOCKET = "engine.sock"
 _MOST_PATH_BYTES = 80
 """The kernel takes 107 for the path of a socket."""

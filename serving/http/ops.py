@@ -32,7 +32,7 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
 
     ready: bool
     state: str
-    """starting, ready, restarting, failed or stopped."""
+    """starting, ready, idle, restarting, failed or stopped."""
     profile: str
     model: str
     voices: list[str]
@@ -41,7 +41,7 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     device: str | None = None
     dtype: str | None = None
     kernels: str | None = None
-    """What the networks run in: scalar, avx2 or avx512 of the CPU kernels, torch, or triton and what it is without."""
+    """What the networks run in: a tier of the CPU kernels, torch, or triton and what it is without."""
     warmup_s: float | None = None
     progress: Warming | None = None
     """What the engine is doing until it is ready."""

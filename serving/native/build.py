@@ -9,6 +9,7 @@ what the wheel brought.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import importlib.util
@@ -25,6 +26,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from serving.native import cache
+
+BUILD_S = 300.0
+"""A compiler that takes longer hangs; it takes seconds."""
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +77,10 @@ def compile_to(library: Path, source: Path, command: Sequence[str]) -> None:
     """Compile `source` with a command's compiler and flags. Raises NativeError."""
     started_s = time.perf_counter()
     # The compiler of ziglang keeps what it has compiled of the C library, and may find no home that it can write to.
-    kept = library.parent.parent / "zig" if library.parent.parent == cache.cache_folder() else library.parent
+    kept = library.parent
+    with contextlib.suppress(OSError):  # of a user without a home
+        if library.parent.parent == cache.cache_folder():
+            kept = library.parent.parent / "zig"
     caches = {f"ZIG_{name}_CACHE_DIR": str(kept) for name in ("GLOBAL", "LOCAL")}
     words = [*command, f"-I{HEADERS}", str(source), "-o", str(library), "-lm"]
     if any(
@@ -81,8 +88,10 @@ def compile_to(library: Path, source: Path, command: Sequence[str]) -> None:
     ):  # its names of processors have no hyphens
         words = [word.replace("-", "_").replace("_", "-", 1) if "-march=" in word else word for word in words]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, env=os.environ | caches)
-    except OSError as error:
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, env=os.environ | caches, timeout=BUILD_S
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
         raise NativeError(f"cannot build {source.name}: {error}") from error
     if done.returncode:
         raise NativeError(f"{command[0]} does not compile {source.name}: {done.stderr.strip()[-2000:]}")

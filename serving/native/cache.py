@@ -5,6 +5,7 @@ A library's name ends in the hash of its bytes, so that one which was cut short 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -12,13 +13,20 @@ import stat
 from pathlib import Path
 
 from serving.access.owner import ForeignError, check_parents
+from serving.voices.plain import open_plain
+
+MOST_BYTES = 64 << 20
+"""Of a library."""
 
 logger = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """Where built libraries lie: under XDG_CACHE_HOME or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tts-serving"
+    """Where built libraries lie: under XDG_CACHE_HOME or ~/.cache. Raises OSError for a user without a home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tts-serving"
+    except RuntimeError:
+        raise FileNotFoundError(errno.ENOENT, "this user has no home", "~") from None
 
 
 def own_folder() -> Path:
@@ -37,7 +45,7 @@ def find(folder: Path, stem: str) -> Path | None:
     """The whole library of that stem, if there is one. Raises ForeignError if somebody else has put it there."""
     for library in sorted(folder.glob(f"{stem}-*.so")):
         _check_own(library)
-        if library.name == _name(stem, library):
+        if _is_whole(stem, library):
             return library
         logger.warning("%s is not what was built, and is built again", library)
         library.unlink()
@@ -50,8 +58,17 @@ def keep(folder: Path, stem: str, made: Path) -> Path:
     return made.replace(folder / _name(stem, made))
 
 
+def _is_whole(stem: str, library: Path) -> bool:
+    """Whether it holds the bytes that its name tells of; what is no plain file holds none."""
+    try:
+        return library.name == _name(stem, library)
+    except OSError:
+        return False
+
+
 def _name(stem: str, library: Path) -> str:
-    return f"{stem}-{hashlib.sha256(library.read_bytes()).hexdigest()[:16]}.so"
+    with open_plain(library, MOST_BYTES) as file:
+        return f"{stem}-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.so"
 
 
 def _check_own(path: Path) -> None:

@@ -24,9 +24,10 @@ import time
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from serving.access.owner import private_folder
 from serving.protocol import InputError, VoiceConflict, VoiceUnknown
@@ -51,7 +52,7 @@ class VoiceRecord(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     recording: str
     """Name of its file."""
-    created_s: float
+    created_s: Annotated[float, Meta(ge=0, le=1e11)]
     """Unix time."""
     consent: str
     """What the caller said of the speaker's consent: yes, or an id of a document."""
@@ -203,7 +204,7 @@ class VoiceFolder:
             os.close(descriptor)
         try:
             record = msgspec.json.decode(content, type=VoiceRecord)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             logger.warning("voices: %s is no record", file)
             return None
         if _RECORDING.fullmatch(record.recording) is None or Path(file).stem != _key(record.name):

@@ -28,7 +28,7 @@ STEPS: dict[str, tuple[str, str, Bucket]] = {
     "vocode 1 x 96": ("indextts2-throughput", "vocode", Bucket(1, 96)),
     "vocode 32 x 594": ("indextts2-throughput", "vocode", Bucket(32, 594)),
 }
-"""Step to its profile, stage and shape: those of the modelled table in docs/indextts2.md."""
+"""Step to its profile, stage and shape: those of the modelled table in docs/decisions/judged-without-a-gpu.md."""
 
 
 def load() -> dict[str, Any]:

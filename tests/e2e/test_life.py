@@ -121,6 +121,17 @@ def test_a_signal_to_every_process_at_once_cuts_no_stream(tmp_path: Path, number
         assert gone(family)
 
 
+def test_sigusr1_to_every_process_at_once_cuts_no_stream(tmp_path: Path) -> None:
+    with serving(tmp_path, *TONE, *SLOW) as server:
+        listener = Listener(server, "a" * 30)
+        for pid in (*children(server.pid), server.pid):
+            os.kill(pid, signal.SIGUSR1)
+        listener.join()
+        assert listener.error is None
+        assert len(listener.body) == 30 * 1200 * 2
+        assert "the engine died" not in server.log.read_text()
+
+
 def test_after_ctrl_c_a_stream_past_the_drain_limit_is_cut(tmp_path: Path) -> None:
     with serving(tmp_path, *TONE, *SLOW, "--set", "http.drain_s=1") as server:
         family = children(server.pid)

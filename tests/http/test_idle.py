@@ -24,8 +24,11 @@ async def test_it_is_unloaded_and_comes_back() -> None:
         await api.until("/readyz", lambda answer: answer["ready"])
         first = await api.call("POST", "/tts", TEXT | {"seed": 1})
         await idle(api)
-        for path in ("/readyz", "/stats", "/metrics", "/voices"):
+        for path in ("/readyz", "/stats", "/voices"):
             await api.call("GET", path, headers=())
+        told = (await api.call("GET", "/metrics", headers=())).body
+        assert b"\ntts_engine_ready 0.0\n" in told
+        assert b"\ntts_engine_idle 1.0\n" in told, "no reason to wake anybody"
         assert (await api.call("POST", "/tts", {"text": ""})).status == 400
         await asyncio.sleep(0.05)
         assert (await api.call("GET", "/readyz")).json["state"] == "idle", "only speech wakes it"

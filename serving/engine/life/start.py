@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from serving.engine.life.cores import usable_cores
 from serving.engine.life.watchdog import Steps
 from serving.engine.loop import EngineLoop
 from serving.engine.runner import DeviceError, Runner, pick_device, pick_workers
@@ -72,7 +73,7 @@ def _start(profile: Profile, pair: EnginePair, steps: Steps) -> EngineLoop:
     report(f"load {profile.model.name}", 0, 1)
     engine = profile.engine
     device = pick_device(engine)
-    workers, threads = pick_workers(engine, device, os.cpu_count() or 1)
+    workers, threads = pick_workers(engine, device, usable_cores())
     torch.set_num_threads(threads)
     model = load_model(profile, device, getattr(torch, engine.dtype))
     runner = Runner(model, engine, device)

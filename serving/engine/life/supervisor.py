@@ -294,7 +294,8 @@ class Supervisor:
             if done:
                 return None
             if engine.beats is not None:
-                stuck = watchdog.look(engine.beats, engine.step_age_s, ready=self.info is not None)
+                ready = self.info is not None
+                stuck = watchdog.look(engine.beats, engine.step_age_s, ready=ready, told=self.warming)
                 if stuck is not None:
                     return stuck
 

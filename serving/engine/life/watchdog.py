@@ -15,6 +15,8 @@ BEAT_S = 0.5
 """Time from one sign of life to the next."""
 START_SILENCE_S = 60.0
 """Until it is ready an engine may be this long without one: imports and compilers hold the interpreter's lock."""
+START_S = 600.0
+"""A start may tell nothing new for this long: weights come from slow disks, and a compiler takes minutes."""
 _MOST_S = 255
 
 
@@ -53,9 +55,16 @@ class Watchdog:
         self._step_s = min(step_s, _MOST_S)
         self._beats = 0
         self._silent_looks = 0
+        self._told: object = None
+        self._untold_looks = 0
 
-    def look(self, beats: int, step_age_s: float, *, ready: bool) -> str | None:
-        """Why the engine is stuck, else None. `beats` came since its start, the last with `step_age_s`."""
+    def look(self, beats: int, step_age_s: float, *, ready: bool, told: object = None) -> str | None:
+        """Why the engine is stuck, else None.
+
+        `beats` came since its start, the last with `step_age_s`; `told` is what it last said of its start.
+        """
+        self._untold_looks = 0 if ready or told != self._told else self._untold_looks + 1
+        self._told = told
         self._silent_looks = 0 if beats != self._beats else self._silent_looks + 1
         self._beats = beats
         limit_s = self._silence_s if ready else max(self._silence_s, START_SILENCE_S)
@@ -63,4 +72,6 @@ class Watchdog:
             return f"it gave no sign of life for {limit_s:g} s"
         if step_age_s >= self._step_s:
             return f"a step took longer than {self._step_s:g} s"
+        if self._untold_looks * BEAT_S >= START_S:
+            return f"its start went no further for {START_S:g} s"
         return None

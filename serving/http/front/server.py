@@ -79,6 +79,12 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
     return listener
 
 
+MOST_UNSENT_BYTES = 65_536
+"""Of a connection, in the kernel. One with megabytes takes more only when a third of them has gone, so that a client
+who reads audio as it is played would seem to take nothing for half a minute.
+"""
+
+
 def limit_connections(listener: socket.socket, send_s: float) -> None:
     """What the kernel does for every connection of a listener: end those whose client is gone or takes nothing, and
     send what is written at once.
@@ -89,6 +95,7 @@ def limit_connections(listener: socket.socket, send_s: float) -> None:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # Also for a reader that keeps its window shut: what the application gave up is not kept for him.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(send_s * 1000))
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MOST_UNSENT_BYTES)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
 
 

@@ -40,6 +40,8 @@ class EngineCollector(Collector):
         engine, load = self._engine, self._engine.load
         ready = float(engine.state is EngineState.READY)
         yield GaugeMetricFamily("tts_engine_ready", "1 while the engine takes requests", ready)
+        idle = float(engine.state is EngineState.IDLE)
+        yield GaugeMetricFamily("tts_engine_idle", "1 while the model is unloaded for want of requests", idle)
         yield CounterMetricFamily("tts_engine_restarts", "Starts again after a death", load.restarts)
         yield GaugeMetricFamily("tts_requests_running", "Utterances admitted and not ended", load.requests)
         yield GaugeMetricFamily(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 HAN = "\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 """For a class of a regular expression."""
@@ -41,10 +44,12 @@ def _simplified(char: str) -> int:
 @cache
 def _grammar() -> Any:
     """The table of wetext, which is that of the official package. To import wetext itself would load all its
-    grammars, for more than a second."""
-    from kaldifst import TextNormalizer
-
+    grammars, for more than a second. Without the package every character stays as it is.
+    """
     wetext = find_spec("wetext")
     if wetext is None or wetext.origin is None:
-        raise ModuleNotFoundError("wetext", name="wetext")
+        logger.warning("traditional characters stay as written: pip install 'tts-serving[indextts2]'")
+        return str
+    from kaldifst import TextNormalizer
+
     return TextNormalizer(str(Path(wetext.origin).with_name("fsts") / "traditional_to_simple.fst"))

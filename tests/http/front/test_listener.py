@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from serving.http.front.server import AddressError, limit_connections, listen
+from serving.http.front.server import MOST_UNSENT_BYTES, AddressError, limit_connections, listen
 
 
 def test_what_is_written_to_a_connection_is_sent_at_once() -> None:
@@ -18,6 +18,9 @@ def test_what_is_written_to_a_connection_is_sent_at_once() -> None:
             with connection:
                 assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
                 assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+                assert (
+                    connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == MOST_UNSENT_BYTES
+                )
 
 
 @pytest.mark.parametrize("host", ["", "a" * 300, "999.1.1.1"])

@@ -86,6 +86,7 @@ async def test_the_engine_and_its_stages() -> None:
     assert seen["tts_engine_bucket_misses_total", stage] == 0
     assert seen[("tts_engine_slots_used",)] == seen[("tts_engine_segments_waiting",)] == 0
     assert seen[("tts_engine_ready",)] == 1
+    assert seen[("tts_engine_idle",)] == 0
     assert seen[("tts_engine_restarts_total",)] == 0
     assert seen[("tts_requests_running",)] == 0
     assert seen[("tts_audio_pending_seconds",)] == pytest.approx(0, abs=1e-9)

@@ -7,7 +7,9 @@ import hmac
 import json
 import os
 import stat
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,33 @@ def test_the_file_holds_no_key_and_is_its_owners_alone(file: Path) -> None:
     assert len(key) >= len(module.PREFIX) + 43, "256 bits"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [entry.name for entry in file.parent.iterdir()] == [file.name], "nothing is left beside it"
+
+
+def test_keys_that_are_added_at_once_are_all_kept(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = module._write
+
+    def slowly(path: Path, keys: list[module.Key]) -> None:
+        time.sleep(0.02)
+        write(path, keys)
+
+    monkeypatch.setattr(module, "_write", slowly)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: add_key(file, f"key{number}"), range(8)))
+    assert len(read_keys(file)) == 8
+
+
+def test_a_file_that_somebody_holds_is_said_to_be(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOCK_S", 0.05)
+    with module._alone(file), pytest.raises(KeysError, match="another process is changing"):
+        add_key(file, "ann")
+
+
+def test_a_change_shuts_no_reader_out(file: Path) -> None:
+    add_key(file, "ann")
+    file.chmod(0o640)
+    add_key(file, "ben")
+    remove_key(file, "ann")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
 
 def test_an_unknown_key_costs_the_work_of_a_known_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

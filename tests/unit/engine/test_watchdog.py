@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from serving.engine.life.watchdog import BEAT_S, START_SILENCE_S, Watchdog, age_s, send_beats
+from serving.engine.life.watchdog import BEAT_S, START_S, START_SILENCE_S, Watchdog, age_s, send_beats
 
 LOOKS = int(5 / BEAT_S)
 
@@ -31,6 +31,22 @@ def test_an_engine_that_starts_has_longer() -> None:
     while watchdog.look(0, 0.0, ready=False) is None:
         looks += 1
     assert looks == START_SILENCE_S / BEAT_S - 1
+
+
+def test_a_start_may_not_stand_still_for_ever() -> None:
+    watchdog = Watchdog(5.0, 60.0)
+    beats = 0
+    for said in ("load", "warm"):  # each has the whole time
+        for _ in range(int(START_S / BEAT_S) - 1):
+            beats += 1
+            assert watchdog.look(beats, 0.0, ready=False, told=said) is None
+    assert (
+        watchdog.look(beats, 0.0, ready=False, told="warm") is None
+    )  # the first look of a word is not yet one
+    assert watchdog.look(beats + 1, 0.0, ready=False, told="warm") == "its start went no further for 600 s"
+    for _ in range(int(START_S / BEAT_S) + 1):
+        beats += 1
+        assert watchdog.look(beats, 0.0, ready=True) is None
 
 
 def test_a_step_may_not_take_for_ever() -> None:

@@ -73,6 +73,40 @@ def test_a_library_that_was_cut_short_is_built_again(source: Path, caplog: pytes
     assert [path.read_bytes() for path in kept()] == [whole]
 
 
+def test_a_pipe_in_place_of_a_library_holds_nobody(source: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load_library(source)
+    (built,) = kept()
+    built.unlink()
+    os.mkfifo(built, 0o700)
+    assert load_library(source).answer() == 42
+    assert "is not what was built" in caplog.text
+
+
+def test_a_user_without_a_home_is_done_without(
+    source: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    assert load_library(source).answer() == 42
+    assert "no kernels are kept" in caplog.text
+
+
+def test_a_compiler_that_hangs_is_given_up(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "cc"
+    script.write_text("#!/bin/sh\nexec sleep 60\n")
+    script.chmod(0o700)
+    monkeypatch.setenv("CC", str(script))
+    monkeypatch.setattr(build, "BUILD_S", 0.2)
+    with pytest.raises(NativeError, match="timed out"):
+        load_library(source)
+
+
 @pytest.mark.parametrize("what", ["folder", "library", "parent", "link"])
 def test_what_others_can_write_is_not_run(
     what: str, source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from serving.protocol import InputError, VoiceConflict, VoiceUnknown
@@ -218,3 +219,13 @@ def test_a_writer_that_was_stopped_holds_up_nobody_for_ever(
 def test_a_folder_that_cannot_be_looked_at_holds_no_voices(tmp_path: Path) -> None:
     (tmp_path / "voices").write_bytes(b"no folder")
     assert store(tmp_path / "voices").records() == {}
+
+
+@pytest.mark.parametrize("content", [b'{"x":' + b"[" * 16_000, b'{"created_s": 1e300, '])
+def test_what_is_no_record_harms_nobody(tmp_path: Path, content: bytes) -> None:
+    kept = store(tmp_path)
+    kept.add(record("ann"), b"sound", replace=False)
+    if content.endswith(b", "):
+        content += msgspec.json.encode(record("ben"))[1:].replace(b'"created_s":1.0,', b"")
+    (tmp_path / "added" / f"{folder_module._key('ben')}.json").write_bytes(content)
+    assert list(store(tmp_path).records()) == ["ann"]

@@ -46,7 +46,7 @@ class Vocode:
         self._vocoder = vocoder
         self._flow = flow
         self._at_once = at_once
-        self._static = static
+        self.static = static
         self._dtype = vocoder.dtype
 
     def collate(self, states: Sequence[SpeechState], bucket: Bucket) -> tuple[Tensor, ...]:
@@ -60,7 +60,7 @@ class Vocode:
             stretch = state.stretch(self._at_once)
             rows[row, : state.length] = state.mel[stretch.begin : stretch.end]
         lengths = [*(state.length for state in states), *[1] * (bucket.rows - len(states))]
-        if not self._static and states and min(lengths) == bucket.length:
+        if not self.static and states and min(lengths) == bucket.length:
             lengths = []
         return rows.mT, torch.tensor(lengths, dtype=torch.int64)
 

@@ -114,7 +114,10 @@ class TextEmotion:
         try:
             from transformers import AutoModelForCausalLM, AutoTokenizer
         except ImportError:
-            raise InputError("emo_text", "emotion by text needs the package transformers") from None
+            raise InputError(
+                "emo_text",
+                "emotion by text needs the package transformers: pip install 'tts-serving[emo-text]'",
+            ) from None
         dtype = torch.float16 if device.type == "cuda" else torch.float32
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)

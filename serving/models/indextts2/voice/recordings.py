@@ -82,8 +82,20 @@ def recording_files(folder: Path) -> list[Path]:
     return [
         path
         for path in sorted(folder.iterdir())
-        if not path.name.startswith(".") and path.suffix.lower() in SUFFIXES and _is_plain(path)
+        if not path.name.startswith(".")
+        and path.suffix.lower() in SUFFIXES
+        and _is_text(path.name)
+        and _is_plain(path)
     ]
+
+
+def _is_text(name: str) -> bool:
+    """Whether an answer can tell a name: one that another system wrote may be no UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_plain(path: Path) -> bool:

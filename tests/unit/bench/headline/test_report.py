@@ -26,6 +26,7 @@ from bench.headline.standing import compare_arms, noise_floor
 from bench.headline.summary import stage_counts, summarise
 from bench.records import Run, Sweep, SwitchGain, write_json
 from tests.unit.bench.headline.headline_support import cell, make_run
+from tests.unit.bench.support import heard
 
 
 @pytest.fixture
@@ -63,6 +64,23 @@ def test_no_good_answer_at_all_loses_and_is_not_invalid(run: Run) -> None:
     for late in next(one for one in run.cells if one.arm == "reference").samples:
         late.events = [(time + 1.0, size) for time, size in late.events]
     assert standings(run, "SLO share")[1] == ("wins", 1.0)
+
+
+def test_the_way_to_the_first_sound_is_told(run: Run) -> None:
+    for silent in next(one for one in run.cells if one.arm == "server").samples:
+        silent.heard = heard(0.2)
+    found = {s.point.x: s.onset for s in summarise(run) if s.arm == "server"}
+    quick, broken = found[1], found[4]
+    assert quick is not None
+    assert quick.first_byte_s == quick.playable_s == pytest.approx(0.01)
+    assert quick.silence_s == 0.2
+    assert quick.sound_s == pytest.approx(0.21)
+    assert quick.payload_s == 0.5
+    assert (quick.streams, quick.broken) == (20, 0)
+    assert broken is not None
+    assert (broken.broken, broken.underruns) == (20, 60)
+    assert broken.underrun_s == pytest.approx(12.0)
+    assert "| 20 of 20 | 60 | 12000 |" in as_markdown(run)
 
 
 def test_an_invalid_repeat_is_never_averaged_in(run: Run) -> None:

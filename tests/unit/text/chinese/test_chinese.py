@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.text import chinese
-from serving.text.chinese import verbalise
+from serving.text.chinese import characters, verbalise
 from serving.text.chinese.characters import simplify
 from serving.text.chinese.numbers import cardinal, number
 from serving.text.chinese.pinyin import is_pinyin
@@ -207,3 +207,16 @@ def test_what_a_library_cannot_read_is_spoken_as_written(
     assert say("原文 3") == "原文 3"
     assert say("原文 4") == "原文 4"
     assert len(caplog.records) == 1
+
+
+def test_without_its_package_only_traditional_characters_stay(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(characters, "find_spec", lambda _: None)
+    monkeypatch.setattr(characters, "_TABLE", characters._Table())
+    characters._grammar.cache_clear()
+    try:
+        assert "".join(word.spoken for word in verbalise("買了3個，共25%。")) == "買了三個，共百分之二十五。"
+    finally:
+        characters._grammar.cache_clear()
+    assert caplog.text.count("tts-serving[indextts2]") == 1
