@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from serving.engine.life.cores import usable_cores
+from serving.native.cores import usable_cores
 
 INSTRUCTION_SETS = (
     "avx2",

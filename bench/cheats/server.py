@@ -16,7 +16,7 @@ from hibari import Hibari
 
 from bench.cheats.answer import Answer, Floats
 from bench.servers.start import Server
-from serving.engine.life.cores import usable_cores
+from serving.native.cores import usable_cores
 
 
 class Voice:

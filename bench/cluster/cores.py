@@ -21,7 +21,7 @@ from bench.cluster.asking import audio_s, together, told
 from bench.cluster.nodes import Nodes, clustered, pin
 from bench.faults.server import check
 from bench.machine import cpu_s, tree_cpu_s
-from serving.engine.life.cores import usable_cores
+from serving.native.cores import usable_cores
 
 SENTENCE = "The harbour was quiet when the first boats came home."
 ALONE = ("engine.device=cpu", "engine.threads=1", "engine.workers=1", "cluster.cpus=0.5")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
-from serving.engine.life.cores import usable_cores
+from serving.native.cores import usable_cores
 
 Answer = TypeVar("Answer")
 

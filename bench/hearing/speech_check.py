@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from bench.hearing.words import normalise, word_error_rate
 from bench.load.validity import accuse
 from bench.records import Cell, Run, Sample
-from serving.engine.life.cores import usable_cores
+from serving.native.cores import usable_cores
 
 Read = Callable[[], tuple[NDArray[np.floating[Any]], int]]
 """Gives the mono samples of a wave, in [-1, 1], and their rate in Hz."""

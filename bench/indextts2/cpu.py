@@ -26,7 +26,7 @@ from bench.indextts2.offline import TEXT_TOKENS, Offline
 from bench.indextts2.package import Package, PackageMissing
 from bench.machine import commit, machine
 from bench.metrics import audio_s
-from serving.engine.life.cores import usable_cores
+from serving.native.cores import usable_cores
 from serving.profile import EngineProfile, ModelProfile, Profile
 
 OURS: dict[str, tuple[str, dict[str, Any]]] = {

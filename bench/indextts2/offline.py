@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from bench.records import Sample
-from serving.engine.life.cores import usable_cores
 from serving.engine.loop import EngineLoop
 from serving.engine.runner import Launched, Runner, pick_device, pick_workers
 from serving.models import load_model
@@ -26,6 +25,7 @@ from serving.models.indextts2.config import IndexTts2Config
 from serving.models.indextts2.model import IndexTts2Model
 from serving.models.indextts2.voice.conditioning import VoiceConditioning
 from serving.models.indextts2.voice.recordings import BUILT_IN
+from serving.native.cores import usable_cores
 from serving.profile import EngineProfile, Profile
 from serving.protocol import (
     Failed,

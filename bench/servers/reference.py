@@ -34,7 +34,7 @@ from hibari import Hibari
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from serving.engine.life.cores import usable_cores
+from serving.native.cores import usable_cores
 
 MAX_REQUESTS = 64
 """Requests admitted at once, as in our server's default profile."""

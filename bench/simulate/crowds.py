@@ -18,11 +18,11 @@ import zmq
 
 from bench.simulate.costs import Crowd
 from bench.simulate.speeches import speeches
-from serving.engine.life.cores import usable_cores
 from serving.engine.runner import Runner
 from serving.engine.transport import EnginePair
 from serving.engine.workers import STEPPED_BACK
 from serving.models.base import Frontend, Model
+from serving.native.cores import usable_cores
 from serving.profile import Profile
 
 WAKES = 150

@@ -16,11 +16,11 @@ from bench.indextts2.offline import Streams
 from bench.simulate.costs import Step, StepCost, fit
 from bench.simulate.listeners import TIMEOUT_S
 from bench.simulate.speeches import speeches
-from serving.engine.life.cores import usable_cores
 from serving.engine.loop import EngineLoop
 from serving.engine.runner import Launched, Runner, pick_device, pick_workers
 from serving.models import load_model
 from serving.models.base import Frontend, Model
+from serving.native.cores import usable_cores
 from serving.profile import EngineProfile, Profile
 from serving.protocol import Submit, ToEngine
 

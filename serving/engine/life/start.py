@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from serving.engine.life.cores import usable_cores
 from serving.engine.life.watchdog import Steps
 from serving.engine.loop import EngineLoop
 from serving.engine.runner import DeviceError, Runner, pick_device, pick_workers
 from serving.models import load_model
 from serving.models.base import ModelError
+from serving.native.cores import usable_cores
 from serving.observe.words import described, requests_come
 from serving.profile import Profile, ProfileError
 from serving.protocol import Broken, Ready, Shutdown, Warming

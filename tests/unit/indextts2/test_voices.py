@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -203,6 +204,12 @@ def test_names_of_any_letters(tmp_path: Path, good: Path, name: str) -> None:
         frontend, _ = make(voices=str(place))
         assert frontend.spec.default_voice == name
         assert request(frontend, "你好。", voice=name)[1].text == "你 好 ."
+
+
+def test_a_file_whose_name_is_no_text_is_passed_over(tmp_path: Path) -> None:
+    write(tmp_path / "ann.wav", built_in_wave(RATE))
+    (tmp_path / os.fsdecode(b"stimme_\xfc.wav")).write_bytes((tmp_path / "ann.wav").read_bytes())
+    assert voices(tmp_path) == ["ann"]
 
 
 def test_what_is_no_recording_or_no_name_is_refused(tmp_path: Path, good: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.engine.life import cores
-from serving.engine.life.cores import allowed_cores, usable_cores
+from serving.native import cores
+from serving.native.cores import allowed_cores, usable_cores
 
 
 def groups(folder: Path, own: str, files: dict[str, str]) -> float:
