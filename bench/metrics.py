@@ -248,8 +248,8 @@ def goodput_rps(samples: Sequence[Sample], slo: Slo) -> float:
 
 
 def in_pieces(sample: Sample) -> bool:
-    """Whether its audio was sent in two pieces or more, so that it could have stalled."""
-    return sample.streaming and (sample.chunks or len(sample.events)) > 1
+    """Whether its audio was sent in two pieces or more, so that it could have stalled; one that dripped has."""
+    return sample.streaming and ((sample.chunks or len(sample.events)) > 1 or bool(stalls_s(sample)))
 
 
 def continuity(samples: Iterable[Sample]) -> dict[float, float] | None:

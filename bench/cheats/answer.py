@@ -42,6 +42,8 @@ class Answer:
     """The connection is closed behind the last piece, without the end mark."""
     until_close: bool = False
     """No chunks and no length: the end of the connection is the end of the answer, as in HTTP/1.0."""
+    one_chunk: bool = False
+    """All pieces are one HTTP chunk, which drips."""
     first_piece_s: float | None = None
     """Length of the first piece, sent before a pause of first_pause_s."""
     first_pause_s: float = 0.0

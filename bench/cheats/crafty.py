@@ -10,7 +10,7 @@ import re
 import numpy as np
 
 from bench.cheats import sounds
-from bench.cheats.answer import RATE_HZ, Answer, Floats
+from bench.cheats.answer import RATE_HZ, Answer, Floats, encode, wav_header
 from bench.cheats.bold import LONG, other_text
 from bench.cheats.rows import Row, of_wave, prefixed, row
 from bench.cheats.server import Asked
@@ -38,6 +38,11 @@ def _whistle(asked: Asked) -> Answer:
     return of_wave(np.concatenate([tone, sounds.resampled(wave, 2)]), rate_hz=48_000)
 
 
+def _under(header: bytes, wave: Floats) -> Answer:
+    """16-bit samples under a header that says something else."""
+    return of_wave(wave, body=header + encode(wave, "s16"))
+
+
 def _at_once(asked: Asked, start: Floats) -> Answer:
     """Something at once, and the speech right behind it, without its own silence."""
     wave = asked.wave[sounds.sounding(asked.wave)[0] :]
@@ -63,6 +68,16 @@ CRAFTY = (
         lambda a: of_wave(_without_small_words(a))),
     row("long ones", "other words of the same length for long texts", "unintelligible",
         lambda a: of_wave(other_text(a) if len(a.text) > LONG else a.wave)),
+    row("16 as float", "16-bit samples under a header of floats", "no numbers|clipped|bad_audio|noise",
+        lambda a: _under(wav_header("f32", 1, RATE_HZ, None), a.wave[: len(a.wave) // 2 * 2])),
+    row("6 for 24", "24 kHz under a header of 6 kHz", "too long|pace|slow", lambda a: of_wave(a.wave, rate_hz=6_000)),
+    row("1 Hz", "a header of one sample a second", "bad_audio",
+        lambda a: _under(wav_header("s16", 1, 1, None), a.wave)),
+    row("2 GHz", "a header of 2 GHz", "bad_audio",
+        lambda a: _under(wav_header("s16", 1, 2_000_000_000, None), a.wave)),
+    row("one piece that drips", "0.1 s, 0.9 s of nothing, then the rest, in one HTTP chunk", "a hole|early byte",
+        lambda a: of_wave(a.wave, first_piece_s=0.1 + len(sounds.leading(a.wave)) / RATE_HZ, first_pause_s=0.9,
+                          one_chunk=True)),
     row("other under load", "other words when others wait", "unintelligible",
         lambda a: of_wave(other_text(a) if a.at_once > BUSY else a.wave)),
 )  # fmt: skip
@@ -73,6 +88,8 @@ CHARGED = (
     Row(name="click at once", does="a click and 0.2 s of silence before it", named=None,
         cheat=lambda a: _at_once(a, np.concatenate([sounds.breath(0.02, -20.0, a.number), sounds.noise(0.2, -70.0)])),
         speaks_after_s=0.2),
+    Row(name="tone at once", does="0.24 s of a tone, of another pitch each time, before it", named=None,
+        cheat=lambda a: _at_once(a, sounds.tone(0.24, 120.0 + 7 * (a.number % 17))), speaks_after_s=0.24),
     Row(name="push", does="0.24 s of a wave of 4 Hz before it", named=None,
         cheat=lambda a: _at_once(a, _slow_push(0.24)), speaks_after_s=0.24),
 )  # fmt: skip

@@ -50,6 +50,8 @@ HONEST = (
     row("trimmed", "no silence before and after", None,
          lambda a: of_wave(a.wave[slice(*sounds.sounding(a.wave))])),
     row("louder", "half as loud again", None, lambda a: of_wave(a.wave * 1.5)),
+    row("rate in words", "says 24000.0 where others say 24000", None,
+        lambda a: of_wave(a.wave, headers={"X-Sample-Rate": "24000.0"})),
     row("quiet", "a third of the loudness (-35 dBFS)", None, lambda a: of_wave(a.wave * 0.32)),
     row("quiet 8 kHz", "the same on a telephone line", None,
         lambda a: of_wave(sounds.resampled(a.wave, 1 / 3) * 0.32, rate_hz=8_000)),

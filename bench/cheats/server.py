@@ -95,10 +95,16 @@ def serve(cheat: Cheat, voice: Voice, stats: dict[str, Any] | None = None) -> It
             chunked = not answer.until_close
             self.send_header(*(("Transfer-Encoding", "chunked") if chunked else ("Connection", "close")))
             self.end_headers()
-            for pause_s, data in answer.pieces():
+            pieces = list(answer.pieces())
+            if answer.one_chunk:
+                self.wfile.write(b"%x\r\n" % sum(len(data) for _, data in pieces))
+            for pause_s, data in pieces:
                 if pause_s:
                     time.sleep(pause_s)
-                self.wfile.write(b"%x\r\n" % len(data) + data + b"\r\n" if chunked else data)
+                alone = chunked and not answer.one_chunk
+                self.wfile.write(b"%x\r\n" % len(data) + data + b"\r\n" if alone else data)
+            if answer.one_chunk:
+                self.wfile.write(b"\r\n")
             if answer.breaks_off or not chunked:
                 self.close_connection = True
             else:

@@ -39,7 +39,8 @@ def apply_acceptances(findings: Sequence[Finding], entries: Sequence[Acceptance]
             continue
         used = False
         for one in findings:
-            worse = one.slowdown.ratio if one.slowdown else one.worse or _count_ratio(one)
+            judged = one.confirmation or one.slowdown  # the second measurement decides
+            worse = judged.ratio if judged else one.worse or _count_ratio(one)
             if one.metric == entry.metric and one.verdict == "REGRESSED" and worse <= entry.up_to_ratio:
                 one.acceptance, used = entry.reason, True
         if not used:

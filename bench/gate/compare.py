@@ -63,10 +63,10 @@ def compare(
         return judge_all(found, names)
 
     findings = run(metrics, effort)
-    if not any(metric.needs == "server" for metric in METRICS if metric.name in metrics) and (
-        QUALITY not in metrics
-    ):
-        # Whatever was asked for, a head whose server does not start or speak must not pass.
+    of_server = {QUALITY, *(metric.name for metric in METRICS if metric.needs == "server")}
+    unasked = any(one.failed_side == "base" and one.metric in of_server for one in findings)
+    if unasked or of_server.isdisjoint(metrics):
+        # Whatever was asked for, and whatever base can do: a head whose server does not start or speak must not pass.
         progress("HTTP: does head's server start")
         if (failure := speaks(head, profile=profile, overrides=overrides)) is not None:
             findings.append(_invalid(STARTS, failure, ""))

@@ -60,7 +60,10 @@ class Tree:
 
         A copy whose server was renamed or left out is one too: it must not be measured by the installed server.
         """
-        return (self.path / "serving" / "__init__.py").is_file() or self._holds_probe() is not None
+        places = (self.path, self.path / "src")
+        return self._holds_probe() is not None or any(
+            (place / "serving" / "__init__.py").is_file() for place in places
+        )
 
     def probe_command(self) -> list[str] | None:
         """The interpreter's arguments that start this tree's own probe; None if it is a copy without one."""

@@ -23,7 +23,7 @@ DEFINITIONS = {
     "of two chunks or more",
     "SLO share": "of 100 requests that were due, those that met the SLO above: what was refused or failed did not",
     "prebuffer": "seconds of audio that a player must hold before it starts, to have no underrun",
-    "CPU": "CPU seconds of the server's processes per second of audio, warm-up included in both; the comparison is the "
+    "CPU": "CPU seconds of the server's processes per second of audio, without the warm-up; the comparison is the "
     "geometric mean over the load points, with the interval of Student's t; that of one point has none",
     "RTF": "total over seconds of audio received; the wait for a free server is inside",
     "percentiles": "nearest rank over the pooled requests of the valid repeats: always a measured value",

@@ -25,13 +25,13 @@ from bench.load.bystanders import accuse_bystanders
 from bench.load.cell import measure_cell
 from bench.load.generator import LoadPlan, generate
 from bench.machine import commit, machine
-from bench.metrics import total_s, ttfa_s
+from bench.metrics import audible_ttfa_s, total_s, ttfa_s
 from bench.progress import line_of, progress_bar
 from bench.records import Arm, ColdStart, Endpoint, LoadPoint, Run, write_json
 from bench.servers.start import ARMS, Server, StartFailed, start_server, target_server
 from bench.targets.arguments import add_target_arguments, targets_of
 from bench.targets.spec import Limits, Target
-from bench.workload import MIXES, Workload, fresh_seed, warmup_texts
+from bench.workload import MIXES, Workload, fresh_seed, texts, warmup_texts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -210,7 +210,8 @@ def _note_failure(arm: Arm) -> Iterator[None]:
 
 def _cold_start(server: Server, options: Options, number: int) -> ColdStart:
     (first_text,) = warmup_texts("short", 1, options.seed, f"cold start {number}")
-    more = warmup_texts("short", TEXTS, fresh_seed(), "again")  # not even --seed repeats them
+    # Like those that count, and not even --seed repeats them: nobody can tell them from the others and keep no answer.
+    more = texts("short", TEXTS, fresh_seed(), "again")
     plan = LoadPlan(
         url=server.url,
         target=server.target,
@@ -223,7 +224,7 @@ def _cold_start(server: Server, options: Options, number: int) -> ColdStart:
     )
     sample, *others = generate(plan).samples
     server.keeps_answers = kept(others)
-    first = ttfa_s(sample)
+    first = audible_ttfa_s(sample) or ttfa_s(sample)  # who is silent is accused at the load points
     if sample.error is not None or first is None:
         raise StartFailed(f"{server.arm}: the first request failed: {sample.error}: {sample.detail}")
     return ColdStart(ready_s=server.ready_s or 0.0, first_request_s=total_s(sample), first_ttfa_s=first)

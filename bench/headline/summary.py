@@ -67,7 +67,7 @@ class Summary:
     slo_share: Estimate | None = None
     """Of the requests that were due, those that met the SLO: what was refused, failed or came late did not."""
     cpu_per_audio: float | None = None
-    """CPU seconds of the server's processes per second of audio, warm-up included in both."""
+    """CPU seconds of the server's processes per second of audio, without the warm-up."""
     requests_per_second: float | None = None
     goodput_rps: float | None = None
     stalls_s: tuple[float, ...] = ()
@@ -129,7 +129,7 @@ def stage_counts(run: Run, arm: str) -> dict[str, dict[str, float]]:
             for stage, count in after.items():
                 stages = totals.setdefault(counter, {})
                 stages[stage] = stages.get(stage, 0.0) + count - before.get(stage, 0.0)
-    if not audio:
+    if not audio or "steps" not in totals:
         return {}
     return {
         counter: {stage: count / audio for stage, count in stages.items()}
@@ -139,13 +139,17 @@ def stage_counts(run: Run, arm: str) -> dict[str, dict[str, float]]:
 
 def _counters(stats: dict[str, Any]) -> list[str]:
     engine = stats.get("engine", stats)
+    if not isinstance(engine, dict):  # of a server that is not ours
+        return []
     seconds = [name for name, value in engine.items() if name.endswith("_s") and isinstance(value, dict)]
     return ["steps", "rows", "padded_units", "bucket_misses", *seconds]
 
 
 def _counter(stats: dict[str, Any], name: str) -> dict[str, float]:
-    counts = stats.get("engine", stats).get(name, {})
-    return {stage: float(count) for stage, count in counts.items()}
+    engine = stats.get("engine", stats)
+    counts = engine.get(name) if isinstance(engine, dict) else None
+    known = counts.items() if isinstance(counts, dict) else ()
+    return {stage: float(count) for stage, count in known if isinstance(count, int | float)}
 
 
 def _rank(names: Sequence[str], name: str) -> int:

@@ -100,7 +100,7 @@ def _title(
             return f"{server}: no valid figure"
         return f"{server} alone: first sound after {_ms(first[0])} at {first[0].point.load}"
     parts = []
-    for criterion, noun in ((TTFA, "first sound"), (TOTAL, "whole answer"), (THROUGHPUT, "throughput")):
+    for criterion, noun in ((TTFA, "first sound"), (TOTAL, "whole answer"), (TEXT_RATE, "throughput")):
         own = [one for one in comparisons if one.criterion is criterion]
         if criterion is TOTAL and any(one.criterion is TTFA for one in comparisons):
             continue
@@ -123,12 +123,15 @@ def _in_short(own: Sequence[Comparison], criterion: Criterion, noun: str) -> str
     for name, word in (("wins", better), ("loses", worse)):
         if 2 * len(sides[name]) > ranked:
             said = f"{noun} {_size(median(_times(one) for one in sides[name]), criterion, name)} {word}"
-            return said if len(sides[name]) == ranked else f"{said} at {len(sides[name])} of {ranked} loads"
+            return (
+                said if len(sides[name]) == len(own) else f"{said} at {len(sides[name])} of {len(own)} loads"
+            )
     if 2 * len(sides["even"]) >= ranked and not (sides["wins"] and sides["loses"]):
         rest = sides["wins"] or sides["loses"]
         word = better if sides["wins"] else worse
-        return f"{noun} even" + (f", {word} at {len(rest)} of {ranked} loads" if rest else "")
-    return f"{noun} {better} at {len(sides['wins'])} and {worse} at {len(sides['loses'])} of {ranked} loads"
+        few = f" at {len(sides['even'])} of {len(own)} loads" if ranked < len(own) else ""
+        return f"{noun} even{few}" + (f", {word} at {len(rest)} of {len(own)} loads" if rest else "")
+    return f"{noun} {better} at {len(sides['wins'])} and {worse} at {len(sides['loses'])} of {len(own)} loads"
 
 
 # ---- the sentences -------------------------------------------------------------------------------
@@ -275,7 +278,7 @@ def _percent(times: float, standing: str) -> float:
 
 
 def _size(times: float, criterion: Criterion, standing: str) -> str:
-    return f"{_percent(times, standing):.0f} %" if criterion is THROUGHPUT else _x(times)
+    return f"{_percent(times, standing):.0f} %" if criterion in (THROUGHPUT, TEXT_RATE) else _x(times)
 
 
 def _x(times: float) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.heard import Heard
-from bench.hearing.raw import samples_of
+from bench.hearing.raw import played, samples_of
 from bench.hearing.sound import AUDIBLE_DBFS, FRAME_S, levels_dbfs, quiet_dbfs, sound_of, without_rumble
 from bench.hearing.voicing import bands_db, describe_voice, median_pitch_hz, voicing_of
 from bench.records import Encoding
@@ -57,8 +57,8 @@ def hear(
     `sound_only` leaves out all but levels and silences, for a generator that has to hear while it loads.
     """
     every = samples_of(audio, encoding, channels)
-    wave = every.mean(axis=1)
-    finite = np.nan_to_num(wave, nan=0.0, posinf=1.0, neginf=-1.0)
+    numbers = played(every)
+    finite = numbers.mean(axis=1)
     speech = without_rumble(finite, sample_rate_hz)
     levels = levels_dbfs(speech, sample_rate_hz)
     heard = sound_of(speech, sample_rate_hz)
@@ -66,9 +66,9 @@ def hear(
     sound = None if heard is None else sound_of(speech, sample_rate_hz, threshold)
     audible = levels[levels > threshold] if heard is not None else levels[:0]
     found = Heard(
-        seconds=len(wave) / sample_rate_hz,
+        seconds=len(finite) / sample_rate_hz,
         audible_at_s=None if heard is None else heard.head_s,
-        tail_s=len(wave) / sample_rate_hz if sound is None else sound.tail_s,
+        tail_s=len(finite) / sample_rate_hz if sound is None else sound.tail_s,
         longest_gap_s=0.0 if sound is None else max(sound.pauses_s, default=0.0),
         pauses=0 if sound is None else len(sound.pauses_s),
         pauses_s=0.0 if sound is None else sum(sound.pauses_s),
@@ -82,7 +82,7 @@ def hear(
         offset=float(finite.mean() / (finite.std() + 1e-9)) if len(finite) else 0.0,
         distinct=DISTINCT_MOST,
         not_numbers=int(np.count_nonzero(~np.isfinite(every))),
-        silent_channels=_silent_channels(every),
+        silent_channels=_silent_channels(numbers),
     )
     if sound_only:
         return found
@@ -123,12 +123,13 @@ def _describe_spectrum(found: Heard, spectra: Spectra, sample_rate_hz: int) -> N
     found.flatness = float(np.median(np.exp(np.log(part).mean(axis=1)) / part.mean(axis=1)))
     shape = np.sqrt(part)
     shape /= np.linalg.norm(shape, axis=1, keepdims=True)
-    found.spectral_change = float(1 - np.median((shape[1:] * shape[:-1]).sum(axis=1)))
+    alike = (shape[1:] * shape[:-1]).sum(axis=1)
+    found.spectral_change = float(1 - np.median(alike))
     found.mirrored = _mirrored(power, spectra.hz)
     found.bands_db = [round(float(level), 2) for level in bands_db(mean, spectra.hz)]
     voicing = voicing_of(power, spectra.hz)
     found.pitch_hz = median_pitch_hz(voicing)
-    describe_voice(found, voicing, spectra.at_s, power, spectra.hz)
+    describe_voice(found, voicing, spectra.at_s, power, spectra.hz, alike)
 
 
 def _mean_level(audible: NDArray[np.float64]) -> float:

@@ -11,7 +11,7 @@ from bench.hearing.cores import over_cores
 from bench.hearing.doubts import NO_SPEECH, wave_doubts
 from bench.hearing.features import hear
 from bench.hearing.length import slowness, tolerance
-from bench.hearing.raw import samples_of
+from bench.hearing.raw import played, samples_of
 from bench.hearing.repeats import Prints, copied_shares, kept_starts, prints_of
 from bench.hearing.words import normalise
 from bench.records import Sample
@@ -25,7 +25,7 @@ def hear_all(samples: Sequence[Sample], audio: Mapping[int, bytes]) -> None:
         sample = heard[number]
         raw = audio[sample.index]
         sample.heard = hear(raw, sample.encoding, sample.channels, sample.sample_rate_hz)
-        mono = samples_of(raw, sample.encoding, sample.channels).mean(axis=1)
+        mono = played(samples_of(raw, sample.encoding, sample.channels)).mean(axis=1)
         # A tone is a copy of itself everywhere, and is named as what it is.
         speech = NO_SPEECH.isdisjoint(wave_doubts(sample))
         return sample.heard, prints_of(mono if speech else mono[:0], sample.sample_rate_hz)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from bench.records import Encoding
 
+LOUDEST = 8.0
+"""Nothing plays more. Bytes of integers under a header of floats may say 1e38, of which no sum is a number."""
 _INTEGERS: dict[Encoding, tuple[str, float]] = {"s16": ("<i2", 2.0**15), "s32": ("<i4", 2.0**31)}
 
 
@@ -32,6 +34,11 @@ def samples_of(audio: bytes, encoding: Encoding, channels: int) -> NDArray[np.fl
         flat = (np.frombuffer(audio, kind, len(audio) // np.dtype(kind).itemsize) / full).astype(np.float32)
     whole = len(flat) // channels * channels
     return flat[:whole].reshape(-1, channels).astype(np.float32, copy=False)
+
+
+def played(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Samples as a player takes them: what is no number is nought, and nothing is louder than LOUDEST."""
+    return np.clip(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0), -LOUDEST, LOUDEST)
 
 
 @cache

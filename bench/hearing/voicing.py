@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ LEAST_RUN = 3
 """Voiced frames in a row, of 20 ms each, that are a voice."""
 LEAST_VOICED = 0.3
 """Share of the frames; a voice that whispers has less, and nothing is said of where it begins."""
+STILL, LEAST_STILL = 0.99, 4
+"""Likeness of a frame to the next, and so many in a row: no voice holds its sound so still where it begins."""
 LEAST_HALF = 40
 """Voiced frames of each half that tell its pitch."""
 
@@ -59,22 +61,32 @@ def median_pitch_hz(voicing: Voicing) -> float:
 def bands_db(mean: NDArray[np.float32], hz: float) -> NDArray[np.float64]:
     """Levels of a mean power spectrum [bins] in BANDS_HZ, mean 0."""
     edges = [round(edge / hz) for edge in BANDS_HZ]
-    bands = [mean[a : max(b, a + 1)].mean() for a, b in pairwise(edges)]
+    parts = [mean[a : max(b, a + 1)] for a, b in pairwise(edges)]
+    bands = [part.mean() if len(part) else 0.0 for part in parts]  # none above what the rate can carry
     levels = 10 * np.log10(np.asarray(bands, np.float64) + 1e-12)
     levelled: NDArray[np.float64] = levels - levels.mean()
     return levelled
 
 
 def describe_voice(
-    found: Heard, voicing: Voicing, at_s: NDArray[np.float64], power: NDArray[np.float32], hz: float
+    found: Heard,
+    voicing: Voicing,
+    at_s: NDArray[np.float64],
+    power: NDArray[np.float32],
+    hz: float,
+    alike: NDArray[np.floating[Any]],
 ) -> None:
-    """Fill in what lies around the voice of a wave, and how far the voice of its second half is from the first's."""
+    """Fill in what lies around the voice of a wave, and how far the voice of its second half is from the first's.
+
+    `alike`, [frames - 1]: how like each frame's spectrum is to the next one's, 1 for the same.
+    """
     levels = 10 * np.log10(power.mean(axis=1) + 1e-12)
     voiced = (voicing.strength > VOICED) & (levels > np.percentile(levels, 90) - BELOW_LEVEL_DB)
     if voiced.mean() < LEAST_VOICED:
         return
     hop_s = float(np.diff(at_s).min(initial=1.0))
-    starts = [at for at in range(len(voiced) - LEAST_RUN + 1) if _is_run(voiced, at_s, at, hop_s)]
+    first = _after_tone(alike)
+    starts = [at for at in range(first, len(voiced) - LEAST_RUN + 1) if _is_run(voiced, at_s, at, hop_s)]
     if starts and found.audible_at_s is not None:
         found.unvoiced_start_s = max(0.0, float(at_s[starts[0]]) - found.audible_at_s)
         found.charged_s = max(0.0, found.unvoiced_start_s - MOST_CONSONANTS_S)
@@ -87,6 +99,16 @@ def describe_voice(
         found.turn_pitch = abs(math.log(pitches[0] / pitches[1]))
         bands = [bands_db(power[half].mean(axis=0), hz) for half in halves]
         found.turn_db = float(np.sqrt(((bands[0] - bands[1]) ** 2).mean()))
+
+
+def _after_tone(alike: NDArray[np.floating[Any]]) -> int:
+    """The first frame behind a tone or hum that a wave begins with, whose onset may be in its first; 0 without one."""
+    for begin in range(min(LEAST_STILL, len(alike))):
+        moved = np.flatnonzero(alike[begin:] < STILL)
+        still = int(moved[0]) if len(moved) else len(alike) - begin
+        if still >= LEAST_STILL:
+            return begin + still + 1
+    return 0
 
 
 def _is_run(voiced: NDArray[np.bool_], at_s: NDArray[np.float64], at: int, hop_s: float) -> bool:

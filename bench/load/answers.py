@@ -13,6 +13,8 @@ _UNKNOWN_SIZE = MAX_BODY_BYTES
 """Writers that do not know the length yet state 0 or a size that no answer has: 0xFFFFFFFF, espeak-ng 0x7FFFF000."""
 
 
+RATES_HZ = (1000, 1_000_000)
+"""Of sound; a header that states less, more or no number states none."""
 STATED_TOLERANCE_S = 0.001
 """A header states seconds with three digits; one with fewer is believed to be rounded to them."""
 _ENCODINGS: dict[tuple[int, int], Encoding] = {
@@ -112,7 +114,7 @@ class WaveReader:
         if kind == _EXTENSIBLE and len(fields) >= 26:
             kind = struct.unpack_from("<H", fields, 24)[0]
         encoding = _ENCODINGS.get((kind, bits))
-        if encoding is None or not (channels and rate):
+        if encoding is None or not channels or not RATES_HZ[0] <= rate <= RATES_HZ[1]:
             raise WaveError(f"WAV format {kind} of {bits} bits with {channels} channels at {rate} Hz")
         if frame != channels * bits // 8:
             raise WaveError(f"a WAV of {channels} channels of {bits} bits that states {frame} bytes a frame")
@@ -153,7 +155,7 @@ def read_answer(sample: Sample, response: Response, started: float) -> bytes:
         return b""
     reader = WaveReader()
     if sample.format == "pcm":
-        sample.sample_rate_hz = int(_number(headers.get("x-sample-rate")) or 0)
+        sample.sample_rate_hz = stated_rate_hz(headers.get("x-sample-rate"))
     audio = bytearray()
     chunked = "transfer-encoding" in headers
     fresh = False
@@ -209,6 +211,12 @@ def _check(sample: Sample, response: Response, size: int) -> None:
     ):
         sample.error = "wrong_sample_count"
         sample.detail = f"{frames / sample.sample_rate_hz:.3f} s of audio, X-Audio-Seconds states {stated}"
+
+
+def stated_rate_hz(text: str | None) -> int:
+    """The sample rate that a header states; 0 without one that sound can have."""
+    value = _number(text)
+    return int(value) if value is not None and RATES_HZ[0] <= value <= RATES_HZ[1] else 0
 
 
 def _number(text: str | None) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.load.generator import Outcome, generate
 from bench.load.trace import Asked, TraceError, from_log, plan_of, read_trace, write_trace
-from bench.metrics import distribution, errors_by_kind, good, stall_s, ttfa_s
+from bench.metrics import audible_ttfa_s, distribution, errors_by_kind, good, stall_s
 from bench.servers.start import ARMS, StartFailed, start_server, target_server
 from bench.targets.arguments import add_target_arguments, targets_of
 from bench.workload import warmup_texts
@@ -71,7 +71,7 @@ def main(arguments: argparse.Namespace) -> int:
 def figures(trace: list[Asked], outcome: Outcome) -> dict[str, Any]:
     """What a replay says in short."""
     heard = good(outcome.samples)
-    first = distribution(value for sample in heard if (value := ttfa_s(sample)) is not None)
+    first = distribution(value for sample in heard if (value := audible_ttfa_s(sample)) is not None)
     stalls = [value for sample in heard if (value := stall_s(sample)) is not None]
     detail = {sample.error: sample.detail for sample in outcome.samples if sample.error}
     return {

@@ -41,7 +41,7 @@ def hold(root: int, cores: Sequence[int]) -> int:
 
 
 def advantages(root: int, *, above: int | None = None) -> list[str]:
-    """How a server's processes go before others of this machine: a real-time class, a priority above the bench's.
+    """How threads of a server go before others of this machine: a real-time class, a priority above the bench's.
 
     `above`: in place of the bench's own nice value.
     """
@@ -50,17 +50,18 @@ def advantages(root: int, *, above: int | None = None) -> list[str]:
     usual = os.getpriority(os.PRIO_PROCESS, 0) if above is None else above
     found = set()
     for process in family(root):
-        with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess, psutil.AccessDenied):
-            nice = process.nice()
-            if nice < usual:
-                found.add(f"nice {nice}")
-            if os.sched_getscheduler(process.pid) in (os.SCHED_FIFO, os.SCHED_RR):
-                found.add("a real-time class")
+        for thread in _threads(process):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                nice = os.getpriority(os.PRIO_PROCESS, thread)
+                if nice < usual:
+                    found.add(f"nice {nice}")
+                if os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK in (os.SCHED_FIFO, os.SCHED_RR):
+                    found.add("a real-time class")
     return sorted(found)
 
 
 def _threads(process: psutil.Process) -> list[int]:
     try:
         return [thread.id for thread in process.threads()]
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
         return []

@@ -289,7 +289,8 @@ def _wait_ready(process: subprocess.Popen[bytes], url: str, deadline: float) -> 
 
 def _check_cache(info: dict[str, Any]) -> None:
     """What a server reads from a disk says nothing about how fast it speaks."""
-    if info.get("cache"):
+    cache = info.get("cache")
+    if cache and not (isinstance(cache, dict) and cache.get("enabled") is False):
         raise StartFailed(
             "it answers from a cache, so no figure would count; start it with cache.max_bytes=0"
         )

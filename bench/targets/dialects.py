@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from bench.load.answers import RATES_HZ
 from bench.records import ErrorKind
 from bench.targets.spec import Target
 from bench.targets.words import of_object
@@ -48,7 +49,7 @@ class Turn:
 def _rate_hz(value: Any) -> int:
     """Raises ValueError for what is no sample rate."""
     rate_hz = int(value)
-    if not 1000 <= rate_hz <= 1_000_000:
+    if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
         raise ValueError(f"{rate_hz} Hz")
     return rate_hz
 

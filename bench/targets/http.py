@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
-from bench.load.answers import read_answer
+from bench.load.answers import read_answer, stated_rate_hz
 from bench.load.http1 import Response, request_bytes
 from bench.records import Sample
 from bench.targets.spec import ENCODING_BYTES, Format, Target, TargetError, secret
@@ -172,12 +172,13 @@ class HttpAdapter:
             pieces = from_lines(pieces, self.target.audio_field)
         elif kind == "json" and complete:
             pieces = from_object(pieces, self.target.audio_field)
-        got = format_of(pieces[0][1] if pieces else b"")
+        kind_of = response.headers.get("content-type", "").lower()
+        got = format_of(pieces[0][1] if pieces else b"", kind_of)
         if pieces is response.pieces and got is None and (wrong := of_content(response.headers)):
             raise UnpackError(f"{wrong}: {of_body(b''.join(data for _, data, _ in pieces))}")
         if got not in (None, self._format) and (got, self._format) != ("webm", "opus"):
             raise UnpackError(f"asked for {self._format}, the answer is {got}; set format")
-        rate_hz = int(response.headers.get("x-sample-rate", 0)) or self._pcm_rate_hz(response)
+        rate_hz = stated_rate_hz(response.headers.get("x-sample-rate")) or self._pcm_rate_hz(response)
         if self._format not in ("wav", "pcm"):
             sample.codec = self._format
             if pieces:

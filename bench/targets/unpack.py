@@ -108,14 +108,23 @@ def _audio(content: Any, field: str) -> bytes:
         raise UnpackError(f"the field {field!r} is not Base64: {error}") from None
 
 
-def format_of(head: bytes) -> str | None:
-    """What the first bytes of a body say that it is; None for raw samples, or what nobody can tell."""
+def format_of(head: bytes, content_type: str = "") -> str | None:
+    """What the first bytes of a body say that it is; None for raw samples, or what nobody can tell.
+
+    Samples may look like a frame of MP3 or AAC: that is believed only if the content type says it too.
+    """
     if head[:4] in (b"RIFF", b"fLaC", b"OggS"):
         return {b"RIFF": "wav", b"fLaC": "flac", b"OggS": "opus"}[head[:4]]
     if head[:3] == b"ID3":
         return "mp3"
     if head[:4] == b"\x1aE\xdf\xa3":
         return "webm"
+    if any(word in content_type for word in ("mpeg", "mp3", "aac")) and len(head) > 2 and head[0] == 0xFF:
+        if head[1] & 0xF6 == 0xF0:
+            return "aac"
+        # The sync word, layer III, a bit rate and a sample rate that there are.
+        if head[1] & 0xE6 == 0xE2 and head[2] >> 4 not in (0, 15) and head[2] >> 2 & 3 != 3:
+            return "mp3"
     return None
 
 

@@ -196,7 +196,8 @@ def create_app(
     )
     slow_bodies = {VOICES_PATH: profile.voices.upload_s}
     app.asgi_handler = guard = Guard(app.asgi_handler, profile.http, slow_bodies, turns)
-    idle = Idle(profile.http.port, profile.http.header_s, guard.busy, guard.ended_s)
+    http = profile.http
+    idle = Idle(http.port, http.header_s, guard.busy, guard.ended_s, http.max_per_address)
     if metrics is not None or traces is not None or profile.http.access_log:
         # Outermost: what the guard refuses is counted too.
         app.asgi_handler = Watched(

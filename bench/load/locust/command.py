@@ -26,7 +26,14 @@ from bench.hearing.judge import name_doubts
 from bench.load.locust.stages import Stage, default_stages, stage_at
 from bench.load.validity import validate
 from bench.machine import commit, machine
-from bench.metrics import audio_seconds_per_second, continuity, distribution, errors_by_kind, good, ttfa_s
+from bench.metrics import (
+    audible_ttfa_s,
+    audio_seconds_per_second,
+    continuity,
+    distribution,
+    errors_by_kind,
+    good,
+)
 from bench.records import Arm, Cell, Generator, Run, Sample, write_json
 from bench.servers.start import ARMS, Server, StartFailed, start_server, target_server
 from bench.targets.arguments import add_target_arguments, targets_of
@@ -228,7 +235,9 @@ def _table(found: Sequence[Cell]) -> Table:
         box=None, pad_edge=False, padding=(0, 2, 0, 0),
     )  # fmt: skip
     for cell in found:
-        first = distribution(time for sample in good(cell.samples) if (time := ttfa_s(sample)) is not None)
+        first = distribution(
+            time for sample in good(cell.samples) if (time := audible_ttfa_s(sample)) is not None
+        )
         smooth = continuity(cell.samples)
         times = " / ".join("-" if value is None else f"{value * 1e3:.0f}" for value in (first.p50, first.p95))
         table.add_row(

@@ -1,5 +1,7 @@
 """Ends connections on which nothing is asked: whatever they wait for, Granian's own deadlines may not know it.
 
+Who opens many and asks nothing would else hold all of them, by opening new ones as fast as they are ended.
+
 Granian 2.8 has a deadline for a TLS handshake and one for the head of an HTTP/1.1 request, and none for an HTTP/2
 connection without a stream. Each holds one of http.max_connections. The sockets are this process's own, so they are
 found among its open files.
@@ -13,6 +15,7 @@ import os
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -35,8 +38,13 @@ Peer = tuple[str, int]
 class Idle:
     """Looks at the connections of a port again and again. Use it from one event loop."""
 
-    def __init__(self, port: int, limit_s: float, busy: Mapping[int, int], ended_s: dict[int, float]) -> None:
-        """A connection may be idle for `limit_s`, and a little more. `busy` and `ended_s` are a Guard's."""
+    def __init__(
+        self, port: int, limit_s: float, busy: Mapping[int, int], ended_s: dict[int, float], most: int
+    ) -> None:
+        """A connection may be idle for `limit_s`, and a little more; of one address as long as it holds no more than
+        `most`. `busy` and `ended_s` are a Guard's.
+        """
+        self._most = most
         self._port = port
         self._limit_s = limit_s + _GRACE_S
         self._busy = busy
@@ -66,7 +74,13 @@ class Idle:
         for port in [port for port in self._ended_s if port not in ports]:
             del self._ended_s[port]
         self._since_s = since_s
-        return {peer for peer, first_s in since_s.items() if now_s - first_s > self._limit_s}
+        late = {peer for peer, first_s in since_s.items() if now_s - first_s > self._limit_s}
+        held = Counter(address for address, _ in peers - late)
+        for peer in sorted(since_s.keys() - late, key=since_s.__getitem__):
+            if held[peer[0]] > self._most:
+                held[peer[0]] -= 1
+                late.add(peer)
+        return late
 
 
 def connected(port: int) -> set[Peer]:

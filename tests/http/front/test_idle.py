@@ -76,7 +76,7 @@ async def test_a_caller_has_left_once_his_connection_is_gone(
 def test_only_those_without_a_request_for_too_long_are_late() -> None:
     busy: Counter[int] = Counter({2: 1, 3: 1})
     ended_s: dict[int, float] = {}
-    idle = Idle(1, 1.0, busy, ended_s)
+    idle = Idle(1, 1.0, busy, ended_s, 9)
     silent, asking, done = peers = [("10.0.0.9", port) for port in (1, 2, 3)]
     assert idle._late(set(peers), 100.0) == set()
     del busy[3]
@@ -93,8 +93,16 @@ def test_only_those_without_a_request_for_too_long_are_late() -> None:
 
 def test_nobody_is_late_while_it_is_not_known_who_asks() -> None:
     busy: Counter[int] = Counter({UNKNOWN: 1})
-    idle = Idle(1, 1.0, busy, {})
+    idle = Idle(1, 1.0, busy, {}, 9)
     assert idle._late({("10.0.0.9", 1)}, 0.0) == idle._late({("10.0.0.9", 1)}, 100.0) == set()
     del busy[UNKNOWN]
     assert idle._late({("10.0.0.9", 1)}, 101.0) == set()
     assert idle._late({("10.0.0.9", 1)}, 105.0) == {("10.0.0.9", 1)}
+
+
+def test_of_an_address_with_too_many_the_oldest_idle_ones_end() -> None:
+    busy = Counter({1: 1})
+    idle = Idle(1, 100.0, busy, {}, 2)
+    first = {("a", 1), ("a", 2), ("b", 9)}
+    assert idle._late(first, 0.0) == set()
+    assert idle._late(first | {("a", 3), ("b", 8)}, 1.0) == {("a", 2)}, "a request is under way on the first"

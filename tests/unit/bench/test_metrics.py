@@ -297,3 +297,10 @@ def test_a_load_point_has_a_name() -> None:
     assert cell.point.load == "2 clients"
     assert msgspec.structs.replace(cell, clients=1).point.load == "1 client"
     assert msgspec.structs.replace(cell, mode="open", rate_rps=2.5).point.load == "2.5 requests/s"
+
+
+def test_one_chunk_that_drips_is_a_stream_that_stalls() -> None:
+    dripped = _sample([(0.1, SECOND // 10), (1.0, 3 * SECOND)], chunks=1)
+    whole = _sample([(0.1, SECOND // 2), (0.2, 3 * SECOND)], chunks=1)
+    assert continuity([dripped]) == {0.0: 0.0, 0.05: 0.0, 0.1: 0.0, 0.2: 0.0}
+    assert continuity([whole]) is None, "read in two goes, and sent in one"

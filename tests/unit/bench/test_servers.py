@@ -101,6 +101,22 @@ def test_a_priority_above_the_benchs_is_named() -> None:
         process.communicate(b"\n")
 
 
+def test_a_priority_of_one_thread_is_named() -> None:
+    """Its main thread steps back, and the thread that works does not."""
+    program = (
+        "import os, threading; threading.Thread(target=input).start(); os.setpriority(os.PRIO_PROCESS, 0, 19);"
+        "print(flush=True)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        usual = os.getpriority(os.PRIO_PROCESS, 0)
+        assert advantages(process.pid, above=usual + 1) == [f"nice {usual}"]
+    finally:
+        process.communicate(b"\n")
+
+
 def test_the_servers_end_also_if_the_measurement_fails() -> None:
     with pytest.raises(RuntimeError, match="measured nonsense"), start_server("fake", spec=FAKE) as server:
         raise RuntimeError("measured nonsense")

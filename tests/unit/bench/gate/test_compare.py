@@ -170,6 +170,16 @@ def test_an_entry_that_does_not_cover_it_changes_nothing(fields: dict[str, objec
     assert findings[0].fails
 
 
+def test_the_measurement_that_decides_is_the_one_that_an_entry_covers() -> None:
+    worse, covered = regression(1.1), regression(1.14)
+    worse.confirmation = Slowdown(ratio=1.2, low=1.2, high=1.2)
+    covered.confirmation = Slowdown(ratio=1.1, low=1.1, high=1.1)
+    apply_acceptances([worse], [entry()], BASE)
+    apply_acceptances([covered], [entry()], BASE)
+    assert worse.fails
+    assert not covered.fails
+
+
 def test_an_entry_for_another_base_is_not_looked_at() -> None:
     findings = [regression()]
     assert apply_acceptances(findings, [entry(base="fedcba9")], BASE) == []

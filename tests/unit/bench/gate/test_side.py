@@ -50,8 +50,18 @@ def test_a_copy_whose_server_was_renamed_is_not_measured_by_the_installed_one(tm
     for folder in ("bench/gate", "served"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "bench/gate/probe.py").write_text("", encoding="utf-8")
+    _is_not_measured(tmp_path)
+
+
+def test_a_copy_that_lies_in_src_is_not_measured_by_the_installed_one(tmp_path: Path) -> None:
+    (tmp_path / "src/serving").mkdir(parents=True)
+    (tmp_path / "src/serving/__init__.py").write_text("", encoding="utf-8")
+    _is_not_measured(tmp_path)
+
+
+def _is_not_measured(tree: Path) -> None:
     for start in (Side.start_probe, Side.start_server):
-        with Side("head", Tree(path=tmp_path), "default") as side, pytest.raises(SideFailed) as caught:
+        with Side("head", Tree(path=tree), "default") as side, pytest.raises(SideFailed) as caught:
             start(side)
         assert str(caught.value) == "head: it holds no serving/, and no other server is measured for it"
 

@@ -107,6 +107,17 @@ def test_repeats_pool_their_latencies_and_take_the_median_of_their_rates(run: Ru
     assert point.ttfa_p50_s.value == pytest.approx(0.010)
 
 
+@pytest.mark.parametrize(
+    "stats",
+    [{"engine": "onnx"}, {"steps": 30}, {"latency_s": {"p50": 0.1}}, {"engine": {"steps": {"a": "many"}}}],
+)
+def test_what_another_server_states_of_itself_ends_no_report(run: Run, stats: dict[str, Any]) -> None:
+    for one in run.cells:
+        one.server_before = one.server_after = stats
+    assert not any(stage_counts(run, "server").values())
+    assert as_markdown(run)
+
+
 def test_stage_counts_are_per_second_of_audio(run: Run) -> None:
     run.cells[0].server_before = {"steps": {"decode": 10}, "rows": {"decode": 10}}
     run.cells[0].server_after = {"steps": {"decode": 90}, "rows": {"decode": 130}}

@@ -103,10 +103,18 @@ def test_who_speaks_slowly_is_said_to_gain_by_it(run: Run) -> None:
     assert not any("last" in text and "longer" in text for text in texts(run, "note"))
     for one in run.cells[0].samples:
         one.events = [(time, size * 6 // 5) for time, size in one.events]
-    said = "The same texts last 20 % longer from server than from reference"
-    assert any(text.startswith(said) for text in texts(run, "note"))
+    longer = "The same texts last 20 % longer from server than from reference"
+    assert any(text.startswith(longer) for text in texts(run, "note"))
     assert any(text.startswith("Wins: throughput is 20 % more") for text in texts(run, "wins"))
+    assert "throughput even" in said(run).title, "silence wins no title"
     assert any(text.startswith("Even: the text spoken in a second") for text in texts(run, "even"))
+
+
+def test_a_load_where_nothing_can_be_ranked_counts_in_the_title(run: Run) -> None:
+    run.cells = pair(1, 0.01, 0.02) + pair(4, 0.01, 0.02)
+    for one in run.cells[2].samples[:5]:
+        one.error, one.status, one.events = "refused", 429, []
+    assert "sooner at 1 of 2 loads" in said(run).title
 
 
 def test_refusals_are_said_of_both(run: Run) -> None:

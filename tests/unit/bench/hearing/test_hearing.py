@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from bench.cheats.answer import encode
-from bench.cheats.sounds import coarse, higher, noise
+from bench.cheats.sounds import coarse, higher, noise, tone
+from bench.heard import Heard
 from bench.hearing.cores import over_cores
 from bench.hearing.doubts import wave_doubts
 from bench.hearing.features import hear
@@ -20,7 +22,7 @@ from bench.hearing.length import LETTER_S, WORD_S, expected_s, slowness, toleran
 from bench.hearing.repeats import copied_shares, kept_starts, prints_of
 from bench.hearing.voices import KNOWN, at_another_rate, same_voice, voice_of
 from bench.load.validity import validate
-from bench.records import Cell, Generator, Run, Sample
+from bench.records import Cell, Encoding, Generator, Run, Sample
 from bench.workload import texts
 from tests.unit.bench.support import heard
 
@@ -318,3 +320,18 @@ def test_a_server_that_keeps_answers_is_named() -> None:
         cell.server_after = page
         validate(cell)
         assert any("keeps answers" in reason for reason in cell.reasons) == named
+
+
+@pytest.mark.parametrize(("encoding", "rate_hz"), [("f32", RATE_HZ), ("s16", 6_000), ("s16", 1_000)])
+def test_whatever_bytes_say_can_be_kept(encoding: Encoding, rate_hz: int) -> None:
+    """16-bit samples taken for floats, or for a rate at which most of a voice is beyond what can be carried."""
+    found = hear(encode(_babble(4.0, 1), "s16"), encoding, 1, rate_hz)
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Heard) == found
+
+
+def test_a_tone_before_the_speech_is_no_voice() -> None:
+    for hz in (120.0, 200.0, 330.0):
+        wave = np.concatenate([tone(0.24, hz), _babble(4.0, 1)])
+        assert hear(encode(wave, "s16"), "s16", 1, RATE_HZ).unvoiced_start_s == pytest.approx(0.24, abs=0.07)
+    for seed in range(5):
+        assert hear(encode(_babble(4.0, seed), "s16"), "s16", 1, RATE_HZ).unvoiced_start_s < 0.1

@@ -55,6 +55,8 @@ HTML = "<html><head><title>Welcome to nginx!</title></head><body>hello</body></h
     ("answer", "kind", "words"),
     [
         (raw("302 Found", "Location: https://elsewhere/v1"), "http_error", "redirected to https://elsewhere/v1"),
+        (raw("200 OK", "Content-Type: audio/mpeg", body="\xff\xfb\x90\xc4" + "\0" * 200), "bad_audio",
+         "the answer is mp3; set format"),
         (raw("401 Unauthorized", body='{"error": {"message": "Bad key"}}'), "http_error", "key_env): Bad key"),
         (raw("404 Not Found", body=HTML), "http_error", "POST /v1/audio/speech is not there, or not its model"),
         (raw("400 Bad Request", body='{"detail": [{"msg": "no voice x"}]}'), "http_error", "no voice x"),

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from bench.targets.unpack import UnpackError, decode, from_events, from_lines, from_object
+from bench.targets.unpack import UnpackError, decode, format_of, from_events, from_lines, from_object
 
 RATE_HZ = 24_000
 Pieces = list[tuple[float, bytes, bool]]
@@ -101,3 +101,19 @@ def test_events_lines_and_objects() -> None:
     assert from_object(cut(whole, 9), "audios.wav")[0][1] == audio[1]
     with pytest.raises(UnpackError, match="no audio in the field 'sound'"):
         from_object(cut(whole, 9), "sound")
+
+
+@pytest.mark.parametrize(
+    ("head", "content_type", "format"),
+    [
+        (b"\xff\xfb\x90\xc4", "audio/mpeg", "mp3"),
+        (b"\xff\xf3\x84\xc4", "audio/mp3; charset=x", "mp3"),
+        (b"\xff\xf1\x50\x80", "audio/aac", "aac"),
+        (b"\xff\xfb\x90\xc4", "audio/pcm", None),
+        (b"\x01\x00\x02\x00", "audio/mpeg", None),
+        (b"\xff\xff\xff\xff", "audio/mpeg", None),
+        (b"ID3\x04", "", "mp3"),
+    ],
+)
+def test_what_a_body_is_takes_two_witnesses(head: bytes, content_type: str, format: str | None) -> None:
+    assert format_of(head, content_type) == format
