@@ -273,5 +273,5 @@ def _keep_readers(descriptor: int, path: Path) -> None:
     """Whoever could read the file that is replaced can read the new one: the server may be another user."""
     with contextlib.suppress(FileNotFoundError, PermissionError):
         before = path.stat()
-        os.fchown(descriptor, -1, before.st_gid)
+        os.fchown(descriptor, before.st_uid, before.st_gid)
         os.fchmod(descriptor, stat.S_IMODE(before.st_mode))

@@ -113,7 +113,7 @@ def test_containers_run_as_nobody_in_particular_and_are_probed() -> None:
 
 @pytest.mark.parametrize("name", ["compose.yaml", "prometheus.yml"])
 def test_files_that_are_named_beside_are_there(name: str) -> None:
-    made_by_the_reader = {"keys.json", "metrics.key"}
+    made_by_the_reader = {"keys", "metrics.key"}
     beside = set(re.findall(r"\./([\w./-]+):", text(name))) | set(
         re.findall(r"^  - (\w+\.yml)$", text(name), re.MULTILINE)
     )
