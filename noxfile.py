@@ -23,7 +23,7 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 def install(session: nox.Session, *groups: str, extras: str = "") -> None:
     """Install the project, editable, with extras such as "[indextts2]" and groups, at the tested versions."""
     # A process that compiles torch's modules anew takes 8 s to start and not 3; many images of Python have this set.
-    session.env["PYTHONDONTWRITEBYTECODE"] = ""
+    session.env.update(PYTHONDONTWRITEBYTECODE="")
     wanted = nox.project.dependency_groups(PYPROJECT, *groups) if groups else ()
     session.install("-c", "constraints.txt", "-e", f".{extras}", *wanted)
 
