@@ -70,7 +70,10 @@ def compare(
         progress("HTTP: does head's server start")
         if (failure := speaks(head, profile=profile, overrides=overrides)) is not None:
             findings.append(_invalid(STARTS, failure, ""))
-    suspects = {one.metric: one for one in findings if one.slowdown and suspicious(one.slowdown)}
+    call = {metric.name: metric.call for metric in METRICS}
+    suspects = {
+        one.metric: one for one in findings if one.slowdown and suspicious(one.slowdown, call[one.metric])
+    }
     if not suspects:
         return findings
     progress(f"measuring again, for longer: {', '.join(suspects)}")
@@ -168,7 +171,7 @@ def _judge_metric(metric: Metric, found: Measurements) -> Finding:
         )  # fmt: skip
     return Finding(
         metric=metric.name,
-        verdict=judge(slowdown),
+        verdict=judge(slowdown, metric.call),
         unit=metric.unit,
         base=_middle([pair[0] for pairs in rounds for pair in pairs]),
         head=_middle([pair[1] for pairs in rounds for pair in pairs]),
@@ -182,7 +185,7 @@ def sees(metric: Metric, rounds: Sequence[Sequence[Pair]]) -> float:
     """The smallest slow-down that the gate calls nine times in ten at the noise of these rounds."""
     rng = np.random.default_rng(0)
     noise = without_effect([summarise(pairs, metric.better, rng) for pairs in rounds])
-    return smallest_seen(called_from(noise, len(rounds), len(rounds) + 1, plays=200))
+    return smallest_seen(called_from(noise, len(rounds), len(rounds) + 1, call=metric.call, plays=200))
 
 
 def _wrong_side(rounds: Sequence[Sequence[Pair]]) -> Literal["base", "head"] | None:

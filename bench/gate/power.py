@@ -23,7 +23,13 @@ SEEN = 0.9
 
 
 def called_from(
-    rounds: Sequence[Round], first: int, second: int, *, plays: int = PLAYS, seed: int = 0
+    rounds: Sequence[Round],
+    first: int,
+    second: int,
+    *,
+    call: float = CALL,
+    plays: int = PLAYS,
+    seed: int = 0,
 ) -> NDArray[np.float64]:
     """The log slow-down from which each play calls and confirms; negative where the play is a false alarm. [plays]
 
@@ -39,7 +45,7 @@ def called_from(
         moved = [rounds[index].moved(0.0, sign) for index, sign in zip(drawn, signs, strict=True)]
         suspicion = float(np.mean([one.centre for one in moved[:first]]))
         estimate, low, _ = combine(moved[first:], rng)
-        least[play] = max(log(1 + CALL) - min(suspicion, estimate), -low)
+        least[play] = max(log(1 + call) - min(suspicion, estimate), -low)
     return least
 
 

@@ -29,7 +29,7 @@ bench/gate/accepted.toml allows it.
 
 Why CALL lies at half of the slow-down that the gate is to find: an estimate is as likely below the truth as above
 it, so a rule that demands an estimate above 5 % finds 5 % half the time, and a quarter of the time twice in a row.
-bench.gate.power plays this rule on recorded noise.
+bench.gate.power plays this rule on recorded noise. A metric whose noise has steps is called later (Metric.call).
 """
 
 from __future__ import annotations
@@ -119,16 +119,16 @@ def estimate_slowdown(
     return Slowdown(**dict(zip(("ratio", "low", "high"), map(float, np.exp(logs)), strict=True)))
 
 
-def suspicious(slowdown: Slowdown) -> bool:
+def suspicious(slowdown: Slowdown, call: float = CALL) -> bool:
     """Whether a first measurement asks for a second."""
-    return slowdown.ratio > 1 + CALL
+    return slowdown.ratio > 1 + call
 
 
-def judge(slowdown: Slowdown) -> Verdict:
-    """The verdict that the module's rules give."""
-    if slowdown.ratio > 1 + CALL and slowdown.low > 1:
+def judge(slowdown: Slowdown, call: float = CALL) -> Verdict:
+    """The verdict that the module's rules give, for a metric that is called from `call` on."""
+    if slowdown.ratio > 1 + call and slowdown.low > 1:
         return "REGRESSED"
-    if slowdown.ratio < 1 / (1 + CALL) and slowdown.high < 1:
+    if slowdown.ratio < 1 / (1 + call) and slowdown.high < 1:
         return "IMPROVED"
     if slowdown.low >= 1 / (1 + SAME) and slowdown.high <= 1 + SAME:
         return "NO CHANGE"

@@ -90,7 +90,9 @@ def simulate(noise: Noise, effort: Effort, plays: int = PLAYS) -> dict[str, NDAr
         first = effort.rounds if metric.needs == "probe" else effort.server_rounds
         longer = effort.longer()
         second = longer.rounds if metric.needs == "probe" else longer.server_rounds
-        least[metric.name] = called_from(rounds[metric.name], first, second, plays=plays, seed=seed)
+        least[metric.name] = called_from(
+            rounds[metric.name], first, second, call=metric.call, plays=plays, seed=seed
+        )
     return least
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.gate.verdict import Pair, Slowdown, estimate_slowdown, judge, judge_count
+from bench.gate.verdict import Pair, Slowdown, estimate_slowdown, judge, judge_count, suspicious
 
 
 def measured(
@@ -53,6 +53,14 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         slowdown = estimate_slowdown(measured(1.02, seed=seed), "lower")
         covered += slowdown.low <= 1.02 <= slowdown.high
     assert covered >= 88  # not 95: few rounds make a bootstrap interval a little too narrow
+
+
+def test_a_metric_may_be_called_later_than_others() -> None:
+    a_step = Slowdown(ratio=1.04, low=1.035, high=1.06)
+    assert judge(a_step) == judge(Slowdown(ratio=1.06, low=1.05, high=1.07), 0.05) == "REGRESSED"
+    assert judge(a_step, 0.05) == "INCONCLUSIVE"
+    assert suspicious(a_step)
+    assert not suspicious(a_step, 0.05)
 
 
 def test_exact_pairs_give_an_exact_ratio() -> None:
