@@ -35,8 +35,9 @@ class Metric:
 
 
 MEMORY_CALL = 0.05
-"""Two starts of one server settle at one of two levels, 930 or 985 MiB here: with a pair a round three or four rounds may
-all show that step, of which no interval of so few rounds knows."""
+"""Starts of one server settle at one of two levels, 930 or 985 MiB here: with a pair a round, three or four rounds may
+all show that step, of which no interval of so few rounds knows.
+"""
 
 METRICS = (
     Metric(
