@@ -53,6 +53,11 @@ def word_error_rate(reference: str, hypothesis: str) -> float:
     return float(jiwer.wer(normalise(reference), normalise(hypothesis)))
 
 
+def letter_error_rate(reference: str, hypothesis: str) -> float:
+    """Letters wrong per letter of the text, both normalised: what was misheard is alike, other words are not."""
+    return float(jiwer.cer(normalise(reference), normalise(hypothesis)))
+
+
 def _cardinal(number: int) -> str:
     if number < 20:
         return _ONES[number]

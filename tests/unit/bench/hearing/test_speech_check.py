@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from bench.hearing.speech_check import (
     AGAIN,
+    LETTERS_LIMIT_WAVE,
     check_speech,
     set_error_rate,
     transcribe,
     transcribe_all,
     understood,
 )
-from bench.hearing.words import normalise, word_error_rate
+from bench.hearing.words import letter_error_rate, normalise, word_error_rate
 from bench.records import Cell, Generator, Run, Sample
 
 TEXT = "On the 3rd of March 2024, the ferry to Brixham left at 7:30 pm with 1,250 people."
@@ -130,3 +131,16 @@ def test_the_second_hearing_understands_speech_too() -> None:
     wave = Hibari()(TEXT, seed=1)
     (heard,) = transcribe_all([partial(_give, wave)], **AGAIN)
     assert word_error_rate(TEXT, heard) <= 0.1
+
+
+def test_what_was_misheard_is_alike_and_other_words_are_not() -> None:
+    text = "Mrs. Bennett read the letter from Boston to Arthur on Thursday."
+    misheard = "This has been a great letter from Boston, Toronto and Tuesday."
+    assert word_error_rate(text, misheard) > 0.5
+    assert letter_error_rate(text, misheard) < LETTERS_LIMIT_WAVE
+    for other in (
+        "Please send 14 copies of the letter to Thomas by Friday.",
+        "Clara has lived in Prague since 1992.",
+        "you",
+    ):
+        assert letter_error_rate(text, other) > LETTERS_LIMIT_WAVE
