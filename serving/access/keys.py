@@ -24,6 +24,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from serving.access.lock import take
 from serving.profile import PositiveFloat, PositiveInt, ProfileError
 
 logger = logging.getLogger(__name__)
@@ -225,22 +226,15 @@ def remove_key(path: Path, name: str) -> None:
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """One process at a time reads a file of keys and replaces it. Raises KeysError if another one does not end."""
-    import fcntl  # here, for Windows has none
-
     try:
         folder = os.open(path.resolve().parent, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise KeysError(f"access.keys_file: cannot write {path}: {error.strerror}") from None
     try:
-        until_s = time.monotonic() + LOCK_S
-        while True:
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until_s:
-                    raise KeysError(f"access.keys_file: another process is changing {path}") from None
-                time.sleep(0.01)
+        try:
+            take(folder, LOCK_S)
+        except TimeoutError:
+            raise KeysError(f"access.keys_file: another process is changing {path}") from None
         yield
     finally:
         os.close(folder)

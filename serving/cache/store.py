@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from serving.access.lock import take
 from serving.access.owner import private_folder
 from serving.cache.file import LENGTH_BYTES, MAGIC, Hit, Meta, NoAnswerError, on_disk, read_answer
 from serving.observe.words import described
@@ -187,18 +188,8 @@ class AnswerStore:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Alone among the processes that share the folder; the system lets go of a lock whose process dies."""
-        import fcntl
-
-        until_s = time.monotonic() + LOCK_S
         with (self.folder / "lock").open("ab") as lock:
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > until_s:
-                        raise
-                    time.sleep(0.01)
+            take(lock, LOCK_S)
             yield
 
 

@@ -13,7 +13,6 @@ turns by a lock that ends with its process; readers take none.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import logging
 import os
@@ -29,6 +28,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from serving.access.lock import take
 from serving.access.owner import private_folder
 from serving.protocol import InputError, VoiceConflict, VoiceUnknown
 
@@ -252,19 +252,8 @@ class VoiceFolder:
 
         Raises TimeoutError if another one does not let go.
         """
-        import fcntl  # here, because Windows has none, and every model imports this module
-
-        until_s = time.monotonic() + LOCK_S
         with (self._folder / ".lock").open("ab") as lock:
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > until_s:
-                        why = f"another process has been writing for {LOCK_S:g} s"
-                        raise TimeoutError(errno.ETIMEDOUT, why) from None
-                    time.sleep(0.01)
+            take(lock, LOCK_S)
             yield
 
 
