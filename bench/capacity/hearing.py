@@ -60,8 +60,8 @@ def hear_probes(record: CapacityRun, folder: Path) -> None:
         for probe in probes:
             _accuse(probe, before[id(probe.cell)], few)
         words = words_of([probe.cell for probe in probes]) if probes and found.arm not in few else None
-        if words is not None and words.rate > record.slo.wer:
-            found.invalid = f"a WER of {words.rate:.1%} over {words.waves} waves"
+        if words is not None and words.errors.is_above(record.slo.wer):
+            found.invalid = f"a WER of {words.errors.value:.1%} over {words.waves} waves"
         else:
             _decide(found, probes)
 

@@ -9,6 +9,7 @@ voice's: use it to compare arms on the same texts, and to find audio that is not
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -48,7 +49,8 @@ HEARD_AGAIN = 0.2
 """A wave with more errors per word is heard again, and the better of the two hearings counts: words that are not there
 are heard in neither."""
 WER_LIMIT_ARM = 0.10
-"""Errors per word over all transcribed waves of an arm and a text mix; above it all their cells are INVALID."""
+"""Errors per word over all transcribed waves of an arm and a text mix; above it all their cells are INVALID. This limit
+and those per word below want more than a standard error above them, for a few waves have a name or two too many."""
 WER_ABOVE_BEST = 0.05
 """Above that of the best other arm on the same texts."""
 LEAST_WAVES = 8
@@ -161,15 +163,42 @@ def _read(file: Path) -> tuple[NDArray[np.float32], int]:
     return audio.mean(axis=1), rate
 
 
+class PerWord(NamedTuple):
+    """A count over all words of some waves, per word, and what other waves of the same voice would change in it."""
+
+    value: float
+    standard_error: float
+    """Infinite for one wave. Waves are drawn, not words: a name that is misheard takes its neighbours with it."""
+
+    @classmethod
+    def of(cls, counts: Sequence[int], words: Sequence[int]) -> PerWord:
+        """From the count and the words of each wave: a ratio estimator and its linearised error.
+
+        Cochran, Sampling Techniques, 3rd edition, section 6.3.
+        """
+        n, total = len(words), sum(words)
+        value = sum(counts) / total
+        squares = sum((count - value * of) ** 2 for count, of in zip(counts, words, strict=True))
+        return cls(value, math.sqrt(n / (n - 1) * squares) / total if n > 1 else math.inf)
+
+    def is_above(self, limit: float, error_of_limit: float = 0.0) -> bool:
+        """By more than a standard error of the difference.
+
+        Of 160 short texts in an honest voice of another package (joe of piper, 4.8 %), 13 % of draws of four waves and
+        7 % of eight had more than 10 %; by more than a standard error 1.2 and 0.2 %. Where 30 % of the words are wrong,
+        99 % of draws of four still do.
+        """
+        return self.value - math.hypot(self.standard_error, error_of_limit) > limit
+
+
 class Words(NamedTuple):
     """Words of the transcribed waves of an arm and a text mix, and what became of them."""
 
-    rate: float
-    """Errors per word."""
-    missing: float
-    """Words that were not heard, per word."""
-    added: float
-    """Words that were heard and not asked for, per word."""
+    errors: PerWord
+    missing: PerWord
+    """Words that were not heard."""
+    added: PerWord
+    """Words that were heard and not asked for."""
     ends_missing: int
     """Waves whose last word was not heard."""
     starts_missing: int
@@ -188,18 +217,29 @@ def words_of(cells: list[Cell]) -> Words | None:
     if not pairs:
         return None
     output = jiwer.process_words([text for text, _ in pairs], [transcript for _, transcript in pairs])
-    count = output.hits + output.substitutions + output.deletions
+    words = [len(text) for text in output.references]
+    missing = [_words_of(alignments, "delete") for alignments in output.alignments]
+    added = [_words_of(alignments, "insert") for alignments in output.alignments]
+    other = [_words_of(alignments, "substitute") for alignments in output.alignments]
     first = Counter(alignment[0].type for alignment in output.alignments if alignment)
     last = Counter(alignment[-1].type for alignment in output.alignments if alignment)
     return Words(
-        rate=output.wer,
-        missing=output.deletions / count,
-        added=output.insertions / count,
+        errors=PerWord.of([sum(found) for found in zip(missing, added, other, strict=True)], words),
+        missing=PerWord.of(missing, words),
+        added=PerWord.of(added, words),
         ends_missing=last["delete"],
         starts_missing=first["delete"],
         ends_added=last["insert"],
         starts_added=first["insert"],
         waves=len(pairs),
+    )
+
+
+def _words_of(alignments: Iterable[jiwer.AlignmentChunk], kind: str) -> int:
+    return sum(
+        max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
+        for chunk in alignments
+        if chunk.type == kind
     )
 
 
@@ -209,12 +249,12 @@ def set_error_rate(cells: list[Cell], others: Sequence[Words] = ()) -> None:
     `others` are the words of the other arms on the same texts.
     """
     everything = words_of(cells)
-    best = min((other.rate for other in others), default=None)
+    best = min((other.errors for other in others), default=None)
     for cell in cells:
         samples = kept_samples(cell)
         cell.waves_transcribed = len(samples)
         own = words_of([cell])
-        cell.word_error_rate = None if own is None else own.rate
+        cell.word_error_rate = None if own is None else own.errors.value
         accuse(cell, [
             f"unintelligible: request {sample.index} has a WER of {sample.wer:.0%}"
             for sample in samples
@@ -226,17 +266,22 @@ def set_error_rate(cells: list[Cell], others: Sequence[Words] = ()) -> None:
             accuse(cell, list(_reasons(cell, everything, best)))
 
 
-def _reasons(cell: Cell, words: Words, best: float | None) -> Iterator[str]:
-    if words.rate > WER_LIMIT_ARM:
-        yield f"unintelligible: {cell.arm} has a WER of {words.rate:.1%} on {cell.texts} texts"
-    elif best is not None and words.waves >= LEAST_WAVES and words.rate > best + WER_ABOVE_BEST:
+def _reasons(cell: Cell, words: Words, best: PerWord | None) -> Iterator[str]:
+    rate = words.errors.value
+    if words.errors.is_above(WER_LIMIT_ARM):
+        yield f"unintelligible: {cell.arm} has a WER of {rate:.1%} on {cell.texts} texts"
+    elif (
+        best is not None
+        and words.waves >= LEAST_WAVES
+        and words.errors.is_above(best.value + WER_ABOVE_BEST, best.standard_error)
+    ):
         yield (
-            f"less intelligible: {cell.arm} has a WER of {words.rate:.1%} on {cell.texts} texts, another arm {best:.1%}"
+            f"less intelligible: {cell.arm} has a WER of {rate:.1%} on {cell.texts} texts, another arm {best.value:.1%}"
         )
-    if words.missing > MISSING_LIMIT:
-        yield f"words are missing: {words.missing:.0%} of those of {cell.texts} texts were not heard"
-    if words.added > ADDED_LIMIT:
-        yield f"words are added: {words.added:.0%} of those of {cell.texts} texts"
+    if words.missing.is_above(MISSING_LIMIT):
+        yield f"words are missing: {words.missing.value:.0%} of those of {cell.texts} texts were not heard"
+    if words.added.is_above(ADDED_LIMIT):
+        yield f"words are added: {words.added.value:.0%} of those of {cell.texts} texts"
     for count, said in (
         (words.ends_missing, "words are missing: the last word was not heard"),
         (words.starts_missing, "words are missing: the first word was not heard"),

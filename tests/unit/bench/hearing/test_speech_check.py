@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from bench.hearing.speech_check import (
     AGAIN,
     LETTERS_LIMIT_WAVE,
+    WER_LIMIT_ARM,
+    PerWord,
     check_speech,
     set_error_rate,
     transcribe,
@@ -144,3 +146,59 @@ def test_what_was_misheard_is_alike_and_other_words_are_not() -> None:
         "you",
     ):
         assert letter_error_rate(text, other) > LETTERS_LIMIT_WAVE
+
+
+MISHEARD_WAVES = ([7, 4, 0, 0, 0, 1, 0, 0], [11, 11, 11, 10, 12, 9, 11, 12])
+"""Errors and words of eight short texts in an honest voice: two towns were not understood."""
+
+
+def test_a_few_misheard_waves_do_not_convict_an_arm_and_garbled_ones_do() -> None:
+    errors, words = MISHEARD_WAVES
+    honest = PerWord.of(errors, words)
+    assert honest.value > WER_LIMIT_ARM
+    assert not honest.is_above(WER_LIMIT_ARM)
+    garbled = PerWord.of([round(0.3 * count) for count in words[:4]], words[:4])
+    assert garbled.is_above(WER_LIMIT_ARM)
+
+
+def test_the_error_of_a_rate_is_that_of_other_waves() -> None:
+    rng = np.random.default_rng(1)
+    words = rng.integers(8, 14, 4000)
+    counts = np.where(rng.random(4000) < 0.1, words // 2, 0)
+    drawn = [rng.choice(4000, 12, replace=False) for _ in range(500)]
+    rates = [PerWord.of(counts[at].tolist(), words[at].tolist()) for at in drawn]
+    spread = float(np.std([rate.value for rate in rates]))
+    assert float(np.sqrt(np.mean([rate.standard_error**2 for rate in rates]))) == pytest.approx(
+        spread, rel=0.15
+    )
+    assert PerWord.of([3], [10]) == (0.3, np.inf)
+
+
+def test_words_of_an_arm_are_held_against_a_better_one_with_both_their_errors() -> None:
+    errors, words = MISHEARD_WAVES
+    worse = PerWord.of([1, 1, 1, 1, 1, 1, 1, 0], words)
+    assert worse.is_above(0.05)
+    assert not worse.is_above(0.05, PerWord.of(errors, words).standard_error)
+
+
+def _transcribed(arm: str, pairs: list[tuple[str, str]]) -> Cell:
+    cell = _cell(arm, [(text, f"{at}.wav") for at, (text, _) in enumerate(pairs)])
+    for sample, (_, heard) in zip(cell.samples, pairs, strict=True):
+        understood(sample, heard)
+    return cell
+
+
+def test_words_left_out_and_put_in_are_named_in_waves_of_any_number() -> None:
+    texts = [
+        f"The boat to {town} leaves at noon with nobody else." for town in ("Bath", "Deal", "Rye", "Hythe")
+    ]
+    left_out = _transcribed("out", [(text, text.replace(" leaves", "")) for text in texts])
+    put_in = _transcribed("in", [(text, text.replace("noon", "noon or so")) for text in texts])
+    for cell, named in ((left_out, "words are missing: 10%"), (put_in, "words are added: 20%")):
+        set_error_rate([cell])
+        assert any(reason.startswith(named) for reason in cell.reasons), cell.reasons
+    once = _transcribed(
+        "once", [(texts[0], texts[0].replace("to Bath leaves", "leaves")), *zip(texts, texts, strict=True)]
+    )
+    set_error_rate([once])
+    assert once.reasons == []
