@@ -15,7 +15,7 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.gate.verdict import CALL, Round, combine
+from bench.gate.verdict import CALL, Round, combine, middle
 
 PLAYS = 1000
 SEEN = 0.9
@@ -43,7 +43,7 @@ def called_from(
         drawn = rng.choice(len(rounds), size=first + second, replace=again)
         signs = rng.choice((-1.0, 1.0), size=first + second)
         moved = [rounds[index].moved(0.0, sign) for index, sign in zip(drawn, signs, strict=True)]
-        suspicion = float(np.mean([one.centre for one in moved[:first]]))
+        suspicion = float(middle(np.array([one.centre for one in moved[:first]])))
         estimate, low, _ = combine(moved[first:], rng)
         least[play] = max(log(1 + call) - min(suspicion, estimate), -low)
     return least
@@ -65,10 +65,10 @@ def false_alarms(least: Mapping[str, NDArray[np.float64]]) -> float:
 
 
 def without_effect(rounds: Sequence[Round]) -> list[Round]:
-    """The noise alone of a measurement whose sides may differ: its mean taken out, and the spread that this took."""
-    mean = float(np.mean([one.centre for one in rounds]))
+    """The noise alone of a measurement whose sides may differ: its middle taken out, and the spread that this took."""
+    centre = float(middle(np.array([one.centre for one in rounds])))
     widen = float(np.sqrt(len(rounds) / (len(rounds) - 1)))
     return [
-        Round(widen * (one.centre - mean), one.resampled - one.centre + widen * (one.centre - mean))
+        Round(widen * (one.centre - centre), one.resampled - one.centre + widen * (one.centre - centre))
         for one in rounds
     ]

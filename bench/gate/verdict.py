@@ -6,9 +6,10 @@ both sides alike. Rounds exist because two instances of the very same code can d
 (memory layout, cores, clocks), and no number of pairs within one round averages that out.
 
 What is estimated: the *slow-down*, head over base (base over head where more is better), so that above 1
-is worse. A round's value is the median of its pairs' log slow-downs; the estimate is the mean over
-rounds. The interval is a two-level bootstrap (rounds with replacement, then pairs within each),
-percentiles, seeded, widened by sqrt(n / (n - 1)) because n resampled rounds vary less than n new ones.
+is worse. A round's value is the median of its pairs' log slow-downs; the estimate is the interquartile
+mean over rounds: what strikes less than a quarter of the starts is not seen. The interval is a two-level
+bootstrap (rounds with replacement, then pairs within each), percentiles, seeded, widened by
+sqrt(n / (n - 1)) because n resampled rounds vary less than n new ones.
 
 The rules. A slow-down is called from CALL = 2.5 % on; two sides are the same within SAME = 5 %:
 
@@ -85,6 +86,16 @@ def summarise(pairs: Sequence[Pair], better: Better, rng: np.random.Generator) -
     return Round(float(np.median(log)), np.median(rng.choice(log, size=(RESAMPLES, log.size)), axis=1))
 
 
+def middle(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The interquartile mean along the last axis, by whole values: a quarter of them, rounded down, is left out at each
+    end. A machine that others use spoils whole rounds, and one of them moves a mean of eight by more than 5 %: of plays
+    on recorded noise (full effort, 5 % in the batch by the clock) 71 % are called by the mean and 95 % by this.
+    """
+    cut = values.shape[-1] // 4
+    kept: NDArray[np.float64] = np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut].mean(axis=-1)
+    return kept
+
+
 def combine(
     rounds: Sequence[Round], rng: np.random.Generator, confidence: float = CONFIDENCE
 ) -> tuple[float, float, float]:
@@ -95,8 +106,8 @@ def combine(
     resampled = np.stack([one.resampled for one in rounds])
     picks = rng.integers(len(rounds), size=(RESAMPLES, len(rounds)))
     draws = rng.integers(RESAMPLES, size=(RESAMPLES, len(rounds)))
-    means = resampled[picks, draws].mean(axis=1)
-    centre = float(np.mean([one.centre for one in rounds]))
+    means = middle(resampled[picks, draws])
+    centre = float(middle(np.array([one.centre for one in rounds])))
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     widen = float(np.sqrt(len(rounds) / (len(rounds) - 1)))

@@ -55,6 +55,18 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     assert covered >= 88  # not 95: few rounds make a bootstrap interval a little too narrow
 
 
+def test_a_spoiled_round_neither_makes_a_suspect_nor_hides_one() -> None:
+    quiet = [[(1.0, 1.05)] * 12 for _ in range(7)]
+    for spoiled in (1.6, 0.6):
+        found = estimate_slowdown([*quiet, [(1.0, spoiled)] * 12], "lower")
+        assert found.ratio == pytest.approx(1.05)
+        assert suspicious(found)
+    even = [[(1.0, 1.0)] * 12 for _ in range(7)]
+    assert not suspicious(estimate_slowdown([*even, [(1.0, 1.6)] * 12], "lower"))
+    half = [[(1.0, 1.0)] * 12] * 4 + [[(1.0, 1.2)] * 12] * 4
+    assert suspicious(estimate_slowdown(half, "lower"))
+
+
 def test_a_metric_may_be_called_later_than_others() -> None:
     a_step = Slowdown(ratio=1.04, low=1.035, high=1.06)
     assert judge(a_step) == judge(Slowdown(ratio=1.06, low=1.05, high=1.07), 0.05) == "REGRESSED"
