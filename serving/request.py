@@ -279,7 +279,7 @@ def _with_integers(text: str, kind: type[T]) -> T | None:
             for name, value in tree.items()
         }
         return msgspec.convert(fields, kind)
-    except (msgspec.ValidationError, RecursionError):
+    except (msgspec.DecodeError, RecursionError):  # behind the number there may be no JSON at all
         return None
 
 
@@ -341,6 +341,7 @@ def _json_error(text: str, message: str) -> InputError | BodyError:
     except (ValueError, RecursionError):
         return BodyError(f"the body is not JSON: {message}")
     for key, value in tree.items() if isinstance(tree, dict) else ():
+        key = key.encode(errors="replace").decode()  # an answer is UTF-8
         if isinstance(value, float) and not math.isfinite(value):
             return InputError(key, f"expected a finite number, got {value}")
         if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):

@@ -8,6 +8,7 @@ failure of a request: it is logged and counted.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -32,8 +33,9 @@ SUFFIX = ".answer"
 PART_SUFFIX = ".part"
 STALE_PART_S = 600.0
 """A file that is being written and was not touched for so long is of a process that died."""
-LOCK_S = 2.0
-"""Another process may be making room for so long; then the answer is not kept."""
+LOCK_S, HELD_S = 2.0, 10.0
+"""Another process may be making room for so long; then the answer is not kept, nor is any for HELD_S, so that those who
+come next do not wait one after another."""
 
 
 class CacheState(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +56,9 @@ class AnswerStore:
         self.folder = folder
         self.max_bytes = max_bytes
         self._lock = threading.Lock()
+        """Of the counters: nobody waits for anything while he holds it."""
+        self._putting = threading.Lock()
+        self._held_until_s = 0.0
         self._hits = self._misses = self._failures = 0
         self._is_own = False
         try:
@@ -103,7 +108,7 @@ class AnswerStore:
 
     def put(self, part: Path, key: str, size_bytes: int) -> None:
         """Move a whole file to its place, after making room for it. Raises OSError."""
-        with self._lock, self._locked():
+        with self._putting, self._locked():
             room = self.max_bytes - on_disk(size_bytes)
             used, files = self._scan(but=part)
             for _, file_bytes, path in sorted(files):
@@ -188,8 +193,14 @@ class AnswerStore:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Alone among the processes that share the folder; the system lets go of a lock whose process dies."""
+        if time.monotonic() < self._held_until_s:
+            raise TimeoutError(errno.ETIMEDOUT, "another process has held the folder")
         with (self.folder / "lock").open("ab") as lock:
-            take(lock, LOCK_S)
+            try:
+                take(lock, LOCK_S)
+            except TimeoutError:
+                self._held_until_s = time.monotonic() + HELD_S
+                raise
             yield
 
 
@@ -205,6 +216,7 @@ class Recording:
         self._size_bytes = 0
         self._file: BinaryIO | None = None
         self._over = False
+        self._unwanted = False
         # The end of a connection may come while a thread writes.
         self._lock = threading.Lock()
 
@@ -213,6 +225,7 @@ class Recording:
         with self._lock:
             if not self._over:
                 self._trying(lambda: self._write(piece))
+        self._drop_unwanted()
 
     def commit(self, headers: dict[str, str]) -> None:
         """The answer is whole."""
@@ -220,12 +233,21 @@ class Recording:
             if not self._over:
                 self._trying(lambda: self._finish(headers))
                 self._drop()
+        self._drop_unwanted()
 
     def drop(self) -> None:
-        """The answer is not whole, or is not to be kept. Idempotent; does nothing after commit()."""
-        with self._lock:
-            if not self._over:
-                self._drop()
+        """The answer is not whole, or is not to be kept. Idempotent; does nothing after commit(); never waits."""
+        self._unwanted = True
+        self._drop_unwanted()
+
+    def _drop_unwanted(self) -> None:
+        """Whoever holds the lock looks here once he has let go of it."""
+        if self._unwanted and self._lock.acquire(blocking=False):
+            try:
+                if not self._over:
+                    self._drop()
+            finally:
+                self._lock.release()
 
     def _trying(self, work: object) -> None:
         try:

@@ -165,12 +165,19 @@ class Many:
             return False
         except Overloaded:
             raise
+        except SpeechFailed as error:
+            self._ended.put_nowait((job.key, error))
+            return False
         except Exception as error:
             logger.error("the frontend failed for text %d of many", job.key, exc_info=error)
             self._ended.put_nowait((job.key, SpeechFailed("internal", f"the frontend failed: {error}")))
             return False
         if self._closed:
             self._client.abort(utterance)
+            return False
+        if self._expired is not None:  # while its text was read
+            self._client.abort(utterance, self._expired)
+            self._ended.put_nowait((job.key, self._expired))
             return False
         self._running[job.key] = job, utterance
         self._start(self._watch(job, utterance))

@@ -11,6 +11,7 @@ import io
 import logging
 import unicodedata
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import msgspec
@@ -40,7 +41,9 @@ T = TypeVar("T")
 PATH = "/v1/audio/voices"
 FILE = "audio_sample"
 TEXTS = ("name", "consent", "replace")
-UPLOADS_AT_ONCE = 2
+UPLOADS_AT_ONCE, DELETIONS_AT_ONCE = 2, 4
+_THREADS = ThreadPoolExecutor(UPLOADS_AT_ONCE + DELETIONS_AT_ONCE, thread_name_prefix="voices")
+"""Changes wait for another process that holds the folder, and the codecs of those who listen need the other threads."""
 _BUSY_RETRY_S = 10.0
 _NO = frozenset({"false", "no", "n", "f", "0", "off", "none", "null", "undefined", "denied"})
 _TRUE = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
@@ -99,7 +102,7 @@ class VoiceChanges:
         self.allowed = library is not None and is_writable(profile)
         self._speaker = speaker
         self._library = library
-        self._uploads = 0
+        self._uploads = self._deletions = 0
         self._purging: set[asyncio.Task[None]] = set()
 
     def library(self) -> VoiceLibrary:
@@ -175,7 +178,13 @@ class VoiceChanges:
         name = unicodedata.normalize("NFC", name)
         if name in self.aliases.values():
             raise VoiceConflict("voice", "an alias in http.voice_aliases needs it")
-        removed = await _finished(lambda: library.delete(name))
+        if self._deletions >= DELETIONS_AT_ONCE:
+            raise Overloaded(f"{self._deletions} voices are being deleted", 2.0)
+        self._deletions += 1
+        try:
+            removed = await _finished(lambda: library.delete(name))
+        finally:
+            self._deletions -= 1
         logger.info("voice %s deleted", ascii(name))
         await self._purge(removed)
         return DeletedVoice(id=name)
@@ -207,7 +216,7 @@ class VoiceChanges:
         await self._speaker.engine.settled()
         library = self.library()
         try:
-            await asyncio.to_thread(library.purge, removed)
+            await asyncio.get_running_loop().run_in_executor(_THREADS, library.purge, removed)
         except OSError as error:
             logger.warning("voices: a recording stays until the next start: %s", error.strerror)
 
@@ -270,7 +279,7 @@ def is_writable(profile: Profile) -> bool:
 async def _finished(work: Callable[[], T]) -> T:
     """Run blocking work in a thread to its end, whoever stops waiting for it."""
     try:
-        return await asyncio.shield(asyncio.to_thread(work))
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(_THREADS, work))
     except TimeoutError as error:
         logger.error("voices: cannot be stored", exc_info=error)
         raise Overloaded("another process holds the voices", _BUSY_RETRY_S) from None

@@ -23,24 +23,27 @@ def usable_cores() -> int:
 
 def allowed_cores(groups: Path = GROUPS, own: Path = OWN_GROUPS) -> float:
     """CPU seconds a second that this process' control groups allow, of either version; infinite if none limits it."""
+    return min(map(_limit, control_groups("cpu", groups, own)), default=math.inf)
+
+
+def control_groups(controller: str, groups: Path = GROUPS, own: Path = OWN_GROUPS) -> list[Path]:
+    """The folders of this process' groups that limit what `controller` shares out, each with all above it.
+
+    Some may not be there: within a container the path may be the host's, and what limits it lies at the root.
+    """
     try:
         lines = own.read_text(encoding="utf-8").splitlines()
     except OSError:
-        return math.inf
-    limits = [math.inf]
+        return []
+    folders: list[Path] = []
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        root = groups / "cpu" if controllers else groups
-        # Within a container the path may be the host's; what limits the container then lies at the root.
+        root = groups / controller if controllers else groups
         folder = root.joinpath(*(part for part in Path(path).parts[1:] if part != ".."))
-        while True:
-            limits.append(_limit(folder))
-            if folder == root:
-                break
-            folder = folder.parent
-    return min(limits)
+        folders += [folder, *(above for above in folder.parents if above.is_relative_to(root))]
+    return folders
 
 
 def _limit(folder: Path) -> float:

@@ -12,6 +12,7 @@ TITLES = word_set(
     """
     mr mrs ms mx dr prof st ste gen col capt cmdr lt sgt cpl pvt maj adm rev hon sen rep gov pres supt
     insp fr sr br mt ft messrs mme mlle mgr msgr amb atty sra srta
+    drs sens reps profs gens govs det
     """
 )
 """Before a name."""

@@ -98,7 +98,7 @@ class VoiceFolder:
         except OSError:  # not there yet, or not to be read: the operator's voices speak on
             changed_ns = 0
         known_ns, listed_ns, records = self._listed
-        if changed_ns == known_ns and (not changed_ns or listed_ns - changed_ns > _SETTLED_NS):
+        if changed_ns == known_ns and (not changed_ns or abs(listed_ns - changed_ns) > _SETTLED_NS):
             return records
         listed_ns = time.time_ns()
         found = self._list() if changed_ns else {}

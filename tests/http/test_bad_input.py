@@ -278,3 +278,29 @@ async def test_options_names_every_method(api: Api) -> None:
     ):
         answer = await api.call("OPTIONS", path, b"", ())
         assert (answer.status, answer.headers["allow"]) == (204, methods)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_what_is_wrong_twice_is_the_callers_fault(api: Api, path: str) -> None:
+    for body in (
+        b'{"text":1.5',
+        b'{"seed":20.0,"text":',
+        b'{"seed":1.5,"text":"\\ud800"}',
+        b"4.0 x",
+        b'{"\\ud800": NaN}',
+        b'{"\\ud800":"\\ud800"}',
+    ):
+        answer = await api.call("POST", path, body)
+        assert answer.status == 400, body
+        assert answer.problem["detail"]
+
+
+async def test_a_path_longer_than_any_is_kept_by_no_router(api: Api) -> None:
+    router = api.app.asgi_router
+    before = router.handle_routing.cache_info().currsize
+    for number in range(4):
+        for start in ("/page/", "/v1/models/", "/nowhere/"):
+            answer = await api.call("GET", f"{start}{number}{'x' * 5000}%F0%9F%98%80", b"", ())
+            assert answer.status == 404
+            assert answer.problem["code"] == "not_found"
+    assert router.handle_routing.cache_info().currsize == before

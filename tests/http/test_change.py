@@ -138,13 +138,11 @@ async def test_answers_are_kept_again_after_a_change(
 
 
 def test_without_memory_for_two_there_is_no_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    def lines(file: Path) -> dict[str, int]:
-        return {"MemAvailable": 900_000} if file.name == "meminfo" else {"RssAnon": 1_000_000}
-
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as small:
         succession.check_memory(small.pid)
     succession.check_memory(small.pid)  # it is gone: nothing says how large it was
-    monkeypatch.setattr(succession, "_lines", lines)
+    monkeypatch.setattr(succession, "_lines", lambda _: {"RssAnon": 1_000_000})
+    monkeypatch.setattr(succession, "free_bytes", lambda: 900_000_000)
     with pytest.raises(EngineUnavailable, match=r"needs about 1\.0 GB beside the first, 0\.9 GB are free"):
         succession.check_memory(small.pid)
 

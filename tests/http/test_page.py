@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -179,3 +180,25 @@ async def test_where_there_are_no_reports_the_list_is_empty(named: str) -> None:
     async with running(create_app(tone_profile(f'http.reports="{named}"'))) as api:
         answer = await api.call("GET", "/bench/reports", b"", ())
     assert (answer.status, answer.json) == (200, {"folder": named, "reports": []})
+
+
+async def test_a_report_whose_name_is_no_text_hides_no_other(bench: Api, folder: Path) -> None:
+    odd = folder / os.fsdecode(b"2027 \xff")
+    odd.mkdir()
+    (odd / "run.json").write_text("{}", encoding="utf-8")
+    (folder / "2026-01 old" / os.fsdecode(b"\xff.json")).write_text("{}", encoding="utf-8")
+    told = await bench.call("GET", "/bench/reports", b"", ())
+    assert told.status == 200
+    assert [one["name"] for one in told.json["reports"]] == ["2026-02 newer ü", "2026-01 old"]
+
+
+def test_a_report_that_may_not_be_read_hides_no_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    def guarded(path: Path) -> Any:
+        if Path(path).name == "2026-02 newer ü":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert [one.name for one in reports.list_reports(str(folder))] == ["2026-01 old"]

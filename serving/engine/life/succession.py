@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from serving.engine.life.state import EngineState, EngineUnavailable, Life
+from serving.native.memory import free_bytes
 from serving.profile import Profile, ProfileError
 from serving.protocol import Ready
 
@@ -77,13 +78,14 @@ class Succession:
 
 
 def check_memory(pid: int) -> None:
-    """Raise EngineUnavailable if the machine has no room for a second process as large. A device is not asked."""
+    """Raise EngineUnavailable if there is no room for a second process as large, in the machine or in what of it this
+    server was given. A device is not asked."""
     status = _lines(Path(f"/proc/{pid}/status"))
-    needed_kb = status.get("RssAnon", 0) + status.get("RssShmem", 0)
-    free_kb = _lines(Path("/proc/meminfo")).get("MemAvailable", needed_kb)
-    if free_kb < needed_kb:
+    needed = 1024 * (status.get("RssAnon", 0) + status.get("RssShmem", 0))
+    free = free_bytes()
+    if free is not None and free < needed:
         raise EngineUnavailable(
-            f"a second engine needs about {needed_kb / 1e6:.1f} GB beside the first, {free_kb / 1e6:.1f} GB are free"
+            f"a second engine needs about {needed / 1e9:.1f} GB beside the first, {free / 1e9:.1f} GB are free"
         )
 
 

@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 _UNCOUNTED = ("/healthz", "/readyz")
 """Paths that a crowd of one address closes to nobody: who looks after the server may have the same."""
+MOST_PATH_CHARACTERS = 1000
+"""Litestar keeps the last 1024 paths that fitted a route, however long they are."""
 _ABNORMAL = 1006
 """The close code of a connection that ended without one (RFC 6455)."""
 _PIECE_BYTES = 65_536
@@ -153,6 +155,8 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> tuple[int, str, str] | None:
         """Status, code and detail of a request that may not be made."""
+        if len(scope["path"]) > MOST_PATH_CHARACTERS:
+            return 404, "not_found", f"no path has more than {MOST_PATH_CHARACTERS} characters"
         given = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"host"]
         if len(given) > 1:
             return 400, "malformed_request", "a request has one Host header"
@@ -160,6 +164,8 @@ class Guard:
             return 400, "malformed_request", "a request has a Host header"
         if not self._is_checked:
             return None
+        if given == [""] and scope["http_version"] in ("1", "1.0"):
+            given = []  # Granian writes an empty one where there is none, as HTTP/1.0 allows
         if given and not self._is_own(host := _name_of(given[0])):
             return 421, "misdirected", f"this server is not {host[:100]!r}; see http.allowed_hosts"
         origin = next(

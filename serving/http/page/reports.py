@@ -65,18 +65,25 @@ def list_reports(folder: str) -> list[Report]:
     if not folder or not Path(folder).is_dir():
         return []
     with os.scandir(folder) as entries:
-        names = sorted((entry.name for entry in entries if entry.is_dir(follow_symlinks=False)), reverse=True)
+        folders = (entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+        names = sorted(filter(str.isprintable, folders), reverse=True)  # what is no UTF-8 is not printable
     found = (Report(name, _files(Path(folder, name))) for name in names[:MAX_REPORTS])
     return [report for report in found if report.files]
 
 
 def _files(folder: Path) -> list[ReportFile]:
-    with os.scandir(folder) as entries:
-        files = [
-            ReportFile(entry.name, entry.stat(follow_symlinks=False).st_size)
-            for entry in entries
-            if Path(entry.name).suffix in MEDIA_TYPES and entry.is_file(follow_symlinks=False)
-        ]
+    """Of one report; none if it may not be read or was just taken away."""
+    try:
+        with os.scandir(folder) as entries:
+            files = [
+                ReportFile(entry.name, entry.stat(follow_symlinks=False).st_size)
+                for entry in entries
+                if Path(entry.name).suffix in MEDIA_TYPES
+                and entry.name.isprintable()
+                and entry.is_file(follow_symlinks=False)
+            ]
+    except OSError:
+        return []
     return sorted(files, key=lambda file: file.name)[:MAX_FILES]
 
 

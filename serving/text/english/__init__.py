@@ -32,6 +32,7 @@ from serving.text.english.quantities.verses import read_book, read_verses
 from serving.text.english.respellings import HETERONYMS, read_heteronym, read_respelling
 from serving.text.english.roman import read_roman
 from serving.text.english.symbols import (
+    EMOTICON,
     read_anything,
     read_citation,
     read_greek,
@@ -155,7 +156,7 @@ def _read(tokens: list[Token], index: int, shouted: bool) -> Reading | None:
     if not core or not any(symbol.isalnum() for symbol in core):
         following = index + 1 < len(tokens) and tokens[index + 1].digit
         recognisers = _SYMBOLIC if following else (read_symbols,)
-    elif token.text in ("<3", "</3"):
+    elif token.text in ("<3", "</3") or (token.text[0] in ":;" and EMOTICON.fullmatch(token.text)):
         recognisers = (read_symbols,)
     elif token.digit or not (plain or core.isascii()):
         recognisers = _NUMERIC

@@ -20,7 +20,8 @@ _TITLES = table(
     Representative, Capt Captain, Lt Lieutenant, Col Colonel, Sgt Sergeant, Cmdr Commander, Rev Reverend, Hon
     Honorable, Pres President, Supt Superintendent, Cpl Corporal, Maj Major, Adm Admiral, Fr Father, Msgr
     Monsignor, Messrs Messers, Mx Mix, Pvt Private, Atty Attorney, St Saint, Mt Mount, Ft Fort, Pt Point, Sr
-    Sister, Br Brother, Insp Inspector
+    Sister, Br Brother, Insp Inspector, Drs Doctors, Sens Senators, Reps Representatives, Profs Professors,
+    Gens Generals, Govs Governors, Det Detective
     """
 )
 _TITLES_WITHOUT_PERIOD = frozenset(

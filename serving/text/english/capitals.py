@@ -238,6 +238,8 @@ def read_capitals(tokens: Tokens, index: int, *, shouted: bool) -> Reading | Non
         return None
     if len(bare) > 40:
         return None
+    if _is_stressed(tokens, index, bare, suffix, shouted=shouted):
+        return Reading(core.lower())
     named = bare in ("US", "IT") and before(tokens, index) in ("the", "an")
     if named or is_initialism(bare, shouted=shouted):
         return Reading(letters(bare) + suffix.lower(), 1, None, letter_phonemes(bare, suffix))
@@ -247,6 +249,19 @@ def read_capitals(tokens: Tokens, index: int, *, shouted: bool) -> Reading | Non
     if shouted or bare.lower() in _SHORT_WORDS:
         return Reading(core.lower() if index or len(tokens) > 1 else core.capitalize())
     return Reading(bare.capitalize() + suffix.lower())
+
+
+def _is_stressed(tokens: Tokens, index: int, bare: str, suffix: str, *, shouted: bool) -> bool:
+    """Whether capitals that could be letters are a word said with force: "I AM", "IT'S", "DO IT"."""
+    if shouted:
+        return False
+    previous = at(tokens, index - 1)
+    if bare == "AM":
+        return previous.lower == "i"
+    if bare == "IT" and suffix:
+        return True
+    loud = len(previous.core) > 1 and previous.core.isupper() and previous.lower in _SHORT_WORDS
+    return bare in ("IT", "US") and loud and not previous.trail and previous.lower not in ("an", "the")
 
 
 def _word(part: str, *, shouted: bool) -> str:

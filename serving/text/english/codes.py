@@ -42,6 +42,7 @@ _WIRELESS = re.compile(r"802\.([1-9][0-9]?)([a-z]{0,2})")
 _LINES = re.compile(r"[0-9]{3,4}[pi]")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}")
 _IPV6 = re.compile(r"[0-9A-Fa-f:]{2,39}(?:%[a-z0-9]{1,8})?(?:/[0-9]{1,3})?")
+_PLAN = re.compile(r"40(?:(1)\(?(k)|(3)\(?(b))(\)?s)?", re.IGNORECASE)
 _RULE = re.compile(r"([1-9])0([1-9])\(([a-z])(?:\)\(([0-9]))?")
 _IP = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3}){3})(?:/([0-9]{1,2})|:([0-9]{1,5}))?")
 _VERSION = re.compile(
@@ -80,6 +81,11 @@ def read_code(tokens: Tokens, index: int) -> Reading | None:
         words = f"{cardinal(rule[1])} oh {cardinal(rule[2])} {rule[3].upper()}"
         words += f" {cardinal(rule[4])}" if rule[4] else ""
         return Reading(words, 1, tokens[index].trail[1:])
+    plan = _PLAN.fullmatch(core)
+    if plan:  # "401k", "401(k)s"
+        which, letter = plan[1] or plan[3], plan[2] or plan[4]
+        trail = tokens[index].trail.removeprefix(")") if "(" in core else None
+        return Reading(f"four oh {cardinal(which)} {letter.upper()}" + ("s" if plan[5] else ""), 1, trail)
     wireless = _WIRELESS.fullmatch(core)
     if wireless:  # "802.11ac"
         return Reading(f"eight oh two dot {cardinal(wireless[1])} {' '.join(wireless[2].upper())}".rstrip())

@@ -23,7 +23,7 @@ _CITING = word_set(
     "in see by of from and to ref reference references also with per than like list array set pages"
 )
 _LOVERS = word_set("i we you they really to who always just")
-_EMOTICON = re.compile(
+EMOTICON = re.compile(
     r"(?:[:;=xX8][-'^o]?[)(DPpOo3/\\|*\]\[]+|[)(]+[-']?[:;=]|<3+|</3|\^_*\^|[xX]D+|[oO]_[oO]|-_+-|[:;]-?$|¯\\_\(ツ\)_/¯|T_T)"
 )
 _MARKED = re.compile(r"\[[0-9]{1,3}(?:[,–-] ?[0-9]{1,3}){0,6}\][.,;:!?]?")
@@ -83,7 +83,7 @@ def read_symbols(tokens: Tokens, index: int) -> Reading | None:
     if any(symbol in HEARTS for symbol in text) or text in ("<3", "<33"):
         loved = before(tokens, index) in _LOVERS and at(tokens, index + 1).core
         return Reading("love" if loved else "", 1, "" if loved else _marks(text), lead="")
-    if _EMOTICON.fullmatch(text):
+    if EMOTICON.fullmatch(text):
         return Reading("", 1, "", lead="")
     core = token.core
     if text in ("--", "---"):
@@ -131,7 +131,8 @@ def _dash(tokens: Tokens, index: int) -> Reading:
         or following.digit
         or any("=" in at(tokens, index + ahead).text for ahead in (-2, -3, 2, 3))
     )
-    if operands and numeric and not previous.trail and previous.core not in ("I", "a"):
+    clock = ":" in previous.core or ":" in following.core  # "June 7 - 7:30 PM"
+    if operands and numeric and not clock and not previous.trail and previous.core not in ("I", "a"):
         return Reading("minus")
     if index == 0 or not following.core:
         return Reading("")

@@ -15,7 +15,7 @@ _DIGIT = re.compile("[0-9½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒]")
 _JOIN = re.compile(
     rf"—+|-{{2,}}|…+|\.{{2,}}|(?<={LETTER}{{2}})[.,;:!?]+(?=[\"'“‘(]?[A-Z][a-z])|(?<={LETTER}{{2}})[,;!?](?={LETTER})"
 )
-_TIGHT = re.compile(r"[(\"'“]?(?:nos?|figs?|vols?|ch|sec|pp?|eqs?|ep|tab|ref)\.(?=[0-9])", re.IGNORECASE)
+_TIGHT = re.compile(r"[(\"'“]?(?:nos?|figs?|vols?|ch|sec|pp?|eqs?|ep|tab|ref|rs)\.(?=[0-9])", re.IGNORECASE)
 """An abbreviation whose number follows without a blank: "No.1"."""
 _ORNAMENT = str.maketrans({"*": None, "_": None, "`": None, "[": "(", "{": "(", "]": ")", "}": ")"})
 

@@ -187,3 +187,10 @@ async def test_requests_of_one_address_are_counted_while_they_last() -> None:
     asked.hold.set()
     await asyncio.gather(*busy)
     assert await asked(HOST) == 200
+
+
+async def test_a_host_that_is_empty_because_http_1_0_has_none() -> None:
+    asked = Asked(profile())
+    assert await asked((b"host", b""), version="1") == 200
+    assert await asked((b"host", b""), version="1.0") == 200
+    assert await asked((b"host", b"evil.example"), version="1.0") == 421

@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import unicodedata
+from collections import Counter
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from serving.http.app import create_app
+from serving.http.voices import DELETIONS_AT_ONCE
 from serving.profile import ProfileError
 from tests.cloning import (
     BOUNDARY,
@@ -340,3 +342,20 @@ async def test_the_form_is_in_the_schema(cloning: Api) -> None:
     body = document["paths"][VOICES]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert body["required"] == ["name", "audio_sample", "consent"]
     assert BOUNDARY.isascii()
+
+
+async def test_who_waits_to_change_voices_takes_no_thread_from_those_who_listen(
+    cloning: Api, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.voices.folder.LOCK_S", 3.0)
+    assert (await add(cloning, "ben")).status == 201
+    with (folder / "added" / ".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waiting = [asyncio.create_task(delete(cloning, "nobody")) for _ in range(40)]
+        answer = await cloning.call("POST", "/tts", {"text": "Still spoken.", "format": "flac"})
+        assert answer.status == 200
+        assert not all(task.done() for task in waiting)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        statuses = Counter([(await task).status for task in waiting])
+    assert set(statuses) == {404, 503}
+    assert statuses[404] == DELETIONS_AT_ONCE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import random
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from serving.cache.file import BLOCK_BYTES, MAGIC
-from serving.cache.store import STALE_PART_S, AnswerStore
+from serving.cache.store import STALE_PART_S, AnswerStore, Recording
 from tests.support import ROOT, environment
 
 MB = 1 << 20
@@ -293,3 +294,48 @@ def test_two_processes_share_a_folder_and_are_killed(tmp_path: Path) -> None:
         assert all(len(content) == 40_000 and len(set(content)) == 1 for content in given)
         assert store.state.failures == 0, "a file in its place is whole"
     assert answers(tmp_path)[0].read_bytes()[: len(MAGIC)] == MAGIC
+
+
+def test_who_leaves_does_not_wait_for_a_slow_disk(
+    store: AnswerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes, goes_on = threading.Event(), threading.Event()
+    write = Recording._write
+
+    def slowly(self: Recording, piece: bytes) -> None:
+        writes.set()
+        assert goes_on.wait(20)
+        write(self, piece)
+
+    monkeypatch.setattr(Recording, "_write", slowly)
+    recording = store.record(key_of(1), "audio/wav")
+    thread = threading.Thread(target=recording.add, args=(b"x" * 100,))
+    thread.start()
+    assert writes.wait(20)
+    leaves = threading.Thread(target=recording.drop)
+    leaves.start()
+    leaves.join(20)
+    assert not leaves.is_alive(), "the writer still holds the recording"
+    goes_on.set()
+    thread.join(20)
+    recording.commit({})
+    assert found(store, 1) is None
+    assert list(store.folder.iterdir()) == []
+
+
+def test_a_folder_that_another_process_holds_delays_one_answer_and_no_reader(store: AnswerStore) -> None:
+    keep(store, 0, b"kept before")
+    with (store.folder / "lock").open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        threads = [threading.Thread(target=keep, args=(store, number, b"x" * 10)) for number in range(1, 5)]
+        for thread in threads:
+            thread.start()
+        reads = threading.Thread(target=found, args=(store, 0))
+        reads.start()
+        reads.join(20)
+        assert any(thread.is_alive() for thread in threads), "a reader waits for no writer"
+        for thread in threads:
+            thread.join(20)
+    assert store.state.failures == 4
+    assert [found(store, number) for number in range(5)] == [b"kept before", None, None, None, None]
+    assert store.state.hits == 2

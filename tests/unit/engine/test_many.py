@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
@@ -170,3 +171,18 @@ async def test_giving_up_leaves_nothing() -> None:
             return client._admission.requests == 0
 
         await eventually(nothing_runs)
+
+
+async def test_the_deadline_holds_for_a_text_that_is_being_read() -> None:
+    profile = profile_of(SHORT)
+
+    def slowly() -> Iterator[Segment]:
+        time.sleep(0.6)
+        yield from segments("Read too late.")
+
+    async with running(profile) as client:
+        many = Many(client, [Job(0, PARAMS, slowly(), 1.0), *jobs(["Too late."])], profile, timeout_s=0.2)
+        await many.begin()
+        told = [result async for _, result in results(client, many)]
+        assert client._admission.requests == 0
+    assert [error.code for error in told] == ["expired", "expired"]

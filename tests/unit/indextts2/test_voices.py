@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +26,12 @@ from serving.models import add_voice
 from serving.models.indextts2.options import Options
 from serving.models.indextts2.voice.conditioning import VoiceConditioning
 from serving.models.indextts2.voice.features import load_mono, resample_file
-from serving.models.indextts2.voice.library import load_voices
+from serving.models.indextts2.voice.library import Library, load_voices
 from serving.models.indextts2.voice.recordings import BUILT_IN, LIMITS, Reference, built_in_wave
 from serving.models.indextts2.voice.store import ByteLru, VoiceStore
 from serving.profile import ModelProfile, Profile, ProfileError, VoicesProfile
 from serving.protocol import InputError
+from serving.voices.folder import Removed, VoiceFolder
 from serving.voices.recording import RecordingReport, decode
 from serving.voices.recording import examine as examine_recording
 from tests.support import ROOT, environment
@@ -321,3 +325,28 @@ def test_the_emotion_that_counts() -> None:
     assert (by_voice.recording, by_voice.emotion.alpha) == (key, 0.25)
     # Without an emotion its strength means nothing.
     assert own == emotion()
+
+
+def test_two_who_delete_at_once_leave_a_voice(
+    tmp_path: Path, good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = VoiceFolder(tmp_path / "added", max_voices=9, max_bytes=1 << 30)
+    (tmp_path / "own").mkdir()
+    library = Library(tmp_path / "own", kept, "", "en")
+    for name in ("ann", "ben"):
+        with good.open("rb") as recording:
+            library.add(name, recording, field="file", consent="mine", source="http", replace=False)
+    both = threading.Barrier(2)
+    really = VoiceFolder.delete
+
+    def together(self: VoiceFolder, name: str) -> Removed:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.5)
+        return really(self, name)
+
+    monkeypatch.setattr(VoiceFolder, "delete", together)
+    with ThreadPoolExecutor(2) as pool:
+        ends = [pool.submit(library.delete, name) for name in ("ann", "ben")]
+    assert sorted(type(end.exception()).__name__ for end in ends) == ["NoneType", "VoiceConflict"]
+    assert len(library.added()) == 0
+    assert len(kept.records()) == 1

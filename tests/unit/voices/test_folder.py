@@ -229,3 +229,14 @@ def test_what_is_no_record_harms_nobody(tmp_path: Path, content: bytes) -> None:
         content += msgspec.json.encode(record("ben"))[1:].replace(b'"created_s":1.0,', b"")
     (tmp_path / "added" / f"{folder_module._key('ben')}.json").write_bytes(content)
     assert list(store(tmp_path).records()) == ["ann"]
+
+
+def test_a_folder_from_the_future_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that was set back, or a copy that was restored."""
+    kept = store(tmp_path)
+    kept.add(record("ann"), b"x", replace=False)
+    ahead_s = time.time() + 3600
+    os.utime(tmp_path / "added", (ahead_s, ahead_s))
+    assert list(kept.records()) == ["ann"]
+    monkeypatch.setattr(kept, "_list", lambda: pytest.fail("listed again"))
+    assert list(kept.records()) == ["ann"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
@@ -107,6 +108,7 @@ class Library:
     def __init__(self, folder: Path, added: VoiceFolder, default_voice: str, languages: str) -> None:
         self._folder = folder
         self._added = added
+        self._deleting = threading.Lock()
         self._default = default_voice
         self._languages = languages
 
@@ -156,11 +158,12 @@ class Library:
         """Take a voice from the list. Raises VoiceUnknown, VoiceConflict, OSError."""
         if name in self._own():
             raise VoiceConflict("voice", f"{name!r} came with the server and cannot be deleted")
-        if name in self._added.records() and name not in self.added():
-            raise VoiceConflict(
-                "voice", f"{name!r} is the default voice or the only one, and cannot be deleted"
-            )
-        return self._added.delete(name)
+        with self._deleting:  # two at once would each leave the other's
+            if name in self._added.records() and name not in self.added():
+                raise VoiceConflict(
+                    "voice", f"{name!r} is the default voice or the only one, and cannot be deleted"
+                )
+            return self._added.delete(name)
 
     def purge(self, removed: Removed) -> None:
         """Remove the recording of a voice that no request uses any more."""

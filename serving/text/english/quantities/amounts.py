@@ -153,6 +153,8 @@ def _money(tokens: Tokens, index: int, match: re.Match[str], used: int, adjectiv
         words = amount(sign, value, MAGNITUDES[head], adjective=adjective)
     elif head in CODES:
         words = f"{number(value)} {currency_name(head, one=value.is_one)}"
+    elif head[-1:] == "+" and head[:-1] in MAGNITUDES:
+        words = amount(sign, value, MAGNITUDES[head[:-1]]) + " plus"
     elif head in ("+", "s"):
         words = amount(sign, value) + (" plus" if head else "")
     elif not head:

@@ -34,7 +34,7 @@ _NUMERIC = re.compile(
 )
 _DECADE = re.compile(r"(?:'|’)?([0-9]0)(s|'s|’s)")
 _SHORT_YEAR = re.compile(r"[0-9]{2}")
-_COMPACT = re.compile(r"([0-9]{1,2})([A-Z][a-z]{2}|[A-Z]{3})((?:[0-9]{2}){1,2})")
+_COMPACT = re.compile(r"([0-9]{1,2})([-/]?)([A-Z][a-z]{2}|[A-Z]{3})\2((?:[0-9]{2}){1,2})")
 
 
 def is_day_of_month(first: int, second: int) -> bool:
@@ -226,7 +226,7 @@ def read_weekday(tokens: Tokens, index: int) -> Reading | None:
 def read_compact_date(tokens: Tokens, index: int) -> Reading | None:
     """ "16Jan2024"."""
     match = _COMPACT.fullmatch(tokens[index].core)
-    if not match or match[2].lower() not in _SHORT or not 1 <= int(match[1]) <= 31:
+    if not match or match[3].lower() not in _SHORT or not 1 <= int(match[1]) <= 31:
         return None
-    years = match[3] if len(match[3]) == 4 else "20" + match[3]
-    return Reading(f"{_SHORT[match[2].lower()]} {ordinal(match[1])}, {year(int(years))}")
+    years = match[4] if len(match[4]) == 4 else "20" + match[4]
+    return Reading(f"{_SHORT[match[3].lower()]} {ordinal(match[1])}, {year(int(years))}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from serving.text.english.quantities.dates import DATE_WORDS, MONTHS, is_day_of_month
-from serving.text.english.quantities.numbers import cardinal, digits, ordinal, year
+from serving.text.english.quantities.numbers import cardinal, digits, numbers, ordinal, year
 from serving.text.english.quantities.suffixes import is_noun
 from serving.text.english.quantities.units import plural_unit, unit_name
 from serving.text.english.quantities.vulgar import and_fraction, fraction_words
@@ -14,6 +14,7 @@ from serving.text.english.tokens import Reading, Tokens, after, at, before, word
 _SLASHED = re.compile(
     r"([-−])?(?:([0-9]{1,4})-)?([0-9]{1,6})[/⁄]([0-9]{1,6})((?:st|nd|rd|th)s?|[a-zA-Z°µ²³%]{1,4}|-[a-zA-Z-]+)?"
 )
+_RATED = re.compile(r"([0-9]{1,2}\.[0-9]{1,2})/([0-9]{1,3}(?:\.0)?)")
 _SERIES = word_set(
     """
     page part step question problem slide chapter episode item level stage round day lesson exercise file
@@ -58,6 +59,9 @@ def read_slashed(tokens: Tokens, index: int) -> Reading | None:
             whole, core, used = core, following, 2
     if "/" not in core and "⁄" not in core:
         return None
+    rated = _RATED.fullmatch(core)
+    if rated and float(rated[1]) <= float(rated[2]):
+        return Reading(f"{numbers(rated[1])} out of {numbers(rated[2])}", used)
     match = _SLASHED.fullmatch(core)
     if not match:
         return None

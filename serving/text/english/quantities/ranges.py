@@ -77,7 +77,7 @@ def read_range(tokens: Tokens, index: int, match: re.Match[str], used: int) -> R
         tail_words(tokens, index, high, Amount(second_words, False), rest, False) if rest else second_words
     )
     head_words = first_words
-    if suffix and suffix != rest:
+    if suffix and (suffix != rest or suffix in ("s", "st", "nd", "rd", "th")):
         head_words = tail_words(tokens, index, low, left, suffix, False) or ""
     if not tail_said or not head_words:
         return None

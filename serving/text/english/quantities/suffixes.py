@@ -33,7 +33,7 @@ _CAPITAL_UNITS = frozenset(
 _DECADE_WORDS = word_set(
     """
     the his her their my your our early late mid in of these those her's mid-to-late swinging roaring
-    nineteen
+    nineteen low lower upper high
     """
 )
 _DECADE_NOUNS = word_set(
@@ -69,6 +69,19 @@ def is_noun(word: str) -> bool:
     return word.isalpha() and len(word) > 1 and word not in _NOT_NOUNS
 
 
+def _is_of_decade(tokens: Tokens, index: int) -> bool:
+    """Whether "80s" are years or ages and no seconds: "the 80s", "in their 40s, 50s and 60s", "the 1980s and 90s"."""
+    for _ in range(4):
+        back = index - 1 - (at(tokens, index - 1).lower in ("and", "or", "to"))
+        listed = at(tokens, back).core
+        if not (listed.endswith("0s") and listed[:-1].isdecimal()):
+            break
+        if len(listed) == 5:
+            return True
+        index = back
+    return before(tokens, index) in _DECADE_WORDS
+
+
 def tail_words(
     tokens: Tokens, index: int, text: str, value: Amount, rest: str, adjective: bool
 ) -> str | None:
@@ -79,7 +92,7 @@ def tail_words(
         else None
     )
     round_year = len(text) == 4 and text[0] in "12" and text[-1] == "0"
-    of_decade = text.isdecimal() and before(tokens, index) in _DECADE_WORDS
+    of_decade = text.isdecimal() and _is_of_decade(tokens, index)
     if before(tokens, index) == "in":  # "in 12s", but "in 90s fashion"
         of_decade = of_decade and text[-1] == "0"
     of_decade = of_decade or (text[-1:] == "0" and len(text) == 2 and after(tokens, index) in _DECADE_NOUNS)

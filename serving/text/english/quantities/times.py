@@ -123,17 +123,14 @@ def read_time(tokens: Tokens, index: int) -> Reading | None:
         trail = meridiem_trail(tokens, index, dotted=dotted) if dotted else None
         return Reading(f"{words} {match[2].upper()} M", 1, trail) if words else None
     if match and match[3]:
-        return _clock(tokens, index, match[3], match[4] or "")
+        spanned = _lettered_range(tokens, index) or _time_range(tokens, index)
+        return spanned or _clock(tokens, index, match[3], match[4] or "")
     if core.isdecimal() and len(core) <= 2 and not token.trail:
         letters, trail = _meridiem(tokens, index + 1)
         if letters and 0 < int(core) <= 24:
             return Reading(f"{cardinal(core)} {letters}", 2, trail)
-        range_end = _LETTERS_AND_END.fullmatch(at(tokens, index + 1).core)
-        if range_end and (second := clock_words(range_end[2], named=True)):
-            letters, trail = _meridiem(tokens, index + 2)
-            if letters:
-                first = f"{cardinal(core)} {range_end[1].upper()} M"
-                return Reading(f"{first} to {second} {letters}", 3, trail)
+        if spanned := _lettered_range(tokens, index):
+            return spanned
         if after(tokens, index) in ("o'clock", "o’clock"):
             return Reading(f"{cardinal(core)} o'clock", 2)
     return _time_range(tokens, index)
@@ -161,6 +158,19 @@ def _clock(tokens: Tokens, index: int, text: str, suffix: str) -> Reading | None
 
 def _is_ratio(tokens: Tokens, index: int) -> bool:
     return said_nearby(tokens, index, _RATIO_WORDS) or after(tokens, index) in _RATIO_WORDS
+
+
+def _lettered_range(tokens: Tokens, index: int) -> Reading | None:
+    """ "5 a.m.-6 p.m.", "9:30 AM–4:30 PM"."""
+    end = _LETTERS_AND_END.fullmatch(at(tokens, index + 1).core)
+    if tokens[index].trail or not end:
+        return None
+    first, second = clock_words(tokens[index].core, named=True), clock_words(end[2], named=True)
+    letters, trail = _meridiem(tokens, index + 2)
+    if not (first and second and letters):
+        return None
+    joint = "and" if before(tokens, index) == "between" else "to"
+    return Reading(f"{first} {end[1].upper()} M {joint} {second} {letters}", 3, trail)
 
 
 def _time_range(tokens: Tokens, index: int) -> Reading | None:
