@@ -302,5 +302,4 @@ async def test_a_path_longer_than_any_is_kept_by_no_router(api: Api) -> None:
         for start in ("/page/", "/v1/models/", "/nowhere/"):
             answer = await api.call("GET", f"{start}{number}{'x' * 5000}%F0%9F%98%80", b"", ())
             assert answer.status == 404
-            assert answer.problem["code"] == "not_found"
     assert router.handle_routing.cache_info().currsize == before
