@@ -180,6 +180,11 @@ def supported(count: int, percent: float) -> bool:
     return count * (100 - percent) >= 100
 
 
+def surely_more(count: int, of: int, share: float) -> bool:
+    """Whether so many of a few are more than a share of all, by more than a standard error."""
+    return of > 0 and count - math.sqrt(count * (1 - count / of)) > share * of
+
+
 class Distribution(msgspec.Struct, kw_only=True):
     """Exact percentiles; None where there are too few values."""
 

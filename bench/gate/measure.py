@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from bench.gate.messages import Request, hides_cpu, hides_time
+from bench.gate.messages import Request, hides_cpu, hides_time, overstates
 from bench.gate.quality import QUALITY, Wave
 from bench.gate.side import Side, SideFailed, Tree
 from bench.gate.tasks import BATCH, COUNTS, HEARD, METRICS, ONCE, SHORT, TASKS, Values, tasks_of
@@ -98,7 +98,7 @@ def measure(
         ]
 
     tasks = tasks_of(wanted, "probe")
-    doubted = 0
+    doubted, stated_s = 0, [0.0, 0.0]
     if tasks or COUNTS in metrics:
         try:
             for first in range(0, effort.rounds, effort.rounds_per_process):
@@ -115,6 +115,9 @@ def measure(
                             side.open_books()
                         pairs = _round(sides, tasks, effort.round_s, number)
                         books = [side.books() for side in sides]
+                        stated_s = [
+                            sum_s + book.stated_audio_s for sum_s, book in zip(stated_s, books, strict=True)
+                        ]
                         if why := hides_cpu(*books):
                             raise SideFailed("head", why)
                         if why := hides_time(*books):
@@ -140,6 +143,10 @@ def measure(
                     found.add(_round(sides, tasks, effort.round_s, number))
         except SideFailed as failure:
             found.failures["server"] = failure
+    if found.waves is not None and "probe" not in found.failures:
+        heard_s = [sum(wave.length_s for wave in waves) for waves in found.waves]
+        if why := overstates((stated_s[0], stated_s[1]), (heard_s[0], heard_s[1])):
+            found.failures["probe"] = SideFailed("head", why)
     names = {metric.name for metric in wanted}
     found.pairs = {name: rounds for name, rounds in found.pairs.items() if name in names}
     return found

@@ -65,6 +65,8 @@ class Books:
     stated_wall_s: float = 0.0
     waited_s: float = 0.0
     """By the gate, for the same replies."""
+    stated_audio_s: float = 0.0
+    """Of the texts that it spoke, which are the same on both sides."""
 
 
 def hides_cpu(base: Books, head: Books) -> str:
@@ -74,6 +76,24 @@ def hides_cpu(base: Books, head: Books) -> str:
     that moved to where the probe does not look is no work saved. CPU seconds wait for nobody: one round convicts.
     """
     return _hides("CPU seconds", (base.stated_cpu_s, base.used_cpu_s), (head.stated_cpu_s, head.used_cpu_s))
+
+
+MOST_OVERSTATED = 1.03
+"""Seconds of audio of head's probe over base's, for what is as long on both sides when it is heard."""
+
+
+def overstates(stated: tuple[float, float], heard: tuple[float, float]) -> str:
+    """Why head's own probe is not believed: it counts more audio than is heard. Empty if it is believed.
+
+    `stated` and `heard`: seconds of base and head, of the same texts on both sides; seconds that are heard have another
+    yardstick, the gate's own.
+    """
+    if min(*stated, *heard) <= 0:
+        return ""
+    times, really = stated[1] / stated[0], heard[1] / heard[0]
+    if times <= MOST_OVERSTATED * really:
+        return ""
+    return f"its probe states {times:.2f} times the audio of base's, and {really:.2f} times as much is heard"
 
 
 def hides_time(base: Books, head: Books) -> str:

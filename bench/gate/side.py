@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import IO, Self, TypeVar
 from urllib.parse import urlsplit
@@ -40,6 +41,16 @@ PROBES = ("bench.gate.probe", "bench.probe")
 PLANTED_PROBE = "bench.gate.proof.planted"
 BENCH_ROOT = Path(__file__).parents[2]
 """Where this program lies: a tree that holds only a model runs on it."""
+
+AUDIBLE = 184
+"""-45 dBFS of 16 bits."""
+
+
+def first_sound(pcm: bytes) -> int:
+    """The byte at which 16-bit samples can first be heard; 0 if they never can."""
+    loud = np.abs(np.frombuffer(pcm, "<i2", len(pcm) // 2).astype(np.int32)) > AUDIBLE
+    return 2 * int(loud.argmax()) if loud.any() else 0
+
 
 Answer = TypeVar("Answer", Hello, Reply)
 
@@ -168,6 +179,7 @@ class Side:
             self._books.waited_s += time.perf_counter() - asked_s
             self._books.stated_wall_s += reply.wall_s
             self._books.stated_cpu_s += reply.cpu_s
+            self._books.stated_audio_s += reply.audio_s
         if reply.error is not None:
             raise self._failed(reply.error)
         if request.what == "speak" and not reply.audio_s > 0:
@@ -221,7 +233,7 @@ class Side:
         return peak / 2**20
 
     def ask_http(self, text: str, path: str = "/tts/stream") -> tuple[float, float, int]:
-        """One request: seconds to the first audio byte, seconds to the last, bytes of pcm. Raises SideFailed."""
+        """One request: seconds to the first sound, seconds to the last byte, bytes of pcm. Raises SideFailed."""
         connection = http.client.HTTPConnection(*self._address, timeout=ANSWER_TIMEOUT_S)
         body = json.dumps({"text": text, "format": "pcm", "seed": 1})
         try:
@@ -231,18 +243,21 @@ class Side:
             response = connection.getresponse()
             if response.status != 200:
                 raise self._failed(f"{path} answered {response.status}")
-            size, first_s = 0, 0.0
+            pieces: list[tuple[float, bytes]] = []
             while data := response.read1():
-                first_s = first_s or time.perf_counter() - started_s
-                size += len(data)
+                pieces.append((time.perf_counter() - started_s, data))
             total_s = time.perf_counter() - started_s
         except (OSError, http.client.HTTPException) as error:
             raise self._failed(f"{path}: {type(error).__name__}: {error}") from error
         finally:
             connection.close()
-        if not size:
+        audio = b"".join(data for _, data in pieces)
+        if not audio:
             raise self._failed(f"{path} sent no audio")
-        return first_s, total_s, size
+        ends = accumulate(len(data) for _, data in pieces)
+        sound = first_sound(audio)
+        first_s = next(moment for (moment, _), end in zip(pieces, ends, strict=True) if end > sound)
+        return first_s, total_s, len(audio)
 
     def speak(self, texts: Sequence[str], clients: int) -> list[Wave]:
         """The waves of the texts through /tts/stream by `clients` clients at once, in order. Raises SideFailed."""

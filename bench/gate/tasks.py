@@ -66,7 +66,7 @@ METRICS = (
     ),
     Metric(
         name="http.ttfa", unit="s", better="lower", task="http", needs="server",
-        meaning="/tts/stream at one client: request to first audio byte",
+        meaning="/tts/stream at one client: request to first sound",
     ),
     Metric(
         name="http.throughput_1", unit="audio s / s", better="higher", task="http", needs="server",

@@ -45,6 +45,8 @@ SILENCE = "silence: nothing is louder than -45 dBFS"
 NOISE = "noise in place of speech"
 TONE = "a tone or a hum in place of speech"
 ONE_LEVEL = "one level throughout, as no speech has"
+LOSSLESS = frozenset((None, "flac"))
+"""Codecs that give back what they were given: no excuse for a narrow band."""
 EIGHT_BITS = frozenset(("u8", "ulaw", "alaw"))
 NO_SPEECH = frozenset((SILENCE, NOISE, TONE, ONE_LEVEL))
 
@@ -64,7 +66,7 @@ def wave_doubts(sample: Sample, *, sound_only: bool = False) -> list[str]:
         found += _of_sound(heard)
     if not sound_only and NO_SPEECH.isdisjoint(found):
         found += [
-            *_of_rate(heard, sample.sample_rate_hz, coded=sample.codec is not None),
+            *_of_rate(heard, sample.sample_rate_hz, coded=sample.codec not in LOSSLESS),
             *_of_seams(heard),
             *_of_edges(heard),
         ]

@@ -31,7 +31,7 @@ CLICK_RATIO = 4.5
 """A spike of the second difference over its surroundings. The highest of 281 honest waves is 3.3."""
 CLICK_FLOOR = 0.002
 """Added to the surroundings: what is below cannot be heard."""
-STEADY_DB = 2.0
+STEADY_DB, STEADY_FRAMES = 2.0, 200
 LONG_PAUSE_S = 1.4
 BREAK_S = 0.5
 BANDWIDTH_DB = -70.0
@@ -156,9 +156,9 @@ def _silent_channels(samples: Floats) -> int:
 
 
 def _steady_start_s(levels: NDArray[np.float64], threshold_dbfs: float) -> float:
-    """From the first audible frame: as long as the level stays within STEADY_DB of its median so far."""
+    """From the first audible frame: as long as the level stays within STEADY_DB of its median so far; 2 s at most."""
     start = int(np.argmax(levels > threshold_dbfs))
-    part = levels[start:]
+    part = levels[start : start + STEADY_FRAMES]
     length = 3
     while length < len(part) and abs(part[length] - np.median(part[1:length])) < STEADY_DB:
         length += 1

@@ -11,6 +11,7 @@ from statistics import median
 
 from bench.hearing.features import BREAK_S
 from bench.hearing.length import INNER_MARKS, pauses_expected
+from bench.metrics import surely_more
 from bench.records import Sample
 
 SHORTER_S = 0.35
@@ -32,7 +33,7 @@ def waits_without_mark(samples: Sequence[Sample]) -> tuple[int, int, bool]:
     least_s = max(BREAK_S, (usual_s or 0.0) - SHORTER_S)
     broken = sum(_waits(sample, least_s) for sample in heard)
     most = MOST_BROKEN_UNKNOWN if usual_s is None else MOST_BROKEN
-    return broken, len(heard), broken > most * len(heard)
+    return broken, len(heard), surely_more(broken, len(heard), most)
 
 
 def between_sentences_s(samples: Sequence[Sample]) -> float | None:

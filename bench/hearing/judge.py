@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from statistics import median
+from statistics import median, stdev
 
 from bench.hearing.doubts import LEAST_BANDWIDTH
 from bench.hearing.gaps import waits_without_mark
-from bench.hearing.length import INNER_MARKS, pauses_expected, slowness, tolerance
+from bench.hearing.length import INNER_MARKS, pauses_expected, slack, slowness, tolerance
 from bench.hearing.voices import (
     KNOWN,
     Voice,
@@ -24,12 +24,15 @@ from bench.hearing.voices import (
     voice_of,
 )
 from bench.load.validity import accuse
+from bench.metrics import surely_more
 from bench.records import Cell, Run, Sample
 
 LEAST_COMMON_TEXTS = 4
 """Of two arms, to compare their lengths."""
 PACE_DIFFERENCE = 0.045
 """log of the median ratio of two arms on the same texts; the honest ones differ by at most half of it."""
+MEDIAN_ERROR = 1.25
+"""Standard error of a median, in those of a mean."""
 PACE_OF_KNOWN = 0.06
 """The same of an arm against a known voice."""
 PACE_OF_KNOWN_CELL = 0.1
@@ -113,7 +116,7 @@ def _judge_waves(cell: Cell, voice: Voice) -> None:
         if off is not None and heard.voiced_s > 0:
             if off - voice.slowness < -times * tolerance(sample.text):
                 found.append("too short for its text: words are missing, or it is faster than the others")
-            elif off - voice.slowness > times * tolerance(sample.text):
+            elif off - voice.slowness > times * tolerance(sample.text) + slack(sample.text):
                 found.append("too long for its text: words are added, or it is slower than the others")
         if another_voice(heard, voice):
             found.append("another voice, or another sound, than the other waves")
@@ -184,7 +187,7 @@ def _of_lengths(name: str, arms: dict[str, list[Cell]], voices: dict[str, Voice 
         nearer = known is not None and abs(voice.slowness - known.slowness) < abs(
             against.slowness - known.slowness
         )
-        if abs(off) > PACE_DIFFERENCE and not nearer:
+        if abs(off) - MEDIAN_ERROR * stdev(ratios) / math.sqrt(len(ratios)) > PACE_DIFFERENCE and not nearer:
             yield f"pace: {_times(off)} than {other} on the same texts in the same voice"
 
 
@@ -227,7 +230,7 @@ def _of_habits(samples: Sequence[Sample]) -> Iterator[str]:
         for sample in samples
         if sample.heard
     )
-    if early > MOST_EARLY * len(heard):
+    if surely_more(early, len(heard), MOST_EARLY):
         yield f"gaps: {early} of {len(heard)} answers begin with a word or two and then wait in silence"
     if median(one.turn_pitch for one in heard) > MOST_TURN_PITCH:
         yield "another voice in the second half of most answers than in the first"

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from bench.hearing.words import letter_error_rate, normalise, word_error_rate
 from bench.load.validity import accuse
+from bench.metrics import surely_more
 from bench.records import Cell, Run, Sample
 from serving.native.cores import usable_cores
 
@@ -57,8 +58,12 @@ LEAST_WAVES = 8
 """From so many waves on arms are compared: one name that the recogniser spells its own way is 2 % of four waves."""
 MISSING_LIMIT, ADDED_LIMIT = 0.05, 0.05
 """Words not heard and words too many, per word."""
-ENDS_LIMIT, LEAST_ENDS = 0.2, 2
+ENDS_LIMIT, LEAST_ENDS = 0.2, 3
 """Share of waves that begin or end with a word too few or too many, and how many of them at least."""
+OF_A_WAVE = "unintelligible: request"
+"""How the reason of a wave that was not understood begins."""
+LEAST_WRONG, WRONG_LIMIT = 2, 0.02
+"""Such waves of an arm, and their share, above which none of its load points is believed."""
 WER_LIMIT_WAVE, LETTERS_LIMIT_WAVE = 0.5, 0.55
 """A single wave above both was not understood, and its cell is INVALID. One that is above the first alone was misheard:
 "this has been a great letter from Boston, Toronto and Tuesday" has 0.43 of its letters wrong, other words 0.7 to 1.
@@ -72,7 +77,7 @@ def transcribe(samples: NDArray[np.floating[Any]], sample_rate_hz: int) -> str:
 
 def resampled(samples: NDArray[np.floating[Any]], sample_rate_hz: int) -> NDArray[np.float32]:
     """Cut or extend the spectrum of the whole wave: exact for what the recogniser's rate can hold."""
-    count = round(len(samples) * RECOGNISER_RATE_HZ / sample_rate_hz)
+    count = max(1, round(len(samples) * RECOGNISER_RATE_HZ / sample_rate_hz))
     spectrum = np.fft.rfft(samples)[: count // 2 + 1]
     wave: NDArray[np.float32] = (np.fft.irfft(spectrum, count) * (count / len(samples))).astype(np.float32)
     return wave
@@ -149,6 +154,17 @@ def check_speech(run: Run, folder: Path, on_wave: Callable[[], None] | None = No
     for (arm, texts), cells in by_arm.items():
         others = [found for (name, mix), found in errors.items() if name != arm and mix == texts and found]
         set_error_rate(cells, others)
+    for arm in {cell.arm for cell in run.cells}:
+        _accuse_arm([cell for cell in run.cells if cell.arm == arm], arm)
+
+
+def _accuse_arm(cells: Sequence[Cell], arm: str) -> None:
+    """One wave that says something else makes its cell INVALID, and so many of an arm all its cells."""
+    wrong = sum(reason.startswith(OF_A_WAVE) for cell in cells for reason in cell.reasons)
+    heard = sum(len(kept_samples(cell)) for cell in cells)
+    if wrong >= LEAST_WRONG and wrong > WRONG_LIMIT * heard:
+        for cell in cells:
+            accuse(cell, [f"unintelligible: {wrong} of {heard} waves of {arm} say something else"])
 
 
 def understood(sample: Sample, text: str) -> None:
@@ -256,7 +272,7 @@ def set_error_rate(cells: list[Cell], others: Sequence[Words] = ()) -> None:
         own = words_of([cell])
         cell.word_error_rate = None if own is None else own.errors.value
         accuse(cell, [
-            f"unintelligible: request {sample.index} has a WER of {sample.wer:.0%}"
+            f"{OF_A_WAVE} {sample.index} has a WER of {sample.wer:.0%}"
             for sample in samples
             if sample.wer is not None
             and sample.wer > WER_LIMIT_WAVE
@@ -288,7 +304,7 @@ def _reasons(cell: Cell, words: Words, best: PerWord | None) -> Iterator[str]:
         (words.ends_added, "words are added: something was said after the text"),
         (words.starts_added, "words are added: something was said before the text"),
     ):
-        if count >= LEAST_ENDS and count > ENDS_LIMIT * words.waves:
+        if count >= LEAST_ENDS and surely_more(count, words.waves, ENDS_LIMIT):
             yield f"{said} in {count} of {words.waves} waves"
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.heard import Heard
+from bench.hearing.doubts import LOSSLESS
 from bench.hearing.length import slowness, tolerance
 from bench.records import Sample
 
@@ -100,7 +101,7 @@ def voice_of(name: str, samples: Sequence[Sample]) -> Voice | None:
         bandwidth_hz=float(np.median([one.bandwidth_hz for one in heard])),
         nyquist_hz=float(np.median([sample.sample_rate_hz / 2 for sample in samples])),
         level_dbfs=float(np.median([one.level_dbfs for one in heard])),
-        coded=any(sample.codec is not None for sample in samples),
+        coded=any(sample.codec not in LOSSLESS for sample in samples),
         ends_s=float(np.median([(one.audible_at_s or 0.0) + one.tail_s for one in heard])),
     )
 

@@ -21,6 +21,8 @@ _WORDS = {
     "kg": "kilograms", "theatre": "theater", "centre": "center",
 }  # fmt: skip
 
+MOST_DIGITS = 15
+"""Of a number; what has more is read digit by digit."""
 _MONTHS = "january|february|march|april|may|june|july|august|september|october|november|december"
 
 
@@ -79,6 +81,8 @@ def _ordinal(number: int) -> str:
 
 def _digits(text: str) -> str:
     """A run of digits as read aloud: 1987 in pairs, a leading zero digit by digit, others as numbers."""
+    if len(text) > MOST_DIGITS:
+        return " ".join(_ONES[int(digit)] for digit in text)
     number = int(text)
     if (text[0] == "0" and len(text) > 1) or len(text) > 9:
         return " ".join(_ONES[int(digit)] for digit in text)

@@ -10,6 +10,9 @@ from bench.load.http1 import MAX_BODY_BYTES, Response
 from bench.records import Encoding, Sample
 
 _UNKNOWN_SIZE = MAX_BODY_BYTES
+MOST_CHANNELS, MOST_HEADER_BYTES = 32, 256 << 10
+LONGEST_S = 60.0
+"""And a second for each character: nobody speaks so slowly, and what is heard afterwards takes its time with a wave."""
 """Writers that do not know the length yet state 0 or a size that no answer has: 0xFFFFFFFF, espeak-ng 0x7FFFF000."""
 
 
@@ -105,6 +108,8 @@ class WaveReader:
             if name == b"fmt " and len(head) >= at + size:
                 self._read_format(head[at : at + size])
             at += size + size % 2
+        if len(head) > MOST_HEADER_BYTES:
+            raise WaveError(f"a WAV header of more than {MOST_HEADER_BYTES >> 10} KB")
         return b""
 
     def _read_format(self, fields: bytes) -> None:
@@ -114,7 +119,7 @@ class WaveReader:
         if kind == _EXTENSIBLE and len(fields) >= 26:
             kind = struct.unpack_from("<H", fields, 24)[0]
         encoding = _ENCODINGS.get((kind, bits))
-        if encoding is None or not channels or not RATES_HZ[0] <= rate <= RATES_HZ[1]:
+        if encoding is None or not 1 <= channels <= MOST_CHANNELS or not RATES_HZ[0] <= rate <= RATES_HZ[1]:
             raise WaveError(f"WAV format {kind} of {bits} bits with {channels} channels at {rate} Hz")
         if frame != channels * bits // 8:
             raise WaveError(f"a WAV of {channels} channels of {bits} bits that states {frame} bytes a frame")
@@ -201,6 +206,9 @@ def _check(sample: Sample, response: Response, size: int) -> None:
         sample.error, sample.detail = "empty", "status 200 without a sample"
     elif not sample.sample_rate_hz:
         sample.error, sample.detail = "bad_audio", "pcm without X-Sample-Rate"
+    elif frames / sample.sample_rate_hz > LONGEST_S + sample.characters:
+        sample.error = "bad_audio"
+        sample.detail = f"{frames / sample.sample_rate_hz:.0f} s of audio for {sample.characters} characters"
     elif rest or (sample.stated_samples is not None and frames != sample.stated_samples):
         sample.error = "wrong_sample_count"
         sample.detail = f"{frames} samples and {rest} bytes, the header states {sample.stated_samples}"

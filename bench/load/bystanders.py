@@ -13,7 +13,7 @@ from bench.servers.start import Server
 
 MOST_UNASKED = 0.1
 """Of a core, of a server that nobody asks. All stay up while one is measured, and one that spins slows the others."""
-MOST_HELP, MOST_HELP_SHARE = 0.1, 0.25
+MOST_HELP, MOST_HELP_SHARE = 0.1, 0.1
 """Of a core, and of what the server itself uses: so much more than beside other servers, others work for it."""
 LEAST_PAIRS = 3
 """Load points that tell whether others work for a server or by chance."""

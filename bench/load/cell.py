@@ -22,7 +22,8 @@ from bench.workload import Workload, arrivals, mean_characters
 CHARACTERS_PER_SECOND = 24_000
 """Of the texts prepared per second of a closed loop: 1,500 s of audio; a faster server ends its cell early."""
 HEARD_BY_CHANCE, HEARD_IN_DOUBT = 2, 2
-"""Waves per cell that a recogniser hears: drawn by chance, and those that are most in doubt."""
+"""Waves per cell that a recogniser hears: drawn by chance (of 16 answers that are sure to come one, where that is
+more), and those that are most in doubt."""
 STAGGER_SHARE = 0.125
 """Of its duration: the clients of a closed loop begin one after the other over this long."""
 LONGEST_TIMES = 3.0
@@ -71,7 +72,7 @@ def measure_cell(
         min_requests=max(point.clients or 1, LEAST_REQUESTS),
         stagger_s=STAGGER_SHARE * duration_s,
         longest_times=LONGEST_TIMES,
-        keep_waves=HEARD_BY_CHANCE,
+        keep_waves=max(HEARD_BY_CHANCE, (len(due) if due else LEAST_REQUESTS * (point.clients or 1)) // 16),
         keep_doubtful=HEARD_IN_DOUBT,
         seed=workload.seed + order,
         server_pid=server.pid,

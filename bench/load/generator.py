@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import subprocess
 import sys
@@ -33,6 +34,8 @@ from bench.metrics import percentile
 from bench.records import Endpoint, Generator, Sample
 from bench.targets.client import create_client
 from bench.targets.spec import Target
+
+logger = logging.getLogger(__name__)
 
 TICK_S = 0.02
 """Period of the timer with which the generator's event loop watches its own lag."""
@@ -261,15 +264,25 @@ class LoadGenerator:
         if self._client.decodes and response.status == 200:
             self._reading[index] = asyncio.create_task(self._decode(sample, response))
         else:
-            self._keep(sample, self._client.read(sample, response, self._started))
+            self._keep(sample, self._read(sample, response))
         return sample
 
     async def _decode(self, sample: Sample, response: Response) -> None:
         loop = asyncio.get_running_loop()
-        audio = await loop.run_in_executor(self._decoder, self._client.read, sample, response, self._started)
-        self._keep(sample, audio)
+        self._keep(sample, await loop.run_in_executor(self._decoder, self._read, sample, response))
+
+    def _read(self, sample: Sample, response: Response) -> bytes:
+        """The answer's audio. Whatever a server sends ends no run."""
+        try:
+            return self._client.read(sample, response, self._started)
+        except Exception as error:
+            logger.warning("an answer cannot be read", exc_info=error)
+            sample.events.clear()
+            sample.error, sample.detail = "bad_audio", f"cannot be read: {type(error).__name__}"
+            return b""
 
     def _keep(self, sample: Sample, audio: bytes) -> None:
+        sample.detail = sample.detail.encode(errors="replace").decode()  # a record is UTF-8
         if sample.error is None and sample.left_s is None:
             self._audio[sample.index] = audio
 

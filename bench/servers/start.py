@@ -7,7 +7,7 @@ its whole group, also after an exception. A start that fails raises: it is a fai
 from __future__ import annotations
 
 import contextlib
-import json
+import http.client
 import os
 import signal
 import socket
@@ -25,6 +25,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import psutil
 
 from bench.machine import FAMILY_MARK, marked, tree_cpu_s
@@ -40,6 +41,8 @@ START_TIMEOUT_S = 600.0
 STOP_TIMEOUT_S = 15.0
 CONNECT_TIMEOUT_S = 10.0
 POLL_S = 0.02
+MOST_STATED_BYTES = 1 << 20
+"""Of what a server says of itself."""
 
 
 class StartFailed(RuntimeError):
@@ -228,7 +231,7 @@ def target_server(target: Target, limits: Limits = Limits()) -> Iterator[Server]
     at = address(url)
     try:
         with socket.create_connection((at.host, at.port), CONNECT_TIMEOUT_S) as connection:
-            peer = str(connection.getpeername()[0])
+            peer, own = str(connection.getpeername()[0]), str(connection.getsockname()[0])
             if at.tls:
                 ssl.create_default_context(cafile=target.ca_file).wrap_socket(
                     connection, server_hostname=at.host
@@ -237,7 +240,7 @@ def target_server(target: Target, limits: Limits = Limits()) -> Iterator[Server]
         raise StartFailed(f"{target.name}: no connection within {CONNECT_TIMEOUT_S:g} s") from None
     except OSError as error:
         raise StartFailed(f"{target.name}: {of_connection(error, at.name)}") from None
-    here = ip_address(peer).is_loopback
+    here = ip_address(peer).is_loopback or peer == own
     info = get(f"{url}/readyz")[1] if target.adapter == "tts" else None
     _check_cache(info or {})
     process = root(at.port) if here else None
@@ -254,15 +257,17 @@ def free_port() -> int:
 def get(url: str, timeout_s: float = 5.0) -> tuple[int | None, dict[str, Any] | None]:
     """Status of a GET (None if nothing answers) and its body if that is a JSON object."""
     try:
-        with urllib.request.urlopen(url, timeout=timeout_s) as answer:
-            status, body = answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        status, body = error.code, error.read()
-    except OSError:
+        try:
+            answer = urllib.request.urlopen(url, timeout=timeout_s)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            status, body = answer.status, answer.read(MOST_STATED_BYTES)
+    except (OSError, http.client.HTTPException, ValueError):
         return None, None
     try:
-        content = json.loads(body)
-    except ValueError:
+        content = msgspec.json.decode(body)  # it takes no half of a character, which a record could not keep
+    except (msgspec.DecodeError, RecursionError):
         return status, None
     return status, content if isinstance(content, dict) else None
 

@@ -197,8 +197,8 @@ class HttpAdapter:
         _, _, parameters = response.headers.get("content-type", "").partition(";")
         for parameter in parameters.split(";"):
             name, _, value = parameter.strip().partition("=")
-            if name.lower() in ("rate", "samplerate") and value.isdigit():
-                return int(value)
+            if name.lower() in ("rate", "samplerate") and (rate_hz := stated_rate_hz(value)):
+                return rate_hz
         default = _PCM_RATE_HZ if self.target.adapter in ("openai", "elevenlabs") else 0
         return self.target.sample_rate_hz or default
 

@@ -8,7 +8,6 @@ when the decoder asked for it, so the decoder's own read-ahead and cost are in n
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import struct
 from bisect import bisect_left
@@ -104,7 +103,7 @@ def _audio(content: Any, field: str) -> bytes:
         return b""
     try:
         return base64.b64decode(content.rpartition(",")[2], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise UnpackError(f"the field {field!r} is not Base64: {error}") from None
 
 
@@ -164,7 +163,7 @@ def decode(
                     )
                     piece = min(bisect_left(arrived, end), len(pieces) - 1)
                     samples.setdefault(piece, bytearray()).extend(data)
-    except (av.FFmpegError, IndexError) as error:
+    except (av.FFmpegError, IndexError, ValueError) as error:
         if not (samples and not whole):
             what = f"{format} with a fault in it" if samples else f"not {format}"
             raise UnpackError(f"{what}: {error}") from None

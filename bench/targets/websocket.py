@@ -15,7 +15,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from bench.load.answers import read_answer
-from bench.load.http1 import Response
+from bench.load.http1 import MAX_BODY_BYTES, Response
 from bench.load.listeners import Listener
 from bench.records import ErrorKind, Sample
 from bench.targets.client import CONNECT_TIMEOUT_S, HEARS_OUT, fail, settle, tls_context
@@ -53,9 +53,13 @@ class _Listening:
     leave_after_s: float | None
     pieces: list[tuple[float, bytes, bool]] = field(default_factory=list)
     left: bool = False
+    size: int = 0
 
     def hear(self, now: float, message: bytes | str) -> None:
-        if isinstance(message, bytes):
+        self.size += len(message)
+        if self.size > MAX_BODY_BYTES:
+            self.turn.fault = ("http_error", f"an answer of more than {MAX_BODY_BYTES >> 20} MiB")
+        elif isinstance(message, bytes):
             if message:
                 self.pieces.append((now, message, True))
             if self.leave_after_s is not None and self.pieces:

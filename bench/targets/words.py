@@ -61,7 +61,7 @@ def of_body(body: bytes) -> str:
     text = body[:20_000].decode(errors="replace").strip()
     try:
         said = of_object(msgspec.json.decode(body))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         found = _TITLE.search(text)
         said = found[2] if found else text
     return " ".join(re.sub(r"<[^>]*>|[^\w\s!-~]", " ", said).split())[:MOST_CHARACTERS]

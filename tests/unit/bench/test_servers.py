@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 
 import psutil
@@ -277,3 +280,42 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
     assert any("interrupted" in reason for reason in load_run(tmp_path / "run.json").exclusions)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1 503 Busy\r\nContent-Length: 99\r\n\r\nno",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n" + b'{"a":' * 2000,
+        b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"a":"\\ud800"}',
+    ],
+)
+def test_whatever_a_server_says_of_itself_ends_no_run(said: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(said)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        _, content = get(f"http://127.0.0.1:{listening.getsockname()[1]}/readyz")
+        thread.join(20)
+    assert not content
+
+
+def test_a_server_of_this_machine_under_another_of_its_addresses_is_no_stranger(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As with its name in the network: no loopback address, but the connection has it at both ends."""
+    monkeypatch.setattr("bench.servers.start.ip_address", lambda _: ip_address("192.0.2.7"))
+    with (
+        start_server("fake", spec=FAKE, timeout_s=30) as started,
+        target_server(Target(url=started.url)) as found,
+    ):
+        assert not found.remote
+        assert found.process == started.process

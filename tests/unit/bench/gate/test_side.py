@@ -6,10 +6,11 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from bench.gate.messages import Books, hides_cpu, hides_time
-from bench.gate.side import Side, SideFailed, Tree
+from bench.gate.messages import Books, hides_cpu, hides_time, overstates
+from bench.gate.side import Side, SideFailed, Tree, first_sound
 
 ROOT = Path(__file__).parents[4]
 
@@ -110,3 +111,16 @@ def test_a_probe_that_is_not_what_it_should_be(
     ):
         side.start_probe()
     assert caught.value.layout is layout
+
+
+def test_a_probe_that_counts_more_audio_than_is_heard_is_not_believed() -> None:
+    assert "states 1.50 times the audio of base's, and 1.00" in overstates((30.0, 45.0), (12.0, 12.0))
+    assert overstates((30.0, 30.0), (12.0, 12.0)) == ""
+    assert overstates((30.0, 33.0), (12.0, 13.2)) == "", "it is really longer, which quality judges"
+    assert overstates((0.0, 0.0), (12.0, 12.0)) == "", "no text was spoken by the probe"
+
+
+def test_the_first_sound_is_no_silence() -> None:
+    quiet, loud = np.full(480, 100, "<i2").tobytes(), np.full(480, -3000, "<i2").tobytes()
+    assert first_sound(quiet + loud) == len(quiet)
+    assert first_sound(loud) == first_sound(quiet) == first_sound(b"x") == 0

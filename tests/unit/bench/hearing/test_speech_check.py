@@ -11,12 +11,14 @@ import soundfile
 from hibari import Hibari
 from numpy.typing import NDArray
 
+from bench.hearing import speech_check
 from bench.hearing.speech_check import (
     AGAIN,
     LETTERS_LIMIT_WAVE,
     WER_LIMIT_ARM,
     PerWord,
     check_speech,
+    resampled,
     set_error_rate,
     transcribe,
     transcribe_all,
@@ -39,6 +41,7 @@ pytestmark = pytest.mark.slow
         ("At 7:30 pm, Dr. Lee's train", "At 7.30 p.m. Doctor Lee's train"),
         ("60% of 1,250,000", "sixty percent of 1250000"),
         ("3.14 km, in 2005", "three point one four kilometers in two thousand five"),
+        ("1" * 5000, "one " * 5000),
         ("call 0142", "call zero one four two"),
         ("the 112th in 1905", "the one hundred twelfth in nineteen oh five"),
     ],
@@ -202,3 +205,38 @@ def test_words_left_out_and_put_in_are_named_in_waves_of_any_number() -> None:
     )
     set_error_rate([once])
     assert once.reasons == []
+
+
+def test_the_recogniser_takes_a_wave_of_one_sample() -> None:
+    assert resampled(np.zeros(1, np.float32), 48_000).shape == (1,)
+
+
+@pytest.mark.parametrize(("wrong", "invalid"), [(1, 1), (2, 10)])
+def test_two_waves_that_say_something_else_convict_the_arm_and_one_its_cell(
+    wrong: int, invalid: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "The boat to Bath leaves at noon with nobody else."
+    other = "Clara wrote that all our windows were painted green."
+    heard = iter([other] * wrong + [said] * 99)
+    cells = [_cell("library", [(said, f"{number}.wav")] * 4) for number in range(10)]
+    if wrong == 2:  # in two cells
+        heard = iter([other, said, said, said, other] + [said] * 99)
+    monkeypatch.setattr(
+        speech_check,
+        "transcribe_all",
+        lambda waves, on_wave=None, **changed: [other if changed else next(heard) for _ in waves],
+    )
+    run = Run(
+        id="r", started_at="", machine={}, commit=None, dirty=False, profile="", workload_seed=1, warmup_rule="",
+        cells=cells,
+    )  # fmt: skip
+    check_speech(run, tmp_path)
+    assert sum(cell.verdict == "INVALID" for cell in run.cells) == invalid
+
+
+def test_first_and_last_words_of_few_waves_convict_nobody() -> None:
+    text = "Diana saw the boat leave at noon with nobody else."
+    for added, count, named in ((2, 8, False), (4, 8, True), (2, 4, False), (4, 4, True)):
+        cell = _transcribed("x", [(text, f"Now {text}" if at < added else text) for at in range(count)])
+        set_error_rate([cell])
+        assert any("before the text" in reason for reason in cell.reasons) == named, (added, count)

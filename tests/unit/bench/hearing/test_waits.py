@@ -105,7 +105,7 @@ def test_answers_that_wait_in_silence_are_named_and_a_few_are_not() -> None:
 def test_a_telephone_s_voice_that_came_through_a_codec_is_not_narrow() -> None:
     found = _heard(_babble(4.0, 1))
     found.bandwidth_hz = 3900.0
-    for codec, narrow in (("opus", False), (None, True)):
+    for codec, narrow in (("opus", False), ("flac", True), (None, True)):
         doubts = wave_doubts(_sample(0, "A.", heard=found, codec=codec))
         assert any(doubt.startswith("narrow") for doubt in doubts) == narrow
 
@@ -120,3 +120,12 @@ def test_a_lively_sentence_is_no_other_voice_and_a_higher_voice_is() -> None:
         (196.0 * 1.1, moved, False),
     ):
         assert another_voice(heard(pitch_hz=pitch_hz, bands_db=bands), voice) == other
+
+
+def test_of_few_answers_more_must_wait() -> None:
+    for waiting, count, named in ((2, 4, False), (4, 4, True), (4, 8, False), (7, 8, True)):
+        arm = _arm("few", count=count)
+        for sample in arm.samples[:waiting]:
+            assert sample.heard is not None
+            sample.heard.early_pause_s = 0.4
+        assert any("a word or two" in reason for reason in _reasons(arm)) == named, (waiting, count)

@@ -145,3 +145,23 @@ def test_who_answers_the_second_time_in_a_fraction_of_the_time_keeps_answers() -
     failed = timed(0.3, 0.01, 0.3)
     failed[1].error = "refused"
     assert not kept(failed)
+
+
+def test_an_answer_that_nobody_could_listen_to_the_end_of_is_named_before_it_is_heard() -> None:
+    for seconds, text, fault in ((200, "x" * 60, "bad_audio"), (100, "x" * 60, None), (400, "x" * 600, None)):
+        sample = _sample()
+        sample.text, sample.characters = text, len(text)
+        body = wav_header("u8", 1, 8000, None) + bytes(8000 * seconds)
+        read_answer(sample, _response((0.2, body, True)), 0.0)
+        assert sample.error == fault, sample.detail
+
+
+def test_a_header_without_end_and_one_of_many_channels_are_named() -> None:
+    reader, junk = WaveReader(), b"JUNK\0\0\0\0" * 8192
+    reader.feed(b"RIFF\xff\xff\xff\xffWAVE")
+    for _ in range(3):
+        reader.feed(junk[:-8000])
+    with pytest.raises(WaveError, match="more than 256 KB"):
+        reader.feed(junk + junk)
+    with pytest.raises(WaveError, match="40000 channels"):
+        WaveReader().feed(wav_header("u8", 40_000, 8000, None))

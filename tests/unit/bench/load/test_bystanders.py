@@ -130,3 +130,13 @@ def test_work_that_is_done_outside_the_server_s_processes_is_named() -> None:
     ]
     accuse_bystanders(_run(*noisy), [])
     assert all(cell.verdict == "VALID" for cell in noisy)
+
+
+def test_a_helper_that_does_a_fifth_of_the_work_is_named() -> None:
+    cells = [
+        _cell(arm, clients=clients, others_cpu_share=others, server_cpu_share=own)
+        for clients in (1, 4, 16)
+        for arm, others, own in (("helped", 0.35, 1.6), ("honest", 0.02, 1.7))
+    ]
+    accuse_bystanders(_run(*cells), [])
+    assert {cell.arm for cell in cells if cell.reasons} == {"helped"}

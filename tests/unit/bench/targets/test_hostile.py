@@ -241,3 +241,18 @@ def test_a_host_without_an_address_is_named() -> None:
     (sample,) = ask(target.url, target, "Hello.")
     assert sample.error == "connect"
     assert "no-such-host.invalid" in sample.detail
+
+
+def test_bytes_that_no_reader_expects_are_a_fault_of_the_answer(http: Server) -> None:
+    half = json.dumps({"type": "speech.audio.delta", "audio": "\u00e9"})
+    events = f"data: {half}\n\n"
+    sse = Target(adapter="openai", url=URL, sse=True)
+    for target, answer, kind in (
+        (OPENAI, raw("500 Oops", body="[" * 2000), "http_error"),
+        (OPENAI, raw("200 OK", "Content-Type: audio/pcm; rate=\u00b2", body="ab" * 100), None),
+        (OPENAI, raw("200 OK", f"Content-Type: audio/pcm; rate={'9' * 5000}", body="ab" * 100), None),
+        (sse, chunks(f"{len(events):x}\r\n{events}\r\n0\r\n\r\n", "text/event-stream"), "bad_audio"),
+    ):
+        bad, good = ask(http.url, target, answer, GOOD)
+        assert bad.error == kind, bad.detail
+        assert good.error is None
