@@ -213,6 +213,10 @@ class Slo(msgspec.Struct, frozen=True, kw_only=True):
     stall_s: float = 0.1
 
 
+UNHEARD = "the speech check did not run"
+"""Of a run that was interrupted: nothing in it was judged."""
+
+
 class Run(msgspec.Struct, kw_only=True):
     """One benchmark run: everything that a report needs."""
 

@@ -188,6 +188,11 @@ def _hunts(arguments: argparse.Namespace, record: CapacityRun) -> list[Hunt]:
     names = arguments.arms if arguments.arms is not None else () if targets else ("granian", "reference")
     if unknown := set(names) - set(ARMS):
         raise SystemExit(f"--arms: no arm {min(unknown)!r}; there are {', '.join(ARMS)}")
+    every = [*names, *(target.name for target in targets)]
+    if len(set(every)) < len(every) or len(set(arguments.kinds)) < len(arguments.kinds):
+        raise SystemExit("--arms, --target, --kinds: each name once")
+    if not every or not arguments.kinds:
+        raise SystemExit("--arms, --target, --kinds: there is nothing to measure")
     limits = ServerLimits(cores=arguments.cores, threads=arguments.threads)
     servers: list[tuple[Arm, Fresh]] = [
         (
@@ -293,7 +298,7 @@ def _judge_voids(hunts: list[Hunt]) -> None:
     for hunt in hunts:
         count = len(hunt.voids)
         if count > len(hunt.search.answers):
-            hunt.found.invalid = f"the machine was disturbed in {count} probes, last: {hunt.voids[-1]}"
+            hunt.found.invalid = f"{count} probes say nothing, the last: {hunt.voids[-1]}"
 
 
 def _check(arguments: argparse.Namespace) -> None:

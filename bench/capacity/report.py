@@ -27,16 +27,21 @@ def headline(record: CapacityRun) -> list[str]:
 
 
 def difference(found: list[Found]) -> str:
-    """The first against the last, in words; empty without two answers."""
-    one, other = found[0], found[-1]
-    if len(found) < 2 or one.invalid or other.invalid:
+    """The first against each other, in words; empty without two answers."""
+    said = [(other.arm, words) for other in found[1:] if (words := _against(found[0], other))]
+    if len(found) == 2:
+        return "".join(f" {words[0].upper()}{words[1:]}." for _, words in said)
+    return "".join(f" {found[0].arm} against {arm}: {words}." for arm, words in said)
+
+
+def _against(one: Found, other: Found) -> str:
+    if one.invalid or other.invalid:
         return ""
     if one.estimate.agrees(other.estimate):
-        return " No difference outside the intervals."
+        return "no difference outside the intervals"
     if not (one.estimate.capacity and other.estimate.capacity):
         return ""
-    ratio = one.estimate.capacity / other.estimate.capacity
-    return f" That is {ratio:.2g} times as many."
+    return f"that is {one.estimate.capacity / other.estimate.capacity:.2g} times as many"
 
 
 def write_report(record: CapacityRun, folder: Path) -> list[Path]:

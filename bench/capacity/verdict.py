@@ -44,6 +44,8 @@ def verdict(cell: Cell, limits: Limits, ramp_s: float) -> tuple[Standing, list[s
     A server that is overrun takes the generator's share of the CPU too. So a probe whose generator alone was late is
     no void if it fails by more than the generator was late: latencies count from the due time.
     """
+    if not cell.samples:
+        return "void", ["no request was due in it"]
     late_s = max(cell.generator.lateness_p99_s, cell.generator.loop_lag_p99_s)
     reasons = failures(cell, limits, ramp_s)
     disturbed = disturbances(cell)

@@ -37,6 +37,8 @@ def git(repo: Path, *arguments: str) -> str:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     except subprocess.CalledProcessError as error:
         raise GitFailed(f"git {arguments[0]}: {error.stderr.strip()}") from None
+    except FileNotFoundError:
+        raise GitFailed("git is not installed") from None
 
 
 def code_paths(repo: Path) -> tuple[str, ...]:

@@ -28,12 +28,13 @@ from bench.headline.standing import (
     TTFA,
     Comparison,
     compare_arms,
+    reference_of,
 )
 from bench.headline.summary import Summary, stage_counts, summarise
 from bench.headline.verdict import Verdict, verdict
 from bench.machine import machine_name
 from bench.metrics import STALL_LIMITS_S
-from bench.records import Run, Sweep, load_run
+from bench.records import UNHEARD, Run, Sweep, load_run
 
 README_START, README_END = "<!-- bench:start -->", "<!-- bench:end -->"
 README_PLOT = "docs/media/ttfa.svg"
@@ -79,14 +80,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="copy the run and its reports to a folder of their own under reports/",
     )
-    parser.add_argument("--server", default="granian", metavar="ARM")
-    parser.add_argument("--reference", default="reference", metavar="ARM")
+    parser.add_argument("--server", metavar="ARM", help="default: the run's first")
+    parser.add_argument("--reference", metavar="ARM", help="default: as `bench run` compares")
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Write the Markdown and the page beside the run, or its table into the README."""
-    names = {"server": arguments.server, "reference": arguments.reference}
     try:
+        names = _names(arguments)
         if arguments.table:
             readme = arguments.readme or Path("README.md")
             update_readme(arguments.run, readme, **names)
@@ -100,6 +101,14 @@ def main(arguments: argparse.Namespace) -> int:
         print(f"bench report: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _names(arguments: argparse.Namespace) -> dict[str, str]:
+    """The two arms of a report. Raises OSError and ValueError as load_run."""
+    arms = [arm.name for arm in load_run(arguments.run).arms]
+    server = arguments.server or next(iter(arms), "")
+    others = [name for name in arms if name != server]
+    return {"server": server, "reference": arguments.reference or reference_of([server, *others])}
 
 
 def build(
@@ -174,6 +183,8 @@ def publish(run_path: Path, reports: Path) -> Path:
     Raises ValueError if a load point of it is INVALID, or if there is such a folder.
     """
     run = load_run(run_path)
+    if unheard := [words for words in run.exclusions if UNHEARD in words]:
+        raise ValueError(f"{run_path.name} is not published: {unheard[0]}")
     if invalid := sorted({cell.arm for cell in run.cells if cell.verdict == "INVALID"}):
         raise ValueError(f"{run_path.name} is not published: {', '.join(invalid)} INVALID")
     facts = run.machine

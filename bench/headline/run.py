@@ -27,7 +27,7 @@ from bench.load.generator import LoadPlan, generate
 from bench.machine import commit, machine
 from bench.metrics import audible_ttfa_s, total_s, ttfa_s
 from bench.progress import line_of, progress_bar
-from bench.records import Arm, ColdStart, Endpoint, LoadPoint, Run, write_json
+from bench.records import UNHEARD, Arm, ColdStart, Endpoint, LoadPoint, Run, write_json
 from bench.servers.start import ARMS, Server, StartFailed, start_server, target_server
 from bench.targets.arguments import add_target_arguments, targets_of
 from bench.targets.spec import Limits, Target
@@ -150,12 +150,10 @@ def run(options: Options, console: Console | None = None) -> Run:
         _check_speech(record, options.output, console)
         record.noise_floor = noise_floor(record)
     except KeyboardInterrupt:
-        record.exclusions.append("interrupted: later load points are missing, the speech check did not run")
+        record.exclusions.append(f"interrupted: later load points are missing, {UNHEARD}")
         raise
     except StartFailed as error:
-        record.exclusions.append(
-            "a server failed: later load points are missing, the speech check did not run"
-        )
+        record.exclusions.append(f"a server failed: later load points are missing, {UNHEARD}")
         console.print(f"[red]failed:[/red] {error}", highlight=False, soft_wrap=True)
     finally:
         record.duration_s = time.monotonic() - began

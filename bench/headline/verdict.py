@@ -120,18 +120,18 @@ def _in_short(own: Sequence[Comparison], criterion: Criterion, noun: str) -> str
     ranked = sum(map(len, sides.values()))
     if not ranked:
         return ""
+    if sides["wins"] and sides["loses"]:
+        return f"{noun} {better} at {len(sides['wins'])} and {worse} at {len(sides['loses'])} of {len(own)} loads"
     for name, word in (("wins", better), ("loses", worse)):
         if 2 * len(sides[name]) > ranked:
             said = f"{noun} {_size(median(_times(one) for one in sides[name]), criterion, name)} {word}"
             return (
                 said if len(sides[name]) == len(own) else f"{said} at {len(sides[name])} of {len(own)} loads"
             )
-    if 2 * len(sides["even"]) >= ranked and not (sides["wins"] and sides["loses"]):
-        rest = sides["wins"] or sides["loses"]
-        word = better if sides["wins"] else worse
-        few = f" at {len(sides['even'])} of {len(own)} loads" if ranked < len(own) else ""
-        return f"{noun} even{few}" + (f", {word} at {len(rest)} of {len(own)} loads" if rest else "")
-    return f"{noun} {better} at {len(sides['wins'])} and {worse} at {len(sides['loses'])} of {len(own)} loads"
+    rest = sides["wins"] or sides["loses"]
+    word = better if sides["wins"] else worse
+    few = f" at {len(sides['even'])} of {len(own)} loads" if ranked < len(own) else ""
+    return f"{noun} even{few}" + (f", {word} at {len(rest)} of {len(own)} loads" if rest else "")
 
 
 # ---- the sentences -------------------------------------------------------------------------------

@@ -164,7 +164,7 @@ def _accuse_arm(cells: Sequence[Cell], arm: str) -> None:
     heard = sum(len(kept_samples(cell)) for cell in cells)
     if wrong >= LEAST_WRONG and wrong > WRONG_LIMIT * heard:
         for cell in cells:
-            accuse(cell, [f"unintelligible: {wrong} of {heard} waves of {arm} say something else"])
+            accuse(cell, [f"unintelligible: {arm} says something else in {wrong} of {heard} waves"])
 
 
 def understood(sample: Sample, text: str) -> None:

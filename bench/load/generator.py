@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import os
 import subprocess
 import sys
@@ -32,10 +31,8 @@ from bench.load.listeners import Listener, played_until_s
 from bench.machine import cpu_s, tree_cpu_s
 from bench.metrics import percentile
 from bench.records import Endpoint, Generator, Sample
-from bench.targets.client import create_client
+from bench.targets.client import create_client, read_whatever
 from bench.targets.spec import Target
-
-logger = logging.getLogger(__name__)
 
 TICK_S = 0.02
 """Period of the timer with which the generator's event loop watches its own lag."""
@@ -272,14 +269,7 @@ class LoadGenerator:
         self._keep(sample, await loop.run_in_executor(self._decoder, self._read, sample, response))
 
     def _read(self, sample: Sample, response: Response) -> bytes:
-        """The answer's audio. Whatever a server sends ends no run."""
-        try:
-            return self._client.read(sample, response, self._started)
-        except Exception as error:
-            logger.warning("an answer cannot be read", exc_info=error)
-            sample.events.clear()
-            sample.error, sample.detail = "bad_audio", f"cannot be read: {type(error).__name__}"
-            return b""
+        return read_whatever(lambda: self._client.read(sample, response, self._started), sample)
 
     def _keep(self, sample: Sample, audio: bytes) -> None:
         sample.detail = sample.detail.encode(errors="replace").decode()  # a record is UTF-8

@@ -26,6 +26,8 @@ _COMMON = re.compile(
 )
 _COMMON_TIME = "%d/%b/%Y:%H:%M:%S %z"
 SPEECH_PATHS = ("/tts/stream", "/tts", "/v1/audio/speech", "/v1/text-to-speech")
+NO_SPEECH = ("/captions", "/batch")
+"""Below such a path: answers that are no stream of one text."""
 CHARACTERS_PER_S = 15.0
 """Of English speech: how long a text was, judged by its audio, where a log does not tell."""
 LEFT_STATUS = 499
@@ -169,13 +171,14 @@ def _asked(
     characters = round(audio_s * CHARACTERS_PER_S) if characters is None else characters
     if left is None and status == LEFT_STATUS:
         left = round(audio_s, 3)
-    if characters < 1 and status == 200:
+    if characters < 1 and status < 400:  # only of what was refused, or left, is the length unknown
         return None
     return Asked(time_s=moment, characters=max(characters, 0), voice=voice, cancel_after_s=left)
 
 
 def _speech(path: str) -> bool:
-    return any(part in path for part in SPEECH_PATHS)
+    path = path.partition("?")[0].rstrip("/")
+    return any(part in path for part in SPEECH_PATHS) and not path.endswith(NO_SPEECH)
 
 
 def _first(content: dict[str, Any], names: Iterable[str]) -> Any:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from bench.load.http1 import Connection, HttpError, Response, request_bytes
@@ -13,6 +15,8 @@ from bench.records import ErrorKind, Sample
 from bench.targets.http import Address, HttpAdapter
 from bench.targets.spec import Target, TargetError
 from bench.targets.words import of_connection
+
+logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
 HEARS_OUT = Listener()
@@ -44,6 +48,17 @@ class Client(Protocol):
     def close(self) -> None:
         """Drop what is kept open."""
         ...
+
+
+def read_whatever(read: Callable[[], bytes], sample: Sample) -> bytes:
+    """What `read` makes of an answer. Whatever a server sends ends no run: what is raised is the answer's fault."""
+    try:
+        return read()
+    except Exception as error:
+        logger.warning("an answer cannot be read", exc_info=error)
+        sample.events.clear()
+        sample.error, sample.detail = "bad_audio", f"cannot be read: {type(error).__name__}"
+        return b""
 
 
 def create_client(target: Target, url: str, endpoint: str, fields: dict[str, Any]) -> Client:

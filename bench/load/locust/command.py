@@ -181,7 +181,8 @@ def cells(arm: str, stages: Sequence[Stage], samples: Sequence[Sample], health: 
 
 def _locust(server: Server, stages: Sequence[Stage], arguments: argparse.Namespace, folder: Path) -> bool:
     """Run Locust to its end. True if it was ended by Ctrl-C, after which it has written what it saw until then."""
-    for old in (folder / "samples.jsonl", folder / "samples.generator.json"):
+    kept = (folder / "samples.audio").glob("*.raw")
+    for old in (folder / "samples.jsonl", folder / "samples.generator.json", *kept):
         old.unlink(missing_ok=True)
     command = [
         *(sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--host", server.url),

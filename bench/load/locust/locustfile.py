@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import msgspec
+from gevent import GreenletExit
 from locust import LoadTestShape, User, constant, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
@@ -35,7 +36,7 @@ from bench.load.locust.stages import Stage, stage_at
 from bench.machine import cpu_s
 from bench.metrics import audible_ttfa_s, gaps_s, percentile, total_s
 from bench.records import ErrorKind, Generator, Sample
-from bench.targets.client import settle, tls_context
+from bench.targets.client import read_whatever, settle, tls_context
 from bench.targets.http import HttpAdapter
 from bench.targets.spec import Target
 from bench.targets.words import of_connection
@@ -158,7 +159,8 @@ def _end(environment: Environment, **_: Any) -> None:
 
 events.init_command_line_parser.add_listener(_add_arguments)  # type: ignore[no-untyped-call]
 events.test_start.add_listener(_begin)  # type: ignore[no-untyped-call]
-events.quitting.add_listener(_end)  # type: ignore[no-untyped-call]
+# When the last user is gone: `quitting` comes before that at Ctrl-C, and late where the page stays open.
+events.test_stop.add_listener(_end)  # type: ignore[no-untyped-call]
 
 
 class StageShape(LoadTestShape):
@@ -211,6 +213,7 @@ class SpeechUser(User):
         )
         parser = ResponseParser()
         failure: tuple[ErrorKind | None, str] = (None, "")
+        cut: GreenletExit | None = None
         target, where = self._adapter.target, self._adapter.address.name
         try:
             sample.sent_s = time.monotonic() - _recorder.started
@@ -218,12 +221,15 @@ class SpeechUser(User):
             self._exchange(connection, text, parser)
         except TimeoutError:
             failure = ("timeout", f"no end within {target.timeout_s:g} s")
+        except GreenletExit as error:  # Locust waits no longer
+            failure, cut = ("timeout", "no end when the load was over"), error
         except HttpError as error:
             failure = ("http_error", str(error))
         except OSError as error:
             failure = ("connect", of_connection(error, where))
         sample.end_s = time.monotonic() - _recorder.started
-        audio = self._adapter.read(sample, parser.response, _recorder.started)
+        started, answer = _recorder.started, parser.response
+        audio = read_whatever(lambda: self._adapter.read(sample, answer, started), sample)
         settle(sample, parser.response, failure)
         if sample.error is not None:
             self._drop()
@@ -236,6 +242,8 @@ class SpeechUser(User):
                 self._drop()
         _recorder.add(sample, audio)
         self._report(sample)
+        if cut is not None:
+            raise cut
         if sample.error in ("refused", "connect"):
             time.sleep(REFUSED_PAUSE_S)
 

@@ -15,8 +15,9 @@ import pytest
 
 from bench.__main__ import main
 from bench.capacity import command
-from bench.capacity.record import CapacityRun
-from bench.capacity.report import headline, write_report
+from bench.capacity.record import CapacityRun, Found
+from bench.capacity.report import difference, headline, write_report
+from bench.capacity.search import Estimate, Limits
 from bench.records import Cell
 from bench.servers.start import StartFailed
 from tests.unit.bench.capacity.made_up import RATE_HZ, cell, refused, sample
@@ -107,8 +108,7 @@ def test_a_disturbed_machine_gives_no_answer_and_says_why(
     assert code == 1
     assert len(record.probes) == 4
     assert headline(record) == [
-        "granian no answer, INVALID: the machine was disturbed in 4 probes, last: disturbed machine: others used "
-        "0.90 of a core."
+        "granian no answer, INVALID: 4 probes say nothing, the last: disturbed machine: others used 0.90 of a core."
     ]
     assert "## Void probes" in (tmp_path / "capacity.md").read_text(encoding="utf-8")
 
@@ -184,6 +184,9 @@ def test_speech_that_nobody_understands_is_no_answer(tmp_path: Path, monkeypatch
         ("--wer 0.5", "--wer"),
         ("--barge-in 1", "--barge-in"),
         ("--burst 0", "--burst"),
+        ("--arms granian,granian", "each name once"),
+        ("--arms granian --target granian=tts:http://127.0.0.1:1", "each name once"),
+        ("--kinds rate,rate", "each name once"),
         ("--trace x", "--trace: is replayed at a rate"),
         ("--think-s -1", "0 or more"),
     ],
@@ -196,3 +199,18 @@ def test_bad_arguments_are_named(words: str, says: str) -> None:
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["capacity", "--kinds", "rate", "--trace", str(tmp_path / "none.jsonl")]) == 2
     assert "none.jsonl" in capsys.readouterr().out
+
+
+def test_each_of_three_servers_is_held_against_the_first() -> None:
+    def found(arm: str, low: float, capacity: float, high: float) -> Found:
+        return Found(
+            arm=arm, kind="rate", limits=Limits(first=4.0, lowest=0.1, highest=999.0, whole=False),
+            estimate=Estimate(standing="found", capacity=capacity, low=low, high=high),
+        )  # fmt: skip
+
+    three = [found("ours", 55, 60, 65), found("plain", 10, 11, 12), found("mine", 54, 59, 66)]
+    assert difference(three) == (
+        " ours against plain: that is 5.5 times as many. ours against mine: no difference outside the intervals."
+    )
+    assert difference(three[:2]) == " That is 5.5 times as many."
+    assert difference(three[:1]) == ""

@@ -66,3 +66,9 @@ def test_a_late_generator_voids_all_but_what_fails_by_more_than_it_was_late() ->
     )
     assert judged(cell([sample(0, ttfa_s=0.4)], health=late)) == ("failed", "audible TTFA p95 is 400 ms")
     assert judged(cell([sample(0), refused(1)], health=late))[0] == "failed"
+
+
+def test_a_probe_in_which_nobody_asked_says_nothing() -> None:
+    standing, reasons = judged(cell([]))
+    assert standing == "void"
+    assert "no request was due in it" in reasons

@@ -127,3 +127,9 @@ def test_a_checkout_holds_the_commit_and_is_gone_afterwards(repo: Path) -> None:
         assert (tree / "serving/engine.py").read_text(encoding="utf-8") == "speed = 1"
     assert not tree.exists()
     assert git(repo, "worktree", "list").count("\n") == 0
+
+
+def test_without_git_nothing_can_be_compared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(GitFailed, match="git is not installed"):
+        git(tmp_path, "status")

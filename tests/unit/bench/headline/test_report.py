@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from bench.headline.report import (
 )
 from bench.headline.standing import compare_arms, noise_floor
 from bench.headline.summary import stage_counts, summarise
-from bench.records import Run, Sweep, SwitchGain, write_json
+from bench.records import UNHEARD, Run, Sweep, SwitchGain, write_json
 from tests.unit.bench.headline.headline_support import cell, make_run
 from tests.unit.bench.support import heard
 
@@ -322,3 +324,23 @@ def test_the_waterfall_shows_speed_alone() -> None:
     )
     [bar] = speed_bars(sweep)
     assert (bar.label, bar.value, bar.low, bar.high) == ("batching", 2.0, 1.8, 2.2)
+
+
+def test_a_run_that_was_not_judged_is_not_published(run: Run, tmp_path: Path) -> None:
+    run.cells = [one for one in run.cells if one.verdict == "VALID"]
+    run.exclusions.append(f"interrupted: later load points are missing, {UNHEARD}")
+    latest = tmp_path / "latest" / "run.json"
+    write_json(run, latest)
+    write_report(latest, server="server", reference="reference")
+    with pytest.raises(ValueError, match="is not published: interrupted"):
+        publish(latest, tmp_path)
+
+
+def test_a_report_that_is_made_again_compares_the_same_arms(run: Run, tmp_path: Path) -> None:
+    write_json(run, tmp_path / "run.json")
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "report", str(tmp_path / "run.json")],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run.md").read_text(encoding="utf-8").startswith("# server against reference")

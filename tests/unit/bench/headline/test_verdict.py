@@ -172,3 +172,8 @@ def test_the_processor_is_named_so_that_two_of_one_name_differ(run: Run) -> None
     assert any(name in text for text in texts(run, "note"))
     assert machine_name({"cpu": "X", "instruction_sets": []}) == "X (no AVX2)"
     assert machine_name({}) == "an unknown processor"
+
+
+def test_more_wins_than_losses_hide_no_loss(run: Run) -> None:
+    run.cells = pair(1, 0.01, 0.02) + pair(2, 0.01, 0.02) + pair(4, 0.02, 0.01)
+    assert "first sound sooner at 2 and later at 1 of 3 loads" in said(run).title

@@ -65,13 +65,16 @@ NGINX = """
 10.0.0.2 - - [29/Nov/2026:10:00:05 +0000] "POST /v1/audio/speech HTTP/1.1" 499 48000 "-" "app"
 10.0.0.2 - - [29/Nov/2026:10:00:06 +0000] "POST /tts HTTP/1.1" 422 100 "-" "app"
 10.0.0.2 - - [29/Nov/2026:10:00:07 +0000] "POST /tts HTTP/1.1" 429 0 "-" "app"
+10.0.0.3 - - [29/Nov/2026:10:00:08 +0000] "OPTIONS /tts/stream HTTP/1.1" 204 0 "-" "browser"
+10.0.0.3 - - [29/Nov/2026:10:00:08 +0000] "POST /tts/captions HTTP/1.1" 200 90000 "-" "browser"
+10.0.0.3 - - [29/Nov/2026:10:00:09 +0000] "POST /v1/audio/speech/batch?x=1 HTTP/1.1" 200 90000 "-" "app"
 not a line of a log
 """.strip().splitlines()
 
 
 def test_a_trace_from_common_log_format() -> None:
     trace, other = from_log(NGINX)
-    assert other == 3
+    assert other == 6
     assert [asked.time_s for asked in trace] == [0.0, 5.0, 7.0]
     assert [asked.characters for asked in trace] == [60, 15, 38]
     assert [asked.cancel_after_s for asked in trace] == [None, 1.0, None]

@@ -6,20 +6,23 @@ import csv
 import io
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from bench.hearing.doubts import SILENCE
-from bench.load.locust.command import _table, cells, complaints
+from bench.load.locust.command import LOCUSTFILE, _table, cells, complaints
 from bench.load.locust.stages import Stage, default_stages, stage_at
 from bench.load.validity import validate
 from bench.records import Generator, Sample, load_run
 from bench.servers.start import ArmSpec, free_port, start_server
+from tests.support import ROOT
 from tests.unit.bench.support import FAKE, FAKE_SERVER
 
 COMMAND = (sys.executable, "-m", "bench", "load", "--users", "4", "--texts", "short", "--target")
@@ -134,9 +137,27 @@ def test_ctrl_c_with_the_page_leaves_the_run(tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
             said, _ = process.communicate(timeout=60)
     assert "run.json" in said
+    assert "closed file" not in said
     measured = load_run(tmp_path / "run.json")
     assert measured.exclusions == ["ended by Ctrl-C: later stages are missing"]
     assert sum(len(cell.samples) for cell in measured.cells) > 0
     assert min(sample.due_s for cell in measured.cells for sample in cell.samples) < 0.1, (
         "from its first user on"
     )
+
+
+@pytest.mark.slow
+def test_a_request_that_has_not_ended_with_the_load_is_a_sample(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        stage = '[{"name": "hold", "users": 2, "duration_s": 1}]'
+        command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        options = ("--host", address, "--stop-timeout", "1", "--stages", stage, "--samples", "samples.jsonl")
+        done = subprocess.run(
+            [*command, *options], cwd=tmp_path, check=False, timeout=90, capture_output=True, text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+    lines = (tmp_path / "samples.jsonl").read_bytes().splitlines()
+    samples = [msgspec.json.decode(line, type=Sample) for line in lines]
+    assert [sample.error for sample in samples] == ["timeout", "timeout"], done.stderr
+    assert "closed file" not in done.stderr
