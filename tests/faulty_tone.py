@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from msgspec import Meta
 
 from serving.models import tone
+from serving.models.base import SegmentTimes
 from serving.models.tone.frontend import ToneFrontend
 from serving.profile import Profile
+from serving.protocol import SpeechParams
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +26,16 @@ if TYPE_CHECKING:
 Fields = tone.Fields
 
 Mistake = Literal[
-    "open_stage", "scatter_stage", "missing_samples", "extra_samples", "bad_samples", "length", "close"
+    "open_stage",
+    "scatter_stage",
+    "missing_samples",
+    "extra_samples",
+    "bad_samples",
+    "nan",
+    "times",
+    "length",
+    "close",
+    "pinned",
 ]
 
 
@@ -87,6 +98,10 @@ def create_model(profile: Profile, options: Options, device: torch.device, dtype
                         samples.append(None)
                     case "bad_samples":
                         samples[0] = samples[0][None]
+                    case "nan":
+                        samples[0][-1] = float("nan")
+                    case "times":
+                        states[0].times = SegmentTimes(0.0, samples[0].max(), [])
             return samples
 
     class FaultyTone(ToneModel):
@@ -97,6 +112,11 @@ def create_model(profile: Profile, options: Options, device: torch.device, dtype
             if options.mistake == "open_stage" and options.mistake_token in state.tokens:
                 state.stage = "embd"
             return state
+
+        def pinned(self, params: SpeechParams) -> SpeechParams:
+            if options.mistake == "pinned":
+                raise RuntimeError("pinned was asked to fail")
+            return params
 
         def close(self, state: ToneState) -> None:
             if options.mistake == "close" and options.mistake_token in state.tokens:

@@ -202,6 +202,11 @@ class EngineLoop:
         """Take in a request, with the model's own fields as the struct that the model reads."""
         fields = msgspec.convert(message.params.fields, self._model.spec.fields)
         params = msgspec.structs.replace(message.params, fields=fields)
+        if (pinned := getattr(self._model, "pinned", None)) is not None:
+            try:
+                params = pinned(params)
+            except Exception:
+                logger.exception("pinned failed; what the params name is looked up when a segment begins")
         self._scheduler.submit(msgspec.structs.replace(message, params=params), now)
 
     def _close(self, state: SegmentState) -> None:

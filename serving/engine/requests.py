@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from serving.models.base import SegmentTimes
 from serving.protocol import Segment, SpeechParams, Times
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from serving.models.base import SegmentState
@@ -49,6 +51,23 @@ class Part:
     """When it took an offer whose sound is not made yet."""
     timed: bool = False
     """Its Times were sent."""
+
+    def take_offer(self, now: float, stages: Collection[str]) -> str | None:
+        """Have what was offered made now. Why that went wrong, if the model made a mistake."""
+        assert self.state is not None
+        self.spoke_s = now
+        try:
+            self.state.take_offer()
+        except Exception as error:
+            return f"take_offer: {type(error).__name__}: {error}"
+        if self.state.stage not in stages:
+            return f"take_offer: sent a segment to the stage {self.state.stage!r}"
+        return None
+
+    def after_lead(self, samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+        """The first samples of the segment behind the silence that its text asks for."""
+        lead = round(self.segment.lead_s * rate_hz)
+        return np.concatenate((np.zeros(lead, samples.dtype), samples)) if lead else samples
 
 
 @dataclass(slots=True, eq=False)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from serving.engine.graphs import BucketMiss, Forward, StageGraphs, pick_bucket
 from serving.engine.requests import StageLimits
-from serving.models.base import Bucket, Model, ModelError, SegmentState, Stage
+from serving.models.base import Bucket, Model, ModelError, SegmentState, SegmentTimes, Stage
 from serving.profile import EngineProfile
 from serving.protocol import STEP_BUCKETS_S
 
@@ -280,11 +280,15 @@ class Runner:
                 raise ModelError(
                     f"stage {name}: scatter gave samples that are no float array [n]: {_shape(made)}"
                 )
+            if made is not None and not np.isfinite(made).all():
+                raise ModelError(f"stage {name}: scatter gave samples that are no finite numbers")
         for state in launched.states:
             self.check_state(state, f"stage {name}: scatter")
 
     def check_state(self, state: SegmentState, what: str) -> None:
         """Raise ModelError, which names `what` left the state so, unless its stage and length can be planned."""
+        if state.times is not None and not _are_times(state.times):
+            raise ModelError(f"{what} left times that are no SegmentTimes of plain numbers")
         if state.stage is None:
             return
         if state.stage not in self._stages:
@@ -327,3 +331,16 @@ def _shape(value: object) -> str:
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {list(value.shape)}"
     return type(value).__name__
+
+
+def _are_times(times: SegmentTimes) -> bool:
+    """Whether they can be sent: a model may have left numbers of an array library."""
+    try:
+        moments = [
+            times.start_s,
+            times.end_s,
+            *(moment for start, end in times.words for moment in (start, end)),
+        ]
+    except (AttributeError, TypeError, ValueError):
+        return False
+    return all(type(moment) in (int, float) for moment in moments)

@@ -14,8 +14,6 @@ from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from serving.engine.policy import (
     AHEAD_S,
     FOLLOWER_SLACK_S,
@@ -41,6 +39,7 @@ from serving.protocol import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from serving.models.base import SegmentState
@@ -191,7 +190,7 @@ class Scheduler:
         last = after[-1] if after else None
         again = {id(part) for part in last.parts} if last and self._stages[last.stage].lookahead else set()
         ready: list[Waiting] = []
-        for request in self._requests.values():
+        for request in list(self._requests.values()):
             buffer_empty_s = self._buffer_empty_s(request)
             for behind, part in enumerate(request.parts):
                 state = part.state
@@ -201,15 +200,19 @@ class Scheduler:
                 if pressing and not is_pressing(due_s, now):
                     continue
                 in_hand_s = None if request.first_chunk_s is None else due_s - now
-                if state.offer_s and speaks_now(in_hand_s, self._speaking_s):
-                    state.take_offer()
-                    part.spoke_s = now
+                takes = state.offer_s and speaks_now(in_hand_s, self._speaking_s)
+                if takes and (wrong := part.take_offer(now, self._stages)) is not None:
+                    self.fail(part, wrong, now)
+                    break
                 if part.in_steps and (last is None or id(part) not in again or state.stage != last.stage):
                     continue
                 if in_hand_s is not None and part.spoke_s is None:
                     due_s -= self._ahead_s
                 if stages is None or state.stage in stages:
                     ready.append(Waiting(due_s, part))
+        ready = [
+            waiting for waiting in ready if not waiting.part.ended
+        ]  # a mistake of the model fails a request
         ready.sort(key=lambda waiting: waiting.due_s)
         allowed: Sequence[Waiting] = ready
         if self._window_s:
@@ -243,7 +246,7 @@ class Scheduler:
                         part.spoke_s = None
                     if not part.begun:
                         part.begun = True
-                        made = self._after_lead(part, made)
+                        made = part.after_lead(made, self._rate_hz)
                     part.held.append(made)
                     part.held_samples += len(made)
                 part.ended = state.stage is None
@@ -303,11 +306,6 @@ class Scheduler:
             self.outcomes["finished"] += 1
             self._forget(request)
             self.outbox.append(Finished(request_id=request.request_id, stats=self._stats(request, now)))
-
-    def _after_lead(self, part: Part, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The first samples of a segment behind the silence that its text asks for."""
-        lead = round(part.segment.lead_s * self._rate_hz)
-        return np.concatenate((np.zeros(lead, samples.dtype), samples)) if lead else samples
 
     def _fail(
         self, request: Request, code: FailureCode, message: str, now: float, field: str | None = None

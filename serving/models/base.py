@@ -266,7 +266,8 @@ class Model(Protocol):
     true, says that more threads make a step quicker: on a CPU a step that is alone then takes all cores. An attribute
     `lanes` may hold groups of names of stages: under engine.side_streams the steps of each group, and of those that
     are in none, run in a stream of their own. A step of one lane may then read nothing that a step of another writes
-    but the state, and the slot, of segments that have come from there.
+    but the state, and the slot, of segments that have come from there. A method `pinned` may take a request's params
+    as it comes in and give those that all its segments are opened with: what a name means may change meanwhile.
     """
 
     spec: ModelSpec

@@ -169,6 +169,8 @@ def _is_end_before_capital(token: str, preceding: list[str], word: str, starter:
 def _is_end_after_letter(token: str, preceding: list[str], starter: bool) -> bool:
     """After a single letter: an initial, or a letter that ends a sentence."""
     last = preceding[-1] if preceding else ""
+    if token == "v" and last[:1].isupper():
+        return False  # "Roe v. Wade"
     if token.islower():
         return True
     if token == "I" and last[:1].islower():

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from msgspec.structs import replace
 
 from serving.models.base import ModelSpec, Stage
 from serving.models.indextts2.backend import load_networks
@@ -103,7 +104,7 @@ class IndexTts2Model:
         fine = options.step_shapes == "fine"
         units, frames = engine.max_step_units, options.vocoder_frames
         rows = min(slots, options.flow_rows)
-        self.condition = Condition(encoder, self.store, slots)
+        self.condition = Condition(encoder, self.store)
         self.stages: Mapping[str, Stage] = {
             "condition": self.condition,
             "prefill": Prefill(
@@ -178,6 +179,16 @@ class IndexTts2Model:
                 self.condition.preload(self.store.content_key(name))
             except InputError as error:
                 raise ProfileError(f"model.options.preload: {error}") from None
+
+    def pinned(self, params: SpeechParams) -> SpeechParams:
+        """The voices that the names mean now, by their content: one that is replaced speaks to the end of this."""
+        try:
+            voice, fields = self.store.pin(params.voice), params.fields
+            if fields.emo_voice is not None:
+                fields = replace(fields, emo_voice=self.store.pin(fields.emo_voice))
+        except InputError:
+            return params  # open() says it, and names the field
+        return replace(params, voice=voice, fields=fields)
 
     def open(self, params: SpeechParams, segment: Segment, slot: int, *, urgent: bool) -> SpeechState:
         """Begin a segment. Raises InputError naming the field that cannot be spoken."""

@@ -32,7 +32,7 @@ class Fields(RequestFields, frozen=True, kw_only=True):
         int, Meta(ge=20, le=600, description="Longer texts are cut into segments of at most this length.")
     ] = 120
     emo_text: Annotated[
-        Annotated[str, Meta(min_length=1, extra_json_schema={"pattern": r"\S"})] | None,
+        Annotated[str, Meta(min_length=1, max_length=1000, extra_json_schema={"pattern": r"\S"})] | None,
         Meta(description="Speak in the mood of this text. Wins over emo_vector, which wins over emo_voice."),
     ] = None
     emo_vector: Annotated[
@@ -103,7 +103,7 @@ class Options(ModelOptions, frozen=True, kw_only=True):
     """Euler iterations of the flow."""
     guidance: Annotated[float, Meta(ge=0)] = 0.7
     """Classifier-free guidance; 0 halves the work of the flow."""
-    prompt_s: Annotated[float, Meta(gt=0, le=15)] = 15.0
+    prompt_s: Annotated[float, Meta(ge=0.1, le=15)] = 15.0
     """Seconds of the reference, its end, that prompt the flow; a shorter prompt is less work."""
     history_s: Annotated[float, Meta(ge=0)] = 2.0
     """Seconds already spoken that prompt a stream's next window, besides the reference."""

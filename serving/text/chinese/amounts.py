@@ -52,9 +52,15 @@ _MONEY_AFTER = re.compile(
     rf"({PRICE})\s?([{SCALES}]{{0,2}})\s?(?:({CURRENCY})(?![A-Za-z])|(?=元(?!/)|美元|块(?!/)))"
 )
 _RANGE = re.compile(rf"([{_MINUS}]?)({NUMBER})(\s?(?:{_UNIT}))?({_TO})([{_MINUS}]?)({NUMBER})(?![\d-])")
-_UNTIL = re.compile(r"[-~–—～](?=\d{1,4}([月日号点年时层楼周岁级页章天]))")
+_UNTIL = re.compile(
+    r"[-~–—～](?=\d{1,6}(?:\.\d{1,4})?(?:小时|分钟|公里|公斤|[月日号点年时层楼周岁级页章天元个米度万亿]))"
+)
 _DECIMALS = re.compile(r"\.(\d{1,16})(?![\d.])")
 _MEASURED = re.compile(r"\d(?:小时|分钟|公里|公斤|[月日号点年时层楼周岁级页章天元个米度万亿])\Z")
+_TEN_THOUSANDS = re.compile(r"[wW](?=\+|粉|人|元|块|阅读|播放|点赞|浏览)(\+?)(?![A-Za-z\d])")
+"""10w+, 3W粉: no watts."""
+_NO_UNIT = re.compile(r"s店|g(?=网|手机|信号|流量|时代|基站|套餐|用户)")
+"""4s店, 5g网络: a letter that is no unit."""
 _AMOUNT = re.compile(rf"([{_MINUS}+]?)({NUMBER})")
 _SPACED_UNIT = re.compile(
     rf"\s?(?:({_UNIT})|(元|块|公里|千米|米|次|斤|公斤|人|个|度)(?=/))(?:/({_PER})(?![A-Za-z]))?(?![A-Za-z])"
@@ -96,7 +102,7 @@ def read_money(text: str, at: int) -> Reading | None:
     if match := _MONEY_AFTER.match(text, at):
         if match[3]:
             return match.end(), f"{_price(match[1])}{match[2]}{CURRENCIES[match[3]]}"
-        return match.end(), f"{'两' if match[1] == '2' else number(match[1])}{match[2]}"
+        return match.end(), f"{_price(match[1])}{match[2]}"
     return None
 
 
@@ -174,9 +180,9 @@ def read_range(text: str, at: int) -> Reading | None:
 
 
 def read_until(text: str, at: int) -> Reading | None:
-    """The dash of 3月-5月."""
+    """The dash of 3月-5月, 9月30日-10月8日 and 100元-200元."""
     match = _UNTIL.match(text, at)
-    if match and text[at - 1 : at] == match[1] and text[at - 2 : at - 1].isdigit():
+    if match and _MEASURED.search(text, max(0, at - 3), at):
         return match.end(), "到"
     return None
 
@@ -195,6 +201,8 @@ def read_amount(text: str, at: int) -> Reading | None:
         return end, sign + code(written)
     if text[at - 1 : at] == "第":
         return end, sign + number(written)
+    if many := _TEN_THOUSANDS.match(text, end):
+        return many.end(), f"{sign}{_quantity(written, True)}万{'加' if many[1] else ''}"
     plus = text.startswith("+", end) and not text[end + 1 : end + 2].isdigit()
     if plus:
         return end + 1, f"{sign}{number(written)}加"
@@ -207,7 +215,7 @@ def read_amount(text: str, at: int) -> Reading | None:
 def _with_unit(written: str, text: str, end: int, *, name: bool = False) -> Reading:
     """A number with the unit that follows it. After a name ("iPhone 5s") a letter is no unit."""
     match = _SPACED_UNIT.match(text, end)
-    if match is None or (name and len(match.group()) == 1):
+    if match is None or (name and len(match.group()) == 1) or _NO_UNIT.match(text, end):
         return end, _quantity(written, _before(text, end))
     unit = UNITS[match[1]] if match[1] else match[2]
     per = f"每{_PER_SPOKEN.get(match[3], match[3])}" if match[3] else ""

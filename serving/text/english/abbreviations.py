@@ -101,6 +101,8 @@ def read_abbreviation(tokens: Tokens, index: int) -> Reading | None:
     lower = token.lower
     if len(core) > 8:
         return None
+    if core[-3:] in (".'s", ".’s") and core[:-3] in _AFTER_NAME:
+        return Reading(_AFTER_NAME[core[:-3]] + "'s")  # "King Jr.'s"
     if core.isupper() and token.trail[:1] == "." and core.title() in _SHOUTED_TITLES:
         return Reading(_TITLES[core.title()], 1, token.trail[1:])
     if (
@@ -121,6 +123,8 @@ def read_abbreviation(tokens: Tokens, index: int) -> Reading | None:
             return Reading(_street(tokens, index) or _TITLES[core])
         return Reading(_WITHOUT_PERIOD[lower]) if lower in _WITHOUT_PERIOD else None
     following = at(tokens, index + 1)
+    if core == "v" and at(tokens, index - 1).capitalised and following.capitalised:
+        return Reading("versus", 1, token.trail[1:])  # "Roe v. Wade"
     numeral = lower in _NUMBERED_IN_ROMAN and is_numeral(following.core)
     if lower in _BEFORE_NUMBER and (following.digit or numeral) and not token.trail[1:].strip("("):
         return _before_number(tokens, index)

@@ -96,7 +96,7 @@ _ONSETS = word_set(
 _PRONOUNCED = re.compile(r"([B-DF-HJ-NP-TV-Z]{0,3})([AEIOUY]{1,2})([B-DF-HJ-NP-TV-Z]{1,3})([AEIOUY]?)")
 _PLURAL = re.compile(r"([A-Z]{2,6})(s|'s|’s)")
 _DOTTED = re.compile(r"[A-Za-z](?:\.[A-Za-z])+|Ph\.D|[BM]\.Sc|LL\.[BMD]|Ed\.D|Pharm\.D")
-_DOTTED_COMPOUND = re.compile(r"((?:[A-Z]\.){2,4})(?:(-[a-z]{2,}(?:-[a-z]+)*)|(['’]s))")
+_DOTTED_COMPOUND = re.compile(r"((?:[A-Z]\.){2,4})(?:(-[A-Za-z]{2,}(?:-[A-Za-z]+)*)|(['’]s))")
 _MIXED = table(
     "pH P H, PhD P H D, iOS i O S, macOS mac O S, iPadOS iPad O S, WWI World War one, WWII World War two"
 )
@@ -215,7 +215,7 @@ def read_capitals(tokens: Tokens, index: int, *, shouted: bool) -> Reading | Non
         name, tail, possessive = letters(compound[1]), compound[2], compound[3]
         if possessive:
             return Reading(name + "'s", 1, None, letter_phonemes(compound[1], "s"))
-        return Reading(name + " " + tail[1:].replace("-", " "))
+        return Reading(" ".join([name, *(_word(part, shouted=shouted) for part in tail[1:].split("-"))]))
     if core in _MIXED:
         return Reading(_MIXED[core])
     if core in ("A-Z", "A–Z", "A-z"):

@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 
 from serving.text.english.capitals import letter_word
-from serving.text.english.quantities.numbers import cardinal, digits, pairs, part_of_version, year
+from serving.text.english.quantities.numbers import (
+    cardinal,
+    digits,
+    ordinal,
+    pairs,
+    part_of_version,
+    year,
+)
 from serving.text.english.quantities.suffixes import decade
 from serving.text.english.tokens import LETTER, Reading, Tokens, after, at, before, said_nearby, word_set
 
@@ -42,6 +49,14 @@ _WIRELESS = re.compile(r"802\.([1-9][0-9]?)([a-z]{0,2})")
 _LINES = re.compile(r"[0-9]{3,4}[pi]")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}")
 _IPV6 = re.compile(r"[0-9A-Fa-f:]{2,39}(?:%[a-z0-9]{1,8})?(?:/[0-9]{1,3})?")
+_AGED = re.compile(r"([1-9][0-9])([MFmf])")
+_PEOPLE = word_set(
+    """
+    i me my he him she her husband wife boyfriend girlfriend bf gf fiance fiancee partner ex brother sister mom mum
+    dad mother father son daughter friend roommate cousin boss
+    """
+)
+"""Behind whom people write an age and a sex: "I (25M)"."""
 _PLAN = re.compile(r"40(?:(1)\(?(k)|(3)\(?(b))(\)?s)?", re.IGNORECASE)
 _RULE = re.compile(r"([1-9])0([1-9])\(([a-z])(?:\)\(([0-9]))?")
 _IP = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3}){3})(?:/([0-9]{1,2})|:([0-9]{1,5}))?")
@@ -81,6 +96,9 @@ def read_code(tokens: Tokens, index: int) -> Reading | None:
         words = f"{cardinal(rule[1])} oh {cardinal(rule[2])} {rule[3].upper()}"
         words += f" {cardinal(rule[4])}" if rule[4] else ""
         return Reading(words, 1, tokens[index].trail[1:])
+    aged = _AGED.fullmatch(core) if tokens[index].lead[-1:] in ("(", "[") else None
+    if aged and tokens[index].trail[:1] in (")", "]") and at(tokens, index - 1).lower in _PEOPLE:
+        return Reading(f"{cardinal(aged[1])} {aged[2].upper()}")
     plan = _PLAN.fullmatch(core)
     if plan:  # "401k", "401(k)s"
         which, letter = plan[1] or plan[3], plan[2] or plan[4]
@@ -269,6 +287,8 @@ def read_mixed(tokens: Tokens, index: int) -> Reading | None:
     for place, piece in enumerate(runs):
         if piece.isdecimal():
             words.append(_digits_of_code(piece, runs[place - 1] if place else "", pieces))
+        elif place and piece in ("st", "nd", "rd", "th") and runs[place - 1].isdecimal():
+            words[-1] = ordinal(runs[place - 1])
         else:
             word = "I P V" if piece == "IPv" else letter_word(piece, alone=False)
             if place and piece in ("s", "'s", "’s") and words:

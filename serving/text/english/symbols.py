@@ -23,6 +23,7 @@ _CITING = word_set(
     "in see by of from and to ref reference references also with per than like list array set pages"
 )
 _LOVERS = word_set("i we you they really to who always just")
+_HOUR = re.compile(r"(?:[0-9]{1,2}(?:[:.][0-9]{2})?)?[AaPp]\.?[Mm]")
 EMOTICON = re.compile(
     r"(?:[:;=xX8][-'^o]?[)(DPpOo3/\\|*\]\[]+|[)(]+[-']?[:;=]|<3+|</3|\^_*\^|[xX]D+|[oO]_[oO]|-_+-|[:;]-?$|¯\\_\(ツ\)_/¯|T_T)"
 )
@@ -125,6 +126,11 @@ def _marks(text: str) -> str:
 def _dash(tokens: Tokens, index: int) -> Reading:
     """A dash as a token: minus between operands, else a pause."""
     token, previous, following = tokens[index], at(tokens, index - 1), at(tokens, index + 1)
+    hours = (
+        following.digit and _HOUR.fullmatch(previous.core) and (previous.digit or at(tokens, index - 2).digit)
+    )
+    if hours and (_HOUR.fullmatch(following.core) or _HOUR.fullmatch(at(tokens, index + 2).core)):
+        return Reading("to")  # "9:00 AM - 5:00 PM"
     operands = (previous.digit or len(previous.core) == 1) and (following.digit or len(following.core) == 1)
     numeric = (
         previous.digit

@@ -173,6 +173,32 @@ async def test_a_voice_that_is_deleted_while_requests_wait_is_spoken(folder: Pat
                 await asyncio.sleep(0.01)
 
 
+async def test_a_voice_that_is_replaced_while_requests_wait_is_spoken_as_it_was(folder: Path) -> None:
+    async with running(create_app(profile_of(folder, *ONE_SLOT))) as api:
+        await api.until("/readyz", lambda answer: answer["ready"])
+        await add(api, "ben")
+        alone = (await speak(api, "ben")).body
+        busy = asyncio.ensure_future(speak(api, "ann"))
+        waiting = [asyncio.ensure_future(speak(api, "ben")) for _ in range(2)]
+        await api.until("/stats", lambda stats: stats["waiting_segments"] == 2)
+        assert (await add(api, "ben", good(7), replace="true")).status == 201
+        assert not any(answer.done() for answer in (busy, *waiting))
+        answers = await asyncio.gather(*waiting)
+        assert [(answer.status, answer.body == alone) for answer in answers] == [(200, True)] * 2
+        assert (await speak(api, "ben")).body != alone
+
+
+async def test_a_recording_that_cannot_be_read_fails_its_own_request_alone(folder: Path) -> None:
+    (folder / "broken.wav").write_bytes(b"no sound at all")
+    async with running(create_app(profile_of(folder, "engine.workers=1", *ONE_SLOT[1:]))) as api:
+        await api.until("/readyz", lambda answer: answer["ready"])
+        assert (await add(api, "ben")).status == 201
+        busy = asyncio.ensure_future(speak(api, "ann"))
+        broken, whole = await asyncio.gather(speak(api, "broken"), speak(api, "ben"))
+        assert (broken.status, whole.status, (await busy).status) == (400, 200, 200)
+        assert "broken.wav" in broken.problem["detail"]
+
+
 async def test_a_voice_that_is_gone_when_its_turn_comes_is_a_clear_error(folder: Path) -> None:
     async with running(create_app(profile_of(folder, *ONE_SLOT))) as api:
         await api.until("/readyz", lambda answer: answer["ready"])

@@ -28,6 +28,8 @@ NEIGHBOUR = "a neighbour that is a good deal longer than the other"
         ("missing_samples", "stage render: scatter gave 0 samples for 1 states"),
         ("extra_samples", "stage render: scatter gave 2 samples for 1 states"),
         ("bad_samples", r"stage render: scatter gave samples that are no float array \[n\]: float32 \[1, "),
+        ("nan", "stage render: scatter gave samples that are no finite numbers"),
+        ("times", "stage render: scatter left times that are no SegmentTimes of plain numbers"),
     ],
 )
 async def test_a_mistake_fails_its_own_request_only(mistake: str, words: str, workers: int) -> None:
@@ -58,6 +60,17 @@ async def test_a_close_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture)
     finally:
         await client.stop()
     assert "close failed" in caplog.text
+
+
+async def test_params_that_cannot_be_pinned_are_taken_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
+    client = make_client(make_profile(SHORT | {"mistake": "pinned"}, process=False))
+    await client.start()
+    await client.wait_ready(30)
+    try:
+        assert len(await listen(client, await submit(client, "on"))) == 48
+    finally:
+        await client.stop()
+    assert "pinned failed" in caplog.text
 
 
 async def test_a_stage_that_does_not_exist_is_told_at_load() -> None:

@@ -177,3 +177,11 @@ def test_two_recordings_of_one_name_are_an_error(voices: Path) -> None:
     (voices / "zoe.mp3").touch()
     with pytest.raises(ProfileError, match="zoe"):
         _frontend(voices)
+
+
+def test_a_mood_is_described_in_a_thousand_characters(voices: Path) -> None:
+    spec = msgspec.structs.replace(_frontend(voices).spec, unavailable={})
+    parse(msgspec.json.encode({"text": "Hello.", "emo_text": "x" * 1000}), spec)
+    with pytest.raises(InputError) as caught:
+        parse(msgspec.json.encode({"text": "Hello.", "emo_text": "x" * 1001}), spec)
+    assert caught.value.field == "emo_text"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import mmap
+
+import pytest
 import torch
 
 from serving.native.pages import ALIGNMENT, REGION_BYTES, Pages, large
@@ -36,3 +40,12 @@ def test_a_region_that_is_full_is_followed_by_another() -> None:
 def test_a_tensor_of_its_own_is_zero() -> None:
     assert torch.equal(large(5, torch.float32), torch.zeros(5))
     assert len(large(0, torch.int64)) == 0
+
+
+def test_a_kernel_without_large_pages_gives_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Small(mmap.mmap):
+        def madvise(self, *_: int) -> None:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(mmap, "mmap", Small)
+    assert torch.equal(large(5, torch.float32), torch.zeros(5))

@@ -181,6 +181,7 @@ SENTENCES = [
     ["Her Sonata No. 8 is famous."],
     ["See p. 5, pp. 7-9 and Fig. 2 in Vol. II of it."],
     ["He joined the U.S. Army in May."],
+    ["The ruling in Roe v. Wade stands.", "It is old."],
     ["The U.N. Security Council met."],
     ["He left the U.S.", "The rest stayed."],
     ["It was Spain vs. Italy again."],

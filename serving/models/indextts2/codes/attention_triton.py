@@ -174,9 +174,9 @@ _counters_by_device: dict[torch.device, Tensor] = {}
 def _counters(device: torch.device, count: int) -> Tensor:
     """Zeros, int32 [>= count], which each launch leaves as zeros; kept, for a captured graph reads an address that
     stays. Launches that share them follow each other on one stream."""
-    known = _counters_by_device.setdefault(
-        device, torch.zeros(MAX_COUNTERS, dtype=torch.int32, device=device)
-    )
+    known = _counters_by_device.get(device)
+    if known is None:
+        known = _counters_by_device[device] = torch.zeros(MAX_COUNTERS, dtype=torch.int32, device=device)
     if count > len(known):
         raise ValueError(f"{count} rows times heads exceed the {len(known)} of a launch")
     return known

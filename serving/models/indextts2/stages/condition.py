@@ -29,8 +29,8 @@ class Condition:
     lookahead = False
     buckets: tuple[Bucket, ...] = ()
 
-    def __init__(self, encoder: ReferenceEncoder, store: VoiceStore, max_rows: int) -> None:
-        self.max_rows = self.max_units = max_rows
+    def __init__(self, encoder: ReferenceEncoder, store: VoiceStore) -> None:
+        self.max_rows = self.max_units = 1  # what cannot be read fails its own request alone
         self._encoder = encoder
         self._store = store
 

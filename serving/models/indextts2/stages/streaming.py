@@ -79,7 +79,7 @@ class StreamingOptions:
     @property
     def lookahead_codes(self) -> int:
         """Codes drawn past the ones spoken."""
-        return self.codes(self.lookahead_s)
+        return max(1, self.codes(self.lookahead_s))
 
 
 class Window(NamedTuple):

@@ -16,6 +16,9 @@ from serving.models.indextts2.voice.emotion import Emotion
 from serving.models.indextts2.voice.recordings import Reference
 from serving.protocol import InputError
 
+PINNED = "\0"
+"""Begins the name of a pinned voice, and no other."""
+
 
 class EmotionKey(NamedTuple):
     """What an emotion vector depends on."""
@@ -86,13 +89,22 @@ class VoiceStore:
         """Bytes of everything kept."""
         return self._kept.used_bytes
 
+    def pin(self, name: str) -> str:
+        """A name that content_key() knows, of the recording that `name` means now. Raises what it raises."""
+        return PINNED + self.content_key(name)
+
     def content_key(self, name: str) -> str:
-        """Content key of the voice `name`; the file is hashed again only if its size or time has changed.
+        """Content key of a voice by name, or of a pinned one; a file is hashed again only if its size or time changed.
 
         What is kept of recordings that are gone is dropped. Raises what self._voices raises for a name that it
         has not, InputError if the file is gone.
         """
-        reference = self._voices[name]
+        if name.startswith(PINNED):
+            reference = self.reference(name.removeprefix(PINNED))
+            if reference.path is not None and not reference.path.exists():
+                raise InputError("voice", f"there is no voice {reference.name!r} any more")
+        else:
+            reference = self._voices[name]
         if reference.path not in self._known:
             self._drop_gone()
         if reference.path is None:

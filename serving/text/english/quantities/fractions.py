@@ -9,7 +9,7 @@ from serving.text.english.quantities.numbers import cardinal, digits, numbers, o
 from serving.text.english.quantities.suffixes import is_noun
 from serving.text.english.quantities.units import plural_unit, unit_name
 from serving.text.english.quantities.vulgar import and_fraction, fraction_words
-from serving.text.english.tokens import Reading, Tokens, after, at, before, word_set
+from serving.text.english.tokens import Reading, Tokens, after, at, before, is_sum, word_set
 
 _SLASHED = re.compile(
     r"([-−])?(?:([0-9]{1,4})-)?([0-9]{1,6})[/⁄]([0-9]{1,6})((?:st|nd|rd|th)s?|[a-zA-Z°µ²³%]{1,4}|-[a-zA-Z-]+)?"
@@ -143,6 +143,9 @@ def _plain(tokens: Tokens, index: int, used: int, part: str, of: str) -> str | N
         return f"{year(int(part))} {year(int(of)) if len(of) == 4 else cardinal(of)}"
     if len(part) > 1 and part[0] == "0" and of[0] != "0":
         return f"{digits(part)} slash {cardinal(of)}"
+    rating = following in ("star", "stars") or (part == of and of in ("5", "10"))
+    if rating and int(part) <= int(of) and not is_sum(tokens, index):
+        return f"{cardinal(part)} out of {cardinal(of)}"
     if of == "10" and int(part) <= 10 and following in ("", "would", "stars") and int(part) > 3:
         return f"{cardinal(part)} out of ten"
     return None

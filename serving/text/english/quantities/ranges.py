@@ -70,7 +70,7 @@ def read_range(tokens: Tokens, index: int, match: re.Match[str], used: int) -> R
     if not rest and not suffix:
         behind = unit_behind(tokens, index, used, Amount("", False), False)
         span = f"{opening}{first_words} {joint} {second_words}".replace("  ", " ")
-        if behind and behind.used > used:
+        if behind:
             return behind._replace(spoken=span + behind.spoken)
         return Reading(span, used)
     tail_said = (

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-from serving.text.english.quantities.numbers import NUMBER, cardinal, numbers
-from serving.text.english.quantities.suffixes import LENGTH_WORDS, unit_behind
+from serving.text.english.quantities.numbers import NUMBER, cardinal, numbers, plural
+from serving.text.english.quantities.suffixes import LENGTH_WORDS, hyphenated, unit_behind
 from serving.text.english.quantities.units import plural_unit, unit_name
 from serving.text.english.quantities.vulgar import Amount
 from serving.text.english.tokens import Reading, Tokens, at, is_sum
 
-_SIZE = re.compile(rf"({NUMBER})([xX×*])({NUMBER})(?:[xX×]({NUMBER}))?([A-Za-z]{{0,4}}²?)")
+_SIZE = re.compile(rf"({NUMBER})([xX×*])({NUMBER})(?:[xX×]({NUMBER}))?(-?[A-Za-z]{{0,4}}²?)")
 _FEET = re.compile(r"([0-9]{1,3})['′’](?:([0-9]{1,2}(?:\.[0-9]{1,2})?)(?:[\"″”]|''|′′)?)?([.,;:!?)]*)")
 _ANGLE = re.compile(
     r"([0-9]{1,3}(?:\.[0-9]+)?)°(?:([0-9]{1,2}(?:\.[0-9]+)?)[′'’](?:([0-9]{1,2}(?:\.[0-9]+)?)[″\"”])?)?([NSEW]?)([.,;:)]*)"
@@ -28,6 +28,11 @@ def read_size(tokens: Tokens, index: int) -> Reading | None:
     if sign == "*" or (sign == "×" and small and not (third or unit)):
         return Reading(f"{numbers(first)} times {numbers(second)}") if not unit else None
     words = " by ".join(numbers(part) for part in (first, second, third) if part)
+    if unit == "s":
+        return Reading(plural(words))  # "two 2x4s"
+    if unit[:1] == "-":
+        compound = hyphenated(unit[1:])
+        return Reading(f"{words} {compound}") if compound else None
     if unit:
         name = unit_name(unit)
         return Reading(f"{words} {plural_unit(name)}") if name else None
@@ -39,7 +44,12 @@ def read_by(tokens: Tokens, index: int) -> Reading | None:
     """The "x" of "10 cm x 20 cm" and of "3 x 4 = 12"."""
     token, previous, following = tokens[index], at(tokens, index - 1), at(tokens, index + 1)
     measured = previous.digit or (at(tokens, index - 2).digit and unit_name(previous.core) is not None)
-    if token.text not in ("x", "X") or not measured or previous.trail or not following.core[:1].isdigit():
+    if (
+        token.text not in ("x", "X")
+        or not measured
+        or previous.trail.strip("\"'")
+        or not following.core[:1].isdigit()
+    ):
         return None
     power = following.core.startswith("10") and following.core[2:3] in tuple("^⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
     return Reading("times" if power or is_sum(tokens, index) else "by")

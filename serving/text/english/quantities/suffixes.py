@@ -136,7 +136,7 @@ def tail_words(
         return f"{value.words} {magnitude} plus"
     if rest[-1] in CURRENCIES and magnitude:
         return f"{value.words} {magnitude} {currency_name(rest[-1])}"
-    if rest in ("C", "F") and len(text) > 1 and before(tokens, index) not in _SEATS:
+    if rest in ("C", "F") and len(text) > 1 and not _is_seat(tokens, index):
         return f"{value.words} {plural_unit(UNITS[rest])}"
     return None
 
@@ -163,13 +163,19 @@ def _is_magnitude(tokens: Tokens, index: int, text: str, rest: str) -> bool:
     noun = after(tokens, index)
     if len(text) < 4 and "." not in text and at(tokens, index + 1).lower in _ROADS | _FLATS:
         return False
-    if before(tokens, index) in _SEATS and "." not in text:
+    if _is_seat(tokens, index) and "." not in text:
         return False
     if rest == "B" and at(tokens, index + 2).lower in _ROADS:
         return False  # "221B Baker Street"
     if rest == "K":
         return len(text) > 2 or "." in text
     return "." in text or len(text) > 1 or (noun.endswith("s") and is_noun(noun))
+
+
+def _is_seat(tokens: Tokens, index: int) -> bool:
+    """Whether the letter behind a number is part of a name: "seat 14C", "Fig. 3B", "Gate: 12A"."""
+    previous = at(tokens, index - 1)
+    return previous.lower in _SEATS and previous.trail in ("", ".", ":")
 
 
 def decade(run: str) -> str:
@@ -257,8 +263,10 @@ def _unit_token(tokens: Tokens, index: int) -> tuple[str | None, int]:
         return (None, 0) if len(number) == 4 and number.isdecimal() else ("second", 1)
     if len(core) == 1 and core not in SPACED_SINGLE and core not in ("%", "‰", "º", "℃", "℉", "¢"):
         return None, 0
-    if core == "N" and token.trail == "." and following.capitalised:
-        return None, 0  # "45 N. Main Street"
+    named = following.capitalised or following.digit
+    road = named and any(at(tokens, index + ahead).lower in _ROADS for ahead in (2, 3))
+    if core in ("N", "W") and (road or (core == "N" and token.trail == "." and following.capitalised)):
+        return None, 0  # "45 N. Main Street", "123 W 4th St"
     if core == "in":
         feet = at(tokens, index - 2).lower in ("ft", "feet", "foot", "ft.")
         longer = feet or (token.trail[:1] == "." and index + 1 < len(tokens))
@@ -272,5 +280,8 @@ def _unit_token(tokens: Tokens, index: int) -> tuple[str | None, int]:
 
 def _in_quotes(tokens: Tokens, index: int) -> bool:
     """Whether a quotation is open before the token, so that a mark behind it closes one."""
-    marks = sum(at(tokens, index - back).text.count('"') for back in range(1, 31))
-    return (marks + tokens[index].lead.count('"')) % 2 == 1
+    opened = False
+    for back in range(30, 0, -1):
+        token = at(tokens, index - back)
+        opened = (opened or '"' in token.lead) and '"' not in token.trail
+    return opened or '"' in tokens[index].lead

@@ -23,6 +23,7 @@ _TIME = re.compile(
 )
 _LAP = re.compile(r"([0-9]{1,2}):([0-5][0-9])\.([0-9]{1,3})")
 _MILITARY = re.compile(r"(0[0-9]|1[0-9]|2[0-3])([0-5][0-9])")
+_POINTED = re.compile(r"[0-9]{1,2}\.[0-5][0-9]")
 _LETTERS_AND_END = re.compile(rf"([ap])\.?m\.?[-–—]({_CLOCK}|[0-9]{{1,2}})", re.IGNORECASE)
 _FRENCH = re.compile(r"([0-9]{1,2})h([0-9]{2})")
 _RANGE = re.compile(
@@ -125,6 +126,11 @@ def read_time(tokens: Tokens, index: int) -> Reading | None:
     if match and match[3]:
         spanned = _lettered_range(tokens, index) or _time_range(tokens, index)
         return spanned or _clock(tokens, index, match[3], match[4] or "")
+    if _POINTED.fullmatch(core) and not token.trail:
+        letters, trail = _meridiem(tokens, index + 1)
+        words = clock_words(core, named=True)
+        if letters and words:
+            return Reading(f"{words} {letters}", 2, trail)
     if core.isdecimal() and len(core) <= 2 and not token.trail:
         letters, trail = _meridiem(tokens, index + 1)
         if letters and 0 < int(core) <= 24:

@@ -12,7 +12,7 @@ from serving.engine.policy import FULL, MARGIN_S, SAFETY, fill, speaks_now
 from serving.engine.requests import StageLimits
 from serving.engine.scheduler import Scheduler
 from serving.models.base import SegmentState
-from serving.protocol import Segment, SpeechParams, Submit
+from serving.protocol import Failed, Segment, SpeechParams, Submit
 from tests.unit.engine.scheduler.script import RATE_HZ, ids, make, open_all, step, submit
 
 
@@ -153,3 +153,42 @@ def test_a_newcomer_waits_while_too_many_have_little_in_hand() -> None:
     assert [part.request.request_id for part in opened] == ["third", "first"]
     submit(scheduler, "fourth", now=0.2)
     assert open_all(scheduler, 0.2) == []
+
+
+@dataclass(slots=True)
+class Mistaken(SegmentState):
+    """A segment that offers what it does not have."""
+
+    sends_to: str = ""
+
+    def take_offer(self) -> None:
+        if not self.sends_to:
+            raise RuntimeError("nothing there")
+        self.stage = self.sends_to
+
+
+@pytest.mark.parametrize(
+    ("sends_to", "words"), [("", "RuntimeError: nothing there"), ("nowhere", "the stage 'nowhere'")]
+)
+def test_an_offer_that_cannot_be_taken_fails_its_own_request(sends_to: str, words: str) -> None:
+    limits = StageLimits(4, 64)
+    scheduler = Scheduler({"draw": limits}, max_slots=2, sample_rate_hz=1000)
+    for name in ("mistaken", "neighbour"):
+        scheduler.submit(
+            Submit(
+                request_id=name, params=SpeechParams(voice="v", seed=0), streaming=True, timeout_s=99,
+                segments=[Segment(index=0, tokens=[1])], last=True,
+            ),
+            0.0,
+        )  # fmt: skip
+        part = scheduler.open_next(0.0)
+        assert part is not None
+        part.state = Mistaken(part.slot, "draw", 1, sends_to=sends_to)
+        part.state.offer_s = 0.7 if name == "mistaken" else 0.0
+    plan = scheduler.plan(1.0)
+    assert plan is not None
+    assert [part.request.request_id for part in plan.parts] == ["neighbour"]
+    (failed,) = scheduler.outbox
+    assert isinstance(failed, Failed)
+    assert (failed.request_id, words in failed.message) == ("mistaken", True)
+    assert len(scheduler.closing) == 1
