@@ -8,8 +8,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from serving.engine.life.memory import free_bytes
 from serving.engine.life.state import EngineState, EngineUnavailable, Life
-from serving.native.memory import free_bytes
 from serving.profile import Profile, ProfileError
 from serving.protocol import Ready
 

@@ -279,7 +279,7 @@ async def test_a_text_without_words_is_an_error_and_the_connection_goes_on(tone:
 async def test_a_client_that_goes_frees_the_engine(server: str) -> None:
     before = await stats(server)
     async with session(server, **PCM) as client:
-        await send(client, "input.text", text=TEXT * 5)
+        await send(client, "input.text", text=TEXT * 30)
         while isinstance(await client.recv(), str):
             pass
     after = await until_idle(server)

@@ -335,37 +335,3 @@ def test_a_tone_before_the_speech_is_no_voice() -> None:
         assert hear(encode(wave, "s16"), "s16", 1, RATE_HZ).unvoiced_start_s == pytest.approx(0.24, abs=0.07)
     for seed in range(5):
         assert hear(encode(_babble(4.0, seed), "s16"), "s16", 1, RATE_HZ).unvoiced_start_s < 0.1
-
-
-def test_two_uneven_arms_of_one_voice_are_no_slower_than_each_other_by_four_texts() -> None:
-    for offsets, named in (((0.09, 0.06, 0.04, -0.05), False), ((0.06,) * 4, True)):
-        one, other = _arm("one", count=4), _arm("other", count=4)
-        for sample, offset in zip(other.samples, offsets, strict=True):
-            assert sample.heard is not None
-            sample.heard.voiced_s *= math.exp(offset)
-        _judged(one, other)
-        assert any("on the same texts in the same voice" in reason for reason in other.reasons) == named
-
-
-def test_a_year_that_is_read_as_a_number_is_not_too_long_and_a_text_said_twice_is() -> None:
-    year = "Walter has lived near the hospital in Manchester since 1947."
-    plain = "Clara wrote to the people of the village and asked for help."
-    bands = [band + (3 if number % 2 else -3) for number, band in enumerate(BANDS)]
-
-    def arm(longer_s: float, times: float) -> Cell:
-        said = []
-        for index, text in enumerate([year, plain, plain, plain, year, plain, plain, plain]):
-            seconds = (expected_s(text) or 0.0) * (times if index == 1 else 1.0) + longer_s * (text == year)
-            figures = heard(0.1, voiced_s=seconds, seconds=seconds + 1, bands_db=bands, pitch_hz=110.0)
-            said.append(_sample(index, text, heard=figures))
-        return _cell("arm", said)
-
-    assert [cell.reasons for cell in _judged(arm(0.85, 1.0))] == [[]]
-    (twice,) = _judged(arm(0.0, 2.0))
-    assert any("too long" in reason for reason in twice.reasons)
-
-
-def test_a_level_that_stands_still_for_an_hour_is_measured_at_once() -> None:
-    steady = np.tile(np.sin(np.arange(2400, dtype=np.float32) * 0.2) * 0.1, 4000)
-    found = hear(encode(steady[:, None], "s16"), "s16", 1, RATE_HZ)
-    assert found.steady_start_s == pytest.approx(2.0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.native.memory import free_bytes
+from serving.engine.life.memory import free_bytes
 
 MEMINFO = "MemTotal: 9000000 kB\nMemAvailable: 4000 kB\n"
 
