@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from serving.engine.requests import Part, Plan, Request, StageLimits
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SPREAD = 2.0
 """Rows of a step are at most this many times longer or shorter than the row that the step is for."""
@@ -180,3 +185,9 @@ def fill(rows: int, shapes: Sequence[int]) -> int:
     if not 0 < above < len(shapes) or rows >= FULL * shapes[above]:
         return rows
     return shapes[above - 1]
+
+
+def after_lead(samples: NDArray[np.float32], lead_s: float, rate_hz: int) -> NDArray[np.float32]:
+    """The first samples of a segment behind the silence that its text asks for."""
+    lead = round(lead_s * rate_hz)
+    return np.concatenate((np.zeros(lead, samples.dtype), samples)) if lead else samples

@@ -7,12 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from serving.models.base import SegmentTimes
 from serving.protocol import Segment, SpeechParams, Times
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from serving.models.base import SegmentState
@@ -63,11 +62,6 @@ class Part:
         if self.state.stage not in stages:
             return f"take_offer: sent a segment to the stage {self.state.stage!r}"
         return None
-
-    def after_lead(self, samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
-        """The first samples of the segment behind the silence that its text asks for."""
-        lead = round(self.segment.lead_s * rate_hz)
-        return np.concatenate((np.zeros(lead, samples.dtype), samples)) if lead else samples
 
 
 @dataclass(slots=True, eq=False)

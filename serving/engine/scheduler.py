@@ -21,6 +21,7 @@ from serving.engine.policy import (
     URGENT_S,
     Waiting,
     admitted,
+    after_lead,
     choose_step,
     is_pressing,
     opens_next,
@@ -246,7 +247,7 @@ class Scheduler:
                         part.spoke_s = None
                     if not part.begun:
                         part.begun = True
-                        made = part.after_lead(made, self._rate_hz)
+                        made = after_lead(made, part.segment.lead_s, self._rate_hz)
                     part.held.append(made)
                     part.held_samples += len(made)
                 part.ended = state.stage is None
